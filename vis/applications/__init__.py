@@ -1,0 +1,9 @@
+"""Networks to look into, named and called like those of `keras.applications`."""
+
+from vis.applications.efficientnet_lite import (
+    EfficientNetLite0,
+    decode_predictions,
+    preprocess_input,
+)
+
+__all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]

