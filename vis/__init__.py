@@ -1,10 +1,8 @@
 """See what Keras networks have learnt."""
 
-import os
+from vis._quiet import import_tensorflow
+from vis._version import __version__
 
-# TensorFlow reads this once, when it is first imported; a value set by the user wins.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from vis._version import __version__  # noqa: E402
+import_tensorflow()
 
 __all__ = ["__version__"]

@@ -1,0 +1,17 @@
+"""The only package that touches TensorFlow; also the old `K` (see `vis.backend.functions`).
+
+Example:
+    An old loss written with `from keras import backend as K` runs with this import instead:
+
+    >>> from vis import backend as K
+    >>> float(K.mean(K.square([1.0, 3.0])))
+    5.0
+"""
+
+from vis.backend.functions import *  # noqa: F403
+from vis.backend.functions import __all__ as _functions
+from vis.backend.backprop import modify_model_backprop
+from vis.backend.images import roll
+from vis.backend.random import normal, set_random_seed, uniform
+
+__all__ = [*_functions, "modify_model_backprop", "normal", "roll", "set_random_seed", "uniform"]

@@ -1,0 +1,219 @@
+"""Copies of models whose rectifiers pass gradients back differently.
+
+A copy shares all variables with its original: only the Python objects around them are new.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from vis.backend.cache import WeakCache
+from vis.backend.network import Network, is_container
+
+MODIFIERS = ("guided", "rectified", "relu", "deconv")
+
+_RECTIFIERS = (
+    keras.activations.relu,
+    keras.activations.relu6,
+    keras.ops.relu,
+    keras.ops.relu6,
+    tf.nn.relu,
+    tf.nn.relu6,
+)
+# Activations that look like rectifiers, but for which neither paper defines a gradient.
+_UNDEFINED = {
+    "leaky_relu", "leakyrelu", "prelu", "elu", "selu", "celu", "silu", "swish", "gelu", "mish",
+    "hard_silu", "hard_swish", "softplus",
+}  # fmt: skip
+
+_copies = WeakCache()
+
+
+@functools.cache
+def _passing_positive_gradients(dtype: tf.DType) -> Callable[[Any, Any], Any]:
+    """A function `(x, y)` to `y`, whose gradient is the positive part of `y`'s, all of it to `x`.
+
+    One traced function serves all models: a custom gradient stays registered for good, together
+    with whatever it refers to.
+    """
+
+    @tf.custom_gradient
+    def pass_positive(x, y):
+        return tf.identity(y), lambda grads: (tf.nn.relu(grads), tf.zeros_like(grads))
+
+    return tf.function(pass_positive, input_signature=[tf.TensorSpec(None, dtype)] * 2)
+
+
+def _pass_positive(x: Any, y: Any) -> Any:
+    result = _passing_positive_gradients(y.dtype)(x, y)
+    result.set_shape(y.shape)
+    return result
+
+
+def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
+    y = rectifier(x)
+    if isinstance(y, keras.KerasTensor):
+        return y
+    # What is guided goes on through the rectifier's own gradient.
+    return _pass_positive(y if kind == "guided" else x, y)
+
+
+@keras.saving.register_keras_serializable("vis")
+class ModifiedActivation:
+    """An activation function with another gradient.
+
+    Args:
+        activation: The rectifier.
+        kind: `"guided"` passes back positive gradients where the activation was positive, too;
+            `"rectified"` passes back all positive gradients.
+    """
+
+    def __init__(self, activation: Callable, kind: str) -> None:
+        self.activation = activation
+        self.kind = kind
+        self.__name__ = f"{kind}_{getattr(activation, '__name__', 'rectifier')}"
+
+    def __call__(self, x: Any) -> Any:
+        return _rectified(self.activation, x, self.kind)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "activation": keras.saving.serialize_keras_object(self.activation),
+            "kind": self.kind,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ModifiedActivation:
+        activation = keras.saving.deserialize_keras_object(config["activation"])
+        return cls(activation, config["kind"])
+
+
+@keras.saving.register_keras_serializable("vis")
+class ModifiedReLU(keras.layers.ReLU):
+    """A `ReLU` layer with another gradient; see `ModifiedActivation`."""
+
+    def __init__(self, *args: Any, kind: str = "guided", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kind = kind
+
+    def call(self, inputs: Any) -> Any:
+        return _rectified(super().call, inputs, self.kind)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kind": self.kind}
+
+
+def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.Model:
+    """A copy of a model whose rectifiers pass gradients back as a backprop modifier says.
+
+    Args:
+        model: A Functional or Sequential model. It is left as it is.
+        backprop_modifier: `"guided"`, or `"rectified"` or one of its other names, `"relu"` and
+            `"deconv"`.
+
+    Returns:
+        A Keras model with the same outputs that shares the weights of `model`.
+
+    Raises:
+        ValueError: If there is no such modifier.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])
+        >>> guided = modify_model_backprop(model, "guided")
+        >>> guided.layers[-1].kernel is model.layers[-1].kernel
+        True
+    """
+    if backprop_modifier not in MODIFIERS:
+        raise ValueError(
+            f"`backprop_modifier` must be one of {MODIFIERS}. "
+            f"Received: backprop_modifier={backprop_modifier!r}"
+        )
+    if not is_container(model):
+        raise TypeError(
+            "`model` must be a Functional or Sequential model that has been built. "
+            f"Received: model of type {type(model).__name__}"
+        )
+    kind = "guided" if backprop_modifier == "guided" else "rectified"
+    key = (kind, Network(model.inputs).activations())
+    return _copies.get(model, key, lambda: _rewritten(model, kind))
+
+
+def _rewritten(model: keras.Model, kind: str) -> keras.Model:
+    rewriter = _Rewriter(kind)
+    rewritten = rewriter.layer(model)
+    if rewriter.undefined:
+        warnings.warn(
+            f"'{kind}' is defined for rectifiers; these activations keep their gradients: "
+            f"{', '.join(sorted(rewriter.undefined))}.",
+            stacklevel=4,
+        )
+    return rewritten
+
+
+class _Rewriter:
+    """Copies layers, each once, and changes the rectifiers among the copies."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.undefined: set[str] = set()
+        self._copied: dict[int, Any] = {}
+
+    def layer(self, layer: Any) -> Any:
+        """The copy of a layer, a nested model or another operation."""
+        if id(layer) not in self._copied:
+            copy_of = self._model if is_container(layer) else self._shallow_copy
+            self._copied[id(layer)] = copy_of(layer)
+        return self._copied[id(layer)]
+
+    def _model(self, model: keras.Model) -> keras.Model:
+        return keras.models.clone_model(model, clone_function=self.layer)
+
+    def _shallow_copy(self, layer: Any) -> Any:
+        copy = object.__new__(type(layer))
+        attributes = {name: self._inside(value) for name, value in vars(layer).items()}
+        # The wrapper that Keras puts around `build` is bound to the original.
+        attributes.pop("build", None)
+        attributes.update(_inbound_nodes=[], _outbound_nodes=[])
+        vars(copy).update(attributes)
+        self._modify(copy)
+        return copy
+
+    def _inside(self, value: Any) -> Any:
+        """An attribute's value with the layers in it copied."""
+        if isinstance(value, keras.Layer):
+            return self.layer(value)
+        if isinstance(value, (list, tuple)) and any(isinstance(v, keras.Layer) for v in value):
+            kind = tuple if isinstance(value, tuple) else list
+            return kind(self._inside(v) for v in value)
+        if isinstance(value, dict) and any(isinstance(v, keras.Layer) for v in value.values()):
+            return {key: self._inside(v) for key, v in value.items()}
+        return value
+
+    def _modify(self, copy: Any) -> None:
+        for name in ("activation", "recurrent_activation"):
+            activation = vars(copy).get(name)
+            if activation in _RECTIFIERS:
+                vars(copy)[name] = ModifiedActivation(activation, self.kind)
+            elif getattr(activation, "__name__", None) in _UNDEFINED:
+                self.undefined.add(activation.__name__)
+        if type(copy) is keras.layers.ReLU and not copy.negative_slope:
+            copy.__class__ = ModifiedReLU
+            vars(copy)["kind"] = self.kind
+        elif isinstance(copy, keras.layers.ReLU) or type(copy).__name__.lower() in _UNDEFINED:
+            self.undefined.add(type(copy).__name__)
+        elif type(copy) in _RELU_OPERATIONS:
+            vars(copy)["call"] = ModifiedActivation(_RELU_OPERATIONS[type(copy)], self.kind)
+
+
+def _operation_class(function: Callable) -> type:
+    return type(function(keras.KerasTensor((1,)))._keras_history.operation)
+
+
+# What a symbolic `keras.ops.relu(x)` leaves in a model's graph.
+_RELU_OPERATIONS = {_operation_class(f): f for f in (keras.ops.relu, keras.ops.relu6)}

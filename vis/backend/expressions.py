@@ -1,0 +1,69 @@
+"""Losses that a user writes as symbolic expressions over the tensors of a network."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from vis.backend.network import Network
+
+
+def symbolic_scalar(build: Callable[[], Any], network: Network, name: str) -> keras.KerasTensor:
+    """Calls a user's function that builds a symbolic scalar, and undoes its traces on the model.
+
+    Each operation on a layer's output adds a node to that layer; without the clean-up a loop over
+    thousands of images would make the model grow without end.
+
+    Args:
+        build: The function, such as `loss.build_loss`.
+        network: The network over whose tensors it is.
+        name: What to call it in messages.
+
+    Returns:
+        The expression.
+
+    Raises:
+        TypeError: If the function does not return a symbolic tensor, or fails because it is
+            written with functions that Keras 3 does not have.
+        ValueError: If the expression is not a scalar, or does not belong to the network.
+    """
+    before = {operation: list(operation._outbound_nodes) for operation in network.operations()}
+    try:
+        expression = build()
+    except (AttributeError, TypeError, ValueError) as error:
+        if not _is_about_symbolic_tensors(error):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[1:2]
+        where = f" at {place[0].filename}:{place[0].lineno} (`{place[0].line}`)" if place else ""
+        raise TypeError(
+            f"The loss '{name}' is written with functions that Keras 3 has not, or that do not "
+            "take its symbolic tensors. Change one import line: in place of `from keras import "
+            "backend as K`, or `from tensorflow.keras import backend as K`, write `from vis "
+            "import backend as K`. New losses are best written with `keras.ops`. "
+            f"Received: {type(error).__name__}: {error}{where}"
+        ) from error
+    finally:
+        for operation, nodes in before.items():
+            operation._outbound_nodes[:] = nodes
+    if not isinstance(expression, keras.KerasTensor):
+        raise TypeError(
+            f"`build_loss` of the loss '{name}' must return a symbolic scalar, an expression over "
+            f"`layer.output` or `model.input`. Received: {expression!r}"
+        )
+    if any(size not in (1, None) for size in expression.shape):
+        raise ValueError(
+            f"`build_loss` of the loss '{name}' must return a scalar. "
+            f"Received: an expression of shape {expression.shape}"
+        )
+    network.check_connected(expression)
+    return expression
+
+
+def _is_about_symbolic_tensors(error: Exception) -> bool:
+    message = str(error)
+    if isinstance(error, AttributeError):
+        return "backend" in message and "module" in message
+    return "KerasTensor" in message or "Keras tensor" in message

@@ -1,0 +1,77 @@
+"""How gradients flow back through a model's rectifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from vis.backend import modify_model_backprop
+from vis.utils.utils import get_identifier
+
+
+def guided(model: keras.Model) -> keras.Model:
+    """A copy of a model whose rectifiers pass back positive gradients where they were active.
+
+    Guided backpropagation (Springenberg et al., "Striving for Simplicity", arXiv:1412.6806).
+
+    Args:
+        model: A Functional or Sequential model. It is left as it is.
+
+    Returns:
+        A model with the same outputs, which shares the weights of `model`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])
+        >>> guided(model).count_params()
+        10
+    """
+    return modify_model_backprop(model, "guided")
+
+
+def rectified(model: keras.Model) -> keras.Model:
+    """A copy of a model whose rectifiers pass back all positive gradients, and no others.
+
+    The deconvolutional network (Zeiler & Fergus, "Visualizing and Understanding Convolutional
+    Networks", arXiv:1311.2901).
+
+    Args:
+        model: A Functional or Sequential model. It is left as it is.
+
+    Returns:
+        A model with the same outputs, which shares the weights of `model`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])
+        >>> rectified(model).count_params()
+        10
+    """
+    return modify_model_backprop(model, "rectified")
+
+
+relu = rectified
+deconv = rectified
+
+_MODIFIERS = {"guided": guided, "rectified": rectified, "relu": relu, "deconv": deconv}
+
+
+def get(identifier: str | Callable | None) -> Callable | None:
+    """The backprop modifier of a name.
+
+    Args:
+        identifier: `"guided"`, `"rectified"`, `"relu"`, `"deconv"`, a function from a model to a
+            model, which is returned as it is, or None.
+
+    Returns:
+        A function, or None for None.
+
+    Raises:
+        ValueError: If the name is not known.
+
+    Example:
+        >>> get("deconv") is rectified
+        True
+    """
+    if identifier is None:
+        return None
+    return get_identifier(identifier, _MODIFIERS, "backprop_modifier")

@@ -1,0 +1,149 @@
+"""Who watches an optimisation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from vis.utils.files import written_whole
+from vis.utils.image import deprocess_input, draw_text
+from vis.utils.validation import check_input_range, check_integer
+
+
+class OptimizerCallback:
+    """Base class of all callbacks.
+
+    Attributes:
+        every_step: Whether the callback needs each step. Where none does, the loop stays in the
+            compiled graph, and callbacks are called several times a second with the latest step.
+
+    Example:
+        >>> class History(OptimizerCallback):
+        ...     def __init__(self):
+        ...         self.losses = []
+        ...
+        ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        ...         self.losses.append(overall_loss)
+        >>> history = History()
+    """
+
+    every_step = True
+
+    def callback(
+        self,
+        i: int,
+        named_losses: list[tuple[str, float]],
+        overall_loss: float,
+        grads: np.ndarray,
+        wrt_value: np.ndarray,
+    ) -> None:
+        """Called after the gradients were computed, before the image is updated.
+
+        Args:
+            i: Number of the iteration, from 0.
+            named_losses: Name and weighted value of each loss; their mean where there are several
+                samples.
+            overall_loss: The sum of the values.
+            grads: The gradients, `(samples, ...)`.
+            wrt_value: The value of the tensor that they are of.
+        """
+        raise NotImplementedError(
+            "`callback` must be defined by subclasses of `OptimizerCallback`. "
+            f"Received: {type(self)}"
+        )
+
+    def on_end(self) -> None:
+        """Called when the optimisation ends, however it ends."""
+
+
+class Print(OptimizerCallback):
+    """Prints the losses of each iteration."""
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        print(f"Iteration: {i + 1}, named_losses: {named_losses}, overall loss: {overall_loss}")
+
+
+class Progress(OptimizerCallback):
+    """A progress bar with the overall loss.
+
+    Args:
+        max_iter: Number of iterations.
+        desc: Text in front of the bar.
+    """
+
+    every_step = False
+
+    def __init__(self, max_iter: int, desc: str | None = None) -> None:
+        self._max_iter = check_integer("max_iter", max_iter, least=1)
+        self._desc = desc
+        self._bar = None
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        if self._bar is None:
+            self._bar = tqdm(total=self._max_iter, desc=self._desc)
+        self._bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
+        self._bar.update(i + 1 - self._bar.n)
+
+    def on_end(self):
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class GifGenerator(OptimizerCallback):
+    """Writes the optimisation as an animated GIF, one frame an iteration.
+
+    The file appears when the optimisation ends, complete with what there was of it.
+
+    Args:
+        path: Path of the file; `.gif` is added when missing.
+        input_range: Lowest and highest value of the frames.
+
+    Raises:
+        ValueError: If the folder of `path` does not exist.
+    """
+
+    def __init__(self, path: str | os.PathLike, input_range: tuple[float, float] = (0, 255)):
+        path = Path(path)
+        self.path = path if path.suffix.lower() == ".gif" else Path(f"{path}.gif")
+        if not self.path.parent.is_dir():
+            raise ValueError(
+                f"`path` must be in a folder that exists. Received: path={os.fspath(path)!r}"
+            )
+        self.input_range = check_input_range(input_range)
+        self._open_file = contextlib.ExitStack()
+        self._writer: Any = None
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        import imageio.v2
+
+        if self._writer is None:
+            unfinished = self._open_file.enter_context(written_whole(self.path))
+            self._writer = self._open_file.enter_context(
+                imageio.v2.get_writer(unfinished, mode="I", loop=0)
+            )
+        low, high = self.input_range
+        frame = deprocess_input(wrt_value[0], self.input_range)
+        frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
+        self._writer.append_data(draw_text(_as_picture(frame), f"Step {i + 1}", font=None))
+
+    def on_end(self):
+        self._writer = None
+        self._open_file.close()
+
+
+def _as_picture(image: np.ndarray) -> np.ndarray:
+    """An image as `(height, width, 3)`, whatever its data format and number of channels."""
+    if image.ndim != 3:
+        raise ValueError(
+            "`GifGenerator` needs images with two spatial dimensions. "
+            f"Received: an image of shape {image.shape}"
+        )
+    if image.shape[0] in (1, 3) and image.shape[-1] not in (1, 3):
+        image = np.moveaxis(image, 0, -1)
+    return image if image.shape[-1] == 3 else np.repeat(image[..., :1], 3, axis=-1)

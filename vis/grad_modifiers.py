@@ -1,0 +1,110 @@
+"""Functions that change gradients before they are used.
+
+Each takes an array or a backend tensor and returns the same kind.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from vis.utils.utils import get_identifier
+
+
+def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Lets a formula in `keras.ops` return NumPy for NumPy; `formula` is kept for the engine."""
+
+    @functools.wraps(formula)
+    def modifier(grads: Any) -> Any:
+        modified = formula(grads)
+        return ops.convert_to_numpy(modified) if isinstance(grads, np.ndarray) else modified
+
+    modifier.formula = formula
+    return modifier
+
+
+@_for_arrays_too
+def negate(grads: Any) -> Any:
+    """The gradients with their signs changed.
+
+    Example:
+        >>> negate(np.array([1.0, -2.0], "float32"))
+        array([-1.,  2.], dtype=float32)
+    """
+    return ops.negative(grads)
+
+
+@_for_arrays_too
+def absolute(grads: Any) -> Any:
+    """The gradients' absolute values.
+
+    Example:
+        >>> absolute(np.array([1.0, -2.0], "float32"))
+        array([1., 2.], dtype=float32)
+    """
+    return ops.abs(grads)
+
+
+@_for_arrays_too
+def invert(grads: Any) -> Any:
+    """One over the gradients, so that small ones come to the fore.
+
+    Example:
+        >>> invert(np.array([2.0, -4.0], "float32")).round(3)
+        array([ 0.5 , -0.25], dtype=float32)
+    """
+    return 1.0 / (grads + keras.config.epsilon())
+
+
+@_for_arrays_too
+def relu(grads: Any) -> Any:
+    """The positive gradients, zero elsewhere.
+
+    Example:
+        >>> relu(np.array([1.0, -2.0], "float32"))
+        array([1., 0.], dtype=float32)
+    """
+    return ops.relu(grads)
+
+
+@_for_arrays_too
+def small_values(grads: Any) -> Any:
+    """The absolute value of one over the gradients: large where they are small.
+
+    Example:
+        >>> small_values(np.array([2.0, -4.0], "float32")).round(3)
+        array([0.5 , 0.25], dtype=float32)
+    """
+    return ops.abs(1.0 / (grads + keras.config.epsilon()))
+
+
+_MODIFIERS = {
+    function.__name__: function for function in (negate, absolute, invert, relu, small_values)
+}
+
+
+def get(identifier: str | Callable | None) -> Callable | None:
+    """The gradient modifier of a name.
+
+    Args:
+        identifier: A name of this module's functions, a callable, which is returned as it is, or
+            None.
+
+    Returns:
+        A function, or None for None.
+
+    Raises:
+        ValueError: If the name is not known.
+
+    Example:
+        >>> get("absolute")(np.array([-1.0], "float32"))
+        array([1.], dtype=float32)
+    """
+    if identifier is None:
+        return None
+    return get_identifier(identifier, _MODIFIERS, "grad_modifier")

@@ -1,0 +1,261 @@
+"""Plain tools for images held as NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vis.utils.validation import check_input_range, check_integer
+
+
+def deprocess_input(
+    input_array: np.ndarray, input_range: tuple[float, float] = (0, 255)
+) -> np.ndarray:
+    """Brings an optimised image into the range of a picture.
+
+    The image is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to
+    `input_range`.
+
+    Args:
+        input_array: One image, of any shape.
+        input_range: Lowest and highest value of the result.
+
+    Returns:
+        A new float array of the same shape.
+
+    Example:
+        >>> from vis.utils.utils import deprocess_input
+        >>> deprocess_input(np.array([0.0, 10.0]), (0, 1)).round(3)
+        array([0.4, 0.6])
+    """
+    low, high = check_input_range(input_range)
+    image = np.asarray(input_array, dtype=np.result_type(input_array, np.float32))
+    image = (image - image.mean()) / (image.std() + keras.config.epsilon())
+    return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
+
+
+def random_array(
+    shape: Sequence[int],
+    mean: float = 128.0,
+    std: float = 20.0,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Uniform noise standardised to a mean and a standard deviation.
+
+    Args:
+        shape: Shape of the array.
+        mean: Mean of the result.
+        std: Standard deviation of the result.
+        rng: Where the noise comes from; NumPy's global generator by default.
+
+    Returns:
+        A float array.
+
+    Example:
+        >>> from vis.utils.utils import random_array
+        >>> noise = random_array((8, 8), mean=128.0, std=20.0)
+        >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
+        (128.0, 20.0)
+    """
+    noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
+    return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
+
+
+def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0) -> np.ndarray:
+    """Stretches an array so that its values run from `min_value` to `max_value`.
+
+    Args:
+        array: Any array.
+        min_value: What its least value becomes.
+        max_value: What its greatest value becomes.
+
+    Returns:
+        A new float array. An array whose values are all equal becomes `min_value`.
+
+    Example:
+        >>> from vis.utils.utils import normalize
+        >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
+        array([0. , 0.5, 1. ])
+    """
+    low, high = np.min(array), np.max(array)
+    scaled = (array - low) / (high - low + keras.config.epsilon())
+    return min_value + (max_value - min_value) * scaled
+
+
+def get_img_shape(img: Any) -> tuple[int | None, ...]:
+    """Shape of a batch of images, always as `(samples, channels, image dims...)`.
+
+    Args:
+        img: An array or a symbolic tensor, in the order of `keras.config.image_data_format()`.
+
+    Returns:
+        A tuple, `None` where an axis of a symbolic tensor is open.
+
+    Example:
+        >>> from vis.utils.utils import get_img_shape
+        >>> get_img_shape(np.zeros((1, 32, 24, 3)))
+        (1, 3, 32, 24)
+    """
+    shape = tuple(img.shape)
+    if keras.config.image_data_format() == "channels_last" and len(shape) > 2:
+        shape = (shape[0], shape[-1], *shape[1:-1])
+    return shape
+
+
+def stitch_images(
+    images: Sequence[np.ndarray], margin: int = 5, cols: int = 5
+) -> np.ndarray | None:
+    """Lays images out in a grid, row by row, with black margins between them.
+
+    Args:
+        images: Images of one shape, `(height, width)` or `(height, width, channels)`.
+        margin: Width of the margins in pixels.
+        cols: Number of images in a row.
+
+    Returns:
+        The grid, of the images' type, or None where there are no images.
+
+    Raises:
+        ValueError: If the images' shapes differ, or `margin` or `cols` is too small.
+
+    Example:
+        >>> from vis.utils.utils import stitch_images
+        >>> stitch_images([np.ones((4, 4, 3), "uint8")] * 3, margin=1, cols=2).shape
+        (9, 9, 3)
+    """
+    margin = check_integer("margin", margin, least=0)
+    cols = check_integer("cols", cols, least=1)
+    images = [np.asarray(image) for image in images]
+    if not images:
+        return None
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1 or len(images[0].shape) not in (2, 3):
+        raise ValueError(
+            "`images` must have one shape, (height, width) or (height, width, channels). "
+            f"Received: images of shapes {sorted(shapes)}"
+        )
+    height, width = images[0].shape[:2]
+    cols = min(cols, len(images))
+    rows = -(-len(images) // cols)
+    grid = np.zeros(
+        (rows * (height + margin) - margin, cols * (width + margin) - margin)
+        + images[0].shape[2:],
+        dtype=np.result_type(*images),
+    )
+    for i, image in enumerate(images):
+        top, left = i // cols * (height + margin), i % cols * (width + margin)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def draw_text(
+    img: np.ndarray,
+    text: str,
+    position: tuple[int, int] = (10, 10),
+    font: str = "FreeSans.ttf",
+    font_size: int = 14,
+    color: tuple[int, int, int] = (0, 0, 0),
+) -> np.ndarray:
+    """Writes text on a copy of an image.
+
+    Args:
+        img: Image of shape `(height, width)` or `(height, width, channels)`.
+        text: What to write.
+        position: Left and top of the text in pixels.
+        font: Name or path of a TrueType font. Where it is not found, Pillow's own is used, with
+            a warning.
+        font_size: Size in points.
+        color: Red, green and blue, in the range of the image; other than three channels get
+            their mean.
+
+    Returns:
+        A new array like `img`.
+
+    Example:
+        >>> from vis.utils.utils import draw_text
+        >>> blank = np.full((32, 64, 3), 255, "uint8")
+        >>> written = draw_text(blank, "ouzel", font=None)
+        >>> bool((written < 255).any()), bool((blank < 255).any())
+        (True, False)
+    """
+    img = np.asarray(img)
+    if img.ndim not in (2, 3):
+        raise ValueError(
+            "`img` must be of shape (height, width) or (height, width, channels). "
+            f"Received: img of shape {img.shape}"
+        )
+    ink = Image.new("L", (img.shape[1], img.shape[0]))
+    ImageDraw.Draw(ink).text(position, str(text), fill=255, font=_font(font, font_size))
+    opacity = np.asarray(ink, dtype=np.float32) / 255
+    paint = np.asarray(color, dtype=np.float32)
+    if img.ndim == 3:
+        opacity = opacity[..., None]
+    if img.ndim == 2 or img.shape[2] != 3:
+        paint = paint.mean()
+    written = img * (1 - opacity) + paint * opacity
+    if np.issubdtype(img.dtype, np.integer):
+        written = written.round()
+    return written.astype(img.dtype)
+
+
+def _font(font: str | None, font_size: int) -> Any:
+    if font is not None:
+        try:
+            return ImageFont.truetype(font, font_size)
+        except OSError:
+            warnings.warn(
+                f"Font '{font}' was not found; Pillow's default font is used.", stacklevel=3
+            )
+    return ImageFont.load_default(font_size)
+
+
+def load_img(
+    path: str | os.PathLike, grayscale: bool = False, target_size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Reads a picture from a file.
+
+    Args:
+        path: Path of the file.
+        grayscale: Whether to give one channel, without an axis for it, instead of three.
+        target_size: `(height, width)` to resize to; None keeps the picture's size.
+
+    Returns:
+        A `uint8` array of shape `(height, width, 3)`, or `(height, width)` for `grayscale`.
+
+    Example:
+        >>> import tempfile
+        >>> from vis.utils.utils import load_img
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (20, 10)).save(folder + "/black.png")
+        ...     load_img(folder + "/black.png", target_size=(5, 5)).shape
+        (5, 5, 3)
+    """
+    with Image.open(path) as picture:
+        picture = picture.convert("L" if grayscale else "RGB")
+        if target_size is not None:
+            height, width = target_size
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(picture).copy()
+
+
+def bgr2rgb(img: np.ndarray) -> np.ndarray:
+    """An image with its last axis, the channels, in reverse order.
+
+    Args:
+        img: Array of shape `(..., channels)`.
+
+    Returns:
+        A new array.
+
+    Example:
+        >>> from vis.utils.utils import bgr2rgb
+        >>> bgr2rgb(np.array([[1, 2, 3]]))
+        array([[3, 2, 1]])
+    """
+    return np.asarray(img)[..., ::-1].copy()

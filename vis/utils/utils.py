@@ -1,0 +1,117 @@
+"""The tools under the import path that keras-vis gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from vis.utils.image import (
+    bgr2rgb,
+    deprocess_input,
+    draw_text,
+    get_img_shape,
+    load_img,
+    normalize,
+    random_array,
+    stitch_images,
+)
+from vis.utils.imagenet import lookup_imagenet_labels
+from vis.utils.model import apply_modifications, find_layer_idx
+
+__all__ = [
+    "add_defaults_to_kwargs",
+    "apply_modifications",
+    "bgr2rgb",
+    "deprocess_input",
+    "draw_text",
+    "find_layer_idx",
+    "get_identifier",
+    "get_img_shape",
+    "listify",
+    "load_img",
+    "lookup_imagenet_labels",
+    "normalize",
+    "random_array",
+    "reverse_enumerate",
+    "slicer",
+    "stitch_images",
+]
+
+
+def listify(value: Any) -> list:
+    """A list with `value` in it, unless it is a list already.
+
+    Example:
+        >>> listify(3), listify([3, 4])
+        ([3], [3, 4])
+    """
+    return value if isinstance(value, list) else [value]
+
+
+def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
+    """Index and item, last first.
+
+    Example:
+        >>> list(reverse_enumerate("ab"))
+        [(1, 'b'), (0, 'a')]
+    """
+    return zip(reversed(range(len(iterable))), reversed(iterable), strict=True)
+
+
+def add_defaults_to_kwargs(defaults: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Keyword arguments completed by defaults.
+
+    Example:
+        >>> add_defaults_to_kwargs({"max_iter": 200, "verbose": False}, max_iter=5)
+        {'max_iter': 5, 'verbose': False}
+    """
+    return {**defaults, **kwargs}
+
+
+def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name: str) -> Any:
+    """The function that a name or a callable stands for.
+
+    Args:
+        identifier: A name in `module_globals`, or a callable, which is returned as it is.
+        module_globals: Names and what they stand for.
+        module_name: What the names are names of, for the error message.
+
+    Raises:
+        ValueError: If the name is not known, or `identifier` is neither.
+
+    Example:
+        >>> get_identifier("square", {"square": abs}, "demo")
+        <built-in function abs>
+    """
+    if isinstance(identifier, str):
+        function = module_globals.get(identifier)
+        if function is None or not callable(function):
+            known = sorted(
+                name for name, value in module_globals.items()
+                if callable(value) and not name.startswith("_")
+            )  # fmt: skip
+            raise ValueError(
+                f"`{module_name}` must be one of {known} or a callable. "
+                f"Received: {module_name}={identifier!r}"
+            )
+        return function
+    if callable(identifier):
+        return identifier
+    raise ValueError(
+        f"`{module_name}` must be a name or a callable. Received: {module_name}={identifier!r}"
+    )
+
+
+class _Slicer:
+    def __getitem__(self, item: Any) -> tuple:
+        item = item if isinstance(item, tuple) else (item,)
+        if keras.config.image_data_format() == "channels_first" or len(item) < 3:
+            return item
+        samples, channels, *spatial = item
+        return (samples, *spatial, channels)
+
+
+# `slicer[:, i, ...]`, written channels first, is the same slice in either data format.
+slicer = _Slicer()

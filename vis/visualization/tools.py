@@ -1,0 +1,57 @@
+"""Small functions that go with the visualizations."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from vis.losses import output_shape
+from vis.utils.model import channel_axis
+from vis.utils.validation import check_number
+
+
+def get_num_filters(layer: keras.Layer) -> int:
+    """Number of filters of a layer: channels of its output, or units.
+
+    Args:
+        layer: A layer of a built model.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(16, 3)])
+        >>> get_num_filters(model.layers[-1])
+        16
+    """
+    shape = output_shape(layer)
+    return shape[channel_axis(layer, len(shape))]
+
+
+def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """Blends two images.
+
+    Args:
+        array1: The image on top.
+        array2: The image below, of the same shape.
+        alpha: Share of `array1`, in [0, 1].
+
+    Returns:
+        The blend, of the type of `array1`.
+
+    Raises:
+        ValueError: If `alpha` lies outside [0, 1] or the shapes differ.
+
+    Example:
+        >>> overlay(np.array([200], "uint8"), np.array([100], "uint8"), alpha=0.25)
+        array([125], dtype=uint8)
+    """
+    if not 0 <= check_number("alpha", alpha) <= 1:
+        raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+    array1, array2 = np.asarray(array1), np.asarray(array2)
+    if array1.shape != array2.shape:
+        raise ValueError(
+            "`array1` and `array2` must have the same shape. "
+            f"Received: shapes {array1.shape} and {array2.shape}"
+        )
+    return (array1 * float(alpha) + array2 * (1.0 - alpha)).astype(array1.dtype)
