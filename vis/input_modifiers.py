@@ -55,7 +55,13 @@ class Transform(Value, InputModifier):
     A transform changes what the model sees, not the image that is kept. It is random for each
     sample and step by itself, by the seeds that it is given, and written in `keras.ops`. Its
     attributes must be hashable: by them a compiled step is found again.
+
+    Attributes:
+        only_moves_pixels: Whether all pixels survive, so that an image that is optimised pixel by
+            pixel is itself transformed: the picture is then what the model saw.
     """
+
+    only_moves_pixels = False
 
     def __call__(self, images: Any, seeds: Any, axes: tuple[int, ...]) -> Any:
         """Transforms images.
@@ -108,6 +114,8 @@ class Jitter(Transform):
         >>> jittered.shape, sorted(jittered.ravel()) == sorted(image.ravel())
         ((1, 6, 1), True)
     """
+
+    only_moves_pixels = True
 
     def __init__(self, jitter: float | Sequence[float] = 0.05) -> None:
         values = jitter if isinstance(jitter, (Sequence, np.ndarray)) else [jitter]

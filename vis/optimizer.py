@@ -168,8 +168,8 @@ class Optimizer:
         In each iteration the modifiers' `pre` are called in order, losses and gradients are
         computed, the gradients modified, callbacks called and the image updated; then come the
         modifiers' `post`, in reverse order. A `Transform`, such as `Jitter`, runs inside the
-        compiled step after all `pre`, and changes what the model sees. Without callbacks and
-        modifiers in NumPy the loop never leaves the compiled graph.
+        compiled step, after the `pre` of modifiers in NumPy. Without callbacks and modifiers in
+        NumPy the loop stays in the compiled graph.
 
         Args:
             seed_input: Image to start from, with or without the batch axis, channels at either
@@ -255,7 +255,8 @@ class _Run:
             wrt=optimizer._wrt and Handle.of(optimizer._wrt),
             norm_grads=optimizer.norm_grads,
             grad_modifier=formula,
-            transforms=tuple(transforms),
+            moves=tuple(t for t in transforms if t.only_moves_pixels),
+            transforms=tuple(t for t in transforms if not t.only_moves_pixels),
             axes=axes,
             parametrization=parametrization,
             image_shape=tuple(shape[1:]),
@@ -309,6 +310,8 @@ class _Run:
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self._modifiers)
+        if self._problem.moves:
+            self._state = self._engine.move(self._state, self._given)
         seen = self._engine.evaluate(self._state.variables, self._given, self._state.step)
         if self._grad_modifier:
             grads = np.asarray(self._grad_modifier(seen.grads.numpy()), seen.grads.numpy().dtype)

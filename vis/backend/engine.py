@@ -7,6 +7,7 @@ is passed to the compiled functions as tensors, so that one trace serves all of 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from vis.backend import random
 from vis.backend.cache import WeakCache
+from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network
 
 
@@ -47,6 +49,7 @@ class Problem(NamedTuple):
         wrt: The tensor that gradients are taken of; None is the image itself.
         norm_grads: Whether gradients are divided by their L2 norm, sample by sample.
         grad_modifier: A function of the gradients in `keras.ops`, or None.
+        moves: What happens to the variables themselves before each step, like `transforms`.
         transforms: What the model sees the image through, each called with images, seeds and
             axes.
         axes: The spatial axes of the images.
@@ -61,6 +64,7 @@ class Problem(NamedTuple):
     wrt: Handle | None
     norm_grads: bool
     grad_modifier: Callable | None
+    moves: tuple[Any, ...]
     transforms: tuple[Any, ...]
     axes: tuple[int, ...]
     parametrization: Any
@@ -125,6 +129,7 @@ class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
     Attributes:
+        move: `(state, given)` to the `State` whose variables have been moved.
         evaluate: `(variables, given, step)` to an `Observation`.
         update: `(state, observation, given)` to the next `State`.
         loop: `(state, given, steps)` to the `State` and `Observation` after that many steps, or
@@ -134,6 +139,7 @@ class Engine:
 
     def __init__(self, problem: Problem):
         self.traces = 0
+        self.move = self._compiled(_move, problem)
         self.evaluate = self._compiled(_evaluate, problem)
         self.update = self._compiled(_update, problem)
         self.loop = self._compiled(_loop, problem)
@@ -143,7 +149,20 @@ class Engine:
             self.traces += 1
             return function(problem, *args)
 
-        return tf.function(traced, autograph=False)
+        compiled = tf.function(traced, autograph=False)
+        concrete: dict[tuple, Callable] = {}
+        lock = threading.Lock()
+
+        def call(*args: Any) -> Any:
+            # Looked up here rather than by `tf.function`, which warns of many traces where many
+            # models are looked at.
+            signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(args))
+            with lock:
+                if signature not in concrete:
+                    concrete[signature] = compiled.get_concrete_function(*args)
+            return concrete[signature](*args)
+
+        return call
 
 
 _engines = WeakCache()
@@ -183,20 +202,19 @@ def _image(problem: Problem, variables: list, given: Given) -> Any:
 
 
 def _evaluate(problem: Problem, variables: list, given: Given, step: Any) -> Observation:
-    return _look(problem, _image(problem, variables, given), given, step)
+    return _look(problem, _image(problem, variables, given), given, step, _folder())
 
 
-def _look(problem: Problem, image: Any, given: Given, step: Any) -> Observation:
+def _folder() -> Folder:
+    return Folder(tf.compat.v1.get_default_graph())
+
+
+def _look(problem: Problem, image: Any, given: Given, step: Any, folder: Folder) -> Observation:
     """Shows an image to the network, and differentiates the losses."""
-    view = image
-    if problem.transforms:
-        seeds = random.fold_in(given.seeds, step)
-        for number, transform in enumerate(problem.transforms):
-            view = transform(view, random.fold_in(seeds, number), problem.axes)
-
+    view = _transformed(problem, problem.transforms, image, given, step)
     losses, wrt_values = zip(
         *(
-            _show(problem, images, parameters, given.weights)
+            _show(problem, images, parameters, given.weights, folder)
             for images, parameters in _looks(problem, view, given)
         ),
         strict=True,
@@ -221,6 +239,19 @@ def _look(problem: Problem, image: Any, given: Given, step: Any) -> Observation:
     return Observation(losses, overall, grads, tf.concat(wrt_values, axis=0))
 
 
+def _transformed(problem: Problem, transforms: tuple, images: Any, given: Given, step: Any) -> Any:
+    if transforms:
+        seeds = random.fold_in(given.seeds, step)
+        for number, transform in enumerate(transforms):
+            images = transform(images, random.fold_in(seeds, number), problem.axes)
+    return images
+
+
+def _move(problem: Problem, state: State, given: Given) -> State:
+    moved = [_transformed(problem, problem.moves, v, given, state.step) for v in state.variables]
+    return state._replace(variables=moved)
+
+
 def _looks(problem: Problem, view: Any, given: Given) -> Iterator[tuple[Any, list]]:
     """What is shown to the network at once: images, and their formulas' parameters.
 
@@ -239,14 +270,17 @@ def _looks(problem: Problem, view: Any, given: Given) -> Iterator[tuple[Any, lis
         )
 
 
-def _show(problem: Problem, view: Any, parameters: list, weights: Any) -> tuple[Any, Any]:
+def _show(
+    problem: Problem, view: Any, parameters: list, weights: Any, folder: Folder
+) -> tuple[Any, Any]:
     """Weighted losses `(terms, samples)` of some images, and the tensor to differentiate by."""
     network = Network([handle.tensor for handle in problem.inputs])
     targets = [
         term.target.tensor if isinstance(term, Formula) else term.tensor for term in problem.terms
     ]
     targets.append(problem.wrt.tensor if problem.wrt else network.inputs[0])
-    *values, wrt_value = network.run([keras.ops.cast(view, network.inputs[0].dtype)], targets)
+    feeds = [keras.ops.cast(view, network.inputs[0].dtype)]
+    *values, wrt_value = network.run(feeds, targets, folder)
     losses = []
     for term, value, names in zip(problem.terms, values, parameters, strict=True):
         if isinstance(term, Formula):
@@ -294,9 +328,12 @@ def _advance(problem: Problem, state: State, observation: Observation, image: An
 
 
 def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
+    folder = _folder()
+
     def body(i: Any, state: State, _: Observation) -> tuple:
+        state = _move(problem, state, given)
         image = _image(problem, state.variables, given)
-        observation = _look(problem, image, given, state.step)
+        observation = _look(problem, image, given, state.step, folder)
         return i + 1, _advance(problem, state, observation, image), observation
 
     image = state.best_image

@@ -11,6 +11,9 @@ import keras
 from keras import tree
 from keras.src.models.functional import Functional
 
+from vis.backend import folding
+from vis.backend.folding import Folder
+
 
 class Handle(NamedTuple):
     """A weak handle on a symbolic tensor: compiled steps must not keep a model alive."""
@@ -145,24 +148,28 @@ class Network:
             operation, node = container, self._first_node[id(container)]
         return node
 
-    def run(self, feeds: Sequence[Any], targets: Sequence[keras.KerasTensor]) -> list[Any]:
+    def run(
+        self, feeds: Sequence[Any], targets: Sequence[keras.KerasTensor], folder: Folder
+    ) -> list[Any]:
         """Values of `targets`, in inference mode, given the values of the inputs.
 
         Args:
             feeds: One backend tensor for each of the inputs.
             targets: Symbolic tensors of this graph, of models nested in it, or expressions over
                 such tensors.
+            folder: Runs layers together with the batch normalisation behind them.
         """
         values = {id(tensor): feed for tensor, feed in zip(self.inputs, feeds, strict=True)}
-        _Run(self, values).execute(targets, values, container=None)
+        _Run(self, values, folder).execute(targets, values, container=None)
         return [values[id(tensor)] for tensor in targets]
 
 
 class _Run:
     """One run of a network, which remembers what is wanted from inside nested models."""
 
-    def __init__(self, network: Network, values: dict):
+    def __init__(self, network: Network, values: dict, folder: Folder):
         self.network = network
+        self.folder = folder
         self.outermost = values
         self.wanted_inside: dict[int, list[keras.KerasTensor]] = {}
 
@@ -179,12 +186,23 @@ class _Run:
                 self.wanted_inside.setdefault(id(owner), []).append(tensor)
             return node
 
-        for node in _ordered(targets, values.keys(), node_of):
+        nodes = _ordered(targets, values.keys(), node_of)
+        looked_at = {id(t) for t in targets}
+        folded = folding.plan(nodes, looked_at)
+        skipped = {id(node) for node in folded.values()}
+        for node in nodes:
             if node.is_input:
                 names = ", ".join(f"'{t.name}'" for t in node.outputs)
                 raise ValueError(f"The value of the input {names} is needed, and was not given.")
-            args, kwargs = node.arguments.fill_in(values)
-            outputs = self.call(node.operation, args, kwargs)
+            if id(node) in skipped:
+                continue
+            if id(node) in folded:
+                before = folded[id(node)]
+                inputs = values[id(before.input_tensors[0])]
+                outputs = self.folder(before.operation, node.operation, inputs)
+            else:
+                args, kwargs = node.arguments.fill_in(values)
+                outputs = self.call(node.operation, args, kwargs)
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
 
     def call(self, operation: Any, args: tuple, kwargs: dict) -> Any:
