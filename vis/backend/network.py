@@ -11,7 +11,7 @@ import keras
 from keras import tree
 from keras.src.models.functional import Functional
 
-from vis.backend import folding
+from vis.backend import channels_first, folding
 from vis.backend.folding import Folder
 
 
@@ -160,7 +160,8 @@ class Network:
             folder: Runs layers together with the batch normalisation behind them.
         """
         values = {id(tensor): feed for tensor, feed in zip(self.inputs, feeds, strict=True)}
-        _Run(self, values, folder).execute(targets, values, container=None)
+        with channels_first.computed_channels_last():
+            _Run(self, values, folder).execute(targets, values, container=None)
         return [values[id(tensor)] for tensor in targets]
 
 
