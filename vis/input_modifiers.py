@@ -144,3 +144,16 @@ class Jitter(Transform):
         numbers = backend.uniform(seeds, [len(axes)])
         shifts = ops.floor(numbers * [2.0 * m + 1 for m in most]) - [float(m) for m in most]
         return backend.roll(images, ops.cast(shifts, "int32"), axes)
+
+
+def is_in_graph(modifier: InputModifier) -> bool:
+    """Whether a modifier runs as a transform, and not through a `pre` or `post` of its own."""
+    return (
+        isinstance(modifier, Transform)
+        and type(modifier).pre is Transform.pre
+        and type(modifier).post is InputModifier.post
+    )
+
+
+def fused(transforms):
+    return list(transforms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,79 +11,21 @@ import numpy as np
 from keras import ops
 
 from vis import grad_modifiers
-from vis.backend.engine import (
-    Engine,
-    Expression,
-    Formula,
-    Given,
-    Observation,
-    Problem,
-    engine_for,
-    initial_state,
-)
+from vis.backend.engine import Engine, Expression, Formula, Given, Problem, engine_for
 from vis.backend.expressions import symbolic_scalar
 from vis.backend.network import Handle, Network
 from vis.backend.random import draw_seed
 from vis.callbacks import OptimizerCallback, Print
-from vis.input_modifiers import InputModifier, Transform
+from vis.descent import Descent, NonFiniteError
+from vis.input_modifiers import InputModifier, fused, is_in_graph
 from vis.losses import Loss, TensorLoss
-from vis.parametrizations import Pixels
-from vis.utils.model import input_data_format, spatial_axes
+from vis.parametrizations import Parametrization, Pixels
+from vis.updates import KerasUpdate, RMSprop, Update
+from vis.utils.layout import Layout
+from vis.utils.model import spatial_axes
 from vis.utils.validation import check_backend, check_input_range, check_integer, check_number
-from vis.utils.value import Value
 
-
-# Seconds after which progress is shown, and Ctrl-C heard, while the loop is in the graph.
-_RESPONSE_TIME = 0.25
-
-
-class NonFiniteError(FloatingPointError, ValueError):
-    """A loss or a gradient has turned NaN or infinite.
-
-    Attributes:
-        iteration: The iteration, from 1, at which it did.
-        best_image: The image with the lowest loss before that, as `Optimizer.minimize` would have
-            returned it, or None where the first iteration failed.
-    """
-
-    def __init__(self, message: str, iteration: int, best_image: np.ndarray | None) -> None:
-        super().__init__(message)
-        self.iteration = iteration
-        self.best_image = best_image
-
-
-class RMSprop(Value):
-    """Gradient descent by a running mean of squared gradients (Tieleman & Hinton, 2012).
-
-    `cache = rho cache + (1 - rho) g^2` and `x -= learning_rate g / sqrt(cache + epsilon)`.
-
-    Args:
-        learning_rate: Size of a step.
-        rho: Share of the running mean that is kept.
-    """
-
-    def __init__(self, learning_rate: float = 1.0, rho: float = 0.95) -> None:
-        self.learning_rate = learning_rate
-        self.rho = rho
-        self.epsilon = keras.config.epsilon()
-
-    def slots(self, variables: list[Any]) -> list[Any]:
-        """The memory before the first step, for variables as backend tensors."""
-        return [ops.zeros_like(variable) for variable in variables]
-
-    def apply(
-        self, variables: list[Any], grads: list[Any], slots: list[Any], step: Any
-    ) -> tuple[list[Any], list[Any]]:
-        """Variables and memory after a step."""
-        slots = [
-            self.rho * cache + (1 - self.rho) * ops.square(g)
-            for cache, g in zip(slots, grads, strict=True)
-        ]
-        moved = [
-            x - self.learning_rate * g / ops.sqrt(cache + self.epsilon)
-            for x, g, cache in zip(variables, grads, slots, strict=True)
-        ]
-        return moved, slots
+__all__ = ["NonFiniteError", "Optimizer"]
 
 
 class Optimizer:
@@ -97,6 +38,8 @@ class Optimizer:
         wrt_tensor: The tensor that gradients are taken of, any tensor of the model; the input by
             default. The image is only updated when it is the input.
         norm_grads: Whether gradients are divided by their L2 norm.
+        parametrization: What is optimised; the image's pixels by default.
+        optimizer: A Keras optimizer; `vis.updates.RMSprop` by default.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -120,8 +63,12 @@ class Optimizer:
         input_range: tuple[float, float] = (0, 255),
         wrt_tensor: keras.KerasTensor | None = None,
         norm_grads: bool = True,
+        parametrization: Parametrization | None = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
         check_backend()
+        self._parametrization = _check_parametrization(parametrization)
+        self._update = _check_optimizer(optimizer)
         self.input_tensor = _check_input_tensor(input_tensor)
         self.input_range = check_input_range(input_range)
         self.norm_grads = bool(norm_grads)
@@ -200,7 +147,18 @@ class Optimizer:
             watchers = [*watchers, Print()]
         seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
         start = self._start(seed_input)
-        run = _Run(self, modifiers, grad_modifiers.get(grad_modifier), start, seed)
+        samples = 1 if start is None else len(start)
+        layout = Layout(
+            tuple(self.input_tensor.shape[1:] if start is None else start.shape[1:]),
+            spatial_axes(self.input_tensor),
+        )
+        run = self.descent(
+            layout,
+            [(seed, i) for i in range(samples)],
+            None if start is None else list(start),
+            modifiers,
+            grad_modifiers.get(grad_modifier),
+        )
         try:
             run.descend(max_iter, watchers)
         except KeyboardInterrupt:
@@ -226,175 +184,97 @@ class Optimizer:
             return None
         return _check_seed_input(seed_input, shape)
 
-
-class _Run:
-    """One descent: its state, and how it is driven."""
-
-    def __init__(
+    def descent(
         self,
-        optimizer: Optimizer,
-        modifiers: list[InputModifier],
-        grad_modifier: Callable | None,
-        start: np.ndarray | None,
-        seed: int,
-    ) -> None:
-        self._optimizer = optimizer
-        inputs = optimizer.input_tensor
-        parametrization = Pixels()
-        shape = (1, *inputs.shape[1:]) if start is None else start.shape
-        axes = spatial_axes(inputs)
-        transforms = [modifier for modifier in modifiers if _in_graph(modifier)]
-        for transform in transforms:
-            transform.check(shape, axes)
-        self._modifiers = [modifier for modifier in modifiers if not _in_graph(modifier)]
+        layout: Layout,
+        seeds: Sequence[tuple[int, ...]],
+        start: Sequence[np.ndarray] | None = None,
+        modifiers: Sequence[InputModifier] = (),
+        grad_modifier: Callable | None = None,
+    ) -> Descent:
+        """A descent that has not begun yet.
+
+        Args:
+            layout: Shape of an image.
+            seeds: For each sample what its randomness follows from.
+            start: For each sample the image to start from, or None for noise everywhere.
+            modifiers: As in `minimize`.
+            grad_modifier: A function of the gradient array, or None.
+
+        Returns:
+            The descent, whose samples do not depend on one another.
+        """
+        in_graph = fused([m for m in modifiers if is_in_graph(m)])
+        by_hand = [m for m in modifiers if not is_in_graph(m)]
+        for transform in in_graph:
+            transform.check((len(seeds), *layout.shape), layout.axes)
+        pixels = isinstance(self._parametrization, Pixels)
+        if by_hand and not pixels:
+            raise ValueError(
+                "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
+                f"`Pixels`. Received: {self._parametrization!r} and {by_hand!r}"
+            )
         formula = getattr(grad_modifier, "formula", None)
-        self._grad_modifier = None if formula else grad_modifier
-        self._problem = Problem(
-            inputs=(Handle.of(inputs),),
-            terms=tuple(optimizer._terms),
-            wrt=optimizer._wrt and Handle.of(optimizer._wrt),
-            norm_grads=optimizer.norm_grads,
+        problem = Problem(
+            inputs=(Handle.of(self.input_tensor),),
+            terms=tuple(self._terms),
+            wrt=self._wrt and Handle.of(self._wrt),
+            norm_grads=self.norm_grads,
             grad_modifier=formula,
-            moves=tuple(t for t in transforms if t.only_moves_pixels),
-            transforms=tuple(t for t in transforms if not t.only_moves_pixels),
-            axes=axes,
-            parametrization=parametrization,
-            image_shape=tuple(shape[1:]),
-            update=None if optimizer._wrt else RMSprop(),
-            activations=optimizer._network.activations(),
+            moves=tuple(t for t in in_graph if pixels and t.only_moves_pixels),
+            transforms=tuple(t for t in in_graph if not (pixels and t.only_moves_pixels)),
+            parametrization=self._parametrization,
+            layout=layout,
+            update=None if self._wrt else self._update,
+            activations=self._network.activations(),
         )
-        self._engine = optimizer._engine(self._problem)
-        rng = np.random.default_rng(seed)
-        dtype = "float64" if inputs.dtype == "float64" else "float32"
-        self._given = Given(
+        dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        initial = [
+            self._parametrization.variables(image, layout, self.input_range, rng)
+            for image, rng in zip(start or [None] * len(rngs), rngs, strict=True)
+        ]
+        given = Given(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
-                for parameters in (getattr(loss, "parameters", {}) for loss, _ in optimizer.losses)
+                for parameters in (getattr(loss, "parameters", {}) for loss, _ in self.losses)
             ],
-            weights=ops.convert_to_tensor([w for _, w in optimizer.losses], dtype),
-            seeds=ops.convert_to_tensor(rng.integers(2**31, size=(shape[0], 2)), "int32"),
-            input_range=ops.convert_to_tensor(optimizer.input_range, dtype),
+            weights=ops.convert_to_tensor([weight for _, weight in self.losses], dtype),
+            seeds=ops.convert_to_tensor([rng.integers(2**31, size=2) for rng in rngs], "int32"),
+            input_range=ops.convert_to_tensor(self.input_range, dtype),
         )
-        variables = parametrization.variables(start, shape, optimizer.input_range, rng)
-        variables = [np.asarray(variable, dtype) for variable in variables]
-        self._state = initial_state(self._problem, variables, self._given)
-        self._parametrization = parametrization
-        self._seen: Observation | None = None
-        self.step = 0
-
-    def descend(self, max_iter: int, watchers: list[OptimizerCallback]) -> None:
-        """Takes steps, as many of them in one go as there is nobody who needs to see each."""
-        by_hand = bool(self._modifiers or self._grad_modifier)
-        watched = any(watcher.every_step for watcher in watchers)
-        steps = 1
-        while self.step < max_iter:
-            began = time.perf_counter()
-            if by_hand:
-                self._step_by_hand()
-            else:
-                self._steps_in_graph(min(steps, max_iter - self.step))
-            if self._state.failed:
-                raise self._non_finite()
-            self.step = int(self._state.step)
-            self._show(watchers)
-            if self._modifiers:
-                self._modify(InputModifier.post.__name__, reversed(self._modifiers))
-            if not watched and time.perf_counter() - began < _RESPONSE_TIME / 2:
-                steps *= 2
-
-    def _steps_in_graph(self, steps: int) -> None:
-        self._state, self._seen = self._engine.loop(
-            self._state, self._given, ops.convert_to_tensor(steps, "int32")
+        return Descent(
+            problem,
+            self._engine(problem),
+            given,
+            [np.stack(values).astype(dtype) for values in zip(*initial, strict=True)],
+            [str(loss) for loss, _ in self.losses],
+            self.input_range,
+            by_hand,
+            None if formula else grad_modifier,
         )
 
-    def _step_by_hand(self) -> None:
-        """A step with modifiers in NumPy, which the compiled loop cannot hold."""
-        self._modify(InputModifier.pre.__name__, self._modifiers)
-        if self._problem.moves:
-            self._state = self._engine.move(self._state, self._given)
-        seen = self._engine.evaluate(self._state.variables, self._given, self._state.step)
-        if self._grad_modifier:
-            grads = np.asarray(self._grad_modifier(seen.grads.numpy()), seen.grads.numpy().dtype)
-            if grads.shape != tuple(seen.grads.shape):
-                raise ValueError(
-                    "`grad_modifier` must return gradients of the shape that it is given, "
-                    f"{tuple(seen.grads.shape)}. Received: an array of shape {grads.shape}"
-                )
-            seen = seen._replace(grads=ops.convert_to_tensor(grads))
-        self._seen = seen
-        self._state = self._engine.update(self._state, seen, self._given)
 
-    def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
-        before = self._state.variables[0].numpy()
-        image = before
-        for modifier in modifiers:
-            image = np.asarray(getattr(modifier, method)(image), before.dtype)
-            if image.shape != before.shape:
-                raise ValueError(
-                    f"`input_modifiers` must keep the image's shape {before.shape}. Received: an "
-                    f"image of shape {image.shape} from {type(modifier).__name__}.{method}"
-                )
-        self._state = self._state._replace(variables=[ops.convert_to_tensor(image)])
-
-    def _show(self, watchers: list[OptimizerCallback]) -> None:
-        if not watchers:
-            return
-        values = self._seen.losses.numpy().mean(axis=1).tolist()
-        names = [str(loss) for loss, _ in self._optimizer.losses]
-        for watcher in watchers:
-            watcher.callback(
-                self.step - 1,
-                list(zip(names, values, strict=True)),
-                float(self._seen.overall.numpy().mean()),
-                self._seen.grads.numpy(),
-                self._seen.wrt_value.numpy(),
-            )
-
-    def _non_finite(self) -> NonFiniteError:
-        values = self._seen.losses.numpy()
-        names = [
-            f"'{loss}'"
-            for (loss, _), value in zip(self._optimizer.losses, values, strict=True)
-            if not np.isfinite(value).all()
-        ]
-        step = int(self._state.step)
-        what = f"The loss {' and '.join(names)}" if names else "The gradient"
-        rescue = (
-            "The best image until then is the error's `best_image`: `except NonFiniteError as "
-            "error: image = error.best_image`, with `from vis.optimizer import NonFiniteError`."
-            if step
-            else "There is no image from before; do the model's weights or `seed_input` hold NaN?"
+def _check_parametrization(parametrization: Any) -> Parametrization:
+    if parametrization is None:
+        return Pixels()
+    if not isinstance(parametrization, Parametrization):
+        raise TypeError(
+            "`parametrization` must be a `vis.parametrizations.Parametrization`, such as "
+            f"`Fourier()`. Received: parametrization={parametrization!r}"
         )
-        losses = dict(zip([str(loss) for loss, _ in self._optimizer.losses], values.mean(axis=1)))
-        return NonFiniteError(
-            f"{what} turned NaN or infinite at iteration {step + 1}. {rescue} A smaller weight, or "
-            f"a smaller step, may help. Received: losses {losses}",
-            iteration=step + 1,
-            best_image=self._picture() if step else None,
+    return parametrization
+
+
+def _check_optimizer(optimizer: Any) -> Update:
+    if optimizer is None:
+        return RMSprop()
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise TypeError(
+            "`optimizer` must be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`. "
+            f"Received: optimizer={optimizer!r}"
         )
-
-    def _picture(self) -> np.ndarray:
-        pictures = [
-            self._parametrization.picture(image, self._optimizer.input_range)
-            for image in self._state.best_image.numpy()
-        ]
-        return pictures[0] if len(pictures) == 1 else np.stack(pictures)
-
-    def result(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """The best picture, the last gradients and the value of what they are of."""
-        seen = self._seen
-        if seen is None:
-            return self._picture(), None, None
-        return self._picture(), seen.grads.numpy(), seen.wrt_value.numpy()
-
-
-def _in_graph(modifier: InputModifier) -> bool:
-    """Whether a modifier runs as a transform, and not through a `pre` or `post` of the user's."""
-    return (
-        isinstance(modifier, Transform)
-        and type(modifier).pre is Transform.pre
-        and type(modifier).post is InputModifier.post
-    )
+    return KerasUpdate(optimizer)
 
 
 def _check_input_tensor(input_tensor: Any) -> keras.KerasTensor:

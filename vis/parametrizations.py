@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vis.utils.image import deprocess_input, random_array
+from vis.utils.layout import Layout
 from vis.utils.value import Value
 
 
@@ -18,37 +19,36 @@ class Parametrization(Value):
 
     def variables(
         self,
-        seed_input: np.ndarray | None,
-        shape: tuple[int, ...],
+        seed_image: np.ndarray | None,
+        layout: Layout,
         input_range: tuple[float, float],
-        rng: np.random.Generator | None,
+        rng: np.random.Generator,
     ) -> list[np.ndarray]:
-        """Initial values of the variables.
+        """Initial values of the variables of one image.
 
         Args:
-            seed_input: Images to start from, of `shape`, or None for noise.
-            shape: Shape of the images, `(samples, ...)`.
-            input_range: Lowest and highest value of an image.
-            rng: Where noise comes from; None is NumPy's global generator.
+            seed_image: Image to start from, of `layout.shape`, or None for noise.
+            layout: How the image lies in an array.
+            input_range: Lowest and highest value of the image.
+            rng: Where noise comes from.
 
         Returns:
-            Arrays whose first axis is the samples'.
+            Arrays.
         """
         raise NotImplementedError
 
-    def image(self, variables: list[Any], shape: tuple[int, ...], input_range: Any) -> Any:
-        """The images that the variables stand for.
+    def image(self, variables: list[Any], layout: Layout, input_range: Any) -> Any:
+        """The images that the variables of several samples stand for.
 
         Args:
-            variables: Backend tensors.
-            shape: Shape of one image.
+            variables: Backend tensors `(samples, ...)`.
+            layout: How an image lies in an array.
             input_range: Backend tensor `(low, high)`.
 
         Returns:
-            A backend tensor `(samples, *shape)`, written in `keras.ops`.
+            A backend tensor `(samples, *layout.shape)`, written in `keras.ops`.
         """
         raise NotImplementedError
-
 
     def picture(self, image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
         """One finished image, brought into `input_range`."""
@@ -62,21 +62,19 @@ class Pixels(Parametrization):
     its width.
 
     Example:
-        >>> Pixels().variables(None, (1, 4, 4, 3), (0, 255), np.random.default_rng(0))[0].shape
-        (1, 4, 4, 3)
+        >>> from vis.utils.layout import Layout
+        >>> layout = Layout((4, 4, 3), axes=(1, 2))
+        >>> Pixels().variables(None, layout, (0, 255), np.random.default_rng(0))[0].shape
+        (4, 4, 3)
     """
 
-    def variables(self, seed_input, shape, input_range, rng):
-        if seed_input is not None:
-            return [seed_input]
+    def variables(self, seed_image, layout, input_range, rng):
+        if seed_image is not None:
+            return [seed_image]
         low, high = input_range
-        noise = [
-            random_array(shape[1:], mean=(low + high) / 2, std=0.05 * (high - low), rng=rng)
-            for _ in range(shape[0])
-        ]
-        return [np.stack(noise)]
+        return [random_array(layout.shape, (low + high) / 2, 0.05 * (high - low), rng)]
 
-    def image(self, variables, shape, input_range):
+    def image(self, variables, layout, input_range):
         return variables[0]
 
     def picture(self, image, input_range):

@@ -18,6 +18,7 @@ from vis.backend import random
 from vis.backend.cache import WeakCache
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network
+from vis.utils.layout import Layout
 
 
 class Formula(NamedTuple):
@@ -52,9 +53,8 @@ class Problem(NamedTuple):
         moves: What happens to the variables themselves before each step, like `transforms`.
         transforms: What the model sees the image through, each called with images, seeds and
             axes.
-        axes: The spatial axes of the images.
-        parametrization: Called with variables, shape and range; returns images.
-        image_shape: Shape of one image.
+        parametrization: Makes images of variables.
+        layout: Shape of an image, and which of its axes are spatial.
         update: The rule of the descent, or None where nothing moves.
         activations: Weak references to the activation functions that the trace is made with.
     """
@@ -66,9 +66,8 @@ class Problem(NamedTuple):
     grad_modifier: Callable | None
     moves: tuple[Any, ...]
     transforms: tuple[Any, ...]
-    axes: tuple[int, ...]
     parametrization: Any
-    image_shape: tuple[int, ...]
+    layout: Layout
     update: Any
     activations: tuple[Any, ...]
 
@@ -198,7 +197,7 @@ def initial_state(problem: Problem, variables: Sequence[Any], given: Given) -> S
 
 
 def _image(problem: Problem, variables: list, given: Given) -> Any:
-    return problem.parametrization.image(variables, problem.image_shape, given.input_range)
+    return problem.parametrization.image(variables, problem.layout, given.input_range)
 
 
 def _evaluate(problem: Problem, variables: list, given: Given, step: Any) -> Observation:
@@ -243,7 +242,7 @@ def _transformed(problem: Problem, transforms: tuple, images: Any, given: Given,
     if transforms:
         seeds = random.fold_in(given.seeds, step)
         for number, transform in enumerate(transforms):
-            images = transform(images, random.fold_in(seeds, number), problem.axes)
+            images = transform(images, random.fold_in(seeds, number), problem.layout.axes)
     return images
 
 
@@ -311,7 +310,7 @@ def _advance(problem: Problem, state: State, observation: Observation, image: An
     variables, slots = state.variables, state.slots
     if problem.update:
         pulled_back = tf.gradients(image, variables, grad_ys=observation.grads)
-        moved = problem.update.apply(variables, pulled_back, slots, state.step)
+        moved = problem.update.apply(variables, pulled_back, slots)
         variables, slots = tf.nest.map_structure(
             lambda new, old: tf.where(finite, new, old), moved, (variables, slots)
         )

@@ -23,3 +23,55 @@ def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
             for image, shift in zip(tf.unstack(images), tf.unstack(shifts), strict=True)
         ]
     )
+
+
+def warp(images: Any, matrices: Any) -> Any:
+    """Shows each image through its own affine map of the plane, about its centre.
+
+    Args:
+        images: `(samples, height, width, channels)`. What lies outside is a mirror image.
+        matrices: `(samples, 2, 3)`: where each point, as (row, column) from the centre, is to be
+            looked up, in pixels.
+
+    Returns:
+        Images of the same shape, by bilinear interpolation.
+    """
+    height, width = images.shape[1:3]
+    centre = tf.constant([(height - 1) / 2, (width - 1) / 2], matrices.dtype)
+    linear, shift = matrices[:, :, :2], matrices[:, :, 2]
+    shift = shift + centre - tf.linalg.matvec(linear, centre)
+    rows = tf.concat([linear, shift[:, :, None]], axis=2)
+    # TensorFlow's order is x before y, and its last two numbers are for perspective.
+    flat = tf.reshape(tf.gather(rows[:, ::-1], [1, 0, 2], axis=2), [-1, 6])
+    flat = tf.pad(flat, [[0, 0], [0, 2]])
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.cast(flat, tf.float32),
+        output_shape=[height, width],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    )
+    # Its gradient looks the gradients up through the inverse map, without the change of area.
+    area = tf.cast(1 / tf.abs(tf.linalg.det(linear)), images.dtype)[:, None, None, None]
+    return area * warped + tf.stop_gradient((1 - area) * warped)
+
+
+def zoom(images: Any, factors: Any, axis: int) -> Any:
+    """Shows each image enlarged about its centre along one axis, by linear interpolation.
+
+    Args:
+        images: `(samples, ...)`. What lies outside is the nearest value inside.
+        factors: How many times larger, `(samples,)`.
+        axis: The axis.
+    """
+    size = images.shape[axis]
+    centre = (size - 1) / 2
+    places = tf.range(size, dtype=images.dtype)
+    looked_up = centre + (places - centre) / tf.cast(factors, images.dtype)[:, None]
+    looked_up = tf.clip_by_value(looked_up, 0, size - 1)
+    weights = tf.nn.relu(1 - tf.abs(looked_up[:, :, None] - places))
+    shape = tf.shape(images)
+    before = tf.reduce_prod(shape[1:axis])
+    flat = tf.reshape(images, [shape[0], before, size, -1])
+    return tf.reshape(tf.einsum("nij,nbjc->nbic", weights, flat), shape)

@@ -143,11 +143,8 @@ def stitch_images(
     height, width = images[0].shape[:2]
     cols = min(cols, len(images))
     rows = -(-len(images) // cols)
-    grid = np.zeros(
-        (rows * (height + margin) - margin, cols * (width + margin) - margin)
-        + images[0].shape[2:],
-        dtype=np.result_type(*images),
-    )
+    whole = (rows * (height + margin) - margin, cols * (width + margin) - margin)
+    grid = np.zeros((*whole, *images[0].shape[2:]), dtype=np.result_type(*images))
     for i, image in enumerate(images):
         top, left = i // cols * (height + margin), i % cols * (width + margin)
         grid[top : top + height, left : left + width] = image
