@@ -23,7 +23,13 @@ from vis.parametrizations import Parametrization, Pixels
 from vis.updates import KerasUpdate, RMSprop, Update
 from vis.utils.layout import Layout
 from vis.utils.model import spatial_axes
-from vis.utils.validation import check_backend, check_input_range, check_integer, check_number
+from vis.utils.validation import (
+    check_backend,
+    check_images,
+    check_input_range,
+    check_integer,
+    check_number,
+)
 
 __all__ = ["NonFiniteError", "Optimizer"]
 
@@ -40,6 +46,10 @@ class Optimizer:
         norm_grads: Whether gradients are divided by their L2 norm.
         parametrization: What is optimised; the image's pixels by default.
         optimizer: A Keras optimizer; `vis.updates.RMSprop` by default.
+
+    Attributes:
+        network: The graph that hangs from `input_tensor`.
+        terms: What the engine is to know of each loss.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -72,10 +82,10 @@ class Optimizer:
         self.input_tensor = _check_input_tensor(input_tensor)
         self.input_range = check_input_range(input_range)
         self.norm_grads = bool(norm_grads)
-        self._network = Network([self.input_tensor])
-        self._wrt = _check_wrt_tensor(wrt_tensor, self.input_tensor, self._network)
+        self.network = Network([self.input_tensor])
+        self._wrt = _check_wrt_tensor(wrt_tensor, self.input_tensor, self.network)
         self.losses = _check_losses(losses)
-        self._terms = [self._term(loss) for loss, _ in self.losses]
+        self.terms = [self._term(loss) for loss, _ in self.losses]
         # Engines that hold a user's own expression, and with it the model: they die with us.
         self._own_engines: dict[Problem, Engine] = {}
 
@@ -87,17 +97,17 @@ class Optimizer:
     def _term(self, loss: Loss) -> Any:
         """What the engine is to know of a loss."""
         if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
-            return Expression(symbolic_scalar(loss.build_loss, self._network, str(loss)))
+            return Expression(symbolic_scalar(loss.build_loss, self.network, str(loss)))
         target = loss.target
         if isinstance(target, keras.Layer):
-            if target not in self._network:
+            if target not in self.network:
                 raise ValueError(
                     "`losses` must be on layers of the model that `input_tensor` belongs to. "
                     f"Received: the loss '{loss}' on the layer '{target.name}', which is not "
                     f"connected to '{self.input_tensor.name}'"
                 )
-            target = self._network.output_of(target)
-        self._network.check_connected(target)
+            target = self.network.output_of(target)
+        self.network.check_connected(target)
         return Formula(type(loss).formula, Handle.of(target), tuple(sorted(loss.settings.items())))
 
     def minimize(
@@ -182,7 +192,7 @@ class Optimizer:
             )
         if seed_input is None:
             return None
-        return _check_seed_input(seed_input, shape)
+        return check_images("seed_input", seed_input, shape)
 
     def descent(
         self,
@@ -217,7 +227,7 @@ class Optimizer:
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
             inputs=(Handle.of(self.input_tensor),),
-            terms=tuple(self._terms),
+            terms=tuple(self.terms),
             wrt=self._wrt and Handle.of(self._wrt),
             norm_grads=self.norm_grads,
             grad_modifier=formula,
@@ -226,7 +236,7 @@ class Optimizer:
             parametrization=self._parametrization,
             layout=layout,
             update=None if self._wrt else self._update,
-            activations=self._network.activations(),
+            activations=self.network.activations(),
         )
         dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -339,30 +349,3 @@ def _check_all(name: str, values: Any, kind: type) -> list:
                 f"Received: {value!r} of type {type(value).__name__}"
             )
     return values
-
-
-def _check_seed_input(seed_input: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The seed as `(samples, *shape)`."""
-    array = np.asarray(seed_input)
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise TypeError(
-            f"`seed_input` must be an array of numbers. Received: seed_input of type {array.dtype}"
-        )
-    batch = array[None] if array.ndim == len(shape) else array
-    if batch.ndim == len(shape) + 1:
-        arrangements = [batch]
-        if len(shape) > 1:
-            arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
-        for arranged in arrangements:
-            sizes = zip(arranged.shape[1:], shape, strict=True)
-            if len(batch) and all(wanted in (None, size) for size, wanted in sizes):
-                if not np.isfinite(arranged).all():
-                    raise ValueError(
-                        "`seed_input` must be finite. Received: seed_input with "
-                        f"{np.count_nonzero(~np.isfinite(arranged))} NaN or infinite values"
-                    )
-                return arranged
-    raise ValueError(
-        f"`seed_input` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
-        f"Received: seed_input of shape {array.shape}"
-    )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def check_backend() -> None:
@@ -47,6 +48,14 @@ def check_number(name: str, value: Any) -> float:
     if not math.isfinite(value):
         raise ValueError(f"`{name}` must be finite. Received: {name}={value!r}")
     return float(value)
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises unless it is a number greater than zero."""
+    number = check_number(name, value)
+    if number <= 0:
+        raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
+    return number
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -112,6 +121,49 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
             f"`{name}` must hold at least one index; None means all. Received: {name}={indices!r}"
         )
     return checked
+
+
+def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Returns images as `(samples, *shape)`, or raises unless they are finite and of that shape.
+
+    Args:
+        name: The argument's name.
+        images: One image or a batch, with the channels at either end.
+        shape: Shape of one image, None where an axis is open.
+    """
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must be one array of numbers, images of one shape. Received: {error}"
+        ) from error
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise TypeError(
+            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
+        )
+    batch = array[None] if array.ndim == len(shape) else array
+    if batch.ndim == len(shape) + 1:
+        arrangements = [batch]
+        if len(shape) > 1:
+            arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
+        for arranged in arrangements:
+            sizes = zip(arranged.shape[1:], shape, strict=True)
+            if all(wanted in (None, size) for size, wanted in sizes):
+                if not len(arranged):
+                    raise ValueError(
+                        f"`{name}` must hold at least one image. "
+                        f"Received: {name} of shape {array.shape}"
+                    )
+                if not np.isfinite(arranged).all():
+                    raise ValueError(
+                        f"`{name}` must be finite. Received: {name} with "
+                        f"{np.count_nonzero(~np.isfinite(arranged))} NaN or infinite values"
+                    )
+                return arranged
+    raise ValueError(
+        f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
+        f"Received: {name} of shape {array.shape}"
+    )
 
 
 def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
