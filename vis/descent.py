@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from keras import ops
 
-from vis.backend.engine import Engine, Given, Observation, Problem, initial_state
+from vis.backend.engine import Engine, Given, Observation, Problem
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier
 
@@ -63,7 +63,7 @@ class Descent:
         self._input_range = input_range
         self._modifiers = modifiers
         self._grad_modifier = grad_modifier
-        self._state = initial_state(problem, variables, given)
+        self._state = engine.initial_state(variables, given)
         self._seen: Observation | None = None
         self.step = 0
 

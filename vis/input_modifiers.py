@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from keras import ops
 
 from vis import backend
 from vis.utils.model import spatial_axes_of
-from vis.utils.validation import check_number
+from vis.utils.validation import check_integer, check_number, check_positive
 from vis.utils.value import Value
 
 
@@ -78,6 +80,10 @@ class Transform(Value, InputModifier):
 
     def check(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
         """Raises a `ValueError` if images of `shape` cannot be transformed."""
+
+    def output_shape(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of transformed images."""
+        return shape
 
     def pre(self, image: np.ndarray) -> np.ndarray:
         """Transforms an array once, by NumPy's global random state.
@@ -146,6 +152,245 @@ class Jitter(Transform):
         return backend.roll(images, ops.cast(shifts, "int32"), axes)
 
 
+class Planar(Transform):
+    """Base class of random affine maps of the plane, about the image's centre.
+
+    Neighbours in a list of modifiers are composed, so that the image is interpolated once.
+    """
+
+    def matrices(self, seeds: Any) -> Any:
+        """Random maps: `(samples, 2, 2)`, from a place to where it is looked up."""
+        raise NotImplementedError
+
+    def check(self, shape, axes):
+        if len(axes) != 2:
+            raise ValueError(
+                f"`{type(self).__name__}` needs images with two spatial axes. "
+                f"Received: images of shape {shape[1:]}"
+            )
+
+    def __call__(self, images, seeds, axes):
+        linear = ops.cast(self.matrices(seeds), images.dtype)
+        matrices = ops.concatenate([linear, ops.zeros_like(linear[:, :, :1])], axis=2)
+        if axes == (2, 3):
+            turned = backend.warp(ops.transpose(images, (0, 2, 3, 1)), matrices)
+            return ops.transpose(turned, (0, 3, 1, 2))
+        return backend.warp(images, matrices)
+
+
+class Rotate(Planar):
+    """Rotates the image by a random angle.
+
+    Args:
+        degrees: Largest angle, in either direction; non-negative.
+
+    Example:
+        >>> Rotate(10).pre(np.ones((1, 8, 8, 3), "float32")).shape
+        (1, 8, 8, 3)
+    """
+
+    def __init__(self, degrees: float = 10.0) -> None:
+        if check_number("degrees", degrees) < 0:
+            raise ValueError(f"`degrees` must not be negative. Received: degrees={degrees!r}")
+        self.degrees = degrees
+
+    def matrices(self, seeds):
+        most = math.radians(self.degrees)
+        angles = backend.uniform(seeds, [], -most, most)
+        rows = [[ops.cos(angles), -ops.sin(angles)], [ops.sin(angles), ops.cos(angles)]]
+        return ops.stack([ops.stack(row, axis=1) for row in rows], axis=1)
+
+
+class Scale(Planar):
+    """Enlarges or shrinks the image about its centre by a random factor, at the same size.
+
+    Args:
+        low: Least factor, positive.
+        high: Largest factor, at least `low`.
+
+    Example:
+        >>> Scale(0.8, 1.2).pre(np.ones((1, 8, 1), "float32")).shape
+        (1, 8, 1)
+    """
+
+    def __init__(self, low: float = 0.8, high: float = 1.2) -> None:
+        if not check_positive("low", low) <= check_positive("high", high):
+            raise ValueError(
+                f"`high` must not be less than `low`. Received: low={low!r}, high={high!r}"
+            )
+        self.low = low
+        self.high = high
+
+    def check(self, shape, axes):
+        check_spatial(self, shape, axes)
+
+    def matrices(self, seeds):
+        return ops.eye(2) / self._factors(seeds)[:, None, None]
+
+    def __call__(self, images, seeds, axes):
+        if len(axes) == 2:
+            return super().__call__(images, seeds, axes)
+        for axis in axes:
+            images = backend.zoom(images, self._factors(seeds), axis)
+        return images
+
+    def _factors(self, seeds: Any) -> Any:
+        # As likely to halve as to double.
+        return ops.exp(backend.uniform(seeds, [], math.log(self.low), math.log(self.high)))
+
+
+class Composed(Planar):
+    """Several planar maps, one after the other, as one."""
+
+    def __init__(self, parts: Sequence[Planar]) -> None:
+        self.parts = tuple(parts)
+
+    def matrices(self, seeds):
+        product = None
+        for number, part in enumerate(self.parts):
+            matrix = part.matrices(backend.fold_in(seeds, number))
+            product = matrix if product is None else ops.matmul(product, matrix)
+        return product
+
+
+class Pad(Transform):
+    """Surrounds the image, so that nothing of it lies at the edge of what the model sees.
+
+    The model is shown a larger image; with `Crop` behind it, one of the old size again.
+
+    Args:
+        pixels: Width of the border on each side, non-negative.
+        value: What the border is filled with: a number in the range of the image, or None for
+            the image's own mean, sample by sample and channel by channel.
+
+    Example:
+        >>> Pad(2).pre(np.ones((1, 8, 8, 3), "float32")).shape
+        (1, 12, 12, 3)
+    """
+
+    def __init__(self, pixels: int = 12, value: float | None = None) -> None:
+        self.pixels = check_integer("pixels", pixels, least=0)
+        self.value = None if value is None else check_number("value", value)
+
+    def check(self, shape, axes):
+        check_spatial(self, shape, axes)
+
+    def __call__(self, images, seeds, axes):
+        widths = [(self.pixels,) * 2 if i in axes else (0, 0) for i in range(len(images.shape))]
+        if self.value is not None:
+            return ops.pad(images, widths, constant_values=self.value)
+        mean = ops.mean(images, axis=axes, keepdims=True)
+        return ops.pad(images - mean, widths) + mean
+
+    def output_shape(self, shape, axes):
+        return tuple(n + 2 * self.pixels if i in axes else n for i, n in enumerate(shape))
+
+
+class Crop(Transform):
+    """Shows a part of the image at a random place.
+
+    Args:
+        size: Size of the part along each spatial axis: one whole number for all, or one for each.
+
+    Example:
+        >>> Crop(6).pre(np.ones((1, 8, 8, 3), "float32")).shape
+        (1, 6, 6, 3)
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        sizes = size if isinstance(size, Sequence) else [size]
+        checked = tuple(check_integer("size", value, least=1) for value in sizes)
+        self.size = checked if isinstance(size, Sequence) else checked[0]
+
+    def check(self, shape, axes):
+        check_spatial(self, shape, axes)
+        sizes = self._sizes(axes)
+        if len(sizes) != len(axes) or any(n > shape[i] for n, i in zip(sizes, axes, strict=False)):
+            raise ValueError(
+                f"`size` must be one number, or one for each of the {len(axes)} spatial axes, and "
+                f"fit into the image. Received: size={self.size!r} for images of shape {shape[1:]}"
+            )
+
+    def __call__(self, images, seeds, axes):
+        sizes = self._sizes(axes)
+        room = [images.shape[axis] - size for axis, size in zip(axes, sizes, strict=True)]
+        numbers = backend.uniform(seeds, [len(axes)])
+        starts = ops.cast(ops.floor(numbers * [n + 1.0 for n in room]), "int32")
+        # Rolled to the front, the part is at the same place in each sample.
+        rolled = backend.roll(images, -starts, axes)
+        part = [slice(None)] * len(images.shape)
+        for axis, size in zip(axes, sizes, strict=True):
+            part[axis] = slice(size)
+        return rolled[tuple(part)]
+
+    def output_shape(self, shape, axes):
+        sizes = dict(zip(axes, self._sizes(axes), strict=True))
+        return tuple(sizes.get(i, n) for i, n in enumerate(shape))
+
+    def _sizes(self, axes: tuple[int, ...]) -> tuple[int, ...]:
+        return self.size if isinstance(self.size, tuple) else (self.size,) * len(axes)
+
+
+class Noise(Transform):
+    """Adds normal noise.
+
+    Args:
+        std: Standard deviation, in the units of the image; non-negative.
+
+    Example:
+        >>> Noise(2.0).pre(np.zeros((1, 8), "float32")).shape
+        (1, 8)
+    """
+
+    def __init__(self, std: float = 10.0) -> None:
+        if check_number("std", std) < 0:
+            raise ValueError(f"`std` must not be negative. Received: std={std!r}")
+        self.std = std
+
+    def __call__(self, images, seeds, axes):
+        noise = backend.normal(seeds, images.shape[1:])
+        return images + self.std * ops.cast(noise, images.dtype)
+
+
+class Blur(Transform):
+    """Blurs the image by a Gaussian of random width.
+
+    Args:
+        high: Largest standard deviation in pixels, positive.
+        low: Least standard deviation in pixels, non-negative.
+
+    Example:
+        >>> Blur(1.5).pre(np.ones((1, 8, 8, 1), "float32")).shape
+        (1, 8, 8, 1)
+    """
+
+    def __init__(self, high: float = 1.0, low: float = 0.0) -> None:
+        if not 0 <= check_number("low", low) <= check_positive("high", high):
+            raise ValueError(
+                f"`low` must be between 0 and `high`. Received: high={high!r}, low={low!r}"
+            )
+        self.high = high
+        self.low = low
+
+    def check(self, shape, axes):
+        check_spatial(self, shape, axes)
+
+    def __call__(self, images, seeds, axes):
+        deviations = ops.maximum(backend.uniform(seeds, [], self.low, self.high), 1e-2)
+        for axis in axes:
+            images = backend.blur(images, deviations, axis)
+        return images
+
+
+def check_spatial(transform: Transform, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """Raises a `ValueError` unless images have a spatial axis."""
+    if not axes:
+        raise ValueError(
+            f"`{type(transform).__name__}` needs images with a spatial axis. "
+            f"Received: images of shape {shape[1:]}"
+        )
+
+
 def is_in_graph(modifier: InputModifier) -> bool:
     """Whether a modifier runs as a transform, and not through a `pre` or `post` of its own."""
     return (
@@ -155,5 +400,21 @@ def is_in_graph(modifier: InputModifier) -> bool:
     )
 
 
-def fused(transforms):
-    return list(transforms)
+def fused(transforms: Sequence[Transform]) -> list[Transform]:
+    """The same transforms, with neighbouring maps of the plane composed."""
+    groups = itertools.groupby(transforms, key=lambda t: isinstance(t, Planar))
+    return [
+        transform
+        for planar, group in ((planar, list(group)) for planar, group in groups)
+        for transform in ([Composed(group)] if planar and len(group) > 1 else group)
+    ]
+
+
+def check_transforms(
+    transforms: Sequence[Transform], shape: tuple[int, ...], axes: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Raises a `ValueError` unless all transforms fit; returns the shape behind the last."""
+    for transform in transforms:
+        transform.check(shape, axes)
+        shape = transform.output_shape(shape, axes)
+    return shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from vis.backend.network import Handle, Network
 from vis.backend.random import draw_seed
 from vis.callbacks import OptimizerCallback, Print
 from vis.descent import Descent, NonFiniteError
-from vis.input_modifiers import InputModifier, fused, is_in_graph
+from vis.input_modifiers import InputModifier, check_transforms, fused, is_in_graph
 from vis.losses import Loss, TensorLoss
 from vis.parametrizations import Parametrization, Pixels
 from vis.updates import KerasUpdate, RMSprop, Update
@@ -169,17 +170,18 @@ class Optimizer:
             modifiers,
             grad_modifiers.get(grad_modifier),
         )
-        try:
-            run.descend(max_iter, watchers)
-        except KeyboardInterrupt:
-            warnings.warn(
-                f"Interrupted after {run.step} of {max_iter} iterations; this is the best image "
-                "so far.",
-                stacklevel=2,
-            )
-        finally:
-            for watcher in watchers:
-                watcher.on_end()
+        # Each is told of the end, even when another's `on_end` fails.
+        with contextlib.ExitStack() as watched:
+            for watcher in reversed(watchers):
+                watched.callback(watcher.on_end)
+            try:
+                run.descend(max_iter, watchers)
+            except KeyboardInterrupt:
+                warnings.warn(
+                    f"Interrupted after {run.step} of {max_iter} iterations; this is the best "
+                    "image so far.",
+                    stacklevel=2,
+                )
         return run.result()
 
     def _start(self, seed_input: np.ndarray | None) -> np.ndarray | None:
@@ -214,10 +216,10 @@ class Optimizer:
         Returns:
             The descent, whose samples do not depend on one another.
         """
-        in_graph = fused([m for m in modifiers if is_in_graph(m)])
+        in_graph = [m for m in modifiers if is_in_graph(m)]
         by_hand = [m for m in modifiers if not is_in_graph(m)]
-        for transform in in_graph:
-            transform.check((len(seeds), *layout.shape), layout.axes)
+        check_transforms(in_graph, (len(seeds), *layout.shape), layout.axes)
+        in_graph = fused(in_graph)
         pixels = isinstance(self._parametrization, Pixels)
         if by_hand and not pixels:
             raise ValueError(
@@ -228,14 +230,14 @@ class Optimizer:
         problem = Problem(
             inputs=(Handle.of(self.input_tensor),),
             terms=tuple(self.terms),
-            wrt=self._wrt and Handle.of(self._wrt),
+            wrt=None if self._wrt is None else Handle.of(self._wrt),
             norm_grads=self.norm_grads,
             grad_modifier=formula,
             moves=tuple(t for t in in_graph if pixels and t.only_moves_pixels),
             transforms=tuple(t for t in in_graph if not (pixels and t.only_moves_pixels)),
             parametrization=self._parametrization,
             layout=layout,
-            update=None if self._wrt else self._update,
+            update=self._update if self._wrt is None else None,
             activations=self.network.activations(),
         )
         dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"

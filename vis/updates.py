@@ -62,6 +62,49 @@ class RMSprop(Update):
         return moved, slots
 
 
+class Adam(Update):
+    """Adam (Kingma & Ba, arXiv:1412.6980).
+
+    Args:
+        learning_rate: Size of a step.
+        beta_1: Share of the running mean of gradients that is kept.
+        beta_2: Share of the running mean of squared gradients that is kept.
+
+    Example:
+        >>> rule = Adam(0.5)
+        >>> x = ops.ones((1, 2))
+        >>> (moved,), _ = rule.apply([x], [x], rule.slots([x]))
+        >>> round(float(moved[0, 0]), 3)
+        0.5
+    """
+
+    def __init__(
+        self, learning_rate: float = 0.05, beta_1: float = 0.9, beta_2: float = 0.999
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = keras.config.epsilon()
+
+    def slots(self, variables):
+        zeros = [ops.zeros_like(variable) for variable in variables]
+        return [ops.zeros((), variables[0].dtype), zeros, zeros]
+
+    def apply(self, variables, grads, slots):
+        step, means, squares = slots[0] + 1, slots[1], slots[2]
+        means = [self.beta_1 * m + (1 - self.beta_1) * g for m, g in zip(means, grads, strict=True)]
+        squares = [
+            self.beta_2 * v + (1 - self.beta_2) * ops.square(g)
+            for v, g in zip(squares, grads, strict=True)
+        ]
+        rate = self.learning_rate * ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        moved = [
+            x - rate * m / (ops.sqrt(v) + self.epsilon)
+            for x, m, v in zip(variables, means, squares, strict=True)
+        ]
+        return moved, [step, means, squares]
+
+
 class KerasUpdate(Update):
     """The rule of a Keras optimizer. The optimizer itself is left as it is.
 
@@ -79,16 +122,30 @@ class KerasUpdate(Update):
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.kind = type(optimizer)
         self.config = json.dumps(keras.saving.serialize_keras_object(optimizer)["config"])
+        self._registers: dict[tuple, tuple] = {}
 
     def slots(self, variables):
-        return [ops.convert_to_tensor(v) for v in self._optimizer(variables).variables]
+        return self._optimizer(variables)[2]
 
     def apply(self, variables, grads, slots):
-        # Keras makes its variables eagerly, whatever is being traced.
-        optimizer = self._optimizer(variables)
-        return optimizer.stateless_apply(slots, grads, variables)
+        # On TensorFlow a Keras optimizer has no stateless form: its own variables are registers
+        # here, filled before the step and read after it.
+        optimizer, registers, _ = self._optimizer(variables)
+        for register, value in zip(
+            [*registers, *optimizer.variables], [*variables, *slots], strict=True
+        ):
+            register.assign(value)
+        optimizer.apply(grads, registers)
+        moved = [ops.copy(register) for register in registers]
+        return moved, [ops.copy(slot) for slot in optimizer.variables]
 
-    def _optimizer(self, variables: list[Any]) -> keras.optimizers.Optimizer:
-        optimizer = self.kind.from_config(json.loads(self.config))
-        optimizer.build([keras.Variable("zeros", shape=v.shape, dtype=v.dtype) for v in variables])
-        return optimizer
+    def _optimizer(self, variables: list[Any]) -> tuple[keras.optimizers.Optimizer, list, list]:
+        """An optimizer for some shapes, its registers and first slots; made before any trace."""
+        key = tuple((tuple(v.shape), v.dtype.name) for v in variables)
+        if key not in self._registers:
+            optimizer = self.kind.from_config(json.loads(self.config))
+            registers = [keras.Variable("zeros", shape=shape, dtype=dtype) for shape, dtype in key]
+            optimizer.build(registers)
+            start = [ops.copy(slot) for slot in optimizer.variables]
+            self._registers[key] = optimizer, registers, start
+        return self._registers[key]

@@ -8,10 +8,23 @@ Example:
     5.0
 """
 
+from vis.backend.backprop import modify_model_backprop
+from vis.backend.fourier import irfftn
 from vis.backend.functions import *  # noqa: F403
 from vis.backend.functions import __all__ as _functions
-from vis.backend.backprop import modify_model_backprop
-from vis.backend.images import roll
-from vis.backend.random import normal, set_random_seed, uniform
+from vis.backend.images import blur, roll, warp, zoom
+from vis.backend.random import fold_in, normal, set_random_seed, uniform
 
-__all__ = [*_functions, "modify_model_backprop", "normal", "roll", "set_random_seed", "uniform"]
+__all__ = [
+    *_functions,
+    "blur",
+    "fold_in",
+    "irfftn",
+    "modify_model_backprop",
+    "normal",
+    "roll",
+    "set_random_seed",
+    "uniform",
+    "warp",
+    "zoom",
+]

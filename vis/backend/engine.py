@@ -137,11 +137,31 @@ class Engine:
     """
 
     def __init__(self, problem: Problem):
+        self._problem = problem
         self.traces = 0
         self.move = self._compiled(_move, problem)
         self.evaluate = self._compiled(_evaluate, problem)
         self.update = self._compiled(_update, problem)
         self.loop = self._compiled(_loop, problem)
+
+    def initial_state(self, variables: Sequence[Any], given: Given) -> State:
+        """The state before the first step.
+
+        Args:
+            variables: Initial values, arrays of `(samples, ...)`.
+            given: Only its `input_range` is used.
+        """
+        problem = self._problem
+        variables = [tf.convert_to_tensor(value) for value in variables]
+        image = _image(problem, variables, given)
+        return State(
+            step=tf.constant(0),
+            variables=variables,
+            slots=problem.update.slots(variables) if problem.update else [],
+            best_loss=tf.fill(image.shape[:1], tf.constant(float("inf"), image.dtype)),
+            best_image=image,
+            failed=tf.constant(False),
+        )
 
     def _compiled(self, function: Callable, problem: Problem) -> Callable:
         def traced(*args: Any) -> Any:
@@ -174,26 +194,6 @@ def engine_for(problem: Problem) -> Engine:
         problem: A problem without any `Expression`, which would keep the model alive.
     """
     return _engines.get(problem.inputs[0].operation(), problem, lambda: Engine(problem))
-
-
-def initial_state(problem: Problem, variables: Sequence[Any], given: Given) -> State:
-    """The state before the first step.
-
-    Args:
-        problem: What is to be optimised.
-        variables: Initial values, arrays of `(samples, ...)`.
-        given: Only its `input_range` is used.
-    """
-    variables = [tf.convert_to_tensor(value) for value in variables]
-    image = _image(problem, variables, given)
-    return State(
-        step=tf.constant(0),
-        variables=variables,
-        slots=problem.update.slots(variables) if problem.update else [],
-        best_loss=tf.fill(image.shape[:1], tf.constant(float("inf"), image.dtype)),
-        best_image=image,
-        failed=tf.constant(False),
-    )
 
 
 def _image(problem: Problem, variables: list, given: Given) -> Any:
@@ -353,5 +353,6 @@ def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[Sta
         body,
         start,
         shape_invariants=shapes,
+        parallel_iterations=1,
     )
     return state, observation

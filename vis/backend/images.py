@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,8 +71,25 @@ def zoom(images: Any, factors: Any, axis: int) -> Any:
     places = tf.range(size, dtype=images.dtype)
     looked_up = centre + (places - centre) / tf.cast(factors, images.dtype)[:, None]
     looked_up = tf.clip_by_value(looked_up, 0, size - 1)
-    weights = tf.nn.relu(1 - tf.abs(looked_up[:, :, None] - places))
-    shape = tf.shape(images)
-    before = tf.reduce_prod(shape[1:axis])
-    flat = tf.reshape(images, [shape[0], before, size, -1])
+    return _mixed(images, tf.nn.relu(1 - tf.abs(looked_up[:, :, None] - places)), axis)
+
+
+def blur(images: Any, deviations: Any, axis: int) -> Any:
+    """Blurs each image by its own Gaussian along one axis.
+
+    Args:
+        images: `(samples, ...)`.
+        deviations: Standard deviations in pixels, `(samples,)`, positive.
+        axis: The axis.
+    """
+    places = tf.range(images.shape[axis], dtype=images.dtype)
+    distances = (places[:, None] - places) / tf.cast(deviations, images.dtype)[:, None, None]
+    weights = tf.exp(-tf.square(distances) / 2)
+    return _mixed(images, weights / tf.reduce_sum(weights, axis=2, keepdims=True), axis)
+
+
+def _mixed(images: Any, weights: Any, axis: int) -> Any:
+    """Each place along an axis as a weighted sum: `weights` is `(samples, places, places)`."""
+    shape = images.shape.as_list()
+    flat = tf.reshape(images, [shape[0], math.prod(shape[1:axis]), shape[axis], -1])
     return tf.reshape(tf.einsum("nij,nbjc->nbic", weights, flat), shape)
