@@ -1,0 +1,330 @@
+"""Draws what filters of a network look for, and lays the pictures out in a labelled grid.
+
+Examples:
+    Four classes of ImageNet, as EfficientNet-Lite0 sees them (offline)::
+
+        python examples/activation_maximization.py
+
+    Others, by name or by index::
+
+        python examples/activation_maximization.py --filters espresso "Egyptian cat" 323
+
+    Channels of an inner layer::
+
+        python examples/activation_maximization.py --layer block8_expand --filters 0 1 2 3
+
+    A network of `keras.applications` (downloads its weights), or one of your own::
+
+        python examples/activation_maximization.py --model ResNet50V2
+        python examples/activation_maximization.py --model mnist.keras --input-range 0 1
+
+Ctrl-C cuts the picture at hand short, and goes on to the next one.
+"""
+
+from __future__ import annotations
+
+# First, as it imports TensorFlow without its greetings on standard error.
+import vis  # noqa: F401
+
+# isort: split
+import argparse
+import difflib
+import functools
+import math
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib import font_manager
+from PIL import Image
+
+from vis.applications import EfficientNetLite0
+from vis.callbacks import GifGenerator, Progress
+from vis.input_modifiers import Jitter
+from vis.optimizer import NonFiniteError
+from vis.utils.imagenet import imagenet_class_index, imagenet_classes, lookup_imagenet_labels
+from vis.utils.model import input_data_format, resolve_layer, single_input
+from vis.utils.utils import apply_modifications, draw_text, stitch_images
+from vis.visualization import get_num_filters, visualize_activation
+
+DEFAULT_MODEL = "EfficientNetLite0"
+DEFAULT_CLASSES = ["water_ouzel", "jellyfish", "macaw", "volcano"]
+MOST_DEFAULT_FILTERS = 4
+SMALLEST_PICTURE = 192
+COLUMNS = 4
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Runs the script.
+
+    Args:
+        argv: Arguments of the command line, without the name of the script.
+
+    Returns:
+        Path of the picture.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return _draw(args)
+    except NonFiniteError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _draw(args: argparse.Namespace) -> Path:
+    output = _writable("--output", args.output, ".png")
+    gif = args.gif and _writable("--gif", args.gif, ".gif")
+    network, preprocess = _load(args.model)
+    network, layer = _with_linear_activation(network, args.layer)
+    model = _from_pixels(network, preprocess)
+    _check_image_model(model)
+    classifies_imagenet = tuple(layer.output.shape) == (None, len(imagenet_classes()))
+    filters = _filter_indices(args.filters, layer, classifies_imagenet)
+
+    pictures = []
+    for index in filters:
+        label = lookup_imagenet_labels(index)[0] if classifies_imagenet else f"filter {index}"
+        callbacks = [Progress(args.max_iter, desc=f"{label:>16}")]
+        if gif:
+            path = gif if len(filters) == 1 else gif.with_stem(f"{gif.stem}_{index}")
+            callbacks.append(GifGenerator(path, args.input_range))
+        picture = visualize_activation(
+            model,
+            layer,
+            index,
+            input_range=args.input_range,
+            max_iter=args.max_iter,
+            input_modifiers=[Jitter(args.jitter)],
+            callbacks=callbacks,
+            seed=args.seed,
+        )
+        pictures.append(_with_caption(_as_rgb(picture, args.input_range), label))
+        if gif:
+            print(path)
+    Image.fromarray(stitch_images(pictures, margin=4, cols=COLUMNS)).save(output)
+    print(output)
+    return output
+
+
+def _load(name: str) -> tuple[keras.Model, Callable]:
+    """A network, and the function that turns pixels from 0 to 255 into what it takes."""
+    path = Path(name)
+    if path.suffix in (".keras", ".h5"):
+        if not path.is_file():
+            raise ValueError(f"`--model` must be a file that exists. Received: {name}")
+        try:
+            return keras.models.load_model(path, compile=False), lambda pixels: pixels
+        except Exception as error:
+            raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
+    if name == DEFAULT_MODEL:
+        return EfficientNetLite0(), lambda pixels: pixels
+    families = _families()
+    if name not in families:
+        known = [DEFAULT_MODEL, *families]
+        by_folded_name = {known_name.lower(): known_name for known_name in known}
+        close = difflib.get_close_matches(name.lower(), by_folded_name, n=3)
+        hint = " or ".join(by_folded_name[match] for match in close)
+        raise ValueError(
+            f"`--model` must be {DEFAULT_MODEL}, the name of a network in keras.applications "
+            "(upper and lower case count), or the path of a .keras or .h5 file"
+            f"{f'; did you mean {hint}?' if hint else '.'} Received: {name}"
+        )
+    try:
+        return getattr(families[name], name)(), families[name].preprocess_input
+    except Exception as error:  # what a failed download raises is an `Exception`, no less
+        raise ValueError(f"`--model` {name} could not be built: {error}") from error
+
+
+def _families() -> dict[str, types.ModuleType]:
+    """The module of each network in `keras.applications`, by the network's name."""
+    modules = [m for m in vars(keras.applications).values() if hasattr(m, "preprocess_input")]
+    return {
+        name: module
+        for module in modules
+        for name in vars(module)
+        if name[0].isupper() and hasattr(keras.applications, name)
+    }
+
+
+def _from_pixels(network: keras.Model, preprocess: Callable) -> keras.Model:
+    """The network behind its own preprocessing, so that it is shown pixels and drawn in colours.
+
+    Each family of `keras.applications` has been trained on another scaling and order of the
+    channels; without this VGG16, say, would draw in blue what is red.
+    """
+    pixels = keras.Input(single_input(network).shape[1:])
+    return keras.Model(pixels, network(preprocess(pixels)))
+
+
+def _with_linear_activation(
+    network: keras.Model, layer_name: str
+) -> tuple[keras.Model, keras.Layer]:
+    """The network and the layer to look at, with its softmax swapped for the identity."""
+    which = int(layer_name) if layer_name.lstrip("-").isdecimal() else layer_name
+    layer = resolve_layer(network, which)
+    if isinstance(layer, keras.layers.Softmax):
+        raise ValueError(
+            "`--layer` must not be a Softmax layer, as a class can win there by making all others "
+            f"lose; choose the layer before it. Received: {layer.name}"
+        )
+    if getattr(layer, "activation", None) is keras.activations.softmax:
+        layer.activation = keras.activations.linear
+        network = apply_modifications(network)
+        layer = resolve_layer(network, which)
+    return network, layer
+
+
+def _check_image_model(model: keras.Model) -> None:
+    shape = tuple(model.inputs[0].shape[1:])
+    channels = shape[0] if input_data_format(model.inputs[0]) == "channels_first" else shape[-1]
+    if len(shape) != 3 or None in shape or channels not in (1, 3):
+        raise ValueError(
+            "`--model` must take images of a fixed size with 1 or 3 channels. "
+            f"Received: a model with inputs of shape {shape}"
+        )
+
+
+def _filter_indices(names: list[str] | None, layer: keras.Layer, named: bool) -> list[int]:
+    """The indices that are meant by `--filters`."""
+    count = get_num_filters(layer)
+    if names is None:
+        names = DEFAULT_CLASSES if named else range(min(count, MOST_DEFAULT_FILTERS))
+    indices = []
+    for name in map(str, names):
+        if name.isdecimal():
+            index = int(name)
+        elif named:
+            try:
+                index = imagenet_class_index(name)
+            except ValueError as error:
+                raise ValueError(f"`--filters`: {error}") from None
+        else:
+            raise ValueError(
+                "`--filters` must be indices: the names of ImageNet classes go with a layer that "
+                f"ends in its {len(imagenet_classes())} classes. Received: {name}, for the layer "
+                f"{layer.name} with outputs of shape {tuple(layer.output.shape)}"
+            )
+        if index >= count:
+            raise ValueError(
+                f"`--filters` is out of range: the layer {layer.name} has {count} filters, 0 to "
+                f"{count - 1}. Received: {index}"
+            )
+        indices.append(index)
+    return indices
+
+
+def _as_rgb(picture: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+    """A picture as `(height, width, 3)` in `uint8`, small ones enlarged."""
+    low, high = input_range
+    picture = np.uint8(np.round(255 * (picture - low) / (high - low)))
+    picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
+    factor = math.ceil(SMALLEST_PICTURE / picture.shape[1])
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _with_caption(picture: np.ndarray, label: str) -> np.ndarray:
+    """The picture under a black band that bears its label."""
+    band = np.zeros((24, *picture.shape[1:]), picture.dtype)
+    band = draw_text(band, label, position=(6, 4), font=_font(), font_size=14, color=(255,) * 3)
+    return np.concatenate([band, picture])
+
+
+@functools.cache
+def _font() -> str:
+    # Comes with matplotlib, and is therefore there on any machine.
+    return font_manager.findfont("DejaVu Sans")
+
+
+def _writable(option: str, name: str, suffix: str) -> Path:
+    """The path of a file to write, in a folder that is made where it is missing."""
+    path = Path(name)
+    if path.suffix.lower() != suffix or path.is_dir():
+        raise ValueError(f"`{option}` must be the path of a {suffix} file. Received: {name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {least}. Received: {text}"
+            )
+        return int(text)
+
+    return integer
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary, examples = __doc__.split("\n\n", 1)
+    parser = argparse.ArgumentParser(
+        description=summary,
+        epilog=examples.replace("::", ":"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"{DEFAULT_MODEL} (default, needs no download), the name of a network in "
+        "keras.applications, or the path of a .keras or .h5 file",
+    )
+    add("--layer", default="-1", help="name or index of the layer to look at (default: the last)")
+    add(
+        "--filters",
+        nargs="+",
+        metavar="FILTER",
+        help="indices of its filters, or names of ImageNet classes such as water_ouzel "
+        f"(default: {', '.join(DEFAULT_CLASSES)}; the first {MOST_DEFAULT_FILTERS} filters of "
+        "another layer)",
+    )
+    add(
+        "--max-iter",
+        type=_at_least(1),
+        default=200,
+        metavar="N",
+        help="number of iterations (default: 200)",
+    )
+    add(
+        "--jitter",
+        type=float,
+        default=16,
+        metavar="PIXELS",
+        help="most pixels to roll the image by in each iteration; below 1 a fraction of its size "
+        "(default: 16)",
+    )
+    add(
+        "--input-range",
+        type=float,
+        nargs=2,
+        default=(0.0, 255.0),
+        metavar=("LOW", "HIGH"),
+        help="range of the values that the model of a file takes (default: 0 255)",
+    )
+    add(
+        "--seed",
+        type=_at_least(0),
+        default=12,
+        help="the same seed gives the same pictures (default: 12)",
+    )
+    add(
+        "--output",
+        default="results/activation_maximization.png",
+        metavar="PNG",
+        help="where to write the grid (default: %(default)s)",
+    )
+    add(
+        "--gif",
+        metavar="GIF",
+        help="where to write the optimisation as an animation; with several filters one file for "
+        "each, its index added to the name",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The example script, run as a user runs it, on models that are small enough for a test."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def script():
+    path = EXAMPLES / "activation_maximization.py"
+    spec = importlib.util.spec_from_file_location("activation_maximization_script", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _away_from_the_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def save(folder, outputs, *, shape=(12, 16, 3), activation="softmax", **options):
+    """Path of a small saved classifier."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(5, 3, activation="relu", name="features", **options),
+            keras.layers.Flatten(),
+            keras.layers.Dense(outputs, activation=activation, name="predictions"),
+        ]
+    )
+    path = folder / "model.keras"
+    model.save(path)
+    return str(path)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    return save(tmp_path, outputs=6)
+
+
+def run(script, tmp_path, *arguments):
+    """The picture that the script writes, as an array."""
+    path = script.main(["--max-iter", "3", "--output", str(tmp_path / "out.png"), *arguments])
+    return np.asarray(Image.open(path))
+
+
+def error(script, capsys, *arguments):
+    """What the script complains of; it exits as `argparse` does, without a traceback."""
+    with pytest.raises(SystemExit) as exit_info:
+        script.main(["--max-iter", "1", *arguments])
+    assert exit_info.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_writes_a_grid_and_prints_its_path_last(script, tmp_path, classifier, capsys):
+    output = tmp_path / "new folder" / "grid.png"
+    arguments = ["--model", classifier, "--max-iter", "2", "--output", str(output)]
+    assert script.main([*arguments, "--filters", "0", "5"]) == output
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == str(output)
+    assert "filter 5" in captured.err
+    assert "2/2" in captured.err
+    assert "loss=" in captured.err
+    with Image.open(output) as picture:
+        assert picture.mode == "RGB"
+        # Two pictures of 12 x 16 pixels side by side, enlarged, with a margin and a label.
+        assert picture.width > 2 * script.SMALLEST_PICTURE
+        assert picture.height > script.SMALLEST_PICTURE * 12 // 16
+
+
+def test_labels_are_written(script, tmp_path, classifier):
+    first = run(script, tmp_path, "--model", classifier, "--filters", "1")
+    band = first[: len(first) - script.SMALLEST_PICTURE * 12 // 16]
+    assert band.max() == 255
+    assert (band == 0).mean() > 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_font_is_found(script):
+    written = script._with_caption(np.zeros((50, 200, 3), "uint8"), "water_ouzel")
+    assert written.shape == (74, 200, 3)
+    assert written.any()
+
+
+def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier):
+    arguments = ["--model", classifier, "--filters", "2", "--seed"]
+    first = run(script, tmp_path, *arguments, "7")
+    np.testing.assert_array_equal(run(script, tmp_path, *arguments, "7"), first)
+    assert (run(script, tmp_path, *arguments, "8") != first).any()
+
+
+def test_softmax_is_swapped_for_linear(script, tmp_path):
+    (tmp_path / "linear").mkdir()
+    arguments = ["--filters", "3", "--model"]
+    softmax = run(script, tmp_path, *arguments, save(tmp_path, outputs=6))
+    linear = save(tmp_path / "linear", outputs=6, activation=None)
+    np.testing.assert_array_equal(softmax, run(script, tmp_path, *arguments, linear))
+
+
+def test_imagenet_names_where_there_are_a_thousand_outputs(script, tmp_path, capsys):
+    model = save(tmp_path, outputs=1000)
+    by_name = run(script, tmp_path, "--model", model, "--filters", "water_ouzel", "Egyptian cat")
+    assert "Egyptian_cat" in capsys.readouterr().err
+    by_index = run(script, tmp_path, "--model", model, "--filters", "20", "285")
+    np.testing.assert_array_equal(by_name, by_index)
+
+
+def test_inner_layer(script, tmp_path, classifier):
+    by_name = run(script, tmp_path, "--model", classifier, "--layer", "features")
+    by_index = run(script, tmp_path, "--model", classifier, "--layer", "0")
+    np.testing.assert_array_equal(by_name, by_index)
+
+
+def test_gray_models_in_another_range(script, tmp_path):
+    model = save(tmp_path, outputs=3, shape=(28, 28, 1))
+    picture = run(script, tmp_path, "--model", model, "--input-range", "0", "1", "--filters", "0")
+    below_the_label = picture[30:]
+    assert below_the_label.std() > 10
+    assert (below_the_label[..., 0] == below_the_label[..., 2]).all()
+
+
+def test_one_gif_for_each_filter(script, tmp_path, classifier):
+    gif = str(tmp_path / "steps.gif")
+    run(script, tmp_path, "--model", classifier, "--filters", "4", "--gif", gif)
+    with Image.open(gif) as animation:
+        assert animation.n_frames == 3
+    run(script, tmp_path, "--model", classifier, "--filters", "0", "1", "--gif", gif)
+    assert {path.name for path in tmp_path.glob("*.gif")} == {
+        "steps.gif",
+        "steps_0.gif",
+        "steps_1.gif",
+    }
+
+
+def test_networks_of_keras_applications_are_shown_pixels(script):
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    for name in ("VGG16", "MobileNetV2", "DenseNet121", "EfficientNetB0"):
+        module = script._families()[name]
+        network = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Identity()])
+        model = script._from_pixels(network, module.preprocess_input)
+        expected = module.preprocess_input(pixels.copy())
+        np.testing.assert_allclose(model(pixels), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "vgg16"], "did you mean VGG16"),
+        (["--model", "nothing like it"], "must be EfficientNetLite0"),
+        (["--model", "missing.keras"], "must be a file that exists"),
+        (["--max-iter", "0"], "at least 1"),
+        (["--seed", "-1"], "at least 0"),
+        (["--output", "picture.jpeg"], ".png file"),
+        (["--gif", "film.mp4"], ".gif file"),
+    ],
+)
+def test_wrong_arguments(script, capsys, arguments, message):
+    assert message in error(script, capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layer", "prediction"], "did you mean 'predictions'"),
+        (["--layer", "9"], "out of range"),
+        (["--filters", "6"], "0 to 5"),
+        (["--filters", "water_ouzel"], "must be indices"),
+        (["--jitter", "-2"], "`jitter` must not be negative"),
+        (["--jitter", "nan"], "`jitter` must be finite"),
+        (["--input-range", "1", "0"], "`input_range` must be `(low, high)`"),
+    ],
+)
+def test_wrong_arguments_for_the_model(script, tmp_path, classifier, capsys, arguments, message):
+    output = ["--output", str(tmp_path / "out.png")]
+    assert message in error(script, capsys, "--model", classifier, *output, *arguments)
+    assert not list(tmp_path.glob("out.png"))
+
+
+def test_unknown_imagenet_names_lead_to_close_ones(script, tmp_path, capsys):
+    model = save(tmp_path, outputs=1000)
+    output = str(tmp_path / "out.png")
+    message = error(
+        script, capsys, "--model", model, "--output", output, "--filters", "water_oozel"
+    )
+    assert "water_ouzel" in message
+
+
+def test_models_that_do_not_take_images(script, tmp_path, capsys):
+    path = str(tmp_path / "vectors.keras")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    assert "must take images" in error(script, capsys, "--model", path)
+
+
+def test_a_softmax_layer_cannot_be_swapped(script, tmp_path, capsys):
+    path = str(tmp_path / "softmax.keras")
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Softmax()]
+    keras.Sequential(layers).save(path)
+    assert "the layer before it" in error(script, capsys, "--model", path)
