@@ -100,6 +100,26 @@ def counterpart(layer: keras.Layer, model: keras.Model, copy: keras.Model) -> ke
     raise ValueError(f"`layer` must be part of the model '{model.name}'. Received: {layer!r}")
 
 
+def counterpart_tensor(
+    tensor: keras.KerasTensor, model: keras.Model, copy: keras.Model
+) -> keras.KerasTensor:
+    """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
+    if not isinstance(tensor, keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={tensor!r}"
+        )
+    if copy is model:
+        return tensor
+    for old, new in zip(model.inputs, copy.inputs, strict=True):
+        if old is tensor:
+            return new
+    operation, call, index = tensor._keras_history
+    calls = counterpart(operation, model, copy)._inbound_nodes
+    # What the original layer does in other models, its copy does not.
+    return calls[call if len(calls) == len(operation._inbound_nodes) else 0].outputs[index]
+
+
 def channel_axis(layer: keras.Layer, rank: int) -> int:
     """The axis of a layer's output that holds the channels, or the units.
 

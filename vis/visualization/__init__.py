@@ -4,11 +4,45 @@ from vis.visualization.activation_maximization import (
     visualize_activation,
     visualize_activation_with_losses,
 )
+from vis.visualization.attribution import (
+    CAM,
+    Attribution,
+    FasterScoreCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    GradientTimesInput,
+    GuidedGradCAM,
+    IntegratedGradients,
+    LayerCAM,
+    Occlusion,
+    Saliency,
+    ScoreCAM,
+    SmoothGrad,
+)
+from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
+from vis.visualization.saliency import visualize_saliency, visualize_saliency_with_losses
 from vis.visualization.tools import get_num_filters, overlay
 
 __all__ = [
+    "CAM",
+    "Attribution",
+    "FasterScoreCAM",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "GradientTimesInput",
+    "GuidedGradCAM",
+    "IntegratedGradients",
+    "LayerCAM",
+    "Occlusion",
+    "Saliency",
+    "ScoreCAM",
+    "SmoothGrad",
     "get_num_filters",
     "overlay",
     "visualize_activation",
     "visualize_activation_with_losses",
+    "visualize_cam",
+    "visualize_cam_with_losses",
+    "visualize_saliency",
+    "visualize_saliency_with_losses",
 ]

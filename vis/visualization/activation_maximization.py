@@ -13,7 +13,13 @@ from vis import backprop_modifiers
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.regularizers import LPNorm, TotalVariation
-from vis.utils.model import counterpart, input_data_format, resolve_layer, single_input
+from vis.utils.model import (
+    counterpart,
+    counterpart_tensor,
+    input_data_format,
+    resolve_layer,
+    single_input,
+)
 from vis.utils.utils import add_defaults_to_kwargs
 
 
@@ -126,8 +132,7 @@ def visualize_activation(
         original, model = model, modify(model)
         layer = counterpart(layer, original, model)
         if wrt_tensor is not None:
-            operation, _, index = wrt_tensor._keras_history
-            wrt_tensor = counterpart(operation, original, model)._inbound_nodes[0].outputs[index]
+            wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
     input_tensor = single_input(model)
     losses = [
         (ActivationMaximization(layer, filter_indices), act_max_weight),

@@ -1,0 +1,143 @@
+"""The compiled step of attribution: what a network says of images, and what it owes to which part.
+
+It is the step of activation maximization without the descent: weighted losses of the images, the
+values of some tensors on the way, and the gradients of the losses with respect to these.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from vis.backend.cache import WeakCache
+from vis.backend.engine import Expression, Formula
+from vis.backend.folding import Folder
+from vis.backend.network import Handle, Network
+
+
+class Question(NamedTuple):
+    """Everything that a trace depends on.
+
+    Attributes:
+        inputs: The network's inputs; the images are fed to the first.
+        terms: The losses, each a `Formula` or an `Expression`.
+        tensors: The tensors whose values are wanted.
+        differentiate: Whether the gradients with respect to `tensors` are wanted too.
+        activations: Weak references to the activation functions that the trace is made with.
+    """
+
+    inputs: tuple[Handle, ...]
+    terms: tuple[Formula | Expression, ...]
+    tensors: tuple[Handle, ...]
+    differentiate: bool
+    activations: tuple[Any, ...]
+
+
+class Answer(NamedTuple):
+    """What a network has said.
+
+    Attributes:
+        overall: The weighted sum of the losses, `(samples,)`.
+        values: The value of each tensor, `(samples, ...)`.
+        grads: The gradient of `overall` with respect to each tensor, `(samples, ...)`, or nothing
+            where they are not wanted.
+    """
+
+    overall: Any
+    values: list[Any]
+    grads: list[Any]
+
+
+class Inquiry:
+    """A question, compiled when it is first asked.
+
+    A batch may have any number of samples, and an axis that is open in the model any size: one
+    trace serves all of them.
+
+    Attributes:
+        traces: Number of traces made so far.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.traces = 0
+        self._compiled: dict[tuple, Callable] = {}
+        self._lock = threading.Lock()
+        self._question = question
+
+    def __call__(self, images: Any, parameters: list[dict[str, Any]], weights: Any) -> Answer:
+        """Asks it.
+
+        Args:
+            images: `(samples, ...)`.
+            parameters: For each term the tensors that its formula is called with, by name; their
+                first axis is the samples', of length 1 where one value serves all.
+            weights: The weight of each term, `(terms,)`.
+        """
+        args = tf.nest.map_structure(tf.convert_to_tensor, (images, parameters, weights))
+        shape = self._question.inputs[0].tensor.shape[1:]
+        specs = (
+            tf.TensorSpec([None, *shape], args[0].dtype),
+            *tf.nest.map_structure(
+                lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), args[1:]
+            ),
+        )
+        key = tuple((spec.dtype, *spec.shape) for spec in tf.nest.flatten(specs))
+        with self._lock:
+            if key not in self._compiled:
+                traced = tf.function(self._trace, autograph=False)
+                self._compiled[key] = traced.get_concrete_function(*specs)
+        return self._compiled[key](*args)
+
+    def _trace(self, images: Any, parameters: list[dict[str, Any]], weights: Any) -> Answer:
+        self.traces += 1
+        question = self._question
+        network = Network([handle.tensor for handle in question.inputs])
+        tensors = [handle.tensor for handle in question.tensors]
+        targets = [
+            term.target.tensor if isinstance(term, Formula) else term.tensor
+            for term in question.terms
+        ]
+        feed = keras.ops.cast(images, network.inputs[0].dtype)
+        folder = Folder(tf.compat.v1.get_default_graph())
+        found = network.run([feed], [*targets, *tensors], folder)
+        overall = tf.zeros(tf.shape(images)[:1], images.dtype)
+        losses, values = found[: len(targets)], found[len(targets) :]
+        for number, (term, value) in enumerate(zip(question.terms, losses, strict=True)):
+            if isinstance(term, Formula):
+                value = term.function(value, **parameters[number], **dict(term.settings))
+            overall += weights[number] * tf.reshape(tf.cast(value, images.dtype), [-1])
+        grads = _gradients(overall, values, tensors) if question.differentiate else []
+        return Answer(overall, *([_readable(v) for v in some] for some in (values, grads)))
+
+
+def _gradients(overall: Any, values: list[Any], tensors: list[keras.KerasTensor]) -> list[Any]:
+    grads = tf.gradients(overall, values)
+    for tensor, grad in zip(tensors, grads, strict=True):
+        if grad is None:
+            raise ValueError(
+                f"No gradient flows from the losses back to '{tensor.name}'. It must lie before "
+                "what the losses look at, with nothing in between that cannot be differentiated. "
+                f"Received: {tensor}"
+            )
+    return grads
+
+
+def _readable(value: Any) -> Any:
+    """A value in a type that NumPy has, as float16 and bfloat16 overflow or are not known."""
+    return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
+
+
+_inquiries = WeakCache()
+
+
+def inquiry_for(question: Question) -> Inquiry:
+    """The compiled question, shared by all who ask the same for as long as its model lives.
+
+    Args:
+        question: A question without any `Expression`, which would keep the model alive.
+    """
+    return _inquiries.get(question.inputs[0].operation(), question, lambda: Inquiry(question))

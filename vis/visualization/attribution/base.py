@@ -1,0 +1,120 @@
+"""What all attribution methods have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from vis import backprop_modifiers
+from vis.utils.model import counterpart, resolve_layer, single_input
+from vis.utils.value import Value
+from vis.visualization.attribution.maps import finished
+from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.seed import check_seed_input
+
+
+class Attribution(Value):
+    """Base class of methods that say which parts of an image a model's score rests on.
+
+    A method is an object that holds its settings, and nothing of a model. A subclass defines
+    `measure`; five lines are a method of your own.
+
+    Example:
+        >>> class Brightness(Attribution):
+        ...     def measure(self, score, images):
+        ...         return images.mean(axis=-1)
+        >>> model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten()])
+        >>> Brightness()(model, np.arange(12.0).reshape(2, 2, 3)).round(2)
+        array([[0.  , 0.33],
+               [0.67, 1.  ]])
+    """
+
+    backprop_modifier: str | Callable | None = None
+
+    def __call__(
+        self,
+        model: keras.Model,
+        seed_input: np.ndarray,
+        layer_idx: int | str | keras.Layer = -1,
+        filter_indices: int | Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Draws the attributions as a map.
+
+        Args:
+            model: A Keras model with one input.
+            seed_input: An image, or a batch of images.
+            layer_idx: The layer whose activation is explained: an index in `model.layers`, a
+                name, or the layer itself.
+            filter_indices: An index, or a list of indices that are explained jointly. None means
+                the filter that the image excites most, which in the last layer is the class
+                that the model puts first; for each image its own.
+
+        Returns:
+            A map in [0, 1] of the image's spatial shape; for a batch of several images one for
+            each, scaled on its own.
+
+        Raises:
+            TypeError: If an argument is of the wrong kind.
+            ValueError: If an argument has a wrong value.
+        """
+        attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
+        return finished(self.summarise(attributions, single_input(model)))
+
+    def attributions(
+        self,
+        model: keras.Model,
+        seed_input: np.ndarray,
+        layer_idx: int | str | keras.Layer = -1,
+        filter_indices: int | Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """The attributions as they are, signed and not scaled.
+
+        Args:
+            model: As for the call.
+            seed_input: As for the call.
+            layer_idx: As for the call.
+            filter_indices: As for the call.
+
+        Returns:
+            `(samples, ...)`, of the images' shape or of their spatial shape.
+        """
+        layer = resolve_layer(model, layer_idx)
+        model, (layer,) = self.modified(model, [layer])
+        input_tensor = single_input(model)
+        images = check_seed_input(input_tensor, seed_input)
+        return self.measure(Score.of_filters(input_tensor, layer, filter_indices, images), images)
+
+    def modified(
+        self, model: keras.Model, layers: Sequence[keras.Layer]
+    ) -> tuple[keras.Model, list[keras.Layer]]:
+        """The model as the backprop modifier changes it, and where some layers are in it."""
+        modify = backprop_modifiers.get(self.backprop_modifier)
+        if modify is None:
+            return model, list(layers)
+        copy = modify(model)
+        return copy, [counterpart(layer, model, copy) for layer in layers]
+
+    def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
+        """The attributions of each image's score.
+
+        Args:
+            score: What is explained.
+            images: `(samples, ...)`.
+
+        Returns:
+            `(samples, ...)`, of the images' shape or of their spatial shape.
+        """
+        raise NotImplementedError(
+            f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
+        )
+
+    def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+        """What is drawn of attributions.
+
+        Args:
+            attributions: `(samples, ...)`.
+            tensor: The symbolic tensor whose attributions these are.
+        """
+        return attributions

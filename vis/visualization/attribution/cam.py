@@ -1,0 +1,91 @@
+"""Class activation maps: weighted sums of feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from vis.utils.model import channel_axis, resolve_layer, single_input, spatial_axes
+from vis.visualization.attribution.base import Attribution
+from vis.visualization.attribution.maps import enlarged, unit_range
+from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
+from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.seed import check_seed_input
+
+
+class CAM(Attribution):
+    """Base class of class activation maps.
+
+    A map is the weighted sum of a layer's feature maps, rectified, and enlarged to the image's
+    size. A subclass defines `weighted`.
+
+    Args:
+        penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
+            the nearest convolution or pooling layer before the layer explained by default. A
+            list of layers gives the mean of their maps, each scaled to [0, 1] before.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
+            model.
+    """
+
+    def __init__(
+        self,
+        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        backprop_modifier: str | Callable | None = None,
+    ) -> None:
+        self.penultimate_layer_idx = penultimate_layer_idx
+        self.backprop_modifier = backprop_modifier
+
+    def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        """A layer's feature maps times their weights.
+
+        Args:
+            score: What is explained.
+            images: `(samples, ...)`.
+            layer: The layer.
+
+        Returns:
+            `(samples, spatial..., channels)`, whatever the model's data format.
+        """
+        raise NotImplementedError(
+            f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"
+        )
+
+    def attributions(
+        self,
+        model: keras.Model,
+        seed_input: np.ndarray,
+        layer_idx: LayerIndex = -1,
+        filter_indices: int | Sequence[int] | None = None,
+    ) -> np.ndarray:
+        layer = resolve_layer(model, layer_idx)
+        penultimate = penultimate_layers(model, layer, self.penultimate_layer_idx)
+        model, (layer, *penultimate) = self.modified(model, [layer, *penultimate])
+        input_tensor = single_input(model)
+        images = check_seed_input(input_tensor, seed_input)
+        score = Score.of_filters(input_tensor, layer, filter_indices, images)
+        return self.fused(score, images, penultimate)
+
+    def fused(self, score: Score, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray:
+        """The map of one layer, or the mean of the scaled maps of several."""
+        maps = [self._map(score, images, layer) for layer in layers]
+        return maps[0] if len(maps) == 1 else np.mean([unit_range(m) for m in maps], axis=0)
+
+    def _map(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
+        rank = len(score.output_of(layer).shape)
+        if not spatial_shape or rank != len(spatial_shape) + 2:
+            raise ValueError(
+                f"The penultimate layer must have the spatial axes of the input, "
+                f"{len(spatial_shape)} and at least 1, for its maps to be laid over the image. "
+                f"Received: layer '{layer.name}' with an output of shape "
+                f"{score.output_of(layer).shape}, and an input of shape {score.input_tensor.shape}"
+            )
+        maps = self.weighted(score, images, layer).sum(axis=-1)
+        return enlarged(np.maximum(maps, 0), spatial_shape)
+
+
+def channels_last(array: np.ndarray, layer: keras.Layer) -> np.ndarray:
+    """A layer's activations, or gradients at them, as `(samples, spatial..., channels)`."""
+    return np.moveaxis(array, channel_axis(layer, array.ndim), -1)

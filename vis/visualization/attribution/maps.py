@@ -1,0 +1,89 @@
+"""Maps over images: their scale, their size, and where channels go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+
+from vis import grad_modifiers
+from vis.utils.model import channel_axis, input_data_format
+
+
+def finished(maps: np.ndarray) -> np.ndarray:
+    """Maps as they are returned: in [0, 1], a single one without the samples' axis.
+
+    Example:
+        >>> finished(np.array([[2.0, 4.0, 3.0]]))
+        array([0. , 1. , 0.5])
+    """
+    scaled = unit_range(maps)
+    return scaled[0] if len(scaled) == 1 else scaled
+
+
+def unit_range(maps: np.ndarray) -> np.ndarray:
+    """Each map stretched to [0, 1] on its own; one without any contrast becomes 0.
+
+    Example:
+        >>> unit_range(np.array([[1e-30, 3e-30], [5.0, 5.0]]))
+        array([[0., 1.],
+               [0., 0.]])
+    """
+    axes = tuple(range(1, maps.ndim))
+    low = maps.min(axis=axes, keepdims=True)
+    width = maps.max(axis=axes, keepdims=True) - low
+    return np.divide(maps - low, width, out=np.zeros_like(maps), where=width > 0)
+
+
+def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
+    """Maps resized by linear interpolation between the centres of their cells.
+
+    Args:
+        maps: `(samples, ...)`, with any number of spatial axes.
+        spatial_shape: The sizes wanted.
+
+    Example:
+        >>> enlarged(np.array([[0.0, 1.0]]), (4,))
+        array([[0.  , 0.25, 0.75, 1.  ]])
+    """
+    from scipy import ndimage
+
+    factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
+    return ndimage.zoom(maps, (1, *factors), order=1, mode="nearest", grid_mode=True)
+
+
+def channel_axis_of(tensor: keras.KerasTensor) -> int | None:
+    """The axis of a symbolic tensor that holds the channels, or None for plain vectors."""
+    rank = len(tensor.shape)
+    if rank == 2:
+        return None
+    operation = tensor._keras_history.operation
+    if isinstance(operation, keras.layers.InputLayer):
+        return 1 if input_data_format(tensor) == "channels_first" else rank - 1
+    return channel_axis(operation, rank)
+
+
+def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:
+    """Gradients as a modifier changes them, the same shape or an error."""
+    modify = grad_modifiers.get(grad_modifier)
+    if modify is None:
+        return grads
+    modified = np.asarray(modify(grads), grads.dtype)
+    if modified.shape != grads.shape:
+        raise ValueError(
+            "`grad_modifier` must return gradients of the shape that it is given, "
+            f"{grads.shape}. Received: an array of shape {modified.shape}"
+        )
+    return modified
+
+
+def batches(count: int, batch_size: int) -> Iterator[slice]:
+    """Slices of at most `batch_size` that together cover `range(count)`.
+
+    Example:
+        >>> list(batches(5, 3))
+        [slice(0, 3, None), slice(3, 5, None)]
+    """
+    for start in range(0, count, batch_size):
+        yield slice(start, min(start + batch_size, count))

@@ -1,0 +1,129 @@
+"""Occlusion sensitivity, which needs nothing but the score."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+
+from vis.utils.model import spatial_axes
+from vis.utils.validation import check_integer, check_number
+from vis.visualization.attribution.base import Attribution
+from vis.visualization.attribution.maps import batches
+from vis.visualization.attribution.score import Score
+
+# A patch is so many times smaller than the image, and moved by half its size.
+_PATCHES_ALONG_AN_AXIS = 7
+
+
+class Occlusion(Attribution):
+    """How much the score falls when a patch of the image is covered.
+
+    Each place is given the mean over the patches that cover it. The map shows where covering
+    lowers the score; `attributions` also holds where it raises it, as negative numbers.
+
+    Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+    https://arxiv.org/abs/1311.2901, section 4.2.
+
+    Args:
+        patch: Size of the patch in pixels, along all spatial axes or one for each; a seventh of
+            the image by default.
+        stride: By how many pixels it is moved; half its size by default.
+        fill: What the patch shows; the image's mean colour by default.
+        batch_size: How many covered images are shown to the model at once.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+        >>> image = np.zeros((4, 4, 1))
+        >>> image[1, 2] = 1
+        >>> Occlusion(patch=1, fill=0)(model, image, filter_indices=6)
+        array([[0., 0., 0., 0.],
+               [0., 0., 1., 0.],
+               [0., 0., 0., 0.],
+               [0., 0., 0., 0.]])
+    """
+
+    def __init__(
+        self,
+        patch: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        fill: float | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        self.patch = _checked_sizes("patch", patch)
+        self.stride = _checked_sizes("stride", stride)
+        self.fill = None if fill is None else check_number("fill", fill)
+        self.batch_size = check_integer("batch_size", batch_size, least=1)
+
+    def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
+        # A plain vector has its features in place of pixels.
+        axes = spatial_axes(score.input_tensor) or (1,)
+        whole = score.values(images)
+        return np.stack(
+            [
+                self._of_sample(score.of_sample(i), image, whole[i], axes)
+                for i, image in enumerate(np.asarray(images, "float32"))
+            ]
+        )
+
+    def _of_sample(
+        self, score: Score, image: np.ndarray, whole: float, axes: tuple[int, ...]
+    ) -> np.ndarray:
+        axes = tuple(axis - 1 for axis in axes)
+        shape = tuple(image.shape[axis] for axis in axes)
+        fill = image.mean(axis=axes, keepdims=True) if self.fill is None else self.fill
+        patches = list(self._patches(shape))
+        falls, covered = np.zeros(shape), np.zeros(shape)
+        for batch in batches(len(patches), self.batch_size):
+            some = patches[batch]
+            images = np.repeat(image[None], len(some), axis=0)
+            for copy, place in zip(images, some, strict=True):
+                inside = [slice(None)] * image.ndim
+                for axis, part in zip(axes, place, strict=True):
+                    inside[axis] = part
+                copy[tuple(inside)] = fill
+            for place, value in zip(some, score.values(images), strict=True):
+                falls[place] += whole - value
+                covered[place] += 1
+        return falls / covered
+
+    def _patches(self, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+        """All places of the patch, which together cover the image."""
+        default = [max(1, round(size / _PATCHES_ALONG_AN_AXIS)) for size in shape]
+        sizes = _for_each_axis("patch", self.patch, shape, default)
+        steps = _for_each_axis("stride", self.stride, shape, [max(1, s // 2) for s in sizes])
+        along = []
+        for size, step, whole in zip(sizes, steps, shape, strict=True):
+            size = min(size, whole)
+            # No further apart than their size, or pixels in between would never be covered.
+            starts = [*range(0, whole - size, min(step, size)), whole - size]
+            along.append([slice(start, start + size) for start in starts])
+        return itertools.product(*along)
+
+    def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+        return np.maximum(attributions, 0)
+
+
+def _checked_sizes(name: str, sizes: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
+    if sizes is None:
+        return None
+    if isinstance(sizes, list | tuple):
+        return tuple(check_integer(name, size, least=1) for size in sizes)
+    return check_integer(name, sizes, least=1)
+
+
+def _for_each_axis(
+    name: str, sizes: int | tuple[int, ...] | None, shape: tuple[int, ...], default: list[int]
+) -> Sequence[int]:
+    if sizes is None:
+        return default
+    if isinstance(sizes, int):
+        return [sizes] * len(shape)
+    if len(sizes) != len(shape):
+        raise ValueError(
+            f"`{name}` must be one number, or one for each of the {len(shape)} spatial axes. "
+            f"Received: {name}={sizes!r}"
+        )
+    return sizes

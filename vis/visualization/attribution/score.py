@@ -1,0 +1,165 @@
+"""What an attribution explains: a number that a model gives an image."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.backend.attribution import Answer, Inquiry, Question, inquiry_for
+from vis.backend.engine import Expression
+from vis.backend.network import Handle
+from vis.losses import ActivationMaximization, Loss
+from vis.optimizer import Optimizer
+from vis.utils.model import channel_axis
+
+
+class Score:
+    """A weighted sum of losses, as a number for each image and as a thing to differentiate.
+
+    Args:
+        input_tensor: The model's input, `model.input` (`model.inputs[0]` of a Sequential model).
+        losses: List of `(Loss, weight)`.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a loss does not belong to `input_tensor`'s model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[2.0], [3.0]])])
+        >>> losses = [(ActivationMaximization(model.layers[-1], 0), -1)]
+        >>> score = Score(model.inputs[0], losses)
+        >>> score.values(np.array([[1.0, 1.0], [0.0, 1.0]]))
+        array([5., 3.], dtype=float32)
+        >>> score.gradients(np.array([[1.0, 1.0]]))
+        array([[2., 3.]], dtype=float32)
+    """
+
+    def __init__(
+        self, input_tensor: keras.KerasTensor, losses: Iterable[tuple[Loss, float]]
+    ) -> None:
+        objective = Optimizer(input_tensor, losses, norm_grads=False)
+        self.input_tensor = objective.input_tensor
+        self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
+        self._network = objective.network
+        self._terms = tuple(objective.terms)
+        self._parameters = [dict(getattr(loss, "parameters", {})) for loss, _ in objective.losses]
+        self._weights = np.array([weight for _, weight in objective.losses], self._dtype)
+        # Questions that hold a user's own expression, and with it the model: they die with us.
+        self._own: dict[Question, Inquiry] = {}
+
+    @classmethod
+    def of_filters(
+        cls,
+        input_tensor: keras.KerasTensor,
+        layer: keras.Layer,
+        filter_indices: int | Sequence[int] | None,
+        images: np.ndarray,
+    ) -> Score:
+        """The mean activation of filters of a layer, the sum of it where there are several.
+
+        Args:
+            input_tensor: The model's input.
+            layer: The layer that has the filters.
+            filter_indices: An index, a list of indices, or None for the filter that is excited
+                most by each of the images.
+            images: `(samples, ...)`.
+        """
+        if filter_indices is not None:
+            return cls(input_tensor, [(ActivationMaximization(layer, filter_indices), -1)])
+        loss = ActivationMaximization(layer, 0)
+        score = cls(input_tensor, [(loss, -1)])
+        means = score._filter_means(images, layer)
+        first = means.argmax(axis=1)
+        score._parameters[0]["filter_weights"] = np.eye(means.shape[1], dtype="float32")[first]
+        return score
+
+    def _filter_means(self, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        """The mean activation of each filter, `(samples, filters)`."""
+        activation = self.activations(images, self.output_of(layer))
+        channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
+        return channels.reshape(*channels.shape[:2], -1).mean(axis=2)
+
+    def output_of(self, layer: keras.Layer) -> keras.KerasTensor:
+        """The output of a layer's first call in the model.
+
+        Raises:
+            ValueError: If the layer is not part of the model.
+        """
+        if layer not in self._network:
+            raise ValueError(
+                f"The layer must be connected to the input '{self.input_tensor.name}' of the "
+                f"model. Received: layer '{layer.name}'"
+            )
+        return self._network.output_of(layer)
+
+    def of_sample(self, i: int) -> Score:
+        """The score that one of the images is given, for any number of images in its place."""
+        score = copy.copy(self)
+        score._parameters = _of_sample(self._parameters, i)
+        return score
+
+    def values(self, images: np.ndarray) -> np.ndarray:
+        """The score of each image, `(samples,)`."""
+        return self._ask(images, (), differentiate=False).overall
+
+    def activations(self, images: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+        """The value of a tensor of the model, `(samples, ...)`."""
+        return self._ask(images, (tensor,), differentiate=False).values[0]
+
+    def gradients(self, images: np.ndarray, tensor: keras.KerasTensor | None = None) -> np.ndarray:
+        """The gradient of each image's score with respect to a tensor, by default the image."""
+        return self.look(images, (self.input_tensor if tensor is None else tensor,))[1][0]
+
+    def look(
+        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The values of tensors, and the gradients of each image's score with respect to them.
+
+        Raises:
+            TypeError: If one is not a symbolic tensor.
+            ValueError: If one does not belong to the model, or no gradient flows to it.
+        """
+        for tensor in tensors:
+            if not isinstance(tensor, keras.KerasTensor):
+                raise TypeError(
+                    "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+                    f"Received: wrt_tensor={tensor!r}"
+                )
+            self._network.check_connected(tensor)
+        answer = self._ask(images, tensors, differentiate=True)
+        return answer.values, answer.grads
+
+    def _ask(
+        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor], differentiate: bool
+    ) -> Answer:
+        question = Question(
+            inputs=(Handle.of(self.input_tensor),),
+            terms=self._terms,
+            tensors=tuple(Handle.of(tensor) for tensor in tensors),
+            differentiate=differentiate,
+            activations=self._network.activations(),
+        )
+        images = np.asarray(images, self._dtype)
+        if not any(isinstance(term, Expression) for term in self._terms):
+            return _as_arrays(inquiry_for(question)(images, self._parameters, self._weights))
+        # An expression is a scalar over the whole batch, so that samples are shown one by one.
+        inquiry = self._own.setdefault(question, Inquiry(question))
+        answers = [
+            _as_arrays(inquiry(images[i : i + 1], _of_sample(self._parameters, i), self._weights))
+            for i in range(len(images))
+        ]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
+
+
+def _of_sample(parameters: list[dict[str, Any]], i: int) -> list[dict[str, Any]]:
+    """Parameters of one sample, where each has its own."""
+    return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
+
+
+def _as_arrays(answer: Answer) -> Answer:
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, answer)

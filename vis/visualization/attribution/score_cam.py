@@ -1,0 +1,103 @@
+"""Score-CAM, which needs no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from vis.utils.model import input_data_format, spatial_axes
+from vis.utils.validation import check_integer
+from vis.visualization.attribution.cam import CAM, channels_last
+from vis.visualization.attribution.maps import batches, enlarged, unit_range
+from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.score import Score
+
+
+class ScoreCAM(CAM):
+    """Feature maps weighted by the score of the image seen through each of them as a mask.
+
+    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
+    for Convolutional Neural Networks", CVPR workshops 2020, https://arxiv.org/abs/1910.01279.
+
+    Args:
+        penultimate_layer_idx: As in `CAM`.
+        batch_size: How many masked images are shown to the model at once.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+        ... )
+        >>> ScoreCAM()(model, np.ones((8, 8, 3))).shape
+        (8, 8)
+    """
+
+    def __init__(
+        self,
+        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        super().__init__(penultimate_layer_idx)
+        self.batch_size = check_integer("batch_size", batch_size, least=1)
+
+    def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        values = channels_last(score.activations(images, score.output_of(layer)), layer)
+        weights = np.zeros((len(images), values.shape[-1]))
+        for i, image in enumerate(images):
+            chosen = self.channels(values[i])
+            features = np.moveaxis(values[i][..., chosen], -1, 0)
+            weights[i, chosen] = _softmax(self._scores(score.of_sample(i), image, features))
+        return values * weights.reshape(len(images), *[1] * (values.ndim - 2), -1)
+
+    def channels(self, values: np.ndarray) -> np.ndarray:
+        """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""
+        return np.arange(values.shape[-1])
+
+    def _scores(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """The score of the image through each of some feature maps, `(features,)`."""
+        shape = [image.shape[axis - 1] for axis in spatial_axes(score.input_tensor)]
+        channel = 0 if input_data_format(score.input_tensor) == "channels_first" else -1
+        scores = []
+        for batch in batches(len(features), self.batch_size):
+            masks = enlarged(unit_range(features[batch]), shape)
+            masks = np.expand_dims(masks, channel % image.ndim + 1)
+            scores.append(score.values(masks * image))
+        return np.concatenate(scores)
+
+
+class FasterScoreCAM(ScoreCAM):
+    """Score-CAM with only those feature maps that vary most over the image.
+
+    Tabayashi, "Faster-Score-CAM", 2020, https://github.com/tabayashi0117/Score-CAM.
+
+    Args:
+        penultimate_layer_idx: As in `CAM`.
+        max_channels: How many feature maps take part.
+        batch_size: How many masked images are shown to the model at once.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+        ... )
+        >>> FasterScoreCAM(max_channels=2)(model, np.ones((8, 8, 3))).shape
+        (8, 8)
+    """
+
+    def __init__(
+        self,
+        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        max_channels: int = 10,
+        batch_size: int = 16,
+    ) -> None:
+        super().__init__(penultimate_layer_idx, batch_size)
+        self.max_channels = check_integer("max_channels", max_channels, least=1)
+
+    def channels(self, values: np.ndarray) -> np.ndarray:
+        deviation = values.std(axis=tuple(range(values.ndim - 1)))
+        return np.argsort(-deviation, kind="stable")[: self.max_channels]
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()

@@ -1,0 +1,115 @@
+"""Saliency maps under keras-vis's names; `vis.visualization.attribution` has the whole family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import keras
+import numpy as np
+
+from vis.losses import Loss
+from vis.utils.model import counterpart_tensor, resolve_layer, single_input
+from vis.visualization.attribution.maps import finished
+from vis.visualization.attribution.saliency import Saliency
+from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.seed import check_seed_input
+
+
+def visualize_saliency_with_losses(
+    input_tensor: keras.KerasTensor,
+    losses: Iterable[tuple[Loss, float]],
+    seed_input: np.ndarray,
+    wrt_tensor: keras.KerasTensor | None = None,
+    grad_modifier: str | Callable | None = "absolute",
+    keepdims: bool = False,
+) -> np.ndarray:
+    """Draws the gradient of a weighted sum of losses.
+
+    Args:
+        input_tensor: The model's input, `model.input`.
+        losses: List of `(Loss, weight)`. A loss that falls as the model is more excited, such as
+            `vis.losses.ActivationMaximization`, wants a negative weight.
+        seed_input: An image, or a batch of images, with the channels at either end.
+        wrt_tensor: The tensor that gradients are taken of; the input by default.
+        grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
+        keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
+            Plain vectors have no channels.
+
+    Returns:
+        A map in [0, 1] of the spatial shape of what gradients are taken of; for a batch of
+        several images one for each, scaled on its own.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value.
+
+    Example:
+        >>> from vis.losses import ActivationMaximization
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 8)])
+        >>> losses = [(ActivationMaximization(model.layers[-1], filter_indices=2), -1)]
+        >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
+        (8, 8)
+    """
+    score = Score(input_tensor, losses)
+    images = check_seed_input(score.input_tensor, seed_input)
+    return _drawn(Saliency(grad_modifier, keepdims), score, images, wrt_tensor)
+
+
+def visualize_saliency(
+    model: keras.Model,
+    layer_idx: int | str | keras.Layer,
+    filter_indices: int | Sequence[int] | None,
+    seed_input: np.ndarray,
+    wrt_tensor: keras.KerasTensor | None = None,
+    backprop_modifier: str | Callable | None = None,
+    grad_modifier: str | Callable | None = "absolute",
+    keepdims: bool = False,
+) -> np.ndarray:
+    """Draws which pixels of an image excite filters of a layer: the gradient.
+
+    For a class of a network that ends in a softmax, replace it by a linear activation first: a
+    softmax grows just as well when all other classes shrink.
+
+    Args:
+        model: A Keras model with one input.
+        layer_idx: The layer: an index in `model.layers`, a name, or the layer itself.
+        filter_indices: An index, or a list of indices that are explained jointly. None means the
+            filter that the image excites most, which in the last layer is the class that the
+            model puts first; for each image its own.
+        seed_input: An image, or a batch of images, with the channels at either end.
+        wrt_tensor: The tensor that gradients are taken of; the input by default.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
+            model.
+        grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
+        keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
+            Plain vectors have no channels.
+
+    Returns:
+        A map in [0, 1] of the spatial shape of what gradients are taken of; for a batch of
+        several images one for each, scaled on its own.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 8)])
+        >>> visualize_saliency(model, -1, 2, np.ones((8, 8, 3))).shape
+        (8, 8)
+    """
+    method = Saliency(grad_modifier, keepdims, backprop_modifier)
+    layer = resolve_layer(model, layer_idx)
+    original, (model, (layer,)) = model, method.modified(model, [layer])
+    if wrt_tensor is not None:
+        wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
+    input_tensor = single_input(model)
+    images = check_seed_input(input_tensor, seed_input)
+    score = Score.of_filters(input_tensor, layer, filter_indices, images)
+    return _drawn(method, score, images, wrt_tensor)
+
+
+def _drawn(
+    method: Saliency, score: Score, images: np.ndarray, wrt_tensor: keras.KerasTensor | None
+) -> np.ndarray:
+    tensor = score.input_tensor if wrt_tensor is None else wrt_tensor
+    return finished(method.summarise(score.gradients(images, tensor), tensor))
