@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
-from keras.config import epsilon, floatx, image_data_format
 
 abs = ops.abs
 all = ops.all
@@ -27,12 +27,15 @@ cumprod = ops.cumprod
 cumsum = ops.cumsum
 dot = ops.dot
 elu = ops.elu
+epsilon = keras.config.epsilon
 equal = ops.equal
 exp = ops.exp
 expand_dims = ops.expand_dims
+floatx = keras.config.floatx
 greater = ops.greater
 greater_equal = ops.greater_equal
 hard_sigmoid = ops.hard_sigmoid
+image_data_format = keras.config.image_data_format
 is_keras_tensor = keras.utils.is_keras_tensor
 less = ops.less
 less_equal = ops.less_equal
@@ -98,7 +101,7 @@ def flatten(x: Any) -> Any:
 
 def batch_flatten(x: Any) -> Any:
     """All values of each sample on one axis: `(samples, values)`."""
-    return ops.reshape(x, (ops.shape(x)[0], -1))
+    return ops.reshape(x, (-1, math.prod(x.shape[1:])))
 
 
 def gather(reference: Any, indices: Any) -> Any:
@@ -114,5 +117,5 @@ def l2_normalize(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 __all__ = sorted(
     name for name in globals() if not name.startswith("_") and name not in
-    ("annotations", "Any", "Sequence", "keras", "ops")
+    ("annotations", "math", "Any", "Sequence", "keras", "ops")
 )  # fmt: skip
