@@ -164,6 +164,17 @@ class Descent:
         ]
         return pictures[0] if len(pictures) == 1 else np.stack(pictures)
 
+    @property
+    def variables(self) -> list[np.ndarray]:
+        """What is optimised, as it is now."""
+        return [variable.numpy() for variable in self._state.variables]
+
+    def pictures(self) -> np.ndarray:
+        """The pictures as they are now, `(samples, ...)`, brought into the range."""
+        images = self._engine.image(self._state.variables, self._given).numpy()
+        finish = self._problem.parametrization.picture
+        return np.stack([finish(image, self._input_range) for image in images])
+
     def result(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """The best picture, the last gradients and the value of what they are of."""
         seen = self._seen

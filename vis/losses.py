@@ -60,6 +60,7 @@ class TensorLoss(Loss):
             call without another trace. Their first axis is the samples', of length 1 where one
             value serves all.
         settings: Hashable values the formula is called with by name, which are fixed in a trace.
+        before_softmax: Whether a layer that ends in a softmax is looked at before it.
     """
 
     formula: ClassVar[Callable]
@@ -70,6 +71,7 @@ class TensorLoss(Loss):
         self.target = target
         self.parameters: dict[str, np.ndarray] = {}
         self.settings: dict[str, Hashable] = {}
+        self.before_softmax = False
 
     def build_loss(self) -> keras.KerasTensor:
         value = self.target.output if isinstance(self.target, keras.Layer) else self.target
@@ -112,7 +114,8 @@ class ActivationMaximization(TensorLoss):
                 f"`layer` must have a known number of filters. Received: layer '{layer.name}' "
                 f"with an output of shape {shape}"
             )
-        if filter_indices is None:
+        listed = isinstance(filter_indices, (list, tuple))
+        if filter_indices is None or (listed and any(i is None for i in filter_indices)):
             filter_indices = range(count)
         self.filter_indices = check_indices(
             "filter_indices", filter_indices, count, of=f"layer '{layer.name}'"
@@ -128,6 +131,29 @@ class ActivationMaximization(TensorLoss):
         others = [i for i in range(1, len(output.shape)) if i != axis]
         means = ops.mean(output, axis=others) if others else output
         return -ops.sum(means * ops.cast(filter_weights, means.dtype), axis=-1)
+
+
+class FilterActivations(ActivationMaximization):
+    """Minus the mean activation of a filter, another for each sample of a batch.
+
+    A layer that ends in a softmax is looked at before it.
+
+    Args:
+        layer: The layer that has the filters.
+        filter_indices: The filter of each sample.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> FilterActivations(model.layers[-1], [0, 2]).parameters["filter_weights"]
+        array([[1., 0., 0.],
+               [0., 0., 1.]], dtype=float32)
+    """
+
+    def __init__(self, layer: keras.Layer, filter_indices: Sequence[int]) -> None:
+        super().__init__(layer, filter_indices)
+        count = self.parameters["filter_weights"].shape[1]
+        self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
+        self.before_softmax = True
 
 
 def output_shape(layer: keras.Layer) -> tuple[int | None, ...]:

@@ -14,7 +14,7 @@ from keras import ops
 from vis import grad_modifiers
 from vis.backend.engine import Engine, Expression, Formula, Given, Problem, engine_for
 from vis.backend.expressions import symbolic_scalar
-from vis.backend.network import Handle, Network
+from vis.backend.network import Handle, Network, has_softmax
 from vis.backend.random import draw_seed
 from vis.callbacks import OptimizerCallback, Print
 from vis.descent import Descent, NonFiniteError
@@ -100,6 +100,7 @@ class Optimizer:
         if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
             return Expression(symbolic_scalar(loss.build_loss, self.network, str(loss)))
         target = loss.target
+        before_softmax = loss.before_softmax and has_softmax(target)
         if isinstance(target, keras.Layer):
             if target not in self.network:
                 raise ValueError(
@@ -109,7 +110,8 @@ class Optimizer:
                 )
             target = self.network.output_of(target)
         self.network.check_connected(target)
-        return Formula(type(loss).formula, Handle.of(target), tuple(sorted(loss.settings.items())))
+        settings = tuple(sorted(loss.settings.items()))
+        return Formula(type(loss).formula, Handle.of(target), settings, before_softmax)
 
     def minimize(
         self,
@@ -203,6 +205,7 @@ class Optimizer:
         start: Sequence[np.ndarray] | None = None,
         modifiers: Sequence[InputModifier] = (),
         grad_modifier: Callable | None = None,
+        variables: list[np.ndarray] | None = None,
     ) -> Descent:
         """A descent that has not begun yet.
 
@@ -212,6 +215,7 @@ class Optimizer:
             start: For each sample the image to start from, or None for noise everywhere.
             modifiers: As in `minimize`.
             grad_modifier: A function of the gradient array, or None.
+            variables: Initial values of what is optimised, in place of `start`.
 
         Returns:
             The descent, whose samples do not depend on one another.
@@ -242,10 +246,12 @@ class Optimizer:
         )
         dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
-        initial = [
-            self._parametrization.variables(image, layout, self.input_range, rng)
-            for image, rng in zip(start or [None] * len(rngs), rngs, strict=True)
-        ]
+        if variables is None:
+            initial = [
+                self._parametrization.variables(image, layout, self.input_range, rng)
+                for image, rng in zip(start or [None] * len(rngs), rngs, strict=True)
+            ]
+            variables = [np.stack(values) for values in zip(*initial, strict=True)]
         given = Given(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
@@ -259,7 +265,7 @@ class Optimizer:
             problem,
             self._engine(problem),
             given,
-            [np.stack(values).astype(dtype) for values in zip(*initial, strict=True)],
+            [values.astype(dtype) for values in variables],
             [str(loss) for loss, _ in self.losses],
             self.input_range,
             by_hand,
@@ -281,6 +287,8 @@ def _check_parametrization(parametrization: Any) -> Parametrization:
 def _check_optimizer(optimizer: Any) -> Update:
     if optimizer is None:
         return RMSprop()
+    if isinstance(optimizer, Update):
+        return optimizer
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise TypeError(
             "`optimizer` must be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`. "

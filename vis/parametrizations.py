@@ -144,6 +144,31 @@ class Fourier(Parametrization):
         signal = backend.irfftn(*(scale * v for v in variables), layout.spatial_shape)
         return bounded(signal, layout, input_range, self.decorrelate, self.contrast)
 
+    def resized(
+        self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
+    ) -> list[np.ndarray]:
+        """The variables of several samples for images of another size, which look the same.
+
+        Frequencies that the old images did not have are drawn anew.
+
+        Args:
+            variables: Arrays `(samples, ...)`.
+            old: How an image lay in an array.
+            new: How an image is to lie in an array.
+            rngs: For each sample where noise comes from.
+        """
+        drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
+        resized = [np.stack(values).astype(variables[0].dtype) for values in zip(*drawn, strict=True)]
+        *others, last = (
+            (min(a, b) - 1) // 2
+            for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
+        )
+        kept = [np.r_[0 : n + 1, -n:0] for n in others] + [np.arange(last + 1)]
+        for target, source in zip(resized, variables, strict=True):
+            places = np.ix_(*(range(n) for n in target.shape[:2]), *kept)
+            target[places] = source[places]
+        return resized
+
     def picture(self, image, input_range):
         return image
 

@@ -28,11 +28,13 @@ class Formula(NamedTuple):
         function: Called as `function(value, **parameters, **settings)`; returns `(samples,)`.
         target: The tensor that the function is given.
         settings: Names and values that are fixed in the trace.
+        before_softmax: Whether the layer whose output the target is runs without its softmax.
     """
 
     function: Callable
     target: Handle
     settings: tuple[tuple[str, Hashable], ...] = ()
+    before_softmax: bool = False
 
 
 class Expression(NamedTuple):
@@ -128,6 +130,7 @@ class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
     Attributes:
+        image: `(variables, given)` to the images that they stand for.
         move: `(state, given)` to the `State` whose variables have been moved.
         evaluate: `(variables, given, step)` to an `Observation`.
         update: `(state, observation, given)` to the next `State`.
@@ -139,6 +142,7 @@ class Engine:
     def __init__(self, problem: Problem):
         self._problem = problem
         self.traces = 0
+        self.image = self._compiled(_image, problem)
         self.move = self._compiled(_move, problem)
         self.evaluate = self._compiled(_evaluate, problem)
         self.update = self._compiled(_update, problem)
@@ -273,7 +277,14 @@ def _show(
     problem: Problem, view: Any, parameters: list, weights: Any, folder: Folder
 ) -> tuple[Any, Any]:
     """Weighted losses `(terms, samples)` of some images, and the tensor to differentiate by."""
-    network = Network([handle.tensor for handle in problem.inputs])
+    network = Network(
+        [handle.tensor for handle in problem.inputs],
+        without_softmax=[
+            term.target.operation()
+            for term in problem.terms
+            if isinstance(term, Formula) and term.before_softmax
+        ],
+    )
     targets = [
         term.target.tensor if isinstance(term, Formula) else term.tensor for term in problem.terms
     ]

@@ -57,10 +57,12 @@ class Network:
 
     Args:
         inputs: The input tensors, as in `model.inputs`.
+        without_softmax: Layers that are run without their softmax.
     """
 
-    def __init__(self, inputs: Sequence[keras.KerasTensor]):
+    def __init__(self, inputs: Sequence[keras.KerasTensor], without_softmax: Sequence[Any] = ()):
         self.inputs = list(inputs)
+        self.without_softmax = {id(layer) for layer in without_softmax}
         self._first_node: dict[int, Any] = {}
         self._container: dict[int, Any] = {}
         self._discover()
@@ -207,6 +209,8 @@ class _Run:
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
 
     def call(self, operation: Any, args: tuple, kwargs: dict) -> Any:
+        if id(operation) in self.network.without_softmax:
+            operation = _without_softmax(operation)
         if is_container(operation):
             feeds = _feeds(operation, args, kwargs)
             if feeds is not None:
@@ -217,6 +221,12 @@ class _Run:
                     # The first call of a shared model is the one that its layers stand for.
                     self.outermost.setdefault(key, value)
                 return [inner[id(tensor)] for tensor in operation.outputs]
+            if inside := self.wanted_inside.pop(id(operation), None):
+                raise ValueError(
+                    f"The layers inside the nested model '{operation.name}' cannot be looked at, "
+                    "as it is called with a mask, or with inputs arranged otherwise than its own. "
+                    f"Received: {', '.join(map(str, inside))}"
+                )
         if "training" in inspect.signature(operation.call).parameters:
             kwargs = {**kwargs, "training": False}
         return operation(*args, **kwargs)
@@ -224,7 +234,8 @@ class _Run:
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     """The values of a nested model's inputs, or None where only its `call` can place them."""
-    if len(args) != 1 or any(value is not None for key, value in kwargs.items() if key == "mask"):
+    masks = tree.flatten(kwargs.get("mask"))
+    if len(args) != 1 or any(mask is not None for mask in masks):
         return None
     values = tree.flatten(args[0])
     same_kind = isinstance(args[0], dict) == isinstance(model.input, dict)
@@ -254,3 +265,19 @@ def _ordered(targets: Sequence, known: Collection[int], node_of: Callable) -> li
                 if id(tensor) not in known:
                     stack.append((node_of(tensor), False))
     return list(done.values())
+
+
+def has_softmax(operation: Any) -> bool:
+    """Whether an operation is a layer that ends in a softmax."""
+    if isinstance(operation, keras.layers.Softmax):
+        return True
+    return getattr(operation, "activation", None) is keras.activations.softmax
+
+
+def _without_softmax(layer: Any) -> Any:
+    """A stand-in for a layer that has its variables and a linear activation."""
+    if isinstance(layer, keras.layers.Softmax):
+        return keras.layers.Identity()
+    stand_in = object.__new__(type(layer))
+    vars(stand_in).update(vars(layer), activation=keras.activations.linear)
+    return stand_in
