@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vis.utils.files import written_whole
 from vis.utils.image import deprocess_input, draw_text
@@ -93,6 +93,42 @@ class Progress(OptimizerCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class History(OptimizerCallback):
+    """Keeps the losses of each iteration, and some of the images.
+
+    Args:
+        frames_every: Keep the value of `wrt_tensor` every so many iterations, from the first;
+            None keeps none.
+
+    Attributes:
+        losses: For each loss its values, by name.
+        overall_loss: Their sums.
+        frames: List of arrays, of the first sample.
+
+    Example:
+        >>> history = History(frames_every=2)
+        >>> for i in range(3):
+        ...     history.callback(i, [("Some Loss", 1.0)], 1.0, None, np.zeros((1, 4, 4, 3)))
+        >>> history.losses, len(history.frames)
+        ({'Some Loss': [1.0, 1.0, 1.0]}, 2)
+    """
+
+    def __init__(self, frames_every: int | None = None) -> None:
+        if frames_every is not None:
+            frames_every = check_integer("frames_every", frames_every, least=1)
+        self._frames_every = frames_every
+        self.losses: dict[str, list[float]] = {}
+        self.overall_loss: list[float] = []
+        self.frames: list[np.ndarray] = []
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        for name, value in named_losses:
+            self.losses.setdefault(name, []).append(value)
+        self.overall_loss.append(overall_loss)
+        if self._frames_every and i % self._frames_every == 0:
+            self.frames.append(wrt_value[0].copy())
 
 
 class GifGenerator(OptimizerCallback):
