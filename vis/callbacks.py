@@ -158,15 +158,16 @@ class GifGenerator(OptimizerCallback):
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         import imageio.v2
 
+        low, high = self.input_range
+        frame = deprocess_input(wrt_value[0], self.input_range)
+        frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
+        frame = draw_text(_as_picture(frame), f"Step {i + 1}", font=None)
         if self._writer is None:
             unfinished = self._open_file.enter_context(written_whole(self.path))
             self._writer = self._open_file.enter_context(
                 imageio.v2.get_writer(unfinished, mode="I", loop=0)
             )
-        low, high = self.input_range
-        frame = deprocess_input(wrt_value[0], self.input_range)
-        frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
-        self._writer.append_data(draw_text(_as_picture(frame), f"Step {i + 1}", font=None))
+        self._writer.append_data(frame)
 
     def on_end(self):
         self._writer = None

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from vis.backend.engine import value_of
 from vis.utils.model import channel_axis
-from vis.utils.validation import check_indices
+from vis.utils.validation import check_images, check_indices, check_number
 
 
 class Loss:
@@ -46,6 +47,44 @@ class Loss:
         raise NotImplementedError(
             f"`build_loss` must be defined by subclasses of `Loss`. Received: {type(self)}"
         )
+
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        return LossSum([(self, 1.0)]) + other
+
+    def __mul__(self, weight: float) -> LossSum:
+        return LossSum([(self, 1.0)]) * weight
+
+    __rmul__ = __mul__
+
+
+class LossSum:
+    """A weighted sum of losses, as `+` and `*` make it. An optimizer takes it as its `losses`.
+
+    Args:
+        pairs: List of `(Loss, weight)`.
+
+    Example:
+        >>> class Some(Loss):
+        ...     pass
+        >>> [weight for _, weight in (2 * (Some() + 0.5 * Some())).pairs]
+        [2.0, 1.0]
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Loss, float]]) -> None:
+        self.pairs = list(pairs)
+
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        if isinstance(other, Loss):
+            other = LossSum([(other, 1.0)])
+        if not isinstance(other, LossSum):
+            return NotImplemented
+        return LossSum([*self.pairs, *other.pairs])
+
+    def __mul__(self, weight: float) -> LossSum:
+        weight = check_number("weight", weight)
+        return LossSum([(loss, weight * own) for loss, own in self.pairs])
+
+    __rmul__ = __mul__
 
 
 class TensorLoss(Loss):
@@ -99,21 +138,9 @@ class ActivationMaximization(TensorLoss):
     def __init__(
         self, layer: keras.Layer, filter_indices: int | Sequence[int] | None = None
     ) -> None:
-        if not isinstance(layer, keras.Layer):
-            raise TypeError(
-                "`layer` must be a Keras layer. "
-                f"Received: layer={layer!r} of type {type(layer).__name__}"
-            )
-        super().__init__(layer, name="ActivationMax Loss")
+        super().__init__(check_layer(layer), name="ActivationMax Loss")
         self.layer = layer
-        shape = output_shape(layer)
-        axis = channel_axis(layer, len(shape))
-        count = shape[axis]
-        if count is None:
-            raise ValueError(
-                f"`layer` must have a known number of filters. Received: layer '{layer.name}' "
-                f"with an output of shape {shape}"
-            )
+        _, axis, count = filters_of(layer)
         listed = isinstance(filter_indices, (list, tuple))
         if filter_indices is None or (listed and any(i is None for i in filter_indices)):
             filter_indices = range(count)
@@ -136,8 +163,6 @@ class ActivationMaximization(TensorLoss):
 class FilterActivations(ActivationMaximization):
     """Minus the mean activation of a filter, another for each sample of a batch.
 
-    A layer that ends in a softmax is looked at before it.
-
     Args:
         layer: The layer that has the filters.
         filter_indices: The filter of each sample.
@@ -153,7 +178,279 @@ class FilterActivations(ActivationMaximization):
         super().__init__(layer, filter_indices)
         count = self.parameters["filter_weights"].shape[1]
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
+
+
+class ClassProbabilities(FilterActivations):
+    """Minus the logarithm of a class's probability, another for each sample of a batch.
+
+    Of the scores of a classifier, before its softmax. Unlike a score by itself it tells a class
+    from those that look like it; unlike the probability itself it has a gradient wherever it is.
+
+    Args:
+        layer: The dense layer that tells classes apart, with a softmax or without.
+        filter_indices: The class of each sample.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        >>> print(ClassProbabilities(model.layers[-1], [0, 2]))
+        Class Probability Loss
+    """
+
+    def __init__(self, layer: keras.Layer, filter_indices: Sequence[int]) -> None:
+        super().__init__(layer, filter_indices)
+        self.name = "Class Probability Loss"
         self.before_softmax = True
+
+    @staticmethod
+    def formula(output: Any, filter_weights: Any, axis: int) -> Any:
+        probabilities = ops.log_softmax(output, axis=axis)
+        others = [i for i in range(1, len(output.shape)) if i != axis]
+        if others:
+            probabilities = ops.mean(probabilities, axis=others)
+        return -ops.sum(probabilities * ops.cast(filter_weights, probabilities.dtype), axis=-1)
+
+
+class Neuron(TensorLoss):
+    """Minus the activation of a single neuron.
+
+    Args:
+        layer: The layer that has the neuron.
+        filter_index: Its channel, or unit.
+        position: Its place, one index for each spatial axis of the layer's output; None is the
+            centre.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
+        >>> Neuron(model.layers[-1], filter_index=2).settings["position"]
+        (3, 3)
+    """
+
+    def __init__(
+        self, layer: keras.Layer, filter_index: int, position: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(check_layer(layer), name="Neuron Loss")
+        self.layer = layer
+        shape, axis, count = filters_of(layer)
+        (index,) = check_indices("filter_index", filter_index, count, of=f"layer '{layer.name}'")
+        places = [size for i, size in enumerate(shape) if i not in (0, axis)]
+        if position is None:
+            # An open axis is looked at in the middle of whatever it turns out to be.
+            position = [None if size is None else size // 2 for size in places]
+        elif len(position) != len(places) or any(
+            size is not None and not -size <= place < size
+            for place, size in zip(position, places, strict=True)
+        ):
+            raise ValueError(
+                f"`position` must be a place in an output of size {tuple(places)}. "
+                f"Received: position={position!r}"
+            )
+        self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
+        self.settings = {"axis": axis, "position": tuple(position)}
+
+    @staticmethod
+    def formula(output: Any, filter_weights: Any, axis: int, position: tuple) -> Any:
+        places = [i for i in range(1, len(output.shape)) if i != axis]
+        at: list[Any] = [slice(None)] * len(output.shape)
+        for i, place in zip(places, position, strict=True):
+            at[i] = output.shape[i] // 2 if place is None else place
+        return -ops.sum(output[tuple(at)] * ops.cast(filter_weights, output.dtype), axis=-1)
+
+
+class Direction(TensorLoss):
+    """Minus the mean dot product of a layer's activations with a direction in channel space.
+
+    What a linear probe or a concept vector stands for (Kim et al., "Interpretability Beyond
+    Feature Attribution", arXiv:1711.11279), or a mixture of filters.
+
+    Args:
+        layer: The layer.
+        direction: One number for each of its filters; not all of them zero.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> print(Direction(model.layers[-1], [1.0, -1.0, 0.0]))
+        Direction Loss
+    """
+
+    def __init__(self, layer: keras.Layer, direction: Sequence[float]) -> None:
+        super().__init__(check_layer(layer), name="Direction Loss")
+        self.layer = layer
+        _, axis, count = filters_of(layer)
+        direction = np.asarray(direction, dtype="float32")
+        if direction.shape != (count,) or not np.isfinite(direction).all() or not direction.any():
+            raise ValueError(
+                f"`direction` must be {count} finite numbers, one for each filter of layer "
+                f"'{layer.name}', not all zero. Received: direction={direction!r}"
+            )
+        self.parameters = {"direction": direction[None]}
+        self.settings = {"axis": axis}
+
+    @staticmethod
+    def formula(output: Any, direction: Any, axis: int) -> Any:
+        dots = channels_last(output, axis) @ ops.cast(direction, output.dtype)[0][:, None]
+        return -ops.mean(dots, axis=list(range(1, len(dots.shape))))
+
+
+class CosineDirection(Direction):
+    """A `Direction` that activations must point in, not just be large along.
+
+    Minus the mean dot product, weighted by a power of the cosine of the angle between the two
+    (Carter et al., "Activation Atlas", Distill 2019).
+
+    Args:
+        layer: The layer.
+        direction: One number for each of its filters; not all of them zero.
+        power: Power of the cosine, non-negative.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> print(CosineDirection(model.layers[-1], [1.0, -1.0, 0.0]))
+        Cosine Direction Loss
+    """
+
+    def __init__(self, layer: keras.Layer, direction: Sequence[float], power: float = 2.0) -> None:
+        super().__init__(layer, direction)
+        if check_number("power", power) < 0:
+            raise ValueError(f"`power` must not be negative. Received: power={power!r}")
+        self.name = "Cosine Direction Loss"
+        self.settings["power"] = float(power)
+
+    @staticmethod
+    def formula(output: Any, direction: Any, axis: int, power: float) -> Any:
+        output = channels_last(output, axis)
+        direction = ops.cast(direction, output.dtype)[0]
+        dots = ops.sum(output * direction, axis=-1)
+        lengths = ops.sqrt(ops.sum(ops.square(output), axis=-1) + keras.config.epsilon())
+        cosines = dots / (lengths * ops.sqrt(ops.sum(ops.square(direction))))
+        # A floor keeps a gradient where the two point apart.
+        weighted = dots * ops.power(ops.maximum(cosines, 0.1), power)
+        axes = list(range(1, len(weighted.shape)))
+        return -(ops.mean(weighted, axis=axes) if axes else weighted)
+
+
+class DeepDream(TensorLoss):
+    """Minus the mean square of all activations of a layer.
+
+    Enhances whatever the layer sees in an image (Mordvintsev et al., "Inceptionism", 2015).
+
+    Args:
+        layer: The layer.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> print(DeepDream(model.layers[-1]))
+        DeepDream Loss
+    """
+
+    def __init__(self, layer: keras.Layer) -> None:
+        super().__init__(check_layer(layer), name="DeepDream Loss")
+        self.layer = layer
+
+    @staticmethod
+    def formula(output: Any) -> Any:
+        return -ops.mean(ops.square(output), axis=list(range(1, len(output.shape))))
+
+
+class Diversity(TensorLoss):
+    """How alike the images of a batch are: the mean cosine between their textures and others'.
+
+    With it the images that excite one neuron show several facets of it. Textures are Gram
+    matrices, the products of a layer's channels with each other (Olah et al., "Feature
+    Visualization", Distill 2017; Gatys et al., arXiv:1508.06576).
+
+    Args:
+        layer: The layer whose activations are compared.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
+        >>> print(Diversity(model.layers[-1]))
+        Diversity Loss
+    """
+
+    def __init__(self, layer: keras.Layer) -> None:
+        super().__init__(check_layer(layer), name="Diversity Loss")
+        self.layer = layer
+        _, axis, _ = filters_of(layer)
+        self.settings = {"axis": axis}
+
+    @staticmethod
+    def formula(output: Any, axis: int) -> Any:
+        output = channels_last(output, axis)
+        samples, channels = output.shape[0], output.shape[-1]
+        if samples == 1:
+            return ops.zeros((1,), output.dtype)
+        flat = ops.reshape(output, (samples, -1, channels))
+        grams = ops.reshape(ops.matmul(ops.transpose(flat, (0, 2, 1)), flat), (samples, -1))
+        squares = ops.sum(ops.square(grams), axis=1, keepdims=True)
+        grams = grams / ops.sqrt(squares + keras.config.epsilon())
+        cosines = ops.matmul(grams, ops.transpose(grams))
+        # Each pair counts once for each of its two images; the gradient of the batch's sum is
+        # then that of the whole.
+        return (ops.sum(cosines, axis=1) - 1) / (samples - 1)
+
+
+class FeatureInversion(TensorLoss):
+    """How far a layer's activations are from those for a given image.
+
+    Minimising it shows what of an image the layer has kept: the mean squared difference of the
+    activations, relative to their mean square (Mahendran & Vedaldi, "Understanding Deep Image
+    Representations by Inverting Them", arXiv:1412.0035).
+
+    Args:
+        layer: The layer.
+        img_input: The model's input, `model.input`.
+        image: The image, of the shape of the input, with or without the batch axis.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
+        >>> loss = FeatureInversion(model.layers[-1], model.inputs[0], np.ones((9, 9, 1)))
+        >>> loss.parameters["features"].shape
+        (1, 7, 7, 4)
+    """
+
+    def __init__(self, layer: keras.Layer, img_input: keras.KerasTensor, image: np.ndarray) -> None:
+        super().__init__(check_layer(layer), name="Feature Inversion Loss")
+        self.layer = layer
+        image = check_images("image", image, tuple(img_input.shape[1:]))
+        self.parameters = {"features": value_of(img_input, layer, image)}
+
+    @staticmethod
+    def formula(output: Any, features: Any) -> Any:
+        axes = list(range(1, len(output.shape)))
+        scale = ops.mean(ops.square(features), axis=axes) + keras.config.epsilon()
+        return ops.mean(ops.square(output - features), axis=axes) / scale
+
+
+def channels_last(output: Any, axis: int) -> Any:
+    """Activations with the channels on the last axis."""
+    return output if axis == len(output.shape) - 1 else ops.moveaxis(output, axis, -1)
+
+
+def check_layer(layer: Any) -> keras.Layer:
+    """Returns a Keras layer as it is, or raises a `TypeError`."""
+    if not isinstance(layer, keras.Layer):
+        raise TypeError(
+            "`layer` must be a Keras layer. "
+            f"Received: layer={layer!r} of type {type(layer).__name__}"
+        )
+    return layer
+
+
+def filters_of(layer: keras.Layer) -> tuple[tuple[int | None, ...], int, int]:
+    """Shape of a layer's output, the axis that has the filters, and their number.
+
+    Raises:
+        ValueError: If the number is not known.
+    """
+    shape = output_shape(layer)
+    axis = channel_axis(layer, len(shape))
+    count = shape[axis]
+    if count is None:
+        raise ValueError(
+            f"`layer` must have a known number of filters. Received: layer '{layer.name}' "
+            f"with an output of shape {shape}"
+        )
+    return shape, axis, count
 
 
 def output_shape(layer: keras.Layer) -> tuple[int | None, ...]:

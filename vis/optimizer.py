@@ -18,8 +18,8 @@ from vis.backend.network import Handle, Network, has_softmax
 from vis.backend.random import draw_seed
 from vis.callbacks import OptimizerCallback, Print
 from vis.descent import Descent, NonFiniteError
-from vis.input_modifiers import InputModifier, check_transforms, fused, is_in_graph
-from vis.losses import Loss, TensorLoss
+from vis.input_modifiers import InputModifier, check_transforms, fused, in_order, is_in_graph
+from vis.losses import Loss, LossSum, TensorLoss
 from vis.parametrizations import Parametrization, Pixels
 from vis.updates import KerasUpdate, RMSprop, Update
 from vis.utils.layout import Layout
@@ -40,7 +40,8 @@ class Optimizer:
 
     Args:
         input_tensor: The model's input, `model.input` (`model.inputs` of a Sequential model).
-        losses: List of `(Loss, weight)`. A loss with weight 0 is left out.
+        losses: List of `(Loss, weight)`, or a sum of losses such as `a + 0.5 * b`. A loss with
+            weight 0 is left out.
         input_range: Lowest and highest value of the image.
         wrt_tensor: The tensor that gradients are taken of, any tensor of the model; the input by
             default. The image is only updated when it is the input.
@@ -70,7 +71,7 @@ class Optimizer:
     def __init__(
         self,
         input_tensor: keras.KerasTensor,
-        losses: Iterable[tuple[Loss, float]],
+        losses: Iterable[tuple[Loss, float]] | Loss | LossSum,
         input_range: tuple[float, float] = (0, 255),
         wrt_tensor: keras.KerasTensor | None = None,
         norm_grads: bool = True,
@@ -122,14 +123,15 @@ class Optimizer:
         callbacks: Sequence[OptimizerCallback] | None = None,
         verbose: bool = True,
         seed: int | None = None,
+        samples: int = 1,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Descends from a seed image.
 
         In each iteration the modifiers' `pre` are called in order, losses and gradients are
         computed, the gradients modified, callbacks called and the image updated; then come the
-        modifiers' `post`, in reverse order. A `Transform`, such as `Jitter`, runs inside the
-        compiled step, after the `pre` of modifiers in NumPy. Without callbacks and modifiers in
-        NumPy the loop stays in the compiled graph.
+        modifiers' `post`, in reverse order. A `Transform` that is not a plain move of pixels, as
+        `Jitter` is, changes nothing but what the model sees, after all `pre`. Without callbacks
+        and modifiers in NumPy the loop stays in the compiled graph.
 
         Args:
             seed_input: Image to start from, with or without the batch axis, channels at either
@@ -141,6 +143,7 @@ class Optimizer:
             verbose: Whether to print the losses of each iteration.
             seed: Whole number that all randomness follows from. The same seed gives the same
                 image. Without one it follows from NumPy's global random state.
+            samples: Number of images to make of noise. A `seed_input` has its own.
 
         Returns:
             The image with the lowest loss, brought into `input_range`; the last gradients; and
@@ -160,7 +163,7 @@ class Optimizer:
             watchers = [*watchers, Print()]
         seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
         start = self._start(seed_input)
-        samples = 1 if start is None else len(start)
+        samples = check_integer("samples", samples, least=1) if start is None else len(start)
         layout = Layout(
             tuple(self.input_tensor.shape[1:] if start is None else start.shape[1:]),
             spatial_axes(self.input_tensor),
@@ -230,6 +233,7 @@ class Optimizer:
                 "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
                 f"`Pixels`. Received: {self._parametrization!r} and {by_hand!r}"
             )
+        moves = [t for t in in_graph if pixels and t.only_moves_pixels]
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
             inputs=(Handle.of(self.input_tensor),),
@@ -237,8 +241,8 @@ class Optimizer:
             wrt=None if self._wrt is None else Handle.of(self._wrt),
             norm_grads=self.norm_grads,
             grad_modifier=formula,
-            moves=tuple(t for t in in_graph if pixels and t.only_moves_pixels),
-            transforms=tuple(t for t in in_graph if not (pixels and t.only_moves_pixels)),
+            moves=() if by_hand else tuple(moves),
+            transforms=tuple(t for t in in_graph if t not in moves),
             parametrization=self._parametrization,
             layout=layout,
             update=self._update if self._wrt is None else None,
@@ -261,6 +265,8 @@ class Optimizer:
             seeds=ops.convert_to_tensor([rng.integers(2**31, size=2) for rng in rngs], "int32"),
             input_range=ops.convert_to_tensor(self.input_range, dtype),
         )
+        if by_hand:
+            by_hand = in_order(modifiers, given.seeds, layout.axes)
         return Descent(
             problem,
             self._engine(problem),
@@ -329,6 +335,8 @@ def _check_wrt_tensor(
 
 
 def _check_losses(losses: Any) -> list[tuple[Loss, float]]:
+    if isinstance(losses, (Loss, LossSum)):
+        losses = [(losses, 1)]
     try:
         pairs = [(loss, weight) for loss, weight in losses]
     except (TypeError, ValueError):
@@ -336,12 +344,16 @@ def _check_losses(losses: Any) -> list[tuple[Loss, float]]:
             f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
         ) from None
     for loss, _ in pairs:
-        if not isinstance(loss, Loss):
+        if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(
                 "`losses` must be a list of `(Loss, weight)`. "
                 f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
             )
-    pairs = [(loss, check_number("weight", weight)) for loss, weight in pairs]
+    sums = [
+        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
+        for loss, weight in pairs
+    ]
+    pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     if not pairs:
         raise ValueError(

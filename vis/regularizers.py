@@ -118,6 +118,86 @@ class LPNorm(TensorLoss):
         return normalize(image, ops.reshape(greatest, (-1,)) * norm)
 
 
+class L1(TensorLoss):
+    """Mean distance of the image's values from a centre, which leaves most of them there.
+
+    Args:
+        img_input: The model's input.
+        center: The centre, in the units of the image.
+
+    Example:
+        >>> print(L1(keras.Input((8, 8, 1)), center=127.5))
+        L1 Loss
+    """
+
+    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
+        check_image_input(img_input)
+        super().__init__(img_input, name="L1 Loss")
+        self.settings = {"center": check_number("center", center)}
+
+    @staticmethod
+    def formula(image: Any, center: float) -> Any:
+        return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
+
+
+class L2(TensorLoss):
+    """Mean squared distance of the image's values from a centre, which keeps contrast low.
+
+    Args:
+        img_input: The model's input.
+        center: The centre, in the units of the image.
+
+    Example:
+        >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
+        L2 Loss
+    """
+
+    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
+        check_image_input(img_input)
+        super().__init__(img_input, name="L2 Loss")
+        self.settings = {"center": check_number("center", center)}
+
+    @staticmethod
+    def formula(image: Any, center: float) -> Any:
+        return ops.mean(ops.square(image - center), axis=list(range(1, len(image.shape))))
+
+
+class BlurPenalty(TensorLoss):
+    """Mean squared difference between the image and its blur, which takes fine noise out.
+
+    The blur is binomial, of three pixels along each spatial axis (the penalty of high frequencies
+    in Olah et al., "Feature Visualization", Distill 2017).
+
+    Args:
+        img_input: The model's input, with at least one spatial axis.
+
+    Example:
+        >>> print(BlurPenalty(keras.Input((8, 8, 1))))
+        Blur Loss
+    """
+
+    def __init__(self, img_input: keras.KerasTensor) -> None:
+        check_image_input(img_input)
+        super().__init__(img_input, name="Blur Loss")
+        self.settings = {"axes": spatial_axes(img_input)}
+        if not self.settings["axes"]:
+            raise ValueError(
+                "`img_input` must have a spatial axis. "
+                f"Received: an input of shape {tuple(img_input.shape)}"
+            )
+
+    @staticmethod
+    def formula(image: Any, axes: tuple[int, ...]) -> Any:
+        blurred = image
+        for axis in axes:
+            size = image.shape[axis]
+            # The values at the edges stand for those beyond them.
+            ahead = ops.take(blurred, [*range(1, size), size - 1], axis=axis)
+            behind = ops.take(blurred, [0, *range(size - 1)], axis=axis)
+            blurred = (behind + 2 * blurred + ahead) / 4
+        return ops.mean(ops.square(image - blurred), axis=list(range(1, len(image.shape))))
+
+
 def _power(x: Any, p: float) -> Any:
     """`x ** p` for non-negative `x`; whole powers by multiplication, which is much faster."""
     if p != int(p) or p > 32:

@@ -200,6 +200,55 @@ def engine_for(problem: Problem) -> Engine:
     return _engines.get(problem.inputs[0].operation(), problem, lambda: Engine(problem))
 
 
+def value_of(input_tensor: keras.KerasTensor, layer: keras.Layer, images: Any) -> Any:
+    """The output of a layer for some images, as an array.
+
+    Args:
+        input_tensor: The input of the layer's model.
+        layer: The layer.
+        images: `(samples, ...)`.
+
+    Raises:
+        ValueError: If the layer is not connected to the input.
+    """
+    network = Network([input_tensor])
+    if layer not in network:
+        raise ValueError(
+            f"`layer` must be connected to the input '{input_tensor.name}'. "
+            f"Received: layer '{layer.name}'"
+        )
+    target = network.output_of(layer)
+
+    @tf.function(autograph=False)
+    def run(images: Any) -> Any:
+        return network.run([images], [target], _folder())[0]
+
+    return run(keras.ops.convert_to_tensor(images, input_tensor.dtype)).numpy()
+
+
+def accepts(input_tensor: keras.KerasTensor, layer: keras.Layer, shape: Sequence[int]) -> bool:
+    """Whether a model takes images of another size, up to a layer.
+
+    Args:
+        input_tensor: The input of the layer's model.
+        layer: The layer.
+        shape: Shape of an image.
+    """
+    network = Network([input_tensor])
+    target = network.output_of(layer)
+    images = tf.TensorSpec((1, *shape), input_tensor.dtype)
+
+    @tf.function(autograph=False)
+    def run(images: Any) -> Any:
+        return network.run([images], [target], _folder())[0]
+
+    try:
+        run.get_concrete_function(images)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError):
+        return False
+    return True
+
+
 def _image(problem: Problem, variables: list, given: Given) -> Any:
     return problem.parametrization.image(variables, problem.layout, given.input_range)
 

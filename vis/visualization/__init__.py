@@ -20,6 +20,7 @@ from vis.visualization.attribution import (
     SmoothGrad,
 )
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
+from vis.visualization.filters import visualize_filters
 from vis.visualization.saliency import visualize_saliency, visualize_saliency_with_losses
 from vis.visualization.tools import get_num_filters, overlay
 
@@ -43,6 +44,7 @@ __all__ = [
     "visualize_activation_with_losses",
     "visualize_cam",
     "visualize_cam_with_losses",
+    "visualize_filters",
     "visualize_saliency",
     "visualize_saliency_with_losses",
 ]

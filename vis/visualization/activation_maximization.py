@@ -12,6 +12,7 @@ import numpy as np
 from vis import backprop_modifiers
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
+from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
 from vis.utils.model import (
     counterpart,
@@ -29,6 +30,8 @@ def visualize_activation_with_losses(
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
     input_range: tuple[float, float] = (0, 255),
+    parametrization: Parametrization | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that minimises a weighted sum of losses.
@@ -39,6 +42,9 @@ def visualize_activation_with_losses(
         wrt_tensor: The tensor that gradients are taken of; the input by default.
         seed_input: Image to start from; None starts from noise.
         input_range: Lowest and highest value of the image.
+        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
+            another.
+        optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
             200), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose` (default False),
             `seed`.
@@ -65,10 +71,17 @@ def visualize_activation_with_losses(
     optimizer_params = add_defaults_to_kwargs(
         {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
     )
-    optimizer = Optimizer(input_tensor, losses, input_range, wrt_tensor=wrt_tensor)
-    image = optimizer.minimize(**optimizer_params)[0]
-    rank = len(optimizer.input_tensor.shape)
-    if rank > 2 and input_data_format(optimizer.input_tensor) == "channels_first":
+    descender = Optimizer(
+        input_tensor,
+        losses,
+        input_range,
+        wrt_tensor=wrt_tensor,
+        parametrization=parametrization,
+        optimizer=optimizer,
+    )
+    image = descender.minimize(**optimizer_params)[0]
+    rank = len(descender.input_tensor.shape)
+    if rank > 2 and input_data_format(descender.input_tensor) == "channels_first":
         image = np.moveaxis(image, 1 - rank, -1)
     if all(isinstance(end, numbers.Integral) for end in input_range):
         image = np.clip(image, *input_range).astype("uint8")
@@ -87,6 +100,8 @@ def visualize_activation(
     act_max_weight: float = 1,
     lp_norm_weight: float = 10,
     tv_weight: float = 10,
+    parametrization: Parametrization | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that excites filters of a layer most.
@@ -108,6 +123,9 @@ def visualize_activation(
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`.
         tv_weight: Weight of `vis.regularizers.TotalVariation`.
+        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
+            another.
+        optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
             200), `input_modifiers`, `callbacks`, `verbose` (default False), `seed`.
 
@@ -145,6 +163,8 @@ def visualize_activation(
         wrt_tensor,
         seed_input,
         input_range,
+        parametrization,
+        optimizer,
         grad_modifier=grad_modifier,
         **optimizer_params,
     )

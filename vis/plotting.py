@@ -1,0 +1,251 @@
+"""One-liners that plot. Each returns the Matplotlib figure, which notebooks show."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vis.callbacks import History
+from vis.utils.files import written_whole
+from vis.utils.image import deprocess_input
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches of a picture in a grid.
+_SIZE = 2.2
+
+
+def picture(
+    image: np.ndarray,
+    title: str | None = None,
+    ax: Axes | None = None,
+    save_to: str | os.PathLike | None = None,
+) -> Figure:
+    """Plots one picture.
+
+    Args:
+        image: `(height, width)`, or `(height, width, channels)` with one or three channels;
+            integers from 0 to 255, or floats from 0 to 1.
+        title: What to write above it.
+        ax: Where to plot; a new figure by default.
+        save_to: Path of a file to write as well.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If `image` is not a picture.
+
+    Example:
+        >>> figure = picture(np.zeros((8, 8, 3)), title="night")
+        >>> figure.axes[0].get_title()
+        'night'
+    """
+    image = _check_picture("image", image)
+    figure, ax = _canvas(ax)
+    _show(ax, image, title)
+    return _finished(figure, save_to)
+
+
+def grid(
+    images: Sequence[np.ndarray],
+    labels: Sequence[str] | None = None,
+    cols: int | None = None,
+    save_to: str | os.PathLike | None = None,
+) -> Figure:
+    """Plots pictures in a labelled grid, row by row.
+
+    Args:
+        images: Pictures, each as in `picture`; at least one.
+        labels: What to write above each.
+        cols: Number of columns; by default about as many as rows.
+        save_to: Path of a file to write as well.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If there is no image, or not a label for each.
+
+    Example:
+        >>> figure = grid(np.zeros((3, 8, 8, 3)), labels=["a", "b", "c"])
+        >>> [ax.get_title() for ax in figure.axes]
+        ['a', 'b', 'c']
+    """
+    images = [_check_picture("images", image) for image in images]
+    if not images:
+        raise ValueError("`images` must hold at least one image. Received: no images")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(
+            f"`labels` must be {len(images)} strings, one for each image. "
+            f"Received: labels={labels!r}"
+        )
+    cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
+    rows = math.ceil(len(images) / cols)
+    height, width = images[0].shape[:2]
+    figure = _figure(_SIZE * cols, (_SIZE * height / width + 0.25 * bool(labels)) * rows)
+    for number, image in enumerate(images):
+        ax = figure.add_subplot(rows, cols, number + 1)
+        _show(ax, image, None if labels is None else labels[number])
+    return _finished(figure, save_to)
+
+
+def heatmap(
+    image: np.ndarray,
+    heat: np.ndarray,
+    alpha: float = 0.5,
+    title: str | None = None,
+    ax: Axes | None = None,
+    save_to: str | os.PathLike | None = None,
+) -> Figure:
+    """Plots a heat map over a picture.
+
+    Args:
+        image: A picture, as in `picture`.
+        heat: `(height, width)` of the picture; any range.
+        alpha: Opacity of the heat where it is greatest, in [0, 1].
+        title: What to write above it.
+        ax: Where to plot; a new figure by default.
+        save_to: Path of a file to write as well.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+        >>> figure = heatmap(np.zeros((8, 8, 3)), np.eye(8))
+        >>> len(figure.axes[0].images)
+        2
+    """
+    image, heat = _check_picture("image", image), np.asarray(heat)
+    if heat.shape != image.shape[:2]:
+        raise ValueError(
+            f"`heat` must be of the picture's size {image.shape[:2]}. "
+            f"Received: heat of shape {heat.shape}"
+        )
+    figure, ax = _canvas(ax)
+    _show(ax, image, title)
+    ax.imshow(heat, cmap="jet", alpha=alpha, interpolation="bilinear")
+    return _finished(figure, save_to)
+
+
+def loss_curves(
+    history: History, ax: Axes | None = None, save_to: str | os.PathLike | None = None
+) -> Figure:
+    """Plots the losses of a run.
+
+    Args:
+        history: The `vis.callbacks.History` that watched the run.
+        ax: Where to plot; a new figure by default.
+        save_to: Path of a file to write as well.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> history = History()
+        >>> history.callback(0, [("Some Loss", 1.0)], 1.0, None, None)
+        >>> [line.get_label() for line in loss_curves(history).axes[0].lines]
+        ['Some Loss', 'overall loss']
+    """
+    figure, ax = _canvas(ax, width=6, height=3.5)
+    for name, values in history.losses.items():
+        ax.plot(values, label=name, linewidth=1)
+    ax.plot(history.overall_loss, label="overall loss", linewidth=2, color="black")
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("loss")
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return _finished(figure, save_to)
+
+
+def film_strip(
+    history: History,
+    count: int = 6,
+    input_range: tuple[float, float] = (0, 255),
+    save_to: str | os.PathLike | None = None,
+) -> Figure:
+    """Plots the optimisation as a film strip, from its first image to its last.
+
+    Args:
+        history: The `vis.callbacks.History` that watched the run, with `frames_every`.
+        count: How many of its frames to show, evenly spread.
+        input_range: Lowest and highest value of an image.
+        save_to: Path of a file to write as well.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If the history has no frames.
+
+    Example:
+        >>> history = History(frames_every=1)
+        >>> for i in range(4):
+        ...     history.callback(i, [], 0.0, None, np.random.rand(1, 8, 8, 3))
+        >>> len(film_strip(history, count=3).axes)
+        3
+    """
+    if not history.frames:
+        raise ValueError(
+            "`history` must have frames: make it with `History(frames_every=...)`. "
+            "Received: a history without frames"
+        )
+    places = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
+    low, high = input_range
+    frames = [
+        (deprocess_input(history.frames[place], input_range) - low) / (high - low)
+        for place in places
+    ]
+    return grid(frames, cols=len(frames), save_to=save_to)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib import pyplot as plt
+
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    # Notebooks show the figure that is returned; left open, they would show it twice.
+    plt.close(figure)
+    return figure
+
+
+def _canvas(ax: Axes | None, width: float = 4, height: float = 4) -> tuple[Any, Any]:
+    if ax is not None:
+        return ax.figure, ax
+    figure = _figure(width, height)
+    return figure, figure.add_subplot()
+
+
+def _show(ax: Any, image: np.ndarray, title: str | None) -> None:
+    highest = 255 if np.issubdtype(image.dtype, np.integer) else 1
+    ax.imshow(image, cmap="gray", vmin=0, vmax=highest)
+    ax.set_axis_off()
+    if title is not None:
+        ax.set_title(title, fontsize=9)
+
+
+def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
+    if save_to is not None:
+        with written_whole(save_to) as path:
+            figure.savefig(path, dpi=150)
+    return figure
+
+
+def _check_picture(name: str, image: Any) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    if image.ndim != 2 and not (image.ndim == 3 and image.shape[2] == 3):
+        raise ValueError(
+            f"`{name}` must be of shape (height, width), or (height, width, channels) with one or "
+            f"three channels. Received: an array of shape {image.shape}"
+        )
+    return image
