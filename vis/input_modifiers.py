@@ -400,6 +400,42 @@ def is_in_graph(modifier: InputModifier) -> bool:
     )
 
 
+class Seeded(InputModifier):
+    """A transform among modifiers in NumPy, as random as it would be in the compiled step.
+
+    Args:
+        transform: The transform.
+        number: Its number among the transforms of its kind.
+        seeds: Backend tensor of integers `(samples, 2)`.
+        axes: The spatial axes of the images.
+    """
+
+    def __init__(self, transform: Transform, number: int, seeds: Any, axes: tuple[int, ...]):
+        self.transform = transform
+        self.number = number
+        self.seeds = seeds
+        self.axes = axes
+        self.step = 0
+
+    def pre(self, image):
+        seeds = backend.fold_in(backend.fold_in(self.seeds, self.step), self.number)
+        self.step += 1
+        moved = self.transform(ops.convert_to_tensor(image), seeds, self.axes)
+        return ops.convert_to_numpy(moved)
+
+
+def in_order(
+    modifiers: Sequence[InputModifier], seeds: Any, axes: tuple[int, ...]
+) -> list[InputModifier]:
+    """The modifiers of the image itself, each in its place, with transforms called by hand."""
+    numbers = itertools.count()
+    return [
+        Seeded(modifier, next(numbers), seeds, axes) if is_in_graph(modifier) else modifier
+        for modifier in modifiers
+        if not is_in_graph(modifier) or modifier.only_moves_pixels
+    ]
+
+
 def fused(transforms: Sequence[Transform]) -> list[Transform]:
     """The same transforms, with neighbouring maps of the plane composed."""
     groups = itertools.groupby(transforms, key=lambda t: isinstance(t, Planar))
