@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import keras
+import pytest
+
+import vis  # noqa: F401  (imports TensorFlow quietly)
+
+
+@pytest.fixture(autouse=True)
+def same_weights_each_time():
+    keras.utils.set_random_seed(1234)

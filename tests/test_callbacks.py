@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import Recorder, sequential
+from keras import layers, ops
+from PIL import Image, ImageSequence
+
+from vis.callbacks import GifGenerator, OptimizerCallback, Print, Progress
+from vis.input_modifiers import InputModifier
+from vis.losses import ActivationMaximization, Loss
+from vis.optimizer import NonFiniteError, Optimizer
+
+
+def optimizer(shape=(24, 32, 3), data_format="channels_last"):
+    model = sequential(
+        shape,
+        layers.Flatten(data_format=data_format) if len(shape) > 1 else layers.Dense(2),
+    )
+    return Optimizer(model.inputs[0], [(ActivationMaximization(model.layers[-1], 1), 1)])
+
+
+def frames(path):
+    with Image.open(path) as gif:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+
+
+@pytest.mark.parametrize("name", ["film", "film.gif", "film.GIF", "film.of.cats"])
+def test_gif_has_a_frame_for_each_step(tmp_path, name):
+    optimizer().minimize(max_iter=4, callbacks=[GifGenerator(tmp_path / name)], verbose=False)
+    (path,) = tmp_path.iterdir()
+    assert path.name == (name if name.lower().endswith(".gif") else f"{name}.gif")
+    assert [frame.shape for frame in frames(path)] == [(24, 32, 3)] * 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "data_format"),
+    [((24, 32, 1), "channels_last"), ((3, 24, 32), "channels_first"),
+     ((1, 24, 32), "channels_first"), ((24, 32, 5), "channels_last")],
+)  # fmt: skip
+def test_gif_of_other_images(tmp_path, shape, data_format):
+    path = str(tmp_path / "film.gif")
+    optimizer(shape, data_format).minimize(
+        max_iter=2, callbacks=[GifGenerator(path)], verbose=False
+    )
+    assert [frame.shape for frame in frames(path)] == [(24, 32, 3)] * 2
+
+
+def test_gif_is_labelled_and_shows_the_image(tmp_path):
+    """Frames of one and the same image differ by their labels, and nowhere else."""
+    path = tmp_path / "film.gif"
+    generator = GifGenerator(path)
+    image = np.zeros((1, 60, 120, 3), "float32")
+    image[0, :, 60:] = 100
+    for i in range(3):
+        generator.callback(i, [], 0.0, image, image)
+    generator.on_end()
+    film = np.stack(frames(path)).astype(int)
+    assert len(film) == 3
+    differ = np.abs(film - film[0]).max(axis=(0, 3)) > 40
+    assert differ.any()
+    rows, _columns = np.nonzero(differ)
+    assert rows.min() >= 5
+    assert rows.max() < 35
+    # The image: one standard deviation above and below the middle.
+    np.testing.assert_allclose(film[:, 45:, :50], 0.4 * 255, atol=8)
+    np.testing.assert_allclose(film[:, 45:, 70:], 0.6 * 255, atol=8)
+
+
+def test_gif_brings_its_own_range_to_bytes(tmp_path):
+    images = {}
+    image = np.random.default_rng(0).normal(size=(1, 40, 60, 3)).astype("float32")
+    for name, input_range in {"bytes": (0, 255), "unit": (-1.0, 1.0)}.items():
+        generator = GifGenerator(tmp_path / name, input_range)
+        generator.callback(0, [], 0.0, image, image)
+        generator.on_end()
+        (images[name],) = frames(tmp_path / f"{name}.gif")
+    np.testing.assert_array_equal(images["bytes"], images["unit"])
+
+
+class Failing(Recorder):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def callback(self, i, *seen):
+        if i == 3:
+            raise self.error
+
+
+class EndsBadly(OptimizerCallback):
+    def callback(self, *seen):
+        pass
+
+    def on_end(self):
+        raise OSError("disk full")
+
+
+class Broken(InputModifier):
+    def __init__(self, error):
+        self.error, self.step = error, 0
+
+    def pre(self, image):
+        self.step += 1
+        if self.step == 4:
+            raise self.error
+        return image
+
+
+def run(path, max_iter=10, before=(), after=(), **settings):
+    optimizer().minimize(
+        max_iter=max_iter,
+        callbacks=[*before, GifGenerator(path), *after],
+        verbose=False,
+        **settings,
+    )
+
+
+def interrupted(path, **settings):
+    with pytest.warns(UserWarning, match="Interrupted"):
+        run(path, **settings)
+
+
+def failed(path, **settings):
+    with pytest.raises(OSError, match="disk full"):
+        run(path, **settings)
+
+
+def exited(path, **settings):
+    with pytest.raises(SystemExit):
+        run(path, **settings)
+
+
+def turned_nan(path):
+    model = sequential((40, 80, 3), layers.Flatten())
+
+    class Log(Loss):
+        def build_loss(self):
+            return ops.log(ops.mean(model.inputs[0]))
+
+    with pytest.raises(NonFiniteError):
+        Optimizer(model.inputs[0], [(Log(), 1)]).minimize(
+            np.full((40, 80, 3), 30.0) + np.random.default_rng(0).normal(size=(40, 80, 3)),
+            100, callbacks=[GifGenerator(path)], verbose=False,
+        )  # fmt: skip
+
+
+DISK_FULL = OSError("disk full")
+EXITS = {
+    "interrupt in a later callback": lambda p: interrupted(p, after=[Failing(KeyboardInterrupt())]),
+    "interrupt in an earlier callback": lambda p: interrupted(
+        p, before=[Failing(KeyboardInterrupt())]
+    ),
+    "interrupt in a modifier": lambda p: interrupted(
+        p, input_modifiers=[Broken(KeyboardInterrupt())]
+    ),
+    "error in a callback": lambda p: failed(p, after=[Failing(DISK_FULL)]),
+    "error in a modifier": lambda p: failed(p, input_modifiers=[Broken(DISK_FULL)]),
+    "error at the end of another": lambda p: failed(p, max_iter=4, before=[EndsBadly()]),
+    "sys.exit": lambda p: exited(p, after=[Failing(SystemExit())]),
+    "not a number": turned_nan,
+}
+
+
+@pytest.mark.parametrize("how", EXITS)
+def test_gif_is_whole_however_it_ends(tmp_path, how):
+    path = tmp_path / "film.gif"
+    EXITS[how](path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert len(frames(path)) >= 3
+
+
+def test_no_gif_of_what_is_no_picture(tmp_path):
+    with pytest.raises(ValueError, match=r"`GifGenerator` needs images .*Received: "):
+        optimizer((7,)).minimize(
+            max_iter=2, callbacks=[GifGenerator(tmp_path / "film.gif")], verbose=False
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_error_before_the_first_step_leaves_no_file(tmp_path):
+    failing = Broken(DISK_FULL)
+    failing.step = 3
+    with pytest.raises(OSError, match="disk full"):
+        run(tmp_path / "film.gif", input_modifiers=[failing])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gif_generator_can_be_used_again(tmp_path):
+    path = tmp_path / "film.gif"
+    generator = GifGenerator(path)
+    for steps in (2, 3):
+        optimizer().minimize(max_iter=steps, callbacks=[generator], verbose=False)
+        assert len(frames(path)) == steps
+
+
+def test_bad_arguments_of_a_gif(tmp_path):
+    with pytest.raises(ValueError, match=r"`path` .*exists.*Received: "):
+        GifGenerator(tmp_path / "no" / "film.gif")
+    with pytest.raises(ValueError, match=r"`input_range` .*Received: "):
+        GifGenerator(tmp_path / "film.gif", input_range=(1, 0))
+
+
+def test_print(capsys):
+    Print().callback(3, [("TV", 1.5)], 1.5, None, None)
+    out = capsys.readouterr().out
+    assert "Iteration: 4" in out
+    assert "('TV', 1.5)" in out
+    assert "1.5" in out
+
+
+def test_base_class_has_to_be_filled_in():
+    with pytest.raises(NotImplementedError, match=r"`callback` .*Received: "):
+        OptimizerCallback().callback(0, [], 0.0, None, None)
+    OptimizerCallback().on_end()
+
+
+def test_progress_reaches_its_end_and_shows_the_loss(capsys):
+    optimizer().minimize(max_iter=30, callbacks=[Progress(30, "drawing")], verbose=False)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "drawing" in captured.err
+    assert "30/30" in captured.err
+    assert "loss=" in captured.err
+
+
+def test_progress_does_not_change_the_picture():
+    one = optimizer()
+    alone, *_ = one.minimize(max_iter=50, seed=1, verbose=False)
+    watched, *_ = one.minimize(max_iter=50, seed=1, callbacks=[Progress(50)], verbose=False)
+    np.testing.assert_array_equal(alone, watched)
+
+
+def test_callback_gets_arrays_of_its_own():
+    """One that writes into them does no harm."""
+
+    class Vandal(OptimizerCallback):
+        def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+            for array in (grads, wrt_value):
+                if array.flags.writeable:
+                    array[:] = np.nan
+            named_losses.clear()
+
+    one = optimizer()
+    alone, *_ = one.minimize(max_iter=5, seed=1, verbose=False)
+    recorder = Recorder()
+    watched, *_ = one.minimize(max_iter=5, seed=1, callbacks=[Vandal(), recorder], verbose=False)
+    np.testing.assert_array_equal(alone, watched)
+    assert len(recorder.named_losses[0]) == 1
+    assert np.isfinite(recorder.grads).all()
+    assert np.isfinite(recorder.wrt_values).all()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+from vis import grad_modifiers
+
+GRADS = np.array([[-2.0, 0.5], [0.0, 4.0]], "float32")
+EXPECTED = {
+    "negate": [[2, -0.5], [0, -4]],
+    "absolute": [[2, 0.5], [0, 4]],
+    "invert": [[-0.5, 2], [1e7, 0.25]],
+    "relu": [[0, 0.5], [0, 4]],
+    "small_values": [[0.5, 2], [1e7, 0.25]],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_values(name):
+    before = GRADS.copy()
+    modifier = getattr(grad_modifiers, name)
+    modified = modifier(GRADS)
+    assert isinstance(modified, np.ndarray)
+    np.testing.assert_allclose(modified, EXPECTED[name], rtol=1e-5)
+    np.testing.assert_array_equal(GRADS, before)
+    tensor = modifier(ops.convert_to_tensor(GRADS))
+    assert not isinstance(tensor, np.ndarray)
+    np.testing.assert_allclose(ops.convert_to_numpy(tensor), EXPECTED[name], rtol=1e-5)
+    assert grad_modifiers.get(name) is modifier
+
+
+def test_get_takes_a_function_as_it_is():
+    assert grad_modifiers.get(np.sign) is np.sign
+    assert grad_modifiers.get(None) is None
+
+
+@pytest.mark.parametrize("name", ["absolut", "", "keras", "get", "get_identifier", "Callable", 3])
+def test_get_refuses_what_it_does_not_know(name):
+    with pytest.raises(ValueError, match=r"`grad_modifier` must be .*Received: "):
+        grad_modifiers.get(name)
+
+
+def test_error_names_what_there_is():
+    with pytest.raises(ValueError, match="'absolute', 'invert', 'negate', 'relu', 'small_values'"):
+        grad_modifiers.get("square")

@@ -1,0 +1,332 @@
+"""Reaching inside models: each value is compared with the parts called by hand."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from helpers import Recorder, nodes, sequential
+from keras import layers, ops
+
+from vis.losses import ActivationMaximization, Loss
+from vis.optimizer import Optimizer
+from vis.visualization import visualize_activation
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def seen(model, losses, image):
+    """Values of the losses, and the gradient of their sum."""
+    recorder = Recorder()
+    before = nodes(model)
+    optimizer = Optimizer(model.inputs[0], [(loss, 1) for loss in losses], norm_grads=False)
+    _, grads, _ = optimizer.minimize(image, 1, callbacks=[recorder], verbose=False)
+    assert nodes(model) == before
+    return [value for _, value in recorder.named_losses[0]], grads[0]
+
+
+class Mean(Loss):
+    """Mean of a tensor's square, written by a user."""
+
+    def __init__(self, tensor):
+        super().__init__()
+        self.tensor = tensor
+
+    def build_loss(self):
+        return ops.mean(ops.square(self.tensor))
+
+
+def check(model, layer, by_hand, image, index=1):
+    """The loss on a layer is that of the layer's parts called by hand, and so is its gradient."""
+    losses = [ActivationMaximization(layer, index), Mean(layer.output)]
+    values, grads = seen(model, losses, image)
+
+    def expected(x):
+        y = ops.convert_to_numpy(by_hand(x))
+        others = tuple(range(1, y.ndim - 1))
+        return [-y.mean(axis=others)[0, index], np.mean(np.square(y))]
+
+    np.testing.assert_allclose(values, expected(image), rtol=1e-4, atol=1e-5)
+    # One direction is enough to know that the gradient flows all the way.
+    way = noise(*image.shape, seed=1)
+    step = 1e-2
+    slope = (sum(expected(image + step * way)) - sum(expected(image - step * way))) / (2 * step)
+    assert np.sum(grads * way) == pytest.approx(slope, rel=2e-2, abs=1e-3)
+
+
+def base_model(name="base"):
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3, activation="tanh", name="base_conv")(x)
+    x = layers.Conv2D(5, 2, activation="tanh", name="base_last")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def test_functional_in_functional():
+    base = base_model()
+    inputs = keras.Input((6, 6, 3))
+    scale = layers.Rescaling(0.5)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(base(scale(inputs)))))
+    conv, last = base.layers[1:]
+    image = noise(1, 6, 6, 3)
+    check(model, conv, lambda x: conv(scale(x)), image)
+    check(model, last, lambda x: last(conv(scale(x))), image)
+    check(model, model.layers[-1], model, image)
+
+
+def test_nested_model_is_a_layer_too():
+    base = base_model()
+    model = sequential((6, 6, 3), layers.Rescaling(0.5), base, layers.Flatten(), layers.Dense(3))
+    values, _ = seen(
+        model,
+        [ActivationMaximization(base, 1), Mean(base.outputs[0]), Mean(base.layers[1].output)],
+        noise(1, 6, 6, 3),
+    )
+    image = 0.5 * noise(1, 6, 6, 3)
+    expected = [
+        -base(image).numpy()[..., 1].mean(),
+        np.mean(base(image).numpy() ** 2),
+        np.mean(base.layers[1](image).numpy() ** 2),
+    ]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+def test_sequential_in_sequential():
+    inner = sequential((8,), layers.Dense(6, "tanh"), layers.Dense(4, "tanh"))
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(8, "tanh"), inner, layers.Dense(2)])
+    first, one, two = model.layers[0], *inner.layers
+    image = noise(1, 5)
+    check(model, one, lambda x: one(first(x)), image)
+    check(model, two, lambda x: two(one(first(x))), image)
+
+
+def test_nested_twice():
+    inmost = sequential((5, 5, 4), layers.Conv2D(3, 2, activation="tanh"))
+    inputs = keras.Input((6, 6, 3))
+    conv = layers.Conv2D(4, 2, activation="tanh")
+    middle = keras.Model(inputs, layers.Conv2D(2, 2)(inmost(conv(inputs))))
+    model = sequential((6, 6, 3), layers.Rescaling(2.0), middle, layers.GlobalAveragePooling2D())
+    image = 0.3 * noise(1, 6, 6, 3)
+    check(model, inmost.layers[0], lambda x: inmost.layers[0](conv(2 * x)), image)
+    check(model, middle.layers[-1], lambda x: middle(2 * x), image)
+
+
+def test_transfer_learning():
+    """The base goes on being used by itself, before and after."""
+    base = base_model()
+    image = noise(1, 6, 6, 3)
+    conv = base.layers[1]
+    check(base, conv, conv, image)
+    base.trainable = False
+    model = keras.Sequential([base, layers.GlobalMaxPooling2D(), layers.Dense(2)])
+    model.build((None, 6, 6, 3))
+    check(model, conv, conv, image)
+    check(base, conv, conv, image)
+    assert visualize_activation(model, conv, 0, max_iter=2).shape == (6, 6, 3)
+    assert visualize_activation(model, "base", 0, max_iter=2).shape == (6, 6, 3)
+
+
+def test_layer_shared_between_two_models_is_looked_at_in_each():
+    shared = layers.Dense(3, "tanh")
+    double, negative = layers.Rescaling(2.0), layers.Rescaling(-1.0)
+    one = sequential((4,), double, shared)
+    two = sequential((4,), negative, shared)
+    image = noise(1, 4)
+    values, _ = seen(one, [ActivationMaximization(shared, 0)], image)
+    assert values[0] == pytest.approx(-shared(2 * image).numpy()[0, 0], rel=1e-4)
+    values, _ = seen(two, [ActivationMaximization(shared, 0)], image)
+    assert values[0] == pytest.approx(-shared(-image).numpy()[0, 0], rel=1e-4)
+
+
+def test_layer_called_twice_stands_for_its_first_call():
+    shared = layers.Dense(4, "tanh")
+    inputs = keras.Input((4,))
+    once = shared(inputs)
+    twice = shared(once)
+    model = keras.Model(inputs, layers.Dense(2)(twice))
+    image = noise(1, 4)
+    values, _ = seen(model, [ActivationMaximization(shared, 2), Mean(once), Mean(twice)], image)
+    y = shared(image)
+    expected = [-y.numpy()[0, 2], np.mean(y.numpy() ** 2), np.mean(shared(y).numpy() ** 2)]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+def test_nested_model_called_twice():
+    base = sequential((4,), layers.Dense(4, "tanh", name="inside"), layers.Dense(4, "tanh"))
+    inputs = keras.Input((4,))
+    once = base(layers.Rescaling(0.5)(inputs))
+    twice = base(once)
+    model = keras.Model(inputs, twice)
+    image = noise(1, 4)
+    inside = base.layers[0]
+    values, _ = seen(model, [ActivationMaximization(inside, 2), Mean(once), Mean(twice)], image)
+    y = base(0.5 * image)
+    expected = [
+        -inside(0.5 * image).numpy()[0, 2],
+        np.mean(y.numpy() ** 2),
+        np.mean(base(y).numpy() ** 2),
+    ]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+def test_residual_graph():
+    inputs = keras.Input((6, 6, 3))
+    one = layers.Conv2D(3, 3, padding="same", activation="tanh")
+    two = layers.Conv2D(3, 3, padding="same")
+    add = layers.Add()
+    x = one(inputs)
+    model = keras.Model(inputs, layers.ReLU()(add([inputs, two(x)])))
+    image = noise(1, 6, 6, 3)
+    check(model, add, lambda x: x + two(one(x)), image)
+    check(model, one, one, image)
+
+
+def test_operations_in_the_graph():
+    inputs = keras.Input((6,))
+    dense = layers.Dense(4)
+    x = ops.tanh(dense(ops.square(inputs) - 0.5 * inputs[:, ::-1]))
+    last = layers.Dense(3)
+    model = keras.Model(inputs, last(ops.concatenate([x, -x], axis=-1)))
+
+    def before(x):
+        return dense(x**2 - 0.5 * x[:, ::-1])
+
+    image = noise(1, 6)
+    check(model, dense, before, image)
+    values, _ = seen(model, [Mean(x)], image)
+    assert values[0] == pytest.approx(np.mean(np.tanh(before(image).numpy()) ** 2), rel=1e-4)
+
+
+def test_batch_normalisation_after_convolutions():
+    """What follows a convolution is folded into it, unless somebody looks between them."""
+    x = inputs = keras.Input((6, 6, 3))
+    for make in (
+        lambda: layers.Conv2D(4, 3, use_bias=False),
+        lambda: layers.DepthwiseConv2D(2, bias_initializer="random_normal"),
+        lambda: layers.Conv2D(5, 2, activation="tanh"),
+    ):
+        x = layers.BatchNormalization(name=f"norm{len(x.shape)}{x.name}")(make()(x))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
+    image = noise(1, 6, 6, 3)
+    check(model, model.layers[-1], model, image)
+    check(model, model.layers[1], model.layers[1], image)
+    check(model, model.layers[2], lambda x: model.layers[2](model.layers[1](x)), image)
+
+
+def test_nested_models_of_several_inputs_and_outputs():
+    one, two = keras.Input((4,), name="one"), keras.Input((3,), name="two")
+    mixed = layers.Dense(5, "tanh", name="mixed")(layers.Concatenate()([one, two]))
+    inner = keras.Model([one, two], [mixed, layers.Dense(2)(mixed)])
+    inputs = keras.Input((4,))
+    project = layers.Dense(3)
+    a, b = inner([inputs, project(inputs)])
+    model = keras.Model(inputs, layers.Concatenate()([a, b]))
+    image = noise(1, 4)
+    layer = inner.get_layer("mixed")
+    check(model, layer, lambda x: inner([ops.convert_to_tensor(x), project(x)])[0], image)
+    check(model, model.layers[-1], model, image)
+
+
+def test_nested_model_that_takes_a_dictionary():
+    one, two = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    inner = keras.Model({"b": two, "a": one}, layers.Dense(3, "tanh")(one - 2 * two))
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, inner({"a": inputs, "b": inputs**2}))
+    dense = inner.layers[-1]
+    check(model, dense, lambda x: dense(x - 2 * x**2), noise(1, 4))
+
+
+def test_layers_with_arguments():
+    inputs = keras.Input((5, 4))
+    attention = layers.MultiHeadAttention(2, 3)
+    x = attention(inputs, inputs, use_causal_mask=True)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    check(model, attention, lambda x: attention(x, x, use_causal_mask=True), noise(1, 5, 4))
+
+
+def test_layer_of_the_users_own():
+    class Twice(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(4, "tanh")
+
+        def call(self, x, training=None):
+            assert not training
+            return 2 * self.dense(x)
+
+    layer = Twice()
+    model = sequential((4,), layer, layers.Dense(2))
+    check(model, layer, lambda x: 2 * layer.dense(x), noise(1, 4))
+
+
+def test_model_inside_a_wrapper():
+    inner = sequential((4,), layers.Dense(3, "tanh"))
+    wrapper = layers.TimeDistributed(inner)
+    model = sequential((5, 4), wrapper)
+    check(model, wrapper, lambda x: inner(x[0])[None], noise(1, 5, 4))
+
+
+def test_input_layer():
+    model = base_model()
+    values, grads = seen(model, [ActivationMaximization(model.layers[0], 2)], noise(1, 6, 6, 3))
+    assert values[0] == pytest.approx(-noise(1, 6, 6, 3)[..., 2].mean(), rel=1e-4)
+    np.testing.assert_allclose(grads, np.broadcast_to([0, 0, -1 / 36], (6, 6, 3)), rtol=1e-5)
+
+
+def test_inner_tensor_of_a_nested_model_as_wrt_tensor():
+    base = base_model()
+    pool, dense = layers.GlobalAveragePooling2D(), layers.Dense(2)
+    model = sequential((6, 6, 3), layers.Rescaling(0.5), base, pool, dense)
+    optimizer = Optimizer(
+        model.inputs[0],
+        [(ActivationMaximization(dense, 1), 1)],
+        wrt_tensor=base.layers[-1].output,
+        norm_grads=False,
+    )
+    image = noise(1, 6, 6, 3)
+    _, grads, value = optimizer.minimize(image, 1, verbose=False)
+    expected = -dense.kernel.numpy()[:, 1] / np.prod(value.shape[1:3])
+    np.testing.assert_allclose(grads, np.broadcast_to(expected, value.shape), rtol=1e-4)
+    np.testing.assert_allclose(value, base(0.5 * image), rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_and_double():
+    for dtype, tolerance in (("mixed_float16", 1e-2), ("mixed_bfloat16", 5e-2), ("float64", 1e-4)):
+        model = sequential((6,), layers.Dense(5, "tanh", dtype=dtype), layers.Dense(3, dtype=dtype))
+        image = noise(1, 6)
+        expected = -float(model(image)[0, 1])
+        values, grads = seen(model, [ActivationMaximization(model.layers[-1], 1)], image)
+        assert values[0] == pytest.approx(expected, rel=tolerance, abs=tolerance)
+        assert np.isfinite(grads).all()
+
+
+def test_model_that_needs_another_input():
+    image, condition = keras.Input((4,), name="image"), keras.Input((3,), name="condition")
+    x = layers.Dense(2)(layers.Concatenate()([image, condition]))
+    model = keras.Model([image, condition], x)
+    with pytest.raises(ValueError, match=r"'image' alone.*Received: .*'condition'"):
+        Optimizer(image, [(ActivationMaximization(model.layers[-1], 0), 1)])
+
+
+def test_changed_activation_is_noticed():
+    """Even without `apply_modifications`, a picture is of the model as it is."""
+    model = sequential((4,), layers.Dense(3, "sigmoid"))
+    image = noise(1, 4)
+    loss = [ActivationMaximization(model.layers[0], 1)]
+    seen(model, loss, image)
+    model.layers[0].activation = keras.activations.linear
+    kernel, bias = model.get_weights()
+    values, _ = seen(model, loss, image)
+    assert values[0] == pytest.approx(-(image @ kernel + bias)[0, 1], rel=1e-4)
+
+
+def test_changed_weights_are_noticed():
+    model = sequential((4,), layers.Dense(3), layers.BatchNormalization())
+    image = noise(1, 4)
+    loss = [ActivationMaximization(model.layers[-1], 1)]
+    seen(model, loss, image)
+    model.set_weights([w + 1 for w in model.get_weights()])
+    values, _ = seen(model, loss, image)
+    assert values[0] == pytest.approx(-model(image).numpy()[0, 1], rel=1e-4)

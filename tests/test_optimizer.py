@@ -1,0 +1,849 @@
+from __future__ import annotations
+
+import _thread
+import threading
+
+import keras
+import numpy as np
+import numpy_reference as reference
+import pytest
+from helpers import Recorder, channels_last, sequential, weights
+from keras import layers, ops
+
+from vis.callbacks import OptimizerCallback
+from vis.input_modifiers import InputModifier, Jitter
+from vis.losses import ActivationMaximization, Loss
+from vis.optimizer import NonFiniteError, Optimizer
+from vis.regularizers import LPNorm, TotalVariation
+
+FORMATS = ["channels_last", "channels_first"]
+
+
+def dense_model():
+    model = sequential(
+        (7,),
+        layers.Dense(5, "softplus", bias_initializer="random_normal"),
+        layers.Dense(4, "tanh", bias_initializer="random_normal"),
+    )
+    return model, reference.network(*[reference.dense(*weights(x)) for x in model.layers])
+
+
+def conv_model(rank, data_format="channels_last", last="tanh"):
+    """Two convolutions of 1 to 3 dimensions, the second with strides.
+
+    No image is as wide as the layer has filters: there Keras adds the bias along the wrong axis
+    when the channels come first.
+    """
+    size, kernel = {1: (9, 3), 2: (7, 3), 3: (5, 2)}[rank]
+    image = (*range(size, size - rank, -1), 2)
+    shape = (image[-1], *image[:-1]) if data_format == "channels_first" else image
+    conv = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}[rank]
+    settings = {"data_format": data_format, "bias_initializer": "random_normal"}
+    model = sequential(
+        shape,
+        conv(3, kernel, activation="softplus", **settings),
+        conv(4, 2, strides=2, activation=last, **settings),
+    )
+    first, second = model.layers
+    return model, reference.network(
+        reference.conv(*weights(first)), reference.conv(*weights(second), stride=2)
+    )
+
+
+def conv_dense_model(data_format):
+    shape = (2, 5, 4) if data_format == "channels_first" else (5, 4, 2)
+    model = sequential(
+        shape,
+        layers.Conv2D(5, 2, activation="sigmoid", data_format=data_format),
+        layers.Flatten(data_format=data_format),
+        layers.Dense(4),
+    )
+    conv, _, dense = model.layers
+    return model, reference.network(
+        reference.conv(*weights(conv)), reference.flatten, reference.dense(*weights(dense))
+    )
+
+
+CASES = {
+    "dense": dense_model,
+    **{f"conv{r}d-{f}": (lambda r=r, f=f: conv_model(r, f)) for r in (1, 2, 3) for f in FORMATS},
+    **{f"conv-dense-{f}": (lambda f=f: conv_dense_model(f)) for f in FORMATS},
+}
+
+
+def all_losses(model, filters, act_max=1, lp_norm=10, tv=10):
+    image = model.inputs[0]
+    return [
+        (ActivationMaximization(model.layers[-1], filters), act_max),
+        (LPNorm(image), lp_norm),
+        (TotalVariation(image), tv),
+    ]
+
+
+def reference_losses(net, filters, act_max=1, lp_norm=10, tv=10):
+    return [
+        (reference.activation_maximization(net, filters), act_max),
+        (reference.lp_norm, lp_norm),
+        (reference.total_variation, tv),
+    ]
+
+
+def seed_for(model, samples=1, seed=0):
+    shape = (samples, *model.inputs[0].shape[1:])
+    return np.random.default_rng(seed).uniform(-2, 3, shape).astype("float32")
+
+
+@pytest.fixture
+def model():
+    return dense_model()[0]
+
+
+@pytest.fixture
+def losses(model):
+    return all_losses(model, 1)
+
+
+# The algorithm.
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_step_is_that_of_an_independent_loop(case):
+    model, net = CASES[case]()
+    data_format = "channels_first" if "first" in case else "channels_last"
+    seed = seed_for(model)
+    picture, history = reference.minimize(
+        channels_last(seed, data_format)[0], reference_losses(net, [0, 2]), 8, (-1.0, 3.0)
+    )
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], all_losses(model, [0, 2]), input_range=(-1.0, 3.0))
+    image, grads, wrt_value = optimizer.minimize(
+        seed, max_iter=8, callbacks=[recorder], verbose=False
+    )
+
+    assert len(history) == len(recorder.overall) == 8
+    for step, (values, overall, expected_grads, at) in enumerate(history):
+        named = recorder.named_losses[step]
+        assert [name for name, _ in named] == [
+            "ActivationMax Loss",
+            "L-6.0 Norm Loss",
+            "TV(2.0) Loss",
+        ]
+        np.testing.assert_allclose([value for _, value in named], values, rtol=1e-4, atol=1e-6)
+        # Losses of both signs cancel in their sum.
+        size = np.sum(np.abs(values))
+        assert recorder.overall[step] == pytest.approx(overall, abs=1e-4 * size)
+        total = sum(value for _, value in named)
+        assert recorder.overall[step] == pytest.approx(total, abs=1e-6 * size)
+        actual = channels_last(recorder.grads[step], data_format)[0]
+        np.testing.assert_allclose(actual, expected_grads, rtol=1e-4, atol=1e-4)
+        assert np.sum(recorder.grads[step] ** 2) == pytest.approx(1, rel=1e-4)
+        actual = channels_last(recorder.wrt_values[step], data_format)[0]
+        np.testing.assert_allclose(actual, at, rtol=1e-4, atol=1e-4 * np.abs(at).max())
+    image = channels_last(image[None], data_format)[0]
+    np.testing.assert_allclose(image, picture, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(grads, recorder.grads[-1])
+    np.testing.assert_array_equal(wrt_value, recorder.wrt_values[-1])
+
+
+def test_best_image_is_the_one_that_had_the_lowest_loss():
+    model, _ = conv_model(2)
+    seed = seed_for(model)
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 0), (0.0, 1.0))
+    # The loss goes up and down, so that the last of 12 is not the best.
+    image, *_ = optimizer.minimize(seed, 12, callbacks=[recorder], verbose=False)
+    best = int(np.argmin(recorder.overall))
+    assert best < 11
+    expected = reference.deprocess(np.float64(recorder.wrt_values[best][0]), (0.0, 1.0))
+    np.testing.assert_allclose(image, expected, rtol=1e-4)
+
+
+def test_picture_fills_its_range_as_deprocess_input_does(model, losses):
+    recorder = Recorder()
+    image, *_ = Optimizer(model.inputs[0], losses, (-20.0, 40.0)).minimize(
+        max_iter=1, callbacks=[recorder], verbose=False, seed=0
+    )
+    expected = reference.deprocess(np.float64(recorder.wrt_values[0][0]), (-20.0, 40.0))
+    np.testing.assert_allclose(image, expected, rtol=1e-4)
+    assert image.mean() == pytest.approx(10, abs=1e-3)
+
+
+def test_gradients_as_they_are_without_norm_grads():
+    model, net = dense_model()
+    seed = seed_for(model)
+    picture, history = reference.minimize(
+        seed[0], reference_losses(net, [3]), 8, (0.0, 1.0), norm_grads=False
+    )
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 3), (0.0, 1.0), norm_grads=False)
+    image, *_ = optimizer.minimize(seed, 8, callbacks=[recorder], verbose=False)
+    for actual, (_, _, expected, _) in zip(recorder.grads, history, strict=True):
+        np.testing.assert_allclose(actual[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(image, picture, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("act_max", [-2.5, 0.125])
+def test_weights_scale_losses(act_max):
+    model, net = dense_model()
+    seed = seed_for(model)
+    _, history = reference.minimize(seed[0], reference_losses(net, [1], act_max, 3, 0), 4)
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1, act_max, 3, 0))
+    optimizer.minimize(seed, 4, callbacks=[recorder], verbose=False)
+    for named, (values, *_) in zip(recorder.named_losses, history, strict=True):
+        assert [name for name, _ in named] == ["ActivationMax Loss", "L-6.0 Norm Loss"]
+        np.testing.assert_allclose([value for _, value in named], values[:2], rtol=1e-4)
+
+
+def test_loss_with_weight_zero_is_not_built(model):
+    class Unbuildable(Loss):
+        def build_loss(self):
+            raise AssertionError("built")
+
+    losses = [(Unbuildable(), 0), *all_losses(model, 1)]
+    Optimizer(model.inputs[0], losses).minimize(max_iter=1, verbose=False)
+
+
+def test_gradient_of_an_inner_tensor_leaves_the_image_alone():
+    model, _ = dense_model()
+    first, last = model.layers
+    kernel, bias = map(np.float64, last.get_weights())
+    recorder = Recorder()
+    optimizer = Optimizer(
+        model.inputs[0],
+        all_losses(model, 2, act_max=3),
+        (0.0, 1.0),
+        wrt_tensor=first.output,
+        norm_grads=False,
+    )
+    seed = seed_for(model)
+    image, grads, wrt_value = optimizer.minimize(seed, 3, callbacks=[recorder], verbose=False)
+
+    inner = reference.dense(*weights(first))(np.float64(seed))
+    slope = 1 - np.tanh(inner @ kernel + bias)[:, 2] ** 2
+    expected = -3 * slope[:, None] * kernel[:, 2]
+    np.testing.assert_allclose(grads, expected, rtol=1e-4)
+    np.testing.assert_allclose(wrt_value, inner, rtol=1e-4)
+    assert len(set(recorder.overall)) == 1
+    np.testing.assert_allclose(image, reference.deprocess(np.float64(seed[0]), (0.0, 1.0)), 1e-4)
+
+
+def test_gradient_of_an_inner_tensor_is_normalised_too():
+    model, _ = conv_model(2)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 2), wrt_tensor=model.layers[0].output)
+    _, grads, wrt_value = optimizer.minimize(seed_for(model), 1, verbose=False)
+    assert grads.shape == wrt_value.shape == (1, 5, 4, 3)
+    assert np.sum(grads**2) == pytest.approx(1, rel=1e-4)
+
+
+def test_input_given_as_wrt_tensor_is_updated(model, losses):
+    seed = seed_for(model)
+    expected, *_ = Optimizer(model.inputs[0], losses).minimize(seed, 5, verbose=False)
+    optimizer = Optimizer(model.inputs[0], losses, wrt_tensor=model.inputs[0])
+    actual, *_ = optimizer.minimize(seed, 5, verbose=False)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_wrt_tensor_that_no_loss_depends_on(model):
+    optimizer = Optimizer(
+        model.inputs[0], [(LPNorm(model.inputs[0]), 1)], wrt_tensor=model.layers[0].output
+    )
+    with pytest.raises(ValueError, match=r"must depend on .*Received:"):
+        optimizer.minimize(max_iter=1, verbose=False)
+
+
+# Several samples.
+
+
+@pytest.mark.parametrize("norm_grads", [True, False])
+def test_samples_of_a_batch_are_optimised_like_one_by_one(norm_grads):
+    model, _ = conv_model(2)
+    seeds = seed_for(model, samples=3)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0), norm_grads=norm_grads)
+    together = optimizer.minimize(seeds, 6, verbose=False)
+    assert [array.shape for array in together] == [seeds.shape] * 3
+    for i, seed in enumerate(seeds):
+        image, grads, wrt_value = optimizer.minimize(seed, 6, verbose=False)
+        np.testing.assert_allclose(together[0][i], image, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(together[1][i], grads[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(together[2][i], wrt_value[0], rtol=1e-4, atol=1e-4)
+
+
+def test_samples_of_a_batch_with_a_users_loss_are_optimised_like_one_by_one():
+    model, _ = dense_model()
+
+    class Largest(Loss):
+        def build_loss(self):
+            # Not a mean over the batch: samples must not see each other.
+            return -ops.max(model.outputs[0]) + ops.sum(ops.square(model.inputs[0]))
+
+    optimizer = Optimizer(model.inputs[0], [(Largest(), 1)], (0.0, 1.0))
+    seeds = seed_for(model, samples=3)
+    together, *_ = optimizer.minimize(seeds, 6, verbose=False)
+    for image, seed in zip(together, seeds, strict=True):
+        alone, *_ = optimizer.minimize(seed, 6, verbose=False)
+        np.testing.assert_allclose(image, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_of_one_has_no_batch_axis_in_the_image(model, losses):
+    optimizer = Optimizer(model.inputs[0], losses)
+    for seed in (seed_for(model), seed_for(model)[0]):
+        image, grads, wrt_value = optimizer.minimize(seed, 1, verbose=False)
+        assert image.shape == (7,)
+        assert grads.shape == wrt_value.shape == (1, 7)
+
+
+# Where it starts.
+
+
+def test_noise_fills_the_middle_of_the_range():
+    model = sequential((40, 40, 1), layers.Conv2D(1, 3))
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], [(LPNorm(model.inputs[0]), 1)], (-20, 180))
+    optimizer.minimize(max_iter=1, callbacks=[recorder], verbose=False)
+    (noise,) = recorder.wrt_values
+    assert noise.mean() == pytest.approx(80, abs=1e-2)
+    assert noise.std() == pytest.approx(10, abs=1e-2)
+    # Uniform noise reaches to sqrt(3) standard deviations, and no further.
+    assert np.abs(noise - 80).max() == pytest.approx(10 * np.sqrt(3), rel=0.05)
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_seed_may_have_its_channels_at_the_other_end(data_format):
+    model, _ = conv_model(2, data_format)
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
+    seed = seed_for(model)
+    other = np.moveaxis(seed, *((1, -1) if data_format == "channels_first" else (-1, 1)))
+    for given in (seed, seed[0], other, other[0], seed.tolist(), np.float64(seed)):
+        optimizer.minimize(given, 1, callbacks=[recorder], verbose=False)
+    for start in recorder.wrt_values:
+        np.testing.assert_array_equal(start, seed)
+
+
+def test_integer_seed_is_not_changed(model, losses):
+    seed = np.arange(7, dtype="uint8")
+    Optimizer(model.inputs[0], losses).minimize(seed, 5, verbose=False)
+    np.testing.assert_array_equal(seed, np.arange(7))
+
+
+def test_float_seed_is_not_changed(model, losses):
+    seed = seed_for(model)
+    before = seed.copy()
+    Optimizer(model.inputs[0], losses).minimize(seed, 5, verbose=False)
+    np.testing.assert_array_equal(seed, before)
+
+
+# Randomness.
+
+
+def test_same_seed_same_picture_bit_for_bit():
+    model, _ = conv_model(2)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
+    settings = {"max_iter": 9, "input_modifiers": [Jitter(2)], "verbose": False}
+    first = optimizer.minimize(seed=7, **settings)
+    again = optimizer.minimize(seed=7, **settings)
+    other = optimizer.minimize(seed=8, **settings)
+    anew = Optimizer(model.inputs[0], all_losses(model, 1)).minimize(seed=7, **settings)
+    for a, b, c, d in zip(first, again, other, anew, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, d)
+        assert (a != c).any()
+
+
+def test_numpys_seed_is_honoured_without_one():
+    model, _ = conv_model(1)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
+    settings = {"max_iter": 5, "input_modifiers": [Jitter(2)], "verbose": False}
+    pictures = []
+    for seed in (500, 500, 501):
+        np.random.seed(seed)  # noqa: NPY002
+        pictures += [optimizer.minimize(**settings)[0] for _ in range(2)]
+    np.testing.assert_array_equal(pictures[:2], pictures[2:4])
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+def test_numpys_generator_is_left_alone_when_a_seed_is_given(model, losses):
+    np.random.seed(3)  # noqa: NPY002
+    expected = np.random.random(4)  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    Optimizer(model.inputs[0], losses).minimize(
+        seed=1, max_iter=3, input_modifiers=[Jitter()], verbose=False
+    )
+    np.testing.assert_array_equal(np.random.random(4), expected)  # noqa: NPY002
+
+
+def test_picture_does_not_depend_on_who_watches():
+    model, _ = conv_model(2)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0))
+    settings = {"max_iter": 15, "input_modifiers": [Jitter(1)], "verbose": False, "seed": 4}
+    alone, *_ = optimizer.minimize(**settings)
+    watched, *_ = optimizer.minimize(callbacks=[Recorder()], **settings)
+    settings["input_modifiers"] = [Jitter(1), InputModifier()]
+    by_hand, *_ = optimizer.minimize(**settings)
+    np.testing.assert_array_equal(alone, watched)
+    np.testing.assert_allclose(alone, by_hand, rtol=1e-4, atol=1e-5)
+
+
+# Modifiers.
+
+
+class Noted(InputModifier):
+    def __init__(self, name, notes):
+        self.name, self.notes = name, notes
+
+    def pre(self, image):
+        self.notes.append(f"pre {self.name}")
+        return image
+
+    def post(self, image):
+        self.notes.append(f"post {self.name}")
+        return image
+
+
+def test_order_of_an_iteration(model, losses):
+    notes = []
+
+    class Watcher(OptimizerCallback):
+        def callback(self, *_):
+            notes.append("callback")
+
+    def grad_modifier(grads):
+        notes.append("grads")
+        return grads
+
+    Optimizer(model.inputs[0], losses).minimize(
+        max_iter=2,
+        input_modifiers=[Noted("a", notes), Noted("b", notes)],
+        grad_modifier=grad_modifier,
+        callbacks=[Watcher()],
+        verbose=False,
+    )
+    iteration = ["pre a", "pre b", "grads", "callback", "post b", "post a"]
+    assert notes == iteration * 2
+
+
+class Affine(InputModifier):
+    """Not its own inverse, and does not commute with others."""
+
+    def __init__(self, factor, shift):
+        self.factor, self.shift = factor, shift
+
+    def pre(self, image):
+        assert image.dtype == np.float32
+        return np.float64(image) * self.factor + self.shift
+
+    def post(self, image):
+        return image / (self.factor + 0.25)
+
+
+def test_modifiers_in_numpy_are_part_of_the_loop():
+    model, net = conv_model(1)
+    seed = seed_for(model)
+    one, two = Affine(1.5, 0.5), Affine(0.5, -1)
+    picture, history = reference.minimize(
+        seed[0],
+        reference_losses(net, [1]),
+        6,
+        (0.0, 1.0),
+        pre=lambda x: (x * 1.5 + 0.5) * 0.5 - 1,
+        post=lambda x: x / 0.75 / 1.75,
+    )
+    recorder = Recorder()
+    image, *_ = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0)).minimize(
+        seed, 6, input_modifiers=[one, two], callbacks=[recorder], verbose=False
+    )
+    for actual, (_, _, _, expected) in zip(recorder.wrt_values, history, strict=True):
+        np.testing.assert_allclose(actual[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(image, picture, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_jitter_keeps_its_place_among_modifiers_in_numpy(first):
+    model, _ = conv_model(2)
+    seen = []
+
+    class Look(InputModifier):
+        def pre(self, image):
+            seen.append(image.copy())
+            return image
+
+    seed = seed_for(model)
+    recorder = Recorder()
+    modifiers = [Jitter((3, 2)), Look()] if first else [Look(), Jitter((3, 2))]
+    Optimizer(model.inputs[0], all_losses(model, 1)).minimize(
+        seed, 1, input_modifiers=modifiers, callbacks=[recorder], verbose=False, seed=1
+    )
+    jittered = recorder.wrt_values[0]
+    assert (jittered != seed).any()
+    np.testing.assert_array_equal(seen[0], jittered if first else seed)
+
+
+def test_modifier_that_changes_the_shape(model, losses):
+    class Crop(InputModifier):
+        def pre(self, image):
+            return image[:, 1:]
+
+    with pytest.raises(ValueError, match=r"`input_modifiers` .*\(1, 7\)\. Received: .*\(1, 6\)"):
+        Optimizer(model.inputs[0], losses).minimize(
+            max_iter=1, input_modifiers=[Crop()], verbose=False
+        )
+
+
+GRAD_MODIFIERS = {
+    "negate": lambda g: -g,
+    "absolute": np.abs,
+    "invert": lambda g: 1 / (g + 1e-7),
+    "relu": lambda g: np.maximum(g, 0),
+    "small_values": lambda g: np.abs(1 / (g + 1e-7)),
+}
+
+
+@pytest.mark.parametrize("name", GRAD_MODIFIERS)
+def test_gradient_modifier_by_name(name):
+    model, net = dense_model()
+    seed = seed_for(model)
+    _, history = reference.minimize(
+        seed[0], reference_losses(net, [1]), 3, grad_modifier=GRAD_MODIFIERS[name]
+    )
+    recorder = Recorder()
+    Optimizer(model.inputs[0], all_losses(model, 1)).minimize(
+        seed, 3, grad_modifier=name, callbacks=[recorder], verbose=False
+    )
+    for actual, at, (_, _, expected, expected_at) in zip(
+        recorder.grads, recorder.wrt_values, history, strict=True
+    ):
+        np.testing.assert_allclose(actual[0], expected, rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(at[0], expected_at, rtol=1e-3, atol=1e-3)
+
+
+def test_gradient_modifier_of_the_users_own():
+    model, net = dense_model()
+    seed = seed_for(model)
+
+    def clipped(grads):
+        assert isinstance(grads, np.ndarray)
+        return np.clip(grads, -0.1, 0.2)
+
+    picture, history = reference.minimize(
+        seed[0], reference_losses(net, [1]), 6, (0.0, 1.0), grad_modifier=clipped
+    )
+    recorder = Recorder()
+    image, grads, _ = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0)).minimize(
+        seed, 6, grad_modifier=clipped, callbacks=[recorder], verbose=False
+    )
+    for actual, (_, _, expected, _) in zip(recorder.grads, history, strict=True):
+        np.testing.assert_allclose(actual[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(grads, recorder.grads[-1])
+    np.testing.assert_allclose(image, picture, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_modifier_that_changes_the_shape(model, losses):
+    with pytest.raises(ValueError, match=r"`grad_modifier` .*\(1, 7\)\. Received: .*\(7,\)"):
+        Optimizer(model.inputs[0], losses).minimize(
+            max_iter=1, grad_modifier=lambda grads: grads[0], verbose=False
+        )
+
+
+# Callbacks.
+
+
+def test_callbacks_are_told_each_iteration(model, losses):
+    given = [Recorder(), Recorder()]
+    callbacks = list(given)
+    Optimizer(model.inputs[0], losses).minimize(max_iter=4, callbacks=callbacks, verbose=True)
+    assert callbacks == given
+    for recorder in given:
+        assert recorder.iterations == [0, 1, 2, 3]
+        assert recorder.ended == 1
+        assert all(type(loss) is float for loss in recorder.overall)
+        assert all(type(value) is float for _, value in recorder.named_losses[0])
+
+
+def test_verbose_prints_each_iteration(model, losses, capsys):
+    Optimizer(model.inputs[0], losses).minimize(max_iter=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "Iteration: 1," in lines[0]
+    assert "ActivationMax Loss" in lines[0]
+
+
+def test_silent_when_not_verbose(model, losses, capfd):
+    Optimizer(model.inputs[0], losses).minimize(max_iter=3, verbose=False)
+    assert capfd.readouterr() == ("", "")
+
+
+class Failing(Recorder):
+    def __init__(self, error, at=3):
+        super().__init__()
+        self.error, self.at = error, at
+
+    def callback(self, i, *seen):
+        super().callback(i, *seen)
+        if i == self.at:
+            raise self.error
+
+
+def test_error_in_a_callback_ends_all_callbacks(model, losses):
+    before, failing, after = Recorder(), Failing(OSError("disk full")), Recorder()
+    with pytest.raises(OSError, match="disk full"):
+        Optimizer(model.inputs[0], losses).minimize(
+            max_iter=9, callbacks=[before, failing, after], verbose=False
+        )
+    assert before.iterations == [0, 1, 2, 3]
+    assert [r.ended for r in (before, failing, after)] == [1, 1, 1]
+
+
+def test_error_at_the_end_of_a_callback_does_not_keep_others_from_ending(model, losses):
+    class EndsBadly(Recorder):
+        def on_end(self):
+            raise OSError("disk full")
+
+    others = [Recorder(), Recorder()]
+    with pytest.raises(OSError, match="disk full"):
+        Optimizer(model.inputs[0], losses).minimize(
+            max_iter=1, callbacks=[others[0], EndsBadly(), others[1]], verbose=False
+        )
+    assert [other.ended for other in others] == [1, 1]
+
+
+def test_interrupt_returns_the_best_image_so_far():
+    model, _ = conv_model(2)
+    optimizer = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0))
+    seed = seed_for(model)
+    expected = optimizer.minimize(seed, 4, verbose=False)
+    failing = Failing(KeyboardInterrupt())
+    with pytest.warns(UserWarning, match="after 4 of 100 iterations") as warned:
+        actual = optimizer.minimize(seed, 100, callbacks=[failing], verbose=False)
+    assert warned[0].filename == __file__
+    assert failing.ended == 1
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(a, e)
+
+
+def test_interrupt_is_heard_while_the_loop_is_in_the_graph(model, losses):
+    optimizer = Optimizer(model.inputs[0], losses, (0.0, 1.0))
+    optimizer.minimize(max_iter=3, verbose=False)
+    timer = threading.Timer(1.0, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.warns(UserWarning, match="Interrupted after"):
+            image, grads, wrt_value = optimizer.minimize(max_iter=10**9, verbose=False)
+    finally:
+        timer.cancel()
+    assert image.shape == (7,)
+    assert np.isfinite(image).all()
+    assert grads.shape == wrt_value.shape == (1, 7)
+
+
+def test_interrupt_before_the_first_step(model, losses):
+    class Impatient(InputModifier):
+        def pre(self, image):
+            raise KeyboardInterrupt
+
+    seed = seed_for(model)
+    with pytest.warns(UserWarning, match="after 0 of 5 iterations"):
+        image, *_ = Optimizer(model.inputs[0], losses, (0.0, 1.0)).minimize(
+            seed, 5, input_modifiers=[Impatient()], verbose=False
+        )
+    np.testing.assert_allclose(image, reference.deprocess(np.float64(seed[0]), (0.0, 1.0)), 1e-4)
+
+
+# What is not finite.
+
+
+class LogOfMean(Loss):
+    """Falls until the mean is negative, and is NaN from there on."""
+
+    def __init__(self, image):
+        super().__init__()
+        self.name = "log of mean"
+        self.image = image
+
+    def build_loss(self):
+        return ops.log(ops.mean(self.image))
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_loss_that_turns_nan_tells_when_and_gives_the_best_image(model, watched):
+    optimizer = Optimizer(model.inputs[0], [(LogOfMean(model.inputs[0]), 1)], (0.0, 1.0))
+    seed = np.linspace(6, 8, 7, dtype="float32")
+    recorder = Recorder()
+    with pytest.raises(NonFiniteError, match="'log of mean'") as caught:
+        optimizer.minimize(seed, 100, callbacks=[recorder] if watched else [], verbose=False)
+    error = caught.value
+    assert isinstance(error, ValueError)
+    assert 2 < error.iteration < 100
+    assert f"iteration {error.iteration}" in str(error)
+    assert "best_image" in str(error)
+    assert "Received: " in str(error)
+    # One iteration fewer is fine, and gives that image.
+    image, *_ = optimizer.minimize(seed, error.iteration - 1, verbose=False)
+    np.testing.assert_array_equal(error.best_image, image)
+    if watched:
+        assert recorder.iterations == list(range(error.iteration - 1))
+        assert recorder.ended == 1
+
+
+def test_weights_that_are_nan(model, losses):
+    kernel, bias = model.layers[0].get_weights()
+    kernel[2, 2] = np.nan
+    model.layers[0].set_weights([kernel, bias])
+    with pytest.raises(NonFiniteError, match=r"'ActivationMax Loss'.*iteration 1\.") as caught:
+        Optimizer(model.inputs[0], losses).minimize(max_iter=5, verbose=False)
+    assert caught.value.iteration == 1
+    assert caught.value.best_image is None
+
+
+def test_gradient_that_is_infinite(model):
+    class Root(Loss):
+        def build_loss(self):
+            return ops.sum(ops.sqrt(model.inputs[0]))
+
+    with pytest.raises(NonFiniteError, match=r"gradient turned NaN or infinite at iteration 1"):
+        Optimizer(model.inputs[0], [(Root(), 1)]).minimize(np.zeros(7), 5, verbose=False)
+
+
+def test_gradient_modifier_that_returns_nan(model, losses):
+    with pytest.raises(NonFiniteError, match=r"gradient turned NaN or infinite at iteration 1"):
+        Optimizer(model.inputs[0], losses).minimize(
+            max_iter=5, grad_modifier=lambda grads: grads * np.nan, verbose=False
+        )
+
+
+def test_gradient_of_zero_stays_where_it_is(model):
+    class Nothing(Loss):
+        def build_loss(self):
+            return 0 * ops.sum(model.inputs[0])
+
+    seed = seed_for(model)
+    _, grads, wrt_value = Optimizer(model.inputs[0], [(Nothing(), 1)], (0.0, 1.0)).minimize(
+        seed, 3, verbose=False
+    )
+    np.testing.assert_array_equal(grads, np.zeros((1, 7)))
+    np.testing.assert_array_equal(wrt_value, seed)
+
+
+# Bad input.
+
+
+def optimizer_error(kind, match, *args, **kwargs):
+    with pytest.raises(kind, match=match) as caught:
+        Optimizer(*args, **kwargs)
+    assert "Received: " in str(caught.value)
+
+
+@pytest.mark.parametrize("input_tensor", [None, "input", np.zeros((1, 7)), []])
+def test_input_tensor_that_is_none(input_tensor, losses):
+    optimizer_error(TypeError, "`input_tensor`", input_tensor, losses)
+
+
+@pytest.mark.parametrize(
+    ("input_range", "kind"),
+    [
+        ((255, 0), ValueError),
+        ((1, 1), ValueError),
+        ((0, np.nan), ValueError),
+        ((-np.inf, 0), ValueError),
+        (255, TypeError),
+        ((0, 1, 2), TypeError),
+        ((0, "1"), TypeError),
+        (None, TypeError),
+    ],
+)
+def test_input_range_that_is_empty_or_none(input_range, kind, model, losses):
+    optimizer_error(kind, "`input_range`", model.inputs[0], losses, input_range)
+
+
+@pytest.mark.parametrize(
+    ("weight", "kind"),
+    [(np.nan, ValueError), (np.inf, ValueError), ("1", TypeError), (None, TypeError)],
+)
+def test_weight_that_is_not_a_number(weight, kind, model, losses):
+    optimizer_error(kind, "`weight`", model.inputs[0], [(losses[0][0], weight)])
+
+
+@pytest.mark.parametrize("weight", [np.float32(2), np.int64(2)])
+def test_weight_that_is_a_number_of_numpys(weight, model, losses):
+    Optimizer(model.inputs[0], [(losses[0][0], weight)]).minimize(max_iter=1, verbose=False)
+
+
+def test_losses_that_are_none(model, losses):
+    for wrong in (None, 3, losses[0], [losses[0][0]], [(1, 1)], [("ActivationMax Loss", 1)]):
+        optimizer_error(TypeError, "`losses`", model.inputs[0], wrong)
+    optimizer_error(ValueError, "`losses`", model.inputs[0], [])
+    optimizer_error(ValueError, "`losses`", model.inputs[0], [(losses[0][0], 0)])
+
+
+def test_loss_on_another_model(model):
+    other, _ = dense_model()
+    optimizer_error(ValueError, "`losses`", model.inputs[0], all_losses(other, 1)[:1])
+    optimizer_error(ValueError, other.inputs[0].name, model.inputs[0], all_losses(other, 1)[1:])
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), "dense", 3])
+def test_wrt_tensor_that_is_none_of_the_models(value, model, losses):
+    optimizer_error(TypeError, "`wrt_tensor`", model.inputs[0], losses, wrt_tensor=value)
+
+
+def test_wrt_tensor_of_another_model(model, losses):
+    other, _ = dense_model()
+    optimizer_error(
+        ValueError, other.layers[0].output.name, model.inputs[0], losses,
+        wrt_tensor=other.layers[0].output,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 6), (1, 1, 7), (), (0, 7)])
+def test_seed_of_the_wrong_shape(shape, model, losses):
+    if shape != (0, 7):
+        with pytest.raises(ValueError, match=r"of shape \(7,\)"):
+            Optimizer(model.inputs[0], losses).minimize(np.zeros(shape), verbose=False)
+    with pytest.raises(ValueError, match=r"`seed_input` must .*Received: .*shape"):
+        Optimizer(model.inputs[0], losses).minimize(np.zeros(shape), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind"),
+    [("noise", TypeError), (np.array(["a"] * 7), TypeError), (np.full(7, np.nan), ValueError)],
+)
+def test_seed_of_the_wrong_kind(seed, kind, model, losses):
+    with pytest.raises(kind, match=r"`seed_input` .*Received: "):
+        Optimizer(model.inputs[0], losses).minimize(seed, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "kind"),
+    [
+        ("max_iter", 0, ValueError),
+        ("max_iter", -1, ValueError),
+        ("max_iter", 2.5, TypeError),
+        ("max_iter", "10", TypeError),
+        ("max_iter", None, TypeError),
+        ("seed", -1, ValueError),
+        ("seed", 0.5, TypeError),
+        ("seed", "a", TypeError),
+        ("grad_modifier", "absolut", ValueError),
+        ("grad_modifier", 3, ValueError),
+        ("callbacks", [print], TypeError),
+        ("callbacks", 3, TypeError),
+        ("callbacks", [Recorder], TypeError),
+        ("input_modifiers", [lambda x: x], TypeError),
+        ("input_modifiers", "jitter", TypeError),
+        ("input_modifiers", [Jitter], TypeError),
+    ],
+)
+def test_bad_argument_of_minimize(argument, value, kind, model, losses):
+    with pytest.raises(kind, match=rf"`{argument}` .*Received: "):
+        Optimizer(model.inputs[0], losses).minimize(**{"verbose": False, argument: value})
+
+
+def test_numbers_of_numpys(model, losses):
+    Optimizer(model.inputs[0], losses, np.array([0, 255])).minimize(
+        max_iter=np.int64(2), seed=np.uint32(2), verbose=False
+    )
+
+
+def test_keras_on_another_backend(model, losses, monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    optimizer_error(ValueError, r"KERAS_BACKEND=tensorflow.*'jax'", model.inputs[0], losses)

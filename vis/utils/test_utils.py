@@ -1,0 +1,74 @@
+"""What tests of visualizations need, a user's own too."""
+
+from __future__ import annotations
+
+import functools
+import unittest
+from collections.abc import Callable, Collection
+from typing import Any
+
+import keras
+
+
+def across_data_formats(test: Callable) -> Callable:
+    """A test that runs under both image data formats, and leaves the setting as it was.
+
+    Args:
+        test: The test function, with any arguments. What it returns is dropped.
+
+    Returns:
+        A function with the same arguments.
+
+    Example:
+        >>> @across_data_formats
+        ... def test():
+        ...     print(keras.config.image_data_format())
+        >>> test()
+        channels_first
+        channels_last
+    """
+
+    @functools.wraps(test)
+    def across(*args: Any, **kwargs: Any) -> None:
+        before = keras.config.image_data_format()
+        try:
+            for data_format in ("channels_first", "channels_last"):
+                keras.config.set_image_data_format(data_format)
+                test(*args, **kwargs)
+        finally:
+            keras.config.set_image_data_format(before)
+
+    return across
+
+
+def skip_backends(backends: str | Collection[str]) -> Callable[[Callable], Callable]:
+    """Skips a test while Keras runs on one of some backends.
+
+    Args:
+        backends: Name of a backend, or several.
+
+    Returns:
+        A decorator.
+
+    Example:
+        >>> @skip_backends({"theano", "tensorflow"})
+        ... def test():
+        ...     raise AssertionError
+        >>> test()
+        Traceback (most recent call last):
+        unittest.case.SkipTest: not for the backend tensorflow
+    """
+    names = {backends} if isinstance(backends, str) else set(backends)
+
+    def decorator(test: Callable) -> Callable:
+        @functools.wraps(test)
+        def skipping(*args: Any, **kwargs: Any) -> Any:
+            # When the test runs, not when it is defined: the backend may not be known before.
+            backend = keras.config.backend()
+            if backend in names:
+                raise unittest.SkipTest(f"not for the backend {backend}")
+            return test(*args, **kwargs)
+
+        return skipping
+
+    return decorator
