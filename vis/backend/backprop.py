@@ -153,6 +153,13 @@ def _rewritten(model: keras.Model, kind: str) -> keras.Model:
             f"{', '.join(sorted(rewriter.undefined))}.",
             stacklevel=4,
         )
+    elif not rewriter.found:
+        warnings.warn(
+            f"'{kind}' changes nothing: no rectifier was found in the model '{model.name}'. One "
+            "inside a function of your own, or in a layer's `call`, cannot be found; use a layer "
+            "or `activation='relu'` in its place.",
+            stacklevel=4,
+        )
     return rewritten
 
 
@@ -161,6 +168,7 @@ class _Rewriter:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.found = False
         self.undefined: set[str] = set()
         self._copied: dict[int, Any] = {}
 
@@ -177,8 +185,9 @@ class _Rewriter:
     def _shallow_copy(self, layer: Any) -> Any:
         copy = object.__new__(type(layer))
         attributes = {name: self._inside(value) for name, value in vars(layer).items()}
-        # The wrapper that Keras puts around `build` is bound to the original.
-        attributes.pop("build", None)
+        # The wrappers that Keras puts around these are bound to the original, and keep it alive.
+        for method in ("build", "quantize"):
+            attributes.pop(method, None)
         attributes.update(_inbound_nodes=[], _outbound_nodes=[])
         vars(copy).update(attributes)
         self._modify(copy)
@@ -200,20 +209,31 @@ class _Rewriter:
             activation = vars(copy).get(name)
             if activation in _RECTIFIERS:
                 vars(copy)[name] = ModifiedActivation(activation, self.kind)
+                self.found = True
             elif getattr(activation, "__name__", None) in _UNDEFINED:
                 self.undefined.add(activation.__name__)
-        if type(copy) is keras.layers.ReLU and not copy.negative_slope:
+        kind = type(copy)
+        if getattr(copy, "negative_slope", 0) and issubclass(kind, (keras.layers.ReLU, _RELU)):
+            self.undefined.add(f"{kind.__name__} with a negative slope")
+        elif kind is keras.layers.ReLU:
             copy.__class__ = ModifiedReLU
             vars(copy)["kind"] = self.kind
-        elif isinstance(copy, keras.layers.ReLU) or type(copy).__name__.lower() in _UNDEFINED:
-            self.undefined.add(type(copy).__name__)
-        elif type(copy) in _RELU_OPERATIONS:
-            vars(copy)["call"] = ModifiedActivation(_RELU_OPERATIONS[type(copy)], self.kind)
+        elif isinstance(copy, keras.layers.ReLU) or kind.__name__.lower() in _UNDEFINED:
+            self.undefined.add(kind.__name__)
+        elif kind in _RELU_OPERATIONS:
+            rectifier = functools.partial(kind.call, copy)
+            vars(copy)["call"] = ModifiedActivation(rectifier, self.kind)
+        elif kind is keras.layers.Lambda and copy.function in _RECTIFIERS:
+            vars(copy)["function"] = ModifiedActivation(copy.function, self.kind)
+        else:
+            return
+        self.found = True
 
 
 def _operation_class(function: Callable) -> type:
     return type(function(keras.KerasTensor((1,)))._keras_history.operation)
 
 
-# What a symbolic `keras.ops.relu(x)` leaves in a model's graph.
-_RELU_OPERATIONS = {_operation_class(f): f for f in (keras.ops.relu, keras.ops.relu6)}
+# What symbolic calls of these functions leave in a model's graph.
+_RELU = _operation_class(keras.activations.relu)
+_RELU_OPERATIONS = {_RELU, *map(_operation_class, (keras.ops.relu, keras.ops.relu6))}

@@ -43,9 +43,9 @@ class GradCAM(CAM):
         self.grad_modifier = grad_modifier
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        (values,), (grads,) = score.look(images, [score.output_of(layer)])
-        values = channels_last(values, layer)
-        grads = channels_last(modified_gradients(self.grad_modifier, grads), layer)
+        answer = score.look(images, score.output_of(layer))
+        values = channels_last(answer.values[0], layer)
+        grads = channels_last(modified_gradients(self.grad_modifier, answer.grads[0]), layer)
         return self.weights(values, grads) * values
 
     def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:

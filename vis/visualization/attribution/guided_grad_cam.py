@@ -27,7 +27,11 @@ class GuidedGradCAM(Saliency):
 
     Example:
         >>> model = keras.Sequential(
-        ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+        ...     [
+        ...         keras.Input((8, 8, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.Flatten(),
+        ...     ]
         ... )
         >>> GuidedGradCAM()(model, np.ones((8, 8, 3))).shape
         (8, 8)

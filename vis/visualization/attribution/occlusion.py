@@ -96,9 +96,12 @@ class Occlusion(Attribution):
         steps = _for_each_axis("stride", self.stride, shape, [max(1, s // 2) for s in sizes])
         along = []
         for size, step, whole in zip(sizes, steps, shape, strict=True):
-            size = min(size, whole)
-            # No further apart than their size, or pixels in between would never be covered.
-            starts = [*range(0, whole - size, min(step, size)), whole - size]
+            if not step <= size <= whole:
+                raise ValueError(
+                    "`stride` must not be greater than `patch`, nor `patch` greater than the "
+                    f"image of shape {shape}. Received: patch={self.patch}, stride={self.stride}"
+                )
+            starts = [*range(0, whole - size, step), whole - size]
             along.append([slice(start, start + size) for start in starts])
         return itertools.product(*along)
 

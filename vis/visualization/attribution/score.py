@@ -113,26 +113,30 @@ class Score:
 
     def gradients(self, images: np.ndarray, tensor: keras.KerasTensor | None = None) -> np.ndarray:
         """The gradient of each image's score with respect to a tensor, by default the image."""
-        return self.look(images, (self.input_tensor if tensor is None else tensor,))[1][0]
+        return self.look(images, tensor).grads[0]
 
-    def look(
-        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor]
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The values of tensors, and the gradients of each image's score with respect to them.
+    def look(self, images: np.ndarray, tensor: keras.KerasTensor | None = None) -> Answer:
+        """Each image's score, a tensor's value and the score's gradient with respect to it.
+
+        Args:
+            images: `(samples, ...)`.
+            tensor: A symbolic tensor of the model, by default the image itself.
+
+        Returns:
+            The scores as `overall`, the value and the gradient alone in `values` and `grads`.
 
         Raises:
-            TypeError: If one is not a symbolic tensor.
-            ValueError: If one does not belong to the model, or no gradient flows to it.
+            TypeError: If `tensor` is not a symbolic tensor.
+            ValueError: If it does not belong to the model, or no gradient flows to it.
         """
-        for tensor in tensors:
-            if not isinstance(tensor, keras.KerasTensor):
-                raise TypeError(
-                    "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-                    f"Received: wrt_tensor={tensor!r}"
-                )
-            self._network.check_connected(tensor)
-        answer = self._ask(images, tensors, differentiate=True)
-        return answer.values, answer.grads
+        tensor = self.input_tensor if tensor is None else tensor
+        if not isinstance(tensor, keras.KerasTensor):
+            raise TypeError(
+                "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+                f"Received: wrt_tensor={tensor!r}"
+            )
+        self._network.check_connected(tensor)
+        return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
         self, images: np.ndarray, tensors: Sequence[keras.KerasTensor], differentiate: bool
