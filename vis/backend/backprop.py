@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.network import Network, is_container
+from vis.utils.model import fresh_inputs
+from vis.utils.validation import check_model
 
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
 
@@ -134,6 +136,7 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
             f"`backprop_modifier` must be one of {MODIFIERS}. "
             f"Received: backprop_modifier={backprop_modifier!r}"
         )
+    check_model(model)
     if not is_container(model):
         raise TypeError(
             "`model` must be a Functional or Sequential model that has been built. "
@@ -180,7 +183,7 @@ class _Rewriter:
         return self._copied[id(layer)]
 
     def _model(self, model: keras.Model) -> keras.Model:
-        return keras.models.clone_model(model, clone_function=self.layer)
+        return keras.models.clone_model(model, fresh_inputs(model), clone_function=self.layer)
 
     def _shallow_copy(self, layer: Any) -> Any:
         copy = object.__new__(type(layer))

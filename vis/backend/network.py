@@ -45,7 +45,9 @@ def is_container(operation: Any) -> bool:
     """Whether an operation is a model whose own graph can be walked in place of its `call`."""
     if type(operation).call is Functional.call:
         return True
-    return type(operation).call is keras.Sequential.call and bool(operation.inputs)
+    # A Sequential model that was not built has no such attribute.
+    is_sequential = type(operation).call is keras.Sequential.call
+    return is_sequential and bool(getattr(operation, "inputs", None))
 
 
 class Network:

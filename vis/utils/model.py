@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 from vis.utils.validation import check_model, close_matches
 
@@ -233,11 +234,28 @@ def apply_modifications(
     check_model(model)
     custom_objects = dict(custom_objects or {})
     with keras.saving.custom_object_scope(custom_objects):
-        rebuilt = keras.models.clone_model(model)
+        rebuilt = keras.models.clone_model(model, fresh_inputs(model))
         rebuilt.set_weights(model.get_weights())
         if model.compiled and not rebuilt.compiled:
             rebuilt.compile_from_config(model.get_compile_config())
     return rebuilt
+
+
+def fresh_inputs(model: keras.Model) -> Any:
+    """Inputs for a copy of a Functional model, named as its input layers; else None.
+
+    Left to itself, `keras.models.clone_model` names input layers after their tensors.
+    """
+    if not isinstance(model, Functional):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=tensor._keras_history.operation.name,
+        ),
+        model.input,
+    )
 
 
 def _renamed(old: Any, names: list[str]) -> str | None:

@@ -107,10 +107,17 @@ def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name:
 class _Slicer:
     def __getitem__(self, item: Any) -> tuple:
         item = item if isinstance(item, tuple) else (item,)
-        if keras.config.image_data_format() == "channels_first" or len(item) < 3:
+        if keras.config.image_data_format() == "channels_first":
+            return item
+        # Not `in`, which compares, and NumPy's arrays have no answer to that.
+        dots = [place for place, part in enumerate(item) if part is Ellipsis]
+        if dots and dots[0] < 2:
+            # What comes behind the dots are the last spatial axes.
+            return item if item[-1] is Ellipsis else (*item, slice(None))
+        if len(item) < 2:
             return item
         samples, channels, *spatial = item
-        return (samples, *spatial, channels)
+        return (samples, *spatial, *([] if dots else [Ellipsis]), channels)
 
 
 # `slicer[:, i, ...]`, written channels first, is the same slice in either data format.
