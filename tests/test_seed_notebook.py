@@ -1,0 +1,149 @@
+"""The notebook that keras-vis's users know, its cells as they stand."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from vis.optimizer import Optimizer
+from vis.utils.imagenet import imagenet_classes
+
+# Two changes: the weights are random, as there is no download here, and a dictionary is indexed.
+CELLS = [
+    """
+import numpy as np
+np.random.seed(500)
+""",
+    """
+from keras.applications import VGG16
+from vis.utils import utils
+from keras import activations
+
+# Build the VGG16 network with ImageNet weights
+model = VGG16(weights=None, include_top=True)
+
+# Utility to search for layer index by name.
+# Alternatively we can specify this as -1 since it corresponds to the last layer.
+layer_idx = utils.find_layer_idx(model, 'predictions')
+
+# Swap softmax with linear
+model.layers[layer_idx].activation = activations.linear
+model = utils.apply_modifications(model)
+""",
+    """
+from vis.visualization import visualize_activation
+
+from matplotlib import pyplot as plt
+%matplotlib inline
+plt.rcParams['figure.figsize'] = (18, 6)
+""",
+    """
+help(visualize_activation)
+""",
+    """
+%%time
+# 20 is the imagenet category for 'ouzel'
+img = visualize_activation(model, layer_idx, filter_indices=20)
+plt.imshow(img)
+""",
+    """
+# 20 is the imagenet category for 'ouzel'
+img = visualize_activation(model, layer_idx, filter_indices=20, max_iter=300, verbose=False)
+plt.imshow(img)
+""",
+    """
+from vis.input_modifiers import Jitter
+
+# 20 is the imagenet category for 'ouzel'
+# Jitter 16 pixels along all dimensions during the optimization process.
+img = visualize_activation(model, layer_idx, filter_indices=20, max_iter=500, input_modifiers=[Jitter(16)])
+plt.imshow(img)
+""",  # noqa: E501
+    """
+import json
+""",
+    """
+with open("./imagenet_labelmap.json", "r") as f:
+    labelmap = json.load(f)
+""",
+    """
+import numpy as np
+categories = np.random.permutation(1000)[:16]
+
+vis_images = []
+image_modifiers = [Jitter(16)]
+for idx in categories:
+    img = visualize_activation(model, layer_idx, filter_indices=idx, max_iter=500, input_modifiers=image_modifiers)
+
+    # Reverse lookup index to imagenet label and overlay it on the image.
+    img = utils.draw_text(img, labelmap[str(idx)])
+    vis_images.append(img)
+
+plt.rcParams['figure.figsize'] = (50, 50)
+stitched = utils.stitch_images(vis_images, cols=4)
+plt.axis('off')
+plt.imshow(stitched)
+plt.show()
+""",  # noqa: E501
+    """
+%%time
+layer_idx = utils.find_layer_idx(model, 'predictions')
+
+# Swap linear back with softmax
+model.layers[layer_idx].activation = activations.softmax
+model = utils.apply_modifications(model)
+
+img = visualize_activation(model, layer_idx, filter_indices=20, input_modifiers=[Jitter(16)])
+plt.rcParams['figure.figsize'] = (18, 6)
+plt.imshow(img)
+""",
+]
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    """Stops all descents after one step; gives the numbers of steps that were asked for."""
+    numbers = []
+    minimize = Optimizer.minimize
+
+    def one_step(self, *args, max_iter=200, **kwargs):
+        numbers.append(max_iter)
+        return minimize(self, *args, max_iter=1, **kwargs)
+
+    monkeypatch.setattr(Optimizer, "minimize", one_step)
+    return numbers
+
+
+@pytest.mark.filterwarnings("ignore:Font")
+def test_cells_run_as_they_stand(tmp_path, monkeypatch, capsys, asked_for):
+    from matplotlib import pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    labels = {str(i): name for i, (_, name) in enumerate(imagenet_classes())}
+    (tmp_path / "imagenet_labelmap.json").write_text(json.dumps(labels))
+    monkeypatch.setattr(plt, "show", lambda: None)
+    # `help` opens no pager where there is no terminal.
+    monkeypatch.setattr(sys, "stdin", None)
+
+    names, pictures = {"__name__": "__main__"}, []
+    with plt.rc_context():
+        for cell in CELLS:
+            lines = [line for line in cell.splitlines() if not line.startswith("%")]
+            exec("\n".join(lines), names)
+            pictures.append(names.get("img"))
+        plt.close("all")
+
+    assert "filter_indices" in capsys.readouterr().out
+    assert asked_for == [200, 300, 500, *[500] * 16, 200]
+    assert all(p.shape == (224, 224, 3) and p.dtype == np.uint8 for p in pictures if p is not None)
+    assert names["stitched"].shape == (4 * 224 + 3 * 5, 4 * 224 + 3 * 5, 3)
+    # NumPy's seed is honoured.
+    np.random.seed(500)  # noqa: NPY002
+    seeds = [np.random.randint(2**31) for _ in range(3)]  # noqa: NPY002
+    assert len(set(seeds)) == 3
+    assert names["model"].layers[-1].activation is keras.activations.softmax
+    assert np.array_equal(names["categories"], np.random.permutation(1000)[:16])  # noqa: NPY002
