@@ -70,19 +70,26 @@ class Network:
         self._discover()
 
     def _discover(self) -> None:
+        # Layers may be part of other models too, whose nodes these inputs do not reach.
+        reached = {id(tensor) for tensor in self.inputs}
         stack = [_operation(tensor) for tensor in self.inputs]
         containers = []
         seen = {id(operation) for operation in stack}
+        walked = set()
         while stack:
             for node in stack.pop()._outbound_nodes:
+                if id(node) in walked or reached.isdisjoint(map(id, node.input_tensors)):
+                    continue
+                walked.add(id(node))
+                reached.update(map(id, node.outputs))
                 operation = node.operation
+                stack.append(operation)
                 first = self._first_node.setdefault(id(operation), node)
                 calls = operation._inbound_nodes
                 if calls.index(node) < calls.index(first):
                     self._first_node[id(operation)] = node
                 if id(operation) not in seen:
                     seen.add(id(operation))
-                    stack.append(operation)
                     if is_container(operation):
                         containers.append(operation)
         while containers:
