@@ -1,0 +1,602 @@
+"""The family of attributions: each formula beside one worked out another way."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from helpers import nodes, sequential
+from keras import layers
+
+from vis.losses import Loss
+from vis.visualization import (
+    Attribution,
+    FasterScoreCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    GradientTimesInput,
+    GuidedGradCAM,
+    IntegratedGradients,
+    LayerCAM,
+    Occlusion,
+    Saliency,
+    ScoreCAM,
+    SmoothGrad,
+    visualize_cam,
+    visualize_saliency,
+)
+from vis.visualization.attribution.maps import enlarged
+
+METHODS = {
+    "Saliency": Saliency(),
+    "guided": Saliency(backprop_modifier="guided"),
+    "GradientTimesInput": GradientTimesInput(),
+    "SmoothGrad": SmoothGrad(samples=5, seed=0),
+    "IntegratedGradients": IntegratedGradients(steps=20),
+    "GradCAM": GradCAM(),
+    "GradCAMPlusPlus": GradCAMPlusPlus(),
+    "LayerCAM": LayerCAM(),
+    "ScoreCAM": ScoreCAM(),
+    "FasterScoreCAM": FasterScoreCAM(max_channels=2),
+    "GuidedGradCAM": GuidedGradCAM(),
+    "Occlusion": Occlusion(),
+}
+CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def convnet(*shape, classes=3, data_format="channels_last"):
+    """A convolution, and classes from all its places."""
+    if data_format == "channels_first":
+        shape = (shape[-1], *shape[:-1])
+    convolution = CONVOLUTIONS[len(shape) - 1]
+    return sequential(
+        shape,
+        convolution(4, 3, padding="same", activation="relu", name="conv", data_format=data_format),
+        layers.Flatten(data_format=data_format),
+        layers.Dense(classes, "softplus"),
+    )
+
+
+def pooled(*shape, classes=3):
+    """A network whose gradients at its feature maps are the weights of its last layer."""
+    return sequential(
+        shape,
+        layers.Conv2D(4, 3, name="conv"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(classes),
+    )
+
+
+def features(model, images):
+    return keras.ops.convert_to_numpy(model.get_layer("conv")(images))
+
+
+def scaled(array):
+    return (array - array.min()) / (array.max() - array.min())
+
+
+class Calls(layers.Layer):
+    """Counts how often Python comes by."""
+
+    count = 0
+
+    def call(self, x):
+        type(self).count += 1
+        return x
+
+
+# What holds for all of them.
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("shape", [(12, 2), (9, 8, 3), (5, 6, 7, 1)])
+def test_a_map_in_0_to_1_of_the_image_s_size(name, shape):
+    heat = METHODS[name](convnet(*shape), noise(*shape))
+    assert heat.shape == shape[:-1]
+    assert heat.min() == 0
+    assert heat.max() == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_of_a_batch_as_alone(name):
+    model, images = convnet(8, 8, 3), noise(3, 8, 8, 3) * np.array([1, 9, 0.1]).reshape(3, 1, 1, 1)
+    method = METHODS[name]
+    if name == "SmoothGrad":  # Each image of a batch has its own noise.
+        method = SmoothGrad(samples=5, noise=0, seed=0)
+    maps = method(model, images)
+    assert maps.shape == (3, 8, 8)
+    for image, heat in zip(images, maps, strict=True):
+        np.testing.assert_allclose(heat, method(model, image), atol=1e-4)
+        np.testing.assert_allclose(heat, method(model, image[None]), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_channels_first(name):
+    if name == "SmoothGrad":
+        pytest.skip("the noise lies differently")
+    last, first = (convnet(8, 8, 3, data_format=f"channels_{end}") for end in ("last", "first"))
+    kernel, bias = last.layers[-1].get_weights()
+    # Both flatten in the same order.
+    first.set_weights([*last.layers[0].get_weights(), kernel, bias])
+    image = noise(8, 8, 3)
+    expected = METHODS[name](last, image, filter_indices=1)
+    heat = METHODS[name](first, np.moveaxis(image, -1, 0), filter_indices=1)
+    np.testing.assert_allclose(heat, expected, atol=1e-4)
+    np.testing.assert_allclose(METHODS[name](first, image, filter_indices=1), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_without_filters_each_image_s_own_first_class(name):
+    model = convnet(8, 8, 3, classes=5)
+    images = noise(6, 8, 8, 3, seed=1) * 3
+    first = model.predict(images, verbose=0).argmax(axis=1)
+    assert len(set(first)) > 1
+    maps = METHODS[name].attributions(model, images)
+    several = {i: int(np.flatnonzero(first == i)[0]) for i in set(first)}
+    for index, number in several.items():
+        alone = METHODS[name].attributions(model, images, filter_indices=int(index))
+        np.testing.assert_allclose(maps[number], alone[number], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_trace_and_an_untouched_model(name):
+    model = sequential(
+        (8, 8, 1),
+        Calls(),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(3),
+    )
+    before, weights = nodes(model), model.get_weights()
+    METHODS[name](model, noise(8, 8, 1), filter_indices=0)
+    METHODS[name](model, noise(8, 8, 1))
+    calls = Calls.count
+    for i in range(3):
+        METHODS[name](model, noise(8, 8, 1, seed=i), filter_indices=[i, 0])
+        METHODS[name](model, noise(i + 2, 8, 8, 1, seed=i), filter_indices=None)
+    assert Calls.count == calls
+    assert nodes(model) == before
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_keeps_a_model_alive(name):
+    model = convnet(8, 8, 1)
+    METHODS[name](model, noise(8, 8, 1))
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    gc.collect()
+    assert reference() is None
+
+
+def test_open_sizes_share_a_trace():
+    model = sequential(
+        (None, None, 1), Calls(), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()
+    )
+    GradCAM()(model, noise(8, 8, 1), filter_indices=0)
+    calls = Calls.count
+    assert GradCAM()(model, noise(11, 9, 1), filter_indices=2).shape == (11, 9)
+    assert Calls.count == calls
+
+
+def test_weights_that_change_are_seen():
+    model = pooled(8, 8, 1)
+    image = noise(8, 8, 1)
+    before = Saliency().attributions(model, image, filter_indices=0)
+    model.layers[-1].set_weights([2 * w for w in model.layers[-1].get_weights()])
+    after = Saliency().attributions(model, image, filter_indices=0)
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
+
+
+def test_layers_inside_a_nested_model():
+    base = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="inner"), layers.ReLU(name="relu")]
+    )
+    model = sequential((8, 8, 3), base, layers.GlobalAveragePooling2D(), layers.Dense(3))
+    flat = sequential((8, 8, 3), *base.layers, *model.layers[1:])
+    image = noise(8, 8, 3)
+    for method in (GradCAM, LayerCAM, ScoreCAM):
+        expected = method("relu")(flat, image)
+        np.testing.assert_allclose(
+            method(base.get_layer("relu"))(model, image), expected, atol=1e-5
+        )
+        # Nothing said, the nearest convolution is found inside.
+        np.testing.assert_allclose(method()(model, image), method("inner")(flat, image), atol=1e-5)
+    np.testing.assert_allclose(Saliency()(model, image), Saliency()(flat, image), atol=1e-5)
+
+
+def test_half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = convnet(8, 8, 3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for method in METHODS.values():
+        heat = method(model, noise(8, 8, 3))
+        assert heat.max() == 1
+        assert np.isfinite(heat).all()
+
+
+def test_a_user_s_own_method_in_five_lines():
+    class Deviation(Attribution):
+        def measure(self, score, images):
+            return np.abs(images - images.mean(axis=(1, 2), keepdims=True)).sum(axis=-1)
+
+    image = noise(8, 8, 3)
+    expected = scaled(np.abs(image - image.mean(axis=(0, 1))).sum(axis=-1))
+    np.testing.assert_allclose(Deviation()(convnet(8, 8, 3), image), expected, rtol=1e-5)
+
+
+# Gradients and what is made of them.
+
+
+def softplus_dense(weights):
+    model = sequential((len(weights),), layers.Dense(1, "softplus", use_bias=False))
+    model.set_weights([np.array(weights, "float32")[:, None]])
+    return model
+
+
+def test_gradient_times_input():
+    image, weights = np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.2, -1.0])
+    slope = 1 / (1 + np.exp(-image @ weights))
+    expected = image * weights * slope
+    attributions = GradientTimesInput().attributions(softplus_dense(weights), image)
+    np.testing.assert_allclose(attributions, expected[None], rtol=1e-5)
+
+
+def test_integrated_gradients_of_a_function_that_can_be_integrated():
+    image, weights, baseline = np.array([1.0, -2.0, 4.0]), np.array([3, 2, -1]), np.ones(3)
+    # Along the line the gradient is proportional to the weights, and so are the attributions.
+    rise = np.logaddexp(0, image @ weights) - np.logaddexp(0, baseline @ weights)
+    expected = (image - baseline) * weights / ((image - baseline) @ weights) * rise
+    method = IntegratedGradients(steps=64, baseline=1)
+    attributions = method.attributions(softplus_dense(weights), image)
+    np.testing.assert_allclose(attributions, expected[None], rtol=1e-3)
+    method = IntegratedGradients(steps=64, baseline=baseline)
+    np.testing.assert_array_equal(method.attributions(softplus_dense(weights), image), attributions)
+
+
+def test_integrated_gradients_find_a_kink():
+    # relu(x - y) from (0, 1) to (1, 0): the kink is half way, the gradient (1, -1) behind it.
+    model = sequential((2,), layers.Dense(1, "relu", use_bias=False))
+    model.set_weights([np.array([[1.0], [-0.9]], "float32")])
+    image = np.array([1.0, 0.0])
+    method = IntegratedGradients(steps=20, baseline=np.array([0.0, 1.0]))
+    attributions = method.attributions(model, image)
+    share = 1 - 0.9 / 1.9
+    np.testing.assert_allclose(attributions, [[share, 0.9 * share]], rtol=1e-5)
+    assert method.completeness_error(attributions, model, image) < 1e-5
+
+
+def test_completeness_error():
+    model = softplus_dense([1.0, 2.0])
+    method, images = IntegratedGradients(), np.array([[1.0, 2.0], [3.0, 4.0]])
+    attributions = method.attributions(model, images)
+    assert (method.completeness_error(attributions, model, images) < 1e-3).all()
+    attributions[1] *= 1.25
+    errors = method.completeness_error(attributions, model, images)
+    np.testing.assert_allclose(errors, [0, 0.25], atol=1e-3)
+
+
+def test_smooth_grad_is_the_mean_of_gradients_of_noisy_images():
+    image = np.array([0.0, 4.0])
+    model = softplus_dense([1.0, -0.5])
+    smooth = SmoothGrad(samples=4000, noise=0.25, seed=3, batch_size=1000)
+    attributions = smooth.attributions(model, image)
+    # Noise of 0.25 x (4 - 0) in each value; what reaches the unit is normal, too.
+    at = image @ [1, -0.5] + np.sqrt(1 + 0.25) * np.linspace(-6, 6, 2001)
+    density = np.exp(-(np.linspace(-6, 6, 2001) ** 2) / 2)
+    slope = (density / (1 + np.exp(-at))).sum() / density.sum()
+    np.testing.assert_allclose(attributions, [[slope, -0.5 * slope]], rtol=0.05)
+
+
+def test_smooth_grad_follows_its_seed():
+    model, image = convnet(8, 8, 1), noise(8, 8, 1)
+    maps = [SmoothGrad(samples=3, seed=seed)(model, image) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert np.abs(maps[0] - maps[2]).max() > 1e-3
+    maps = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        maps.append(SmoothGrad(samples=3)(model, image))
+    np.testing.assert_array_equal(*maps)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    SmoothGrad(samples=3, seed=0)(model, image)
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_guided_grad_cam_is_the_product():
+    model, image = convnet(8, 8, 3), noise(8, 8, 3)
+    guided = Saliency(backprop_modifier="guided").attributions(model, image)
+    cam = GradCAM().attributions(model, image)
+    expected = guided * cam[..., None]
+    np.testing.assert_allclose(GuidedGradCAM().attributions(model, image), expected, rtol=1e-5)
+    expected = scaled(np.abs(expected[0]).max(axis=-1))
+    np.testing.assert_allclose(GuidedGradCAM()(model, image), expected, atol=1e-5)
+
+
+# Class activation maps.
+
+
+def test_grad_cam_where_gradients_are_weights():
+    model, image = pooled(10, 10, 3), noise(10, 10, 3)
+    maps = features(model, image[None])[0]
+    weights = model.layers[-1].get_weights()[0][:, 1]
+    expected = np.maximum(maps @ weights, 0) / 64
+    cam = GradCAM().attributions(model, image, filter_indices=1)
+    np.testing.assert_allclose(cam[0], enlarged(expected[None], (10, 10))[0], atol=1e-6)
+
+
+def test_layer_cam_where_gradients_are_weights():
+    model, image = pooled(10, 10, 3), noise(10, 10, 3)
+    maps = features(model, image[None])[0]
+    weights = np.maximum(model.layers[-1].get_weights()[0][:, 1], 0)
+    expected = np.maximum(maps @ weights, 0) / 64
+    cam = LayerCAM().attributions(model, image, filter_indices=1)
+    np.testing.assert_allclose(cam[0], enlarged(expected[None], (10, 10))[0], atol=1e-6)
+
+
+def test_grad_cam_plus_plus_of_the_paper_s_formulas():
+    rng = np.random.default_rng(0)
+    values, grads = np.abs(rng.normal(size=(2, 4, 5, 3))), rng.normal(size=(2, 4, 5, 3))
+    weights = GradCAMPlusPlus().weights(values, grads)
+    for n, k in itertools.product(range(2), range(3)):
+        expected = 0
+        for i, j in itertools.product(range(4), range(5)):
+            # Equation 19, with the powers of the gradient as derivatives of an exponential.
+            g = grads[n, i, j, k]
+            total = sum(values[n, a, b, k] for a in range(4) for b in range(5))
+            expected += g**2 / (2 * g**2 + total * g**3) * max(g, 0)
+        # The scale of an image's weights is lost in that of its map.
+        ratio = weights[n, 0, 0, k] / expected
+        assert ratio == pytest.approx(1 / np.abs(grads[n]).max())
+
+
+def test_grad_cam_plus_plus_of_tiny_gradients():
+    rng = np.random.default_rng(0)
+    values = np.abs(rng.normal(size=(1, 4, 5, 3))).astype("float32")
+    grads = rng.normal(size=(1, 4, 5, 3)).astype("float32") * np.float32(1e-20)
+    weights = GradCAMPlusPlus().weights(values, grads)
+    assert np.isfinite(weights).all()
+    assert (weights > 0).any()
+
+
+def test_score_cam_by_hand():
+    model, image = pooled(10, 10, 3, classes=2), noise(10, 10, 3)
+    maps = features(model, image[None])[0]
+    scores = []
+    for k in range(4):
+        mask = enlarged(scaled(maps[None, ..., k]), (10, 10))[0]
+        masked = image * mask[..., None]
+        scores.append(float(model.predict(masked[None], verbose=0)[0, 1]))
+    weights = np.exp(scores) / np.exp(scores).sum()
+    expected = enlarged(np.maximum(maps @ weights, 0)[None], (10, 10))
+    cam = ScoreCAM(batch_size=3).attributions(model, image, filter_indices=1)
+    np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
+
+    varied = np.argsort(-maps.std(axis=(0, 1)))[:2]
+    weights = np.exp(np.array(scores)[varied]) / np.exp(np.array(scores)[varied]).sum()
+    expected = enlarged(np.maximum(maps[..., varied] @ weights, 0)[None], (10, 10))
+    cam = FasterScoreCAM(max_channels=2).attributions(model, image, filter_indices=1)
+    np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_score_cam_and_occlusion_need_no_gradient():
+    model = sequential(
+        (8, 8, 1),
+        layers.Conv2D(4, 3, name="conv"),
+        layers.Lambda(keras.ops.round),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    image = noise(8, 8, 1) * 5
+    for method in (ScoreCAM(), FasterScoreCAM(), Occlusion()):
+        assert method(model, image).max() == 1
+    with pytest.raises(ValueError, match="No gradient flows"):
+        GradCAM()(model, image)
+
+
+def test_several_layers_are_fused():
+    model = sequential(
+        (8, 8, 1),
+        layers.Conv2D(4, 3, activation="relu", name="first"),
+        layers.Conv2D(4, 3, activation="relu", name="second"),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    image = noise(8, 8, 1)
+    maps = [LayerCAM(name)(model, image) for name in ("first", "second")]
+    for indices in (["first", "second"], [0, model.layers[1]]):
+        fused = LayerCAM(indices)(model, image)
+        np.testing.assert_allclose(fused, scaled(sum(maps)), atol=1e-5)
+
+
+def test_enlarged_is_linear_between_centres():
+    heat = enlarged(np.array([[0.0, 1.0], [2.0, 3.0]])[None], (4, 2))[0]
+    np.testing.assert_allclose(heat, [[0, 1], [0.5, 1.5], [1.5, 2.5], [2, 3]])
+
+
+# Occlusion.
+
+
+def test_occlusion_by_hand():
+    model = sequential((5, 1), layers.Flatten(), layers.Dense(1, use_bias=False))
+    weights = np.array([1.0, 2.0, -3.0, 4.0, 5.0])
+    model.set_weights([weights[:, None]])
+    image = np.array([1.0, 1.0, 1.0, 2.0, 1.0])[:, None]
+    drop = weights * image[:, 0]
+    # Patches at 0-1, 2-3 and, so that all is covered, 3-4.
+    expected = [drop[0] + drop[1]] * 2 + [drop[2] + drop[3]]
+    expected += [(drop[2] + 2 * drop[3] + drop[4]) / 2, drop[3] + drop[4]]
+    method = Occlusion(patch=2, stride=2, fill=0, batch_size=2)
+    np.testing.assert_allclose(method.attributions(model, image), [expected], rtol=1e-5)
+    # By default the patch is the image's mean.
+    attributions = Occlusion(patch=5).attributions(model, image)
+    np.testing.assert_allclose(attributions, [[drop.sum() - 1.2 * weights.sum()] * 5], rtol=1e-4)
+
+
+def test_occlusion_shows_only_what_speaks_for_the_class():
+    model = sequential((4, 1), layers.Flatten(), layers.Dense(1, use_bias=False))
+    model.set_weights([np.array([[1.0], [-2.0], [0.0], [4.0]])])
+    heat = Occlusion(patch=1, fill=0)(model, np.ones((4, 1)))
+    np.testing.assert_allclose(heat, [0.25, 0, 0, 1], rtol=1e-5)
+
+
+def test_occlusion_of_a_plain_vector():
+    model = sequential((4,), layers.Dense(1, use_bias=False))
+    model.set_weights([np.array([[1.0], [2.0], [3.0], [4.0]])])
+    attributions = Occlusion(patch=1, fill=0).attributions(model, np.ones(4))
+    np.testing.assert_allclose(attributions, [[1, 2, 3, 4]], rtol=1e-5)
+
+
+# A sanity check, Adebayo et al., "Sanity Checks for Saliency Maps", 2018.
+
+
+@pytest.mark.parametrize("method", [GradCAM(), Saliency(), LayerCAM()], ids=repr)
+def test_maps_change_when_the_last_layers_are_randomised(method):
+    from skimage import data
+
+    from vis.applications import EfficientNetLite0
+
+    image = data.chelsea()[:, 75:375][::2, ::2]
+    model = EfficientNetLite0(classifier_activation=None, input_shape=(*image.shape[:2], 3))
+    cat = 285
+    before = method(model, image, -1, cat)
+    assert np.array_equal(before, method(model, image, -1, cat))
+    rng = np.random.default_rng(0)
+    for layer in [layer for layer in model.layers if layer.weights][-6:]:
+        if not isinstance(layer, layers.BatchNormalization):
+            layer.set_weights(
+                [rng.permuted(w.ravel()).reshape(w.shape) for w in layer.get_weights()]
+            )
+    after = method(model, image, -1, cat)
+    # A map of nothing at all is no likeness either.
+    assert after.std() == 0 or np.corrcoef(before.ravel(), after.ravel())[0, 1] < 0.8
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"seed_input": np.zeros((8, 8))}, ValueError, "`seed_input` must be of shape"),
+        ({"seed_input": np.zeros((9, 8, 3))}, ValueError, "`seed_input` must be of shape"),
+        ({"seed_input": np.zeros((0, 8, 8, 3))}, ValueError, "at least one image"),
+        ({"seed_input": np.full((8, 8, 3), np.nan)}, ValueError, "must be finite"),
+        ({"seed_input": np.full((8, 8, 3), "a")}, TypeError, "array of numbers"),
+        ({"seed_input": [np.zeros((8, 8, 3)), np.zeros((4, 8, 3))]}, ValueError, "one shape"),
+        ({"seed_input": None}, TypeError, "array of numbers"),
+        ({"layer_idx": 7}, ValueError, "`layer_idx` is out of range"),
+        ({"layer_idx": "no such"}, ValueError, "`layer_name`"),
+        ({"layer_idx": layers.Dense(2)}, ValueError, "`layer_idx` must be a layer of the model"),
+        ({"layer_idx": 1.5}, TypeError, "`layer_idx`"),
+        ({"filter_indices": 3}, ValueError, "`filter_indices` is out of range"),
+        ({"filter_indices": []}, ValueError, "`filter_indices` must hold"),
+        ({"filter_indices": 0.5}, TypeError, "`filter_indices`"),
+        ({"model": "resnet"}, TypeError, "`model` must be a Keras 3 model"),
+    ],
+)
+@pytest.mark.parametrize("visualize", [visualize_saliency, visualize_cam])
+def test_wrong_arguments(visualize, wrong, error, message):
+    right = {
+        "model": convnet(8, 8, 3),
+        "layer_idx": -1,
+        "filter_indices": 0,
+        "seed_input": np.zeros((8, 8, 3)),
+    }
+    with pytest.raises(error, match=message) as caught:
+        visualize(**{**right, **wrong})
+    assert "Received: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SmoothGrad(samples=0), ValueError, "`samples`"),
+        (lambda: SmoothGrad(noise=-1), ValueError, "`noise`"),
+        (lambda: IntegratedGradients(steps=1), ValueError, "`steps`"),
+        (lambda: Occlusion(patch=0), ValueError, "`patch`"),
+        (lambda: Occlusion(stride="a"), TypeError, "`stride`"),
+        (lambda: ScoreCAM(batch_size=0), ValueError, "`batch_size`"),
+        (lambda: FasterScoreCAM(max_channels=0), ValueError, "`max_channels`"),
+    ],
+)
+def test_wrong_settings(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (IntegratedGradients(baseline=np.zeros((3, 3))), "`baseline`"),
+        (Occlusion(patch=(2, 2, 2)), "`patch`"),
+        (Occlusion(patch=2, stride=3), "`stride`"),
+        (GradCAM([]), "`penultimate_layer_idx` must hold"),
+        (Saliency(grad_modifier="no such"), "grad_modifier"),
+        (Saliency(grad_modifier=lambda grads: grads[0]), "`grad_modifier`"),
+        (Saliency(backprop_modifier="no such"), "backprop_modifier"),
+    ],
+)
+def test_settings_that_do_not_fit(method, message):
+    with pytest.raises(ValueError, match=message):
+        method(convnet(8, 8, 3), noise(8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    ("first", "image", "expected"),
+    [
+        (layers.Rescaling(1 / 255), np.linspace(0, 1, 64), "from about 0 to 255"),
+        (layers.Rescaling(1 / 127.5, offset=-1), np.linspace(-1, 1, 64), "from about 0 to 255"),
+        (layers.Rescaling(2, offset=-1), np.linspace(0, 255, 64), "from about 0 to 1"),
+        (layers.Normalization(mean=120, variance=3600), np.linspace(0, 1, 64), "0 to 240"),
+    ],
+)
+def test_a_range_that_the_model_does_not_expect_is_warned_of(recwarn, first, image, expected):
+    model = sequential((8, 8, 1), layers.RandomFlip(), first, layers.Conv2D(2, 3), layers.Flatten())
+    image = image.reshape(8, 8, 1)
+    with pytest.warns(UserWarning, match=expected):
+        visualize_saliency(model, -1, 0, image)
+    low, high = {"from about 0 to 255": (0, 255), "from about 0 to 1": (0, 1)}.get(
+        expected, (0, 240)
+    )
+    recwarn.clear()
+    visualize_saliency(model, -1, 0, low + (high - low) * scaled(image))
+    visualize_saliency(model, -1, 0, np.zeros((8, 8, 1)))
+    assert not recwarn.list
+
+
+def test_a_model_that_says_nothing_of_its_range_takes_any(recwarn):
+    visualize_saliency(convnet(8, 8, 1), -1, 0, 1e4 * noise(8, 8, 1))
+    assert not recwarn.list
+
+
+def test_a_user_s_expression_of_a_batch():
+    from vis.visualization import visualize_saliency_with_losses
+
+    class SquareOfFirst(Loss):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def build_loss(self):
+            return keras.ops.mean(keras.ops.square(self.layer.output[:, 0]))
+
+    model = convnet(8, 8, 3)
+    before = nodes(model)
+    losses = [(SquareOfFirst(model.layers[-1]), 1)]
+    images = noise(2, 8, 8, 3)
+    maps = visualize_saliency_with_losses(model.inputs[0], losses, images)
+    # A square rises where what is squared does, which is positive behind a softplus.
+    np.testing.assert_allclose(maps, visualize_saliency(model, -1, 0, images), atol=1e-4)
+    assert nodes(model) == before
