@@ -163,6 +163,8 @@ class ActivationMaximization(TensorLoss):
 class FilterActivations(ActivationMaximization):
     """Minus the mean activation of a filter, another for each sample of a batch.
 
+    A layer that ends in a softmax is looked at before it.
+
     Args:
         layer: The layer that has the filters.
         filter_indices: The filter of each sample.
@@ -178,36 +180,7 @@ class FilterActivations(ActivationMaximization):
         super().__init__(layer, filter_indices)
         count = self.parameters["filter_weights"].shape[1]
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
-
-
-class ClassProbabilities(FilterActivations):
-    """Minus the logarithm of a class's probability, another for each sample of a batch.
-
-    Of the scores of a classifier, before its softmax. Unlike a score by itself it tells a class
-    from those that look like it; unlike the probability itself it has a gradient wherever it is.
-
-    Args:
-        layer: The dense layer that tells classes apart, with a softmax or without.
-        filter_indices: The class of each sample.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
-        >>> print(ClassProbabilities(model.layers[-1], [0, 2]))
-        Class Probability Loss
-    """
-
-    def __init__(self, layer: keras.Layer, filter_indices: Sequence[int]) -> None:
-        super().__init__(layer, filter_indices)
-        self.name = "Class Probability Loss"
         self.before_softmax = True
-
-    @staticmethod
-    def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        probabilities = ops.log_softmax(output, axis=axis)
-        others = [i for i in range(1, len(output.shape)) if i != axis]
-        if others:
-            probabilities = ops.mean(probabilities, axis=others)
-        return -ops.sum(probabilities * ops.cast(filter_weights, probabilities.dtype), axis=-1)
 
 
 class Neuron(TensorLoss):

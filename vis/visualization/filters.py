@@ -11,11 +11,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vis.backend.engine import accepts
-from vis.backend.network import has_softmax
 from vis.backend.random import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale, is_in_graph
-from vis.losses import ClassProbabilities, FilterActivations, filters_of
+from vis.losses import FilterActivations, filters_of
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.updates import Adam, Update
@@ -47,10 +46,10 @@ def visualize_filters(
     """Generates an independent picture for each of many filters, in compiled batches.
 
     The first half of the steps is taken at half the size where the model allows it: coarse
-    structure comes first, at a quarter of the cost. Of a layer that tells classes apart the
-    logarithm of a class's probability is maximised, of others the mean activation. Each sample of
-    a batch has its own loss, gradient norm and random transforms, so that its picture does not
-    depend on its neighbours (Olah et al., "Feature Visualization", Distill 2017).
+    structure comes first, at a quarter of the cost. A layer that ends in a softmax is looked at
+    before it. Each sample of a batch has its own loss, gradient norm and random transforms, so
+    that its picture does not depend on its neighbours (Olah et al., "Feature Visualization",
+    Distill 2017).
 
     Args:
         model: A Keras model with one input.
@@ -111,7 +110,6 @@ def visualize_filters(
             )
     stages = _stages(parametrization, layout, max_iter, input_tensor, layer)
 
-    wanted = ClassProbabilities if tells_classes_apart(model, layer) else FilterActivations
     facets = _facets(indices)
     batches = _batches(facets, batch_size)
     pictures = []
@@ -119,7 +117,7 @@ def visualize_filters(
         for batch in batches:
             optimizing = Optimizer(
                 input_tensor,
-                [(wanted(layer, [index for index, _ in batch]), 1)],
+                [(FilterActivations(layer, [index for index, _ in batch]), 1)],
                 input_range,
                 parametrization=parametrization,
                 optimizer=Adam() if optimizer is None else optimizer,
@@ -145,24 +143,9 @@ def visualize_filters(
     return pictures
 
 
-def tells_classes_apart(model: keras.Model, layer: keras.Layer) -> bool:
-    """Whether a layer is a classifier's last: one with a softmax, or scores that the model ends in.
-
-    Args:
-        model: The model.
-        layer: A layer of it.
-    """
-    if has_softmax(layer):
-        return True
-    scores = isinstance(layer, keras.layers.Dense) and len(layer.output.shape) == 2
-    linear = getattr(layer, "activation", None) is keras.activations.linear
-    last = any(layer.output is tensor for tensor in model.outputs)
-    return scores and linear and last and layer.units > 1
-
-
 def default_parametrization(layout: Layout) -> Parametrization:
     """What is optimised when the user does not say."""
-    return Fourier() if layout.axes else Pixels()
+    return Fourier(decay_power=1.25) if layout.axes else Pixels()
 
 
 def default_input_modifiers(layout: Layout) -> list[InputModifier]:
@@ -210,7 +193,7 @@ def _stages(
         and min(half.spatial_shape) >= _LEAST_COARSE_SIZE
         and accepts(input_tensor, layer, half.shape)
     ):
-        return [(half, max_iter // 2), (layout, max_iter - max_iter // 2)]
+        return [(half, 2 * max_iter // 3), (layout, max_iter - 2 * max_iter // 3)]
     return [(layout, max_iter)]
 
 
