@@ -252,6 +252,14 @@ def test_wrt_tensor_that_no_loss_depends_on(model):
         optimizer.minimize(max_iter=1, verbose=False)
 
 
+def test_list_of_the_one_input_will_do(model, losses):
+    """A Sequential model has no `input`, but `inputs`."""
+    seed = seed_for(model)
+    expected, *_ = Optimizer(model.inputs[0], losses).minimize(seed, 3, verbose=False)
+    actual, *_ = Optimizer(model.inputs, losses).minimize(seed, 3, verbose=False)
+    np.testing.assert_array_equal(actual, expected)
+
+
 # Several samples.
 
 

@@ -146,6 +146,15 @@ def test_state_that_is_no_weight_of_training():
     np.testing.assert_allclose(rebuilt(noise(2, 4)), model(noise(2, 4)), rtol=1e-5)
 
 
+def test_input_layers_keep_their_names():
+    inputs = [keras.Input((4,)), keras.Input((4,), name="condition")]
+    model = keras.Model(inputs, layers.Add()(inputs))
+    rebuilt = utils.apply_modifications(model)
+    assert [layer.name for layer in rebuilt.layers] == [layer.name for layer in model.layers]
+    images = [noise(2, 4), noise(2, 4, seed=1)]
+    np.testing.assert_allclose(rebuilt(images), model(images))
+
+
 def test_compiled_model_stays_compiled():
     model = sequential((4,), layers.Dense(2))
     model.compile("sgd", "mse")
