@@ -7,8 +7,6 @@ from typing import Any
 
 import tensorflow as tf
 
-_INVERSE = {1: tf.signal.irfft, 2: tf.signal.irfft2d, 3: tf.signal.irfft3d}
-
 
 def irfftn(real: Any, imaginary: Any, shape: Sequence[int]) -> Any:
     """The real images that have some Fourier coefficients.
@@ -18,4 +16,11 @@ def irfftn(real: Any, imaginary: Any, shape: Sequence[int]) -> Any:
         imaginary: Imaginary parts.
         shape: Shape of an image: one to three axes.
     """
-    return _INVERSE[len(shape)](tf.complex(real, imaginary), list(shape))
+    spectrum = tf.complex(real, imaginary)
+    if len(shape) == 1:
+        return tf.signal.irfft(spectrum, list(shape))
+    if len(shape) == 3:
+        # TensorFlow has no gradient of its three-dimensional transform.
+        spectrum = tf.experimental.numpy.moveaxis(spectrum, -3, -1)
+        spectrum = tf.experimental.numpy.moveaxis(tf.signal.ifft(spectrum), -1, -3)
+    return tf.signal.irfft2d(spectrum, list(shape[-2:]))

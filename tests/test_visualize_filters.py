@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from vis.input_modifiers import InputModifier
+from vis.parametrizations import MagnitudeConstrained, Pixels
+from vis.visualization import visualize_filters
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A small convnet that has learnt to tell bars and crosses at random places apart."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    images = rng.normal(0.1, 0.05, (600, 28, 28, 1))
+    labels = rng.integers(3, size=600)
+    for image, label in zip(images, labels, strict=True):
+        row, column = rng.integers(6, 22, 2)
+        if label in (0, 2):
+            image[row - 1 : row + 2, column - 6 : column + 6] = 1
+        if label in (1, 2):
+            image[row - 6 : row + 6, column - 1 : column + 2] = 1
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Conv2D(8, 5, activation="relu", name="conv"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.GlobalMaxPooling2D(),
+            keras.layers.Dense(3, "softmax", name="predictions"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(images, labels, epochs=12, batch_size=32, verbose=0)
+    assert model.evaluate(images, labels, verbose=0)[1] > 0.9
+    return model
+
+
+def test_a_trained_convnet_recognises_its_own_pictures(digits):
+    pictures = visualize_filters(
+        digits, "predictions", seed=0, progress=False, input_range=(0.0, 1.0)
+    )
+    assert pictures.shape == (3, 28, 28, 1)
+    assert pictures.dtype == np.float32
+    np.testing.assert_array_equal(digits.predict(pictures, verbose=0).argmax(1), [0, 1, 2])
+
+
+def test_channels_are_more_excited_by_their_own_picture_than_by_others(digits):
+    pictures = visualize_filters(digits, "conv", [1, 4, 6], seed=0, progress=False, max_iter=64)
+    assert pictures.dtype == np.uint8
+    means = keras.Model(digits.inputs, digits.layers[0].output)
+    means = means.predict(pictures.astype("float32"), verbose=0).mean((1, 2))[:, [1, 4, 6]]
+    alive = means.max(0) > 0
+    assert (means.argmax(0) == np.arange(3))[alive].all()
+    assert alive.any()
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(digits):
+    both = visualize_filters(digits, "predictions", [0, 2], seed=3, progress=False, max_iter=40)
+    alone = visualize_filters(digits, "predictions", 2, seed=3, progress=False, max_iter=40)
+    np.testing.assert_allclose(both[1].astype(int), alone[0].astype(int), atol=2)
+    split = visualize_filters(
+        digits, "predictions", [0, 2], seed=3, progress=False, max_iter=40, batch_size=1
+    )
+    np.testing.assert_allclose(both.astype(int), split.astype(int), atol=2)
+
+
+def test_the_seed_decides(digits):
+    once, again, other = (
+        visualize_filters(digits, "predictions", [1], seed=seed, progress=False, max_iter=10)
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+
+
+def test_repeated_indices_are_different_facets(digits):
+    first, second = visualize_filters(
+        digits, "predictions", [1, 1], seed=0, progress=False, max_iter=10
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_batches_of_uneven_length(digits):
+    pictures = visualize_filters(digits, "conv", seed=0, progress=False, max_iter=2, batch_size=3)
+    assert len(pictures) == 8
+
+
+def test_sizes_other_than_the_models(digits):
+    for size, shape in ((40, (40, 40)), ((32, 48), (32, 48)), (20, (20, 20))):
+        pictures = visualize_filters(
+            digits, "conv", [0], image_size=size, seed=0, progress=False, max_iter=3
+        )
+        assert pictures.shape == (1, *shape, 1)
+
+
+def test_starts_coarse_where_the_model_allows_it():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((128, 128, 3)), keras.layers.Conv2D(4, 3, strides=2)])
+    pictures = visualize_filters(model, -1, [0, 1], seed=0, progress=False, max_iter=6)
+    assert pictures.shape == (2, 128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [((32, 2), keras.layers.Conv1D(3, 3)), ((8, 9, 10, 1), keras.layers.Conv3D(3, 3))],
+)
+def test_one_and_three_dimensions(shape, layer):
+    model = keras.Sequential([keras.Input(shape), layer])
+    pictures = visualize_filters(model, -1, [1], seed=0, progress=False, max_iter=5)
+    assert pictures.shape == (1, *shape)
+
+
+def test_a_plain_vector():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    pictures = visualize_filters(
+        model, -1, seed=0, progress=False, max_iter=5, input_range=(0.0, 1.0)
+    )
+    assert pictures.shape == (3, 6)
+
+
+@pytest.mark.parametrize("parametrization", [Pixels(), MagnitudeConstrained()])
+def test_other_parametrizations(digits, parametrization):
+    pictures = visualize_filters(
+        digits, "conv", [0], parametrization=parametrization, seed=0, progress=False, max_iter=3
+    )
+    assert pictures.shape == (1, 28, 28, 1)
+
+
+def test_open_input_size():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, strides=4)])
+    pictures = visualize_filters(model, -1, [0], seed=0, progress=False, max_iter=2)
+    assert pictures.shape == (1, 224, 224, 3)
+
+
+def test_progress_is_shown_only_on_request(digits, capfd):
+    visualize_filters(digits, "conv", [0], seed=0, progress=False, max_iter=3)
+    assert capfd.readouterr() == ("", "")
+    visualize_filters(digits, "conv", [0], seed=0, progress=True, max_iter=3)
+    assert "3/3" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"filter_indices": 8}, "filter_indices"),
+        ({"filter_indices": []}, "filter_indices"),
+        ({"filter_indices": "all"}, "filter_indices"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"image_size": 0}, "image_size"),
+        ({"image_size": (28, 28, 28)}, "image_size"),
+        ({"image_size": 3}, "image_size"),
+        ({"image_size": "large"}, "image_size"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"seed": -1}, "seed"),
+        ({"parametrization": "fourier"}, "parametrization"),
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"input_modifiers": [InputModifier()]}, "input_modifiers"),
+        ({"input_modifiers": ["jitter"]}, "input_modifiers"),
+        ({"input_range": (1, 0)}, "input_range"),
+    ],
+)
+def test_bad_arguments(digits, arguments, name):
+    with pytest.raises((TypeError, ValueError), match=rf"`{name}`(.|\n)*Received: "):
+        visualize_filters(digits, "conv", progress=False, **arguments)
+
+
+def test_a_size_that_a_dense_layer_does_not_take():
+    model = keras.Sequential(
+        [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    with pytest.raises(ValueError, match=r"`image_size`(.|\n)*Received: "):
+        visualize_filters(model, -1, image_size=20, progress=False)
