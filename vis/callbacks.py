@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from vis.keras_callbacks import VisualizationCallback as VisualizationCallback
 from vis.utils.files import written_whole
 from vis.utils.image import deprocess_input, draw_text
 from vis.utils.validation import check_input_range, check_integer

@@ -1,0 +1,42 @@
+"""Pictures for TensorBoard."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+
+class PictureWriter:
+    """Writes pictures to a folder that TensorBoard reads.
+
+    Args:
+        folder: The folder; it is made when the first picture is written.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self._writer = tf.summary.create_file_writer(os.fspath(folder))
+
+    def write(self, name: str, png: bytes, size: tuple[int, int], step: int) -> None:
+        """Writes one picture.
+
+        Args:
+            name: What TensorBoard lists it under.
+            png: The picture as a PNG file.
+            size: Its width and height.
+            step: Where it stands on TensorBoard's slider.
+        """
+        width, height = size
+        # As a protocol buffer, for `tf.summary.image` needs TensorBoard to be installed here.
+        image = tf.compat.v1.Summary.Image(
+            encoded_image_string=png, width=width, height=height, colorspace=3
+        )
+        value = tf.compat.v1.Summary.Value(tag=name, image=image)
+        summary = tf.compat.v1.Summary(value=[value])
+        with self._writer.as_default():
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()

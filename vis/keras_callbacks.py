@@ -1,0 +1,161 @@
+"""A callback for `model.fit` that draws what the model sees while it learns."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from vis.backend.summaries import PictureWriter
+from vis.utils.files import written_whole
+from vis.utils.image import stitch_images
+from vis.utils.validation import check_integer
+
+# Opacity of a heat map over its image.
+_ALPHA = 0.5
+
+
+class VisualizationCallback(keras.callbacks.Callback):
+    """Draws pictures every few epochs of `model.fit`.
+
+    Each is written to `folder/<name>/epoch_0001.png`, several pictures as a grid, and, where
+    `tensorboard` is given, to TensorBoard.
+
+    Args:
+        folder: Where the pictures go; it is made when it does not exist.
+        pictures: For each name a function of the model that returns pictures, one or a batch:
+            `{"dog": lambda model: visualize_activation(model, -1, filter_indices=5)}`.
+        maps: For each name a function of the model and `images` that returns heat maps, which
+            are laid over the images: `{"cam": GradCAM()}`.
+        images: The images of `maps`, from the validation data for instance, `(samples, height,
+            width, channels)` or channels first.
+        every: After how many epochs.
+        tensorboard: The `keras.callbacks.TensorBoard` of the same `fit`, or its folder.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If there is nothing to draw, or `maps` are given without `images`.
+
+    Example:
+        >>> import tempfile
+        >>> from vis.visualization import GradCAM
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+        ... )
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.random.rand(4, 8, 8, 1), np.random.rand(4, 72)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw = VisualizationCallback(folder, maps={"cam": GradCAM()}, images=x[:2], every=2)
+        ...     _ = model.fit(x, y, epochs=4, verbose=0, callbacks=[draw])
+        ...     sorted(path.name for path in Path(folder, "cam").iterdir())
+        ['epoch_0002.png', 'epoch_0004.png']
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        pictures: Mapping[str, Callable[[keras.Model], np.ndarray]] | None = None,
+        maps: Mapping[str, Callable[[keras.Model, np.ndarray], np.ndarray]] | None = None,
+        images: np.ndarray | None = None,
+        every: int = 1,
+        tensorboard: keras.callbacks.TensorBoard | str | os.PathLike | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.pictures = _checked_functions("pictures", pictures)
+        self.maps = _checked_functions("maps", maps)
+        if not self.pictures and not self.maps:
+            raise ValueError(
+                "`pictures` or `maps` must hold a function. Received: "
+                f"pictures={pictures!r}, maps={maps!r}"
+            )
+        if both := self.pictures.keys() & self.maps.keys():
+            raise ValueError(
+                "`pictures` and `maps` must have names of their own. "
+                f"Received: {sorted(both)} in both"
+            )
+        self.images = None if images is None else np.asarray(images)
+        if self.maps and self.images is None:
+            raise ValueError("`images` must be given for `maps`. Received: images=None")
+        if self.images is not None:
+            _pictures("images", self.images)
+        self.every = check_integer("every", every, least=1)
+        self._log_dir = getattr(tensorboard, "log_dir", tensorboard)
+        self._writer: PictureWriter | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        if (epoch + 1) % self.every:
+            return
+        # Training goes the way that it would go unwatched, and noise is the same in each epoch.
+        state = np.random.get_state()  # noqa: NPY002
+        try:
+            for name, function in self.pictures.items():
+                self._write(name, _pictures(name, np.asarray(function(self.model))), epoch)
+            for name, function in self.maps.items():
+                heat = np.asarray(function(self.model, self.images))
+                self._write(name, _overlaid(name, heat, _pictures("images", self.images)), epoch)
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+
+    def on_train_end(self, logs: Mapping | None = None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
+        columns = int(np.ceil(np.sqrt(len(pictures))))
+        picture = Image.fromarray(stitch_images(pictures, margin=2, cols=columns))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / f"epoch_{epoch + 1:04d}.png") as unfinished:
+            Path(unfinished).write_bytes(file.getvalue())
+        if self._log_dir is not None:
+            if self._writer is None:
+                self._writer = PictureWriter(Path(self._log_dir) / "visualization")
+            self._writer.write(name, file.getvalue(), picture.size, epoch)
+
+
+def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callable]:
+    functions = {} if functions is None else functions
+    if not isinstance(functions, Mapping) or not all(map(callable, functions.values())):
+        raise TypeError(
+            f"`{name}` must be a dict of names and functions. Received: {name}={functions!r}"
+        )
+    return dict(functions)
+
+
+def _pictures(name: str, images: np.ndarray) -> np.ndarray:
+    """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
+    batch = images[None] if images.ndim == 3 else images
+    if batch.ndim == 4 and batch.shape[-1] not in (1, 3):
+        batch = np.moveaxis(batch, 1, -1)
+    if batch.ndim != 4 or batch.shape[-1] not in (1, 3) or not len(batch):
+        raise ValueError(
+            f"`{name}` must be pictures of two spatial dimensions, with 1 or 3 channels. "
+            f"Received: an array of shape {images.shape}"
+        )
+    if batch.dtype != np.uint8:
+        low, high = float(batch.min()), float(batch.max())
+        batch = np.uint8(np.round(255 * (batch - low) / (high - low or 1)))
+    return np.repeat(batch, 3, axis=-1) if batch.shape[-1] == 1 else batch
+
+
+def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Heat maps in [0, 1] over pictures."""
+    from matplotlib import colormaps
+
+    heat = heat[None] if heat.ndim == 2 else heat
+    if heat.shape != pictures.shape[:3]:
+        raise ValueError(
+            f"`maps` must return a map for each of the images, {pictures.shape[:3]}. "
+            f"Received: an array of shape {heat.shape} from '{name}'"
+        )
+    colours = 255 * colormaps["jet"](heat)[..., :3]
+    return np.uint8(np.round(_ALPHA * colours + (1 - _ALPHA) * pictures))
