@@ -361,3 +361,10 @@ def test_model_of_several_inputs_says_so():
 def test_input_of_integers():
     model = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(10, 3)])
     error(ValueError, "floating point", model, -1, 0)
+
+
+def test_integers_that_uint8_does_not_hold_stay_float():
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3)])
+    image = visualize_activation(model, -1, 0, input_range=(-128, 127), max_iter=3, seed=0)
+    assert np.issubdtype(image.dtype, np.floating)
+    assert image.min() < 0

@@ -158,10 +158,11 @@ class Fourier(Parametrization):
             rngs: For each sample where noise comes from.
         """
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
-        resized = [np.stack(values).astype(variables[0].dtype) for values in zip(*drawn, strict=True)]
+        resized = [
+            np.stack(values).astype(variables[0].dtype) for values in zip(*drawn, strict=True)
+        ]
         *others, last = (
-            (min(a, b) - 1) // 2
-            for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
+            (min(a, b) - 1) // 2 for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
         )
         kept = [np.r_[0 : n + 1, -n:0] for n in others] + [np.arange(last + 1)]
         for target, source in zip(resized, variables, strict=True):

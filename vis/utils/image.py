@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import warnings
 from collections.abc import Sequence
@@ -38,6 +39,26 @@ def deprocess_input(
     image = np.asarray(input_array, dtype=np.result_type(input_array, np.float32))
     image = (image - image.mean()) / (image.std() + keras.config.epsilon())
     return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
+
+
+def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+    """An image as `uint8` where both ends of its range are integers that this type holds.
+
+    Args:
+        image: Any array.
+        input_range: Lowest and highest value.
+
+    Returns:
+        The image clipped to the range as `uint8`, or the image itself.
+
+    Example:
+        >>> in_type_of_range(np.array([-3.0, 7.9, 300.0]), (0, 255))
+        array([  0,   7, 255], dtype=uint8)
+    """
+    low, high = input_range
+    if all(isinstance(end, numbers.Integral) for end in (low, high)) and 0 <= low < high <= 255:
+        return np.clip(image, low, high).astype("uint8")
+    return image
 
 
 def random_array(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
+from vis.utils.image import in_type_of_range
 from vis.utils.model import (
     counterpart,
     counterpart_tensor,
@@ -52,7 +52,7 @@ def visualize_activation_with_losses(
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers, and float otherwise.
+        integers from 0 to 255, and float otherwise.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -83,9 +83,7 @@ def visualize_activation_with_losses(
     rank = len(descender.input_tensor.shape)
     if rank > 2 and input_data_format(descender.input_tensor) == "channels_first":
         image = np.moveaxis(image, 1 - rank, -1)
-    if all(isinstance(end, numbers.Integral) for end in input_range):
-        image = np.clip(image, *input_range).astype("uint8")
-    return image
+    return in_type_of_range(image, input_range)
 
 
 def visualize_activation(
@@ -132,7 +130,7 @@ def visualize_activation(
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers, and float otherwise.
+        integers from 0 to 255, and float otherwise.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

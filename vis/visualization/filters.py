@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,6 +17,7 @@ from vis.losses import FilterActivations, filters_of
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.updates import Adam, Update
+from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.model import resolve_layer, single_input, spatial_axes
 from vis.utils.validation import check_indices, check_integer
@@ -37,7 +37,7 @@ def visualize_filters(
     image_size: int | Sequence[int] | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 128,
+    max_iter: int = 192,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
@@ -45,7 +45,7 @@ def visualize_filters(
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
 
-    The first half of the steps is taken at half the size where the model allows it: coarse
+    The first two thirds of the steps are taken at half the size where the model allows it: coarse
     structure comes first, at a quarter of the cost. A layer that ends in a softmax is looked at
     before it. Each sample of a batch has its own loss, gradient norm and random transforms, so
     that its picture does not depend on its neighbours (Olah et al., "Feature Visualization",
@@ -138,9 +138,7 @@ def visualize_filters(
     pictures = np.stack(pictures[: len(facets)])
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
-    if all(isinstance(end, numbers.Integral) for end in input_range):
-        pictures = np.clip(np.round(pictures), *input_range).astype("uint8")
-    return pictures
+    return in_type_of_range(pictures, input_range)
 
 
 def default_parametrization(layout: Layout) -> Parametrization:
@@ -193,7 +191,8 @@ def _stages(
         and min(half.spatial_shape) >= _LEAST_COARSE_SIZE
         and accepts(input_tensor, layer, half.shape)
     ):
-        return [(half, 2 * max_iter // 3), (layout, max_iter - 2 * max_iter // 3)]
+        coarse = max(1, 2 * max_iter // 3)
+        return [(half, coarse), (layout, max_iter - coarse)]
     return [(layout, max_iter)]
 
 
