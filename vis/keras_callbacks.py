@@ -16,8 +16,8 @@ from vis.utils.files import written_whole
 from vis.utils.image import stitch_images
 from vis.utils.validation import check_integer
 
-# Opacity of a heat map over its image.
-_ALPHA = 0.5
+# Opacity of a heat map over its image, where it is greatest.
+_ALPHA = 0.7
 
 
 class VisualizationCallback(keras.callbacks.Callback):
@@ -158,4 +158,5 @@ def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:
             f"Received: an array of shape {heat.shape} from '{name}'"
         )
     colours = 255 * colormaps["jet"](heat)[..., :3]
-    return np.uint8(np.round(_ALPHA * colours + (1 - _ALPHA) * pictures))
+    alpha = _ALPHA * heat[..., None]
+    return np.uint8(np.round(alpha * colours + (1 - alpha) * pictures))

@@ -99,7 +99,7 @@ def grid(
 def heatmap(
     image: np.ndarray,
     heat: np.ndarray,
-    alpha: float = 0.5,
+    alpha: float = 0.7,
     title: str | None = None,
     ax: Axes | None = None,
     save_to: str | os.PathLike | None = None,
@@ -133,7 +133,9 @@ def heatmap(
         )
     figure, ax = _canvas(ax)
     _show(ax, image, title)
-    ax.imshow(heat, cmap="jet", alpha=alpha, interpolation="bilinear")
+    strength = (heat - heat.min()) / (np.ptp(heat) or 1)
+    # Where there is no heat, the picture stays as it is.
+    ax.imshow(heat, cmap="jet", alpha=alpha * strength, interpolation="bilinear")
     return _finished(figure, save_to)
 
 
