@@ -37,8 +37,9 @@ def test_grid_is_labelled_row_by_row_and_saved(tmp_path):
 def test_grey_pictures_and_heat():
     figure = plotting.picture(np.zeros((8, 6, 1)), title="night")
     assert figure.axes[0].images[0].get_array().shape == (8, 6)
-    figure = plotting.heatmap(np.zeros((8, 6, 3)), np.ones((8, 6)), alpha=0.3)
-    assert figure.axes[0].images[1].get_alpha() == 0.3
+    heat = np.arange(48.0).reshape(8, 6)
+    alpha = plotting.heatmap(np.zeros((8, 6, 3)), heat, alpha=0.3).axes[0].images[1].get_alpha()
+    np.testing.assert_allclose(alpha, 0.3 * heat / 47)
 
 
 def test_plots_where_it_is_told_to():
