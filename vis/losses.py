@@ -100,6 +100,7 @@ class TensorLoss(Loss):
             value serves all.
         settings: Hashable values the formula is called with by name, which are fixed in a trace.
         before_softmax: Whether a layer that ends in a softmax is looked at before it.
+        couples_samples: Whether a sample's value depends on the others in the batch.
     """
 
     formula: ClassVar[Callable]
@@ -111,6 +112,7 @@ class TensorLoss(Loss):
         self.parameters: dict[str, np.ndarray] = {}
         self.settings: dict[str, Hashable] = {}
         self.before_softmax = False
+        self.couples_samples = False
 
     def build_loss(self) -> keras.KerasTensor:
         value = self.target.output if isinstance(self.target, keras.Layer) else self.target
@@ -342,6 +344,7 @@ class Diversity(TensorLoss):
 
     def __init__(self, layer: keras.Layer) -> None:
         super().__init__(check_layer(layer), name="Diversity Loss")
+        self.couples_samples = True
         self.layer = layer
         _, axis, _ = filters_of(layer)
         self.settings = {"axis": axis}

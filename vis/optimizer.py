@@ -112,7 +112,8 @@ class Optimizer:
             target = self.network.output_of(target)
         self.network.check_connected(target)
         settings = tuple(sorted(loss.settings.items()))
-        return Formula(type(loss).formula, Handle.of(target), settings, before_softmax)
+        coupled = loss.couples_samples
+        return Formula(type(loss).formula, Handle.of(target), settings, before_softmax, coupled)
 
     def minimize(
         self,

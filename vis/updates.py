@@ -12,7 +12,13 @@ from vis.utils.value import Value
 
 
 class Update(Value):
-    """Base class of rules. All attributes are hashable."""
+    """Base class of rules. All public attributes are hashable.
+
+    Attributes:
+        stateless: Whether all that the rule remembers is in its slots.
+    """
+
+    stateless = True
 
     def slots(self, variables: list[Any]) -> list[Any]:
         """The rule's memory before the first step, for variables as backend tensors."""
@@ -118,6 +124,8 @@ class KerasUpdate(Update):
         >>> float(moved[0, 0])
         0.5
     """
+
+    stateless = False
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.kind = type(optimizer)

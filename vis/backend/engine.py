@@ -29,12 +29,14 @@ class Formula(NamedTuple):
         target: The tensor that the function is given.
         settings: Names and values that are fixed in the trace.
         before_softmax: Whether the layer whose output the target is runs without its softmax.
+        couples_samples: Whether a sample's value depends on the others in the batch.
     """
 
     function: Callable
     target: Handle
     settings: tuple[tuple[str, Hashable], ...] = ()
     before_softmax: bool = False
+    couples_samples: bool = False
 
 
 class Expression(NamedTuple):
@@ -388,7 +390,62 @@ def _advance(problem: Problem, state: State, observation: Observation, image: An
 
 def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
     folder = _folder()
+    samples = state.best_image.shape[0]
+    if samples == 1 or not _one_by_one(problem):
+        return _descend(problem, state, given, steps, folder)
 
+    def at(i: Any, values: Any) -> Any:
+        """The part of some tensors that is one sample's; scalars are everybody's."""
+        return tf.nest.map_structure(
+            lambda t: t if t.shape.rank == 0 or t.shape[0] != samples else t[i][None], values
+        )
+
+    def one(i: Any) -> tuple[State, Observation]:
+        own = given._replace(parameters=at(i, given.parameters), seeds=given.seeds[i][None])
+        return _descend(problem, at(i, state), own, steps, folder)
+
+    wrt = (problem.wrt or problem.inputs[0]).tensor
+    dtype = state.best_image.dtype
+    rest = [None] * (len(wrt.shape) - 1)
+    signature = (
+        tf.nest.map_structure(
+            lambda t: tf.TensorSpec((1, *t.shape[1:]) if t.shape.rank else (), t.dtype), state
+        ),
+        Observation(
+            losses=tf.TensorSpec((len(problem.terms), 1), dtype),
+            overall=tf.TensorSpec((1,), dtype),
+            grads=tf.TensorSpec((1, *rest), wrt.dtype if problem.wrt else dtype),
+            wrt_value=tf.TensorSpec((1, *rest), wrt.dtype),
+        ),
+    )
+    states, seen = tf.map_fn(
+        one, tf.range(samples), fn_output_signature=signature, parallel_iterations=2
+    )
+    joined = tf.nest.map_structure(lambda t: t[0] if t.shape.rank == 1 else t[:, 0], states)
+    joined = joined._replace(step=tf.reduce_min(states.step), failed=tf.reduce_any(states.failed))
+    return joined, Observation(
+        losses=tf.transpose(seen.losses[:, :, 0]),
+        overall=seen.overall[:, 0],
+        grads=seen.grads[:, 0],
+        wrt_value=seen.wrt_value[:, 0],
+    )
+
+
+def _one_by_one(problem: Problem) -> bool:
+    """Whether the samples of a batch descend one by one.
+
+    How a processor's kernels split up their sums depends on the size of the batch, and over a
+    hundred steps the rounding grows into another picture. One by one, which on a processor costs
+    little, a picture does not depend on its neighbours at all. On a GPU it would cost too much.
+    """
+    coupled = any(isinstance(t, Expression) or t.couples_samples for t in problem.terms)
+    stateful = problem.update is not None and not problem.update.stateless
+    return not (coupled or stateful or tf.config.list_physical_devices("GPU"))
+
+
+def _descend(
+    problem: Problem, state: State, given: Given, steps: Any, folder: Folder
+) -> tuple[State, Observation]:
     def body(i: Any, state: State, _: Observation) -> tuple:
         state = _move(problem, state, given)
         image = _image(problem, state.variables, given)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vis.backend.engine import accepts
 from vis.backend.random import draw_seed
