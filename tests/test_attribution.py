@@ -156,8 +156,8 @@ def test_one_trace_and_an_untouched_model(name):
         layers.Dense(3),
     )
     before, weights = nodes(model), model.get_weights()
-    METHODS[name](model, noise(8, 8, 1), filter_indices=0)
     METHODS[name](model, noise(8, 8, 1))
+    METHODS[name](model, noise(3, 8, 8, 1))
     calls = Calls.count
     for i in range(3):
         METHODS[name](model, noise(8, 8, 1, seed=i), filter_indices=[i, 0])
