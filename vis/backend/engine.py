@@ -191,6 +191,7 @@ class Engine:
 
 
 _engines = WeakCache()
+_acceptances = WeakCache()
 
 
 def engine_for(problem: Problem) -> Engine:
@@ -238,7 +239,13 @@ def accepts(input_tensor: keras.KerasTensor, layer: keras.Layer, shape: Sequence
     """
     network = Network([input_tensor])
     target = network.output_of(layer)
-    images = tf.TensorSpec((1, *shape), input_tensor.dtype)
+    key = (Handle.of(target), tuple(shape))
+    owner = Handle.of(input_tensor).operation()
+    return _acceptances.get(owner, key, lambda: _traces(network, target, shape))
+
+
+def _traces(network: Network, target: keras.KerasTensor, shape: Sequence[int]) -> bool:
+    images = tf.TensorSpec((1, *shape), network.inputs[0].dtype)
 
     @tf.function(autograph=False)
     def run(images: Any) -> Any:
