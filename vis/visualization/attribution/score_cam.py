@@ -73,7 +73,8 @@ class FasterScoreCAM(ScoreCAM):
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        max_channels: How many feature maps take part.
+        max_channels: How many feature maps take part. Ten, as in the original, miss all but the
+            largest object.
         batch_size: How many masked images are shown to the model at once.
 
     Example:
@@ -87,7 +88,7 @@ class FasterScoreCAM(ScoreCAM):
     def __init__(
         self,
         penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
-        max_channels: int = 10,
+        max_channels: int = 64,
         batch_size: int = 16,
     ) -> None:
         super().__init__(penultimate_layer_idx, batch_size)
