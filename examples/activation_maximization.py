@@ -29,30 +29,26 @@ import vis  # noqa: F401
 # isort: split
 import argparse
 import difflib
-import functools
-import math
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-from matplotlib import font_manager
-from PIL import Image
 
+from vis import plotting
 from vis.applications import EfficientNetLite0
 from vis.callbacks import GifGenerator, Progress
 from vis.input_modifiers import Jitter
 from vis.optimizer import NonFiniteError
 from vis.utils.imagenet import imagenet_class_index, imagenet_classes, lookup_imagenet_labels
-from vis.utils.model import input_data_format, resolve_layer, single_input
-from vis.utils.utils import apply_modifications, draw_text, stitch_images
+from vis.utils.model import input_data_format, resolve_layer
+from vis.utils.utils import apply_modifications
 from vis.visualization import get_num_filters, visualize_activation
 
 DEFAULT_MODEL = "EfficientNetLite0"
 DEFAULT_CLASSES = ["water_ouzel", "jellyfish", "snail", "hen"]
 MOST_DEFAULT_FILTERS = 4
-SMALLEST_PICTURE = 192
 COLUMNS = 4
 
 
@@ -85,7 +81,7 @@ def _draw(args: argparse.Namespace) -> Path:
     classifies_imagenet = tuple(layer.output.shape) == (None, len(imagenet_classes()))
     filters = _filter_indices(args.filters, layer, classifies_imagenet)
 
-    pictures = []
+    pictures, labels = [], []
     for index in filters:
         label = lookup_imagenet_labels(index)[0] if classifies_imagenet else f"filter {index}"
         callbacks = [Progress(args.max_iter, desc=f"{label:>16}")]
@@ -102,10 +98,11 @@ def _draw(args: argparse.Namespace) -> Path:
             callbacks=callbacks,
             seed=args.seed,
         )
-        pictures.append(_with_caption(_as_rgb(picture, args.input_range), label))
+        pictures.append(_in_unit_range(picture, args.input_range))
+        labels.append(label)
         if gif:
             print(path)
-    Image.fromarray(stitch_images(pictures, margin=4, cols=COLUMNS)).save(output)
+    plotting.grid(pictures, labels, cols=COLUMNS, save_to=output)
     print(output)
     return output
 
@@ -156,7 +153,7 @@ def _from_pixels(network: keras.Model, preprocess: Callable) -> keras.Model:
     Each family of `keras.applications` has been trained on another scaling and order of the
     channels; without this VGG16, say, would draw in blue what is red.
     """
-    pixels = keras.Input(single_input(network).shape[1:])
+    pixels = keras.Input(network.inputs[0].shape[1:])
     return keras.Model(pixels, network(preprocess(pixels)))
 
 
@@ -217,26 +214,9 @@ def _filter_indices(names: list[str] | None, layer: keras.Layer, named: bool) ->
     return indices
 
 
-def _as_rgb(picture: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """A picture as `(height, width, 3)` in `uint8`, small ones enlarged."""
+def _in_unit_range(picture: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
     low, high = input_range
-    picture = np.uint8(np.round(255 * (picture - low) / (high - low)))
-    picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
-    factor = math.ceil(SMALLEST_PICTURE / picture.shape[1])
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _with_caption(picture: np.ndarray, label: str) -> np.ndarray:
-    """The picture under a black band that bears its label."""
-    band = np.zeros((24, *picture.shape[1:]), picture.dtype)
-    band = draw_text(band, label, position=(6, 4), font=_font(), font_size=14, color=(255,) * 3)
-    return np.concatenate([band, picture])
-
-
-@functools.cache
-def _font() -> str:
-    # Comes with matplotlib, and is therefore there on any machine.
-    return font_manager.findfont("DejaVu Sans")
+    return (picture - low) / (high - low)
 
 
 def _writable(option: str, name: str, suffix: str) -> Path:

@@ -36,6 +36,35 @@ def channels_last(array, data_format):
     return np.moveaxis(array, 1, -1) if data_format == "channels_first" else array
 
 
+def look_trained(model, images):
+    """Gives normalisations the statistics of some images, and scales and shifts of their own.
+
+    Without them, what random weights make of an image fades away in deep networks.
+    """
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        if weight.name == "gamma":
+            weight.assign(rng.uniform(0.6, 1.4, weight.shape))
+        elif weight.name in ("beta", "bias"):
+            weight.assign(rng.normal(0, 0.1, weight.shape))
+    normalisations = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    dropouts = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    momenta, rates = [x.momentum for x in normalisations], [x.rate for x in dropouts]
+    for layer in normalisations:
+        layer.momentum = 0.0
+    for layer in dropouts:
+        # With whole branches left out, the statistics would not be those of inference.
+        layer.rate = 0.0
+    model(images, training=True)
+    for layer, momentum in zip(normalisations, momenta, strict=True):
+        layer.momentum = momentum
+        # Channels that hardly vary over a few images would be blown up in all others.
+        variance = layer.moving_variance.numpy()
+        layer.moving_variance.assign(np.maximum(variance, variance.mean()))
+    for layer, rate in zip(dropouts, rates, strict=True):
+        layer.rate = rate
+
+
 def weights(layer):
     """Kernel and bias, and what the layer's activation is called."""
     return [*layer.get_weights(), layer.activation.__name__]

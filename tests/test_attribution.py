@@ -285,6 +285,8 @@ def test_completeness_error():
     attributions[1] *= 1.25
     errors = method.completeness_error(attributions, model, images)
     np.testing.assert_allclose(errors, [0, 0.25], atol=1e-3)
+    with pytest.raises(ValueError, match=r"`attributions`(.|\n)*Received: "):
+        method.completeness_error(attributions[0], model, images)
 
 
 def test_smooth_grad_is_the_mean_of_gradients_of_noisy_images():
@@ -375,7 +377,7 @@ def test_score_cam_by_hand():
     maps = features(model, image[None])[0]
     scores = []
     for k in range(4):
-        mask = enlarged(scaled(maps[None, ..., k]), (10, 10))[0]
+        mask = scaled(enlarged(maps[None, ..., k], (10, 10)))[0]
         masked = image * mask[..., None]
         scores.append(float(model.predict(masked[None], verbose=0)[0, 1]))
     weights = np.exp(scores) / np.exp(scores).sum()
@@ -496,6 +498,7 @@ def test_maps_change_when_the_last_layers_are_randomised(method):
         ({"seed_input": np.full((8, 8, 3), "a")}, TypeError, "array of numbers"),
         ({"seed_input": [np.zeros((8, 8, 3)), np.zeros((4, 8, 3))]}, ValueError, "one shape"),
         ({"seed_input": None}, TypeError, "array of numbers"),
+        ({"seed_input": np.zeros((8, 8, 3), complex)}, TypeError, "array of numbers"),
         ({"layer_idx": 7}, ValueError, "`layer_idx` is out of range"),
         ({"layer_idx": "no such"}, ValueError, "`layer_name`"),
         ({"layer_idx": layers.Dense(2)}, ValueError, "`layer_idx` must be a layer of the model"),
@@ -540,6 +543,7 @@ def test_wrong_settings(make, error, message):
     ("method", "message"),
     [
         (IntegratedGradients(baseline=np.zeros((3, 3))), "`baseline`"),
+        (IntegratedGradients(baseline=np.nan), "`baseline` must be finite"),
         (Occlusion(patch=(2, 2, 2)), "`patch`"),
         (Occlusion(patch=2, stride=3), "`stride`"),
         (GradCAM([]), "`penultimate_layer_idx` must hold"),

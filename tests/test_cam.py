@@ -97,6 +97,21 @@ def test_penultimate_layer_by_index_name_and_object():
     assert np.abs(visualize_cam(model, -1, 0, image) - expected).max() > 0.01
 
 
+def test_penultimate_layer_has_maps_of_several_places():
+    """As MobileNet's last convolutions do not, whose maps show nothing."""
+    model = sequential(
+        (8, 8, 1),
+        layers.Conv2D(3, 3, name="several"),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.Conv2D(2, 1, name="single"),
+        layers.Flatten(),
+    )
+    assert penultimate_layers(model, model.layers[-1], None) == [model.get_layer("several")]
+    assert np.ptp(visualize_cam(model, -1, 0, noise(8, 8, 1))) == 1
+    only_single = sequential((8, 8, 1), layers.Conv2D(3, 8), layers.Flatten())
+    assert penultimate_layers(only_single, only_single.layers[-1], None) == only_single.layers[:1]
+
+
 def test_backprop_modifier():
     model = sequential(
         (8, 8, 1),
@@ -211,8 +226,10 @@ def test_a_penultimate_layer_that_is_none():
     image = noise(9, 7, 3)
     with pytest.raises(ValueError, match="spatial axes of the input"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=1)
-    with pytest.raises(ValueError, match="out of range"):
+    with pytest.raises(ValueError, match="`penultimate_layer_idx` is out of range"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=9)
+    with pytest.raises(ValueError, match="`penultimate_layer_idx` must be a layer of the model"):
+        visualize_cam(model, -1, 0, image, penultimate_layer_idx=layers.Conv2D(2, 3))
     losses = [(ActivationMaximization(model.layers[-1], 0), -1)]
     with pytest.raises(TypeError, match="`penultimate_layer` must be a layer"):
         visualize_cam_with_losses(model.inputs[0], losses, image, "conv")

@@ -71,25 +71,16 @@ def test_writes_a_grid_and_prints_its_path_last(script, tmp_path, classifier, ca
     assert "filter 5" in captured.err
     assert "2/2" in captured.err
     assert "loss=" in captured.err
-    with Image.open(output) as picture:
-        assert picture.mode == "RGB"
-        # Two pictures of 12 x 16 pixels side by side, enlarged, with a margin and a label.
-        assert picture.width > 2 * script.SMALLEST_PICTURE
-        assert picture.height > script.SMALLEST_PICTURE * 12 // 16
+    with Image.open(output) as grid:
+        # Two pictures side by side.
+        assert grid.width > 1.5 * grid.height
 
 
-def test_labels_are_written(script, tmp_path, classifier):
-    first = run(script, tmp_path, "--model", classifier, "--filters", "1")
-    band = first[: len(first) - script.SMALLEST_PICTURE * 12 // 16]
-    assert band.max() == 255
-    assert (band == 0).mean() > 0.5
-
-
-@pytest.mark.filterwarnings("error")
-def test_the_font_is_found(script):
-    written = script._with_caption(np.zeros((50, 200, 3), "uint8"), "water_ouzel")
-    assert written.shape == (74, 200, 3)
-    assert written.any()
+def test_pictures_are_labelled(script, tmp_path, classifier, monkeypatch):
+    labels = []
+    monkeypatch.setattr(script.plotting, "grid", lambda *args, **kwargs: labels.extend(args[1]))
+    script.main(["--model", classifier, "--max-iter", "1", "--filters", "1", "4"])
+    assert labels == ["filter 1", "filter 4"]
 
 
 def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier):
@@ -124,9 +115,9 @@ def test_inner_layer(script, tmp_path, classifier):
 def test_gray_models_in_another_range(script, tmp_path):
     model = save(tmp_path, outputs=3, shape=(28, 28, 1))
     picture = run(script, tmp_path, "--model", model, "--input-range", "0", "1", "--filters", "0")
-    below_the_label = picture[30:]
-    assert below_the_label.std() > 10
-    assert (below_the_label[..., 0] == below_the_label[..., 2]).all()
+    middle = picture[len(picture) // 2 - 20 :][:40, picture.shape[1] // 2 - 20 :][:, :40]
+    assert middle[..., 0].std() > 10
+    assert (middle[..., 0] == middle[..., 2]).all()
 
 
 def test_one_gif_for_each_filter(script, tmp_path, classifier):

@@ -158,13 +158,18 @@ def test_regularizers():
         (lambda m: Neuron(m.layers[0], 3), "filter_index"),
         (lambda m: Neuron(m.layers[0], 0, (6, 0)), "position"),
         (lambda m: Neuron(m.layers[0], 0, (1,)), "position"),
+        (lambda m: Neuron(m.layers[0], 0, (1.5, 1)), "position"),
+        (lambda m: Neuron(m.layers[0], 0, 3), "position"),
+        (lambda m: Neuron(m.layers[0], [0, 1]), "filter_index"),
         (lambda m: Direction(m.layers[0], [1, 2]), "direction"),
         (lambda m: Direction(m.layers[0], [0, 0, 0]), "direction"),
+        (lambda m: Direction(m.layers[0], "abc"), "direction"),
         (lambda m: Direction(m.layers[0], [1, np.nan, 0]), "direction"),
         (lambda m: CosineDirection(m.layers[0], [1, 2, 3], power=-1), "power"),
         (lambda m: DeepDream("conv"), "layer"),
         (lambda m: Diversity(None), "layer"),
         (lambda m: FeatureInversion(m.layers[0], m.inputs[0], np.ones((3, 3))), "image"),
+        (lambda m: FeatureInversion(m.layers[0], m, np.ones((8, 7, 2))), "img_input"),
         (lambda m: L1("image"), "img_input"),
         (lambda m: L2(m.inputs[0], center="grey"), "center"),
         (lambda m: BlurPenalty(keras.Input((4,))), "img_input"),
@@ -173,3 +178,9 @@ def test_regularizers():
 def test_bad_arguments(model, make, name):
     with pytest.raises((TypeError, ValueError), match=rf"`{name}`(.|\n)*Received: "):
         make(model)
+
+
+def test_features_of_another_number_of_images_are_refused(model):
+    loss = FeatureInversion(model.layers[0], model.inputs[0], np.ones((2, 8, 7, 2)))
+    with pytest.raises(ValueError, match=r"`losses`(.|\n)*Received: "):
+        Optimizer(model.inputs[0], loss).minimize(max_iter=1, verbose=False, samples=3)

@@ -163,6 +163,7 @@ def test_a_users_own_parametrization():
         (lambda: Fourier(noise=-1), "noise"),
         (lambda: MagnitudeConstrained(spectrum=np.zeros(4)), "spectrum"),
         (lambda: MagnitudeConstrained(spectrum="pink"), "spectrum"),
+        (lambda: MagnitudeConstrained(spectrum=np.array([[["pink"]]])), "spectrum"),
     ],
 )
 def test_bad_arguments(make, match):

@@ -177,3 +177,30 @@ def test_what_does_not_fit_the_image_is_refused_before_anything_is_computed():
             Optimizer(line.inputs[0], losses).minimize(
                 max_iter=1, verbose=False, input_modifiers=[transform]
             )
+
+
+def test_views_that_the_model_cannot_be_shown_are_refused():
+    model = keras.Sequential(
+        [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    losses = [(ActivationMaximization(model.layers[-1], 0), 1)]
+    for transform in (Crop(10), Pad(2)):
+        with pytest.raises(ValueError, match=r"`input_modifiers`(.|\n)*Received: "):
+            Optimizer(model.inputs[0], losses).minimize(
+                max_iter=1, verbose=False, input_modifiers=[transform]
+            )
+
+
+@pytest.mark.parametrize(
+    "transform", [Rotate(5), Scale(), Pad(2), Crop(5), Noise(1.0), Blur(1.0)], ids=str
+)
+def test_images_of_integers_by_hand(transform):
+    image = np.random.default_rng(0).integers(256, size=(2, 8, 8, 3)).astype("uint8")
+    np.random.seed(0)  # noqa: NPY002
+    transformed = transform.pre(image)
+    np.random.seed(0)  # noqa: NPY002
+    np.testing.assert_allclose(transformed, transform.pre(image.astype("float32")))
+
+
+def test_sizes_of_a_crop_as_an_array():
+    assert Crop(np.array([3, 4])) == Crop((3, 4))

@@ -138,12 +138,16 @@ def test_tensorboard(tmp_path, as_callback):
         ({"maps": {"cam": "GradCAM"}}, TypeError, "`maps` must be a dict"),
         ({"pictures": {"cam": print}}, ValueError, "names of their own"),
         ({"every": 0}, ValueError, "`every`"),
+        ({"images": np.full((2, 8, 8, 1), np.nan)}, ValueError, "`images` must be finite"),
+        ({"pictures": {1: print}}, TypeError, "`pictures` must be a dict"),
+        ({"folder": 3}, TypeError, "`folder`"),
+        ({"tensorboard": True}, TypeError, "`tensorboard`"),
     ],
 )
 def test_wrong_arguments(tmp_path, wrong, error, message):
-    right = {"maps": {"cam": GradCAM()}, "images": IMAGES}
+    right = {"folder": tmp_path, "maps": {"cam": GradCAM()}, "images": IMAGES}
     with pytest.raises(error, match=message) as caught:
-        VisualizationCallback(tmp_path, **{**right, **wrong})
+        VisualizationCallback(**{**right, **wrong})
     assert "Received: " in str(caught.value)
 
 

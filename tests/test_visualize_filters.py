@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from vis.input_modifiers import InputModifier
+from vis.input_modifiers import Crop, InputModifier, Jitter, Pad
 from vis.parametrizations import MagnitudeConstrained, Pixels
 from vis.visualization import visualize_filters
 
@@ -149,6 +149,7 @@ def test_progress_is_shown_only_on_request(digits, capfd):
         ({"filter_indices": []}, "filter_indices"),
         ({"filter_indices": "all"}, "filter_indices"),
         ({"batch_size": -1}, "batch_size"),
+        ({"batch_size": 0}, "batch_size"),
         ({"image_size": 0}, "image_size"),
         ({"image_size": (28, 28, 28)}, "image_size"),
         ({"image_size": 3}, "image_size"),
@@ -159,6 +160,9 @@ def test_progress_is_shown_only_on_request(digits, capfd):
         ({"optimizer": "adam"}, "optimizer"),
         ({"input_modifiers": [InputModifier()]}, "input_modifiers"),
         ({"input_modifiers": ["jitter"]}, "input_modifiers"),
+        ({"input_modifiers": [Crop(4)]}, "input_modifiers"),
+        ({"input_modifiers": [Crop(29)]}, "size"),
+        ({"parametrization": MagnitudeConstrained(np.ones((1, 20, 28, 1)))}, "spectrum"),
         ({"input_range": (1, 0)}, "input_range"),
     ],
 )
@@ -167,9 +171,55 @@ def test_bad_arguments(digits, arguments, name):
         visualize_filters(digits, "conv", progress=False, **arguments)
 
 
+def test_transforms_that_a_coarse_picture_is_too_small_for():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((128, 128, 1)), keras.layers.Conv2D(2, 3, strides=4)])
+    pictures = visualize_filters(
+        model, -1, 0, input_modifiers=[Pad(8), Crop(128)], seed=0, progress=False, max_iter=3
+    )
+    assert pictures.shape == (1, 128, 128, 1)
+
+
+def test_a_single_transform_and_sizes_as_an_array(digits):
+    arguments = {"max_iter": 2, "seed": 0, "progress": False, "filter_indices": 1}
+    alone = visualize_filters(
+        digits, "conv", input_modifiers=Jitter(2), image_size=np.array([20, 24]), **arguments
+    )
+    listed = visualize_filters(
+        digits, "conv", input_modifiers=[Jitter(2)], image_size=(20, 24), **arguments
+    )
+    assert alone.shape == (1, 20, 24, 1)
+    np.testing.assert_array_equal(alone, listed)
+
+
+def test_plain_vectors_have_no_size():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"`image_size`(.|\n)*Received: "):
+        visualize_filters(model, -1, image_size=6, progress=False)
+
+
 def test_a_size_that_a_dense_layer_does_not_take():
     model = keras.Sequential(
         [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
     with pytest.raises(ValueError, match=r"`image_size`(.|\n)*Received: "):
         visualize_filters(model, -1, image_size=20, progress=False)
+
+
+def test_size_that_fits_the_receptive_field():
+    """Worked out by hand: 3, then 4 behind the pooling, then 4 + 2 * 2, then 8 + 4 * 2."""
+    model = keras.Sequential(
+        [
+            keras.Input((64, 64, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Conv2D(4, 3, dilation_rate=2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    for layer_idx, size in ((0, 32), (2, 32), (3, 48), (-1, 64)):
+        arguments = {"image_size": "receptive_field", "max_iter": 2, "progress": False}
+        pictures = visualize_filters(model, layer_idx, [0, 1], **arguments)
+        assert pictures.shape == (2, size, size, 1)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from vis.keras_callbacks import VisualizationCallback as VisualizationCallback
 from vis.utils.files import written_whole
 from vis.utils.image import deprocess_input, draw_text
-from vis.utils.validation import check_input_range, check_integer
+from vis.utils.validation import check_input_range, check_integer, check_path
 
 
 class OptimizerCallback:
@@ -50,8 +50,8 @@ class OptimizerCallback:
             named_losses: Name and weighted value of each loss; their mean where there are several
                 samples.
             overall_loss: The sum of the values.
-            grads: The gradients, `(samples, ...)`.
-            wrt_value: The value of the tensor that they are of.
+            grads: The gradients, `(samples, ...)`; a list where several inputs are optimised.
+            wrt_value: The value of the tensor that they are of, or a list.
         """
         raise NotImplementedError(
             "`callback` must be defined by subclasses of `OptimizerCallback`. "
@@ -129,7 +129,7 @@ class History(OptimizerCallback):
             self.losses.setdefault(name, []).append(value)
         self.overall_loss.append(overall_loss)
         if self._frames_every and i % self._frames_every == 0:
-            self.frames.append(wrt_value[0].copy())
+            self.frames.append(_first_image(wrt_value).copy())
 
 
 class GifGenerator(OptimizerCallback):
@@ -146,7 +146,7 @@ class GifGenerator(OptimizerCallback):
     """
 
     def __init__(self, path: str | os.PathLike, input_range: tuple[float, float] = (0, 255)):
-        path = Path(path)
+        path = check_path("path", path)
         self.path = path if path.suffix.lower() == ".gif" else Path(f"{path}.gif")
         if not self.path.parent.is_dir():
             raise ValueError(
@@ -160,7 +160,7 @@ class GifGenerator(OptimizerCallback):
         import imageio.v2
 
         low, high = self.input_range
-        frame = deprocess_input(wrt_value[0], self.input_range)
+        frame = deprocess_input(_first_image(wrt_value), self.input_range)
         frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
         frame = draw_text(_as_picture(frame), f"Step {i + 1}", font=None)
         if self._writer is None:
@@ -173,6 +173,12 @@ class GifGenerator(OptimizerCallback):
     def on_end(self):
         self._writer = None
         self._open_file.close()
+
+
+def _first_image(wrt_value: Any) -> np.ndarray:
+    """The first sample, of several inputs that of the one with the most axes."""
+    values = wrt_value if isinstance(wrt_value, list) else [wrt_value]
+    return max(values, key=np.ndim)[0]
 
 
 def _as_picture(image: np.ndarray) -> np.ndarray:

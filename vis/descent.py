@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from vis.backend.engine import Engine, Given, Observation, Problem
+from vis.backend.fingerprint import VERSIONS
 from vis.callbacks import OptimizerCallback
-from vis.input_modifiers import InputModifier
+from vis.input_modifiers import InputModifier, Seeded
+from vis.utils.description import describe, digest
 
 # Seconds after which progress is shown, and Ctrl-C heard, while the loop is in the graph.
 _RESPONSE_TIME = 0.25
+# By how much the number of steps between looks grows at most; the first ones are slow.
+_GROWTH = 16
 
 
 class NonFiniteError(FloatingPointError, ValueError):
@@ -38,9 +44,9 @@ class Descent:
         problem: What is optimised.
         engine: The problem's compiled functions.
         given: What the functions are called with.
-        variables: Initial values, arrays of `(samples, ...)`.
+        variables: Initial values, for each input that is optimised arrays of `(samples, ...)`.
         names: Names of the losses, for messages and callbacks.
-        input_range: Lowest and highest value of an image.
+        input_ranges: For each of these inputs the lowest and highest value of an image.
         modifiers: Modifiers in NumPy, which are called around each step.
         grad_modifier: A function of the gradient array, called in each step.
     """
@@ -50,9 +56,9 @@ class Descent:
         problem: Problem,
         engine: Engine,
         given: Given,
-        variables: list[np.ndarray],
+        variables: list[list[np.ndarray]],
         names: Sequence[str],
-        input_range: tuple[float, float],
+        input_ranges: Sequence[tuple[float, float]],
         modifiers: Sequence[InputModifier] = (),
         grad_modifier: Callable | None = None,
     ) -> None:
@@ -60,7 +66,7 @@ class Descent:
         self._engine = engine
         self._given = given
         self._names = names
-        self._input_range = input_range
+        self._input_ranges = input_ranges
         self._modifiers = modifiers
         self._grad_modifier = grad_modifier
         self._state = engine.initial_state(variables, given)
@@ -84,8 +90,9 @@ class Descent:
             self._show(watchers)
             if self._modifiers:
                 self._modify(InputModifier.post.__name__, reversed(self._modifiers))
-            if not watched and time.perf_counter() - began < _RESPONSE_TIME / 2:
-                steps *= 2
+            if not watched:
+                share = _RESPONSE_TIME / (time.perf_counter() - began)
+                steps = max(steps, int(steps * min(share, _GROWTH)))
 
     def _steps_in_graph(self, steps: int) -> None:
         self._state, self._seen = self._engine.loop(
@@ -95,22 +102,28 @@ class Descent:
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self._modifiers)
-        if self._problem.moves:
+        if any(canvas.moves for canvas in self._problem.canvases):
             self._state = self._engine.move(self._state, self._given)
         seen = self._engine.evaluate(self._state.variables, self._given, self._state.step)
         if self._grad_modifier:
-            grads = np.asarray(self._grad_modifier(seen.grads.numpy()), seen.grads.numpy().dtype)
-            if grads.shape != tuple(seen.grads.shape):
-                raise ValueError(
-                    "`grad_modifier` must return gradients of the shape that it is given, "
-                    f"{tuple(seen.grads.shape)}. Received: an array of shape {grads.shape}"
-                )
-            seen = seen._replace(grads=ops.convert_to_tensor(grads))
+            seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
         self._state = self._engine.update(self._state, seen, self._given)
 
+    def _modified(self, grads: np.ndarray) -> Any:
+        modified = np.asarray(self._grad_modifier(grads), grads.dtype)
+        if modified.shape != grads.shape:
+            raise ValueError(
+                "`grad_modifier` must return gradients of the shape that it is given, "
+                f"{grads.shape}. Received: an array of shape {modified.shape}"
+            )
+        return ops.convert_to_tensor(modified)
+
     def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
-        before = self._state.variables[0].numpy()
+        """Changes the image by hand: of several inputs the first that has spatial axes."""
+        axes = [canvas.layout.axes for canvas in self._problem.canvases]
+        number = next((i for i, spatial in enumerate(axes) if spatial), 0)
+        before = self._state.variables[number][0].numpy()
         image = before
         for modifier in modifiers:
             image = np.asarray(getattr(modifier, method)(image), before.dtype)
@@ -119,7 +132,9 @@ class Descent:
                     f"`input_modifiers` must keep the image's shape {before.shape}. Received: an "
                     f"image of shape {image.shape} from {type(modifier).__name__}.{method}"
                 )
-        self._state = self._state._replace(variables=[ops.convert_to_tensor(image)])
+        variables = list(self._state.variables)
+        variables[number] = [ops.convert_to_tensor(image)]
+        self._state = self._state._replace(variables=variables)
 
     def _show(self, watchers: list[OptimizerCallback]) -> None:
         if not watchers:
@@ -130,8 +145,8 @@ class Descent:
                 self.step - 1,
                 list(zip(self._names, values, strict=True)),
                 float(self._seen.overall.numpy().mean()),
-                self._seen.grads.numpy(),
-                self._seen.wrt_value.numpy(),
+                _alone([grads.numpy() for grads in self._seen.grads]),
+                _alone([value.numpy() for value in self._seen.wrt_values]),
             )
 
     def _non_finite(self) -> NonFiniteError:
@@ -154,30 +169,98 @@ class Descent:
             f"{what} turned NaN or infinite at iteration {step + 1}. {rescue} A smaller weight, or "
             f"a smaller step, may help. Received: losses {losses}",
             iteration=step + 1,
-            best_image=self._picture() if step else None,
+            best_image=_alone(self._pictures()) if step else None,
         )
 
-    def _picture(self) -> np.ndarray:
-        pictures = [
-            self._problem.parametrization.picture(image, self._input_range)
-            for image in self._state.best_image.numpy()
+    def description(self) -> dict[str, str]:
+        """What decides the picture, by its name; to be asked before the first step.
+
+        Raises:
+            ValueError: If the model is not a function of its input and its weights alone.
+        """
+        problem, given = self._problem, self._given
+        forward = self._engine.fingerprint(self._state, given)
+        if forward.own_state:
+            raise ValueError(
+                "`checkpoint` needs a model and losses that draw no random numbers and keep no "
+                "state of their own, as these cannot be continued after an interruption. "
+                f"Received: operations {', '.join(forward.own_state)}"
+            )
+        weights = given.weights.numpy().tolist()
+        decisive = {
+            "`losses`": list(zip(self._names, weights, strict=True)),
+            "what the losses look for": given.parameters,
+            "`input_range`": _alone([[float(end) for end in ends] for ends in self._input_ranges]),
+            "the images' shape": [(len(given.seeds), *c.layout.shape) for c in problem.canvases],
+            "`parametrization`": [canvas.parametrization for canvas in problem.canvases],
+            "`optimizer`": problem.update,
+            "`norm_grads`": problem.norm_grads,
+            "`grad_modifier`": (problem.grad_modifier, self._grad_modifier),
+            "`input_modifiers`": (
+                [(canvas.moves, canvas.transforms) for canvas in problem.canvases],
+                self._modifiers,
+            ),
+            "`fixed_inputs`": given.fixed,
+            "`precision`": problem.precision,
+            "the image that it starts from": digest(keras.tree.flatten(self.variables)),
+            "the model's weights": forward.weights,
+            "the computation of the model and the losses": forward.structure,
+            **VERSIONS,
+        }
+        return {name: describe(value) for name, value in decisive.items()}
+
+    def snapshot(self) -> list[np.ndarray]:
+        """All that the next step depends on, and what the last has seen."""
+        return [np.asarray(value) for value in keras.tree.flatten((self._state, self._seen))]
+
+    def restore(self, snapshot: Sequence[np.ndarray]) -> None:
+        """Goes on from the snapshot of another descent, of the same description."""
+        shown = [""] * len(self._problem.canvases if self._problem.wrt is None else [""])
+        like = self._state, Observation("", "", shown, shown)
+        tensors = [ops.convert_to_tensor(value) for value in snapshot]
+        self._state, self._seen = keras.tree.pack_sequence_as(like, tensors)
+        self.step = int(self._state.step)
+        for modifier in self._modifiers:
+            if isinstance(modifier, Seeded):
+                modifier.step = self.step
+
+    def _pictures(self) -> list[np.ndarray]:
+        """For each input the best pictures; of a single sample without its axis."""
+        pictures = self._finished(self._state.best_images)
+        return [images[0] if len(images) == 1 else images for images in pictures]
+
+    def _finished(self, images: Sequence[Any]) -> list[np.ndarray]:
+        return [
+            np.stack(
+                [canvas.parametrization.picture(image, input_range) for image in batch.numpy()]
+            )
+            for canvas, batch, input_range in zip(
+                self._problem.canvases, images, self._input_ranges, strict=True
+            )
         ]
-        return pictures[0] if len(pictures) == 1 else np.stack(pictures)
 
     @property
-    def variables(self) -> list[np.ndarray]:
-        """What is optimised, as it is now."""
-        return [variable.numpy() for variable in self._state.variables]
+    def variables(self) -> list[list[np.ndarray]]:
+        """What is optimised, as it is now, for each input."""
+        return [[value.numpy() for value in values] for values in self._state.variables]
 
-    def pictures(self) -> np.ndarray:
-        """The pictures as they are now, `(samples, ...)`, brought into the range."""
-        images = self._engine.image(self._state.variables, self._given).numpy()
-        finish = self._problem.parametrization.picture
-        return np.stack([finish(image, self._input_range) for image in images])
+    def pictures(self) -> list[np.ndarray]:
+        """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
+        return self._finished(self._engine.images(self._state.variables, self._given))
 
-    def result(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """The best picture, the last gradients and the value of what they are of."""
+    def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
+        """The best pictures, the last gradients and the values of what they are of."""
         seen = self._seen
         if seen is None:
-            return self._picture(), None, None
-        return self._picture(), seen.grads.numpy(), seen.wrt_value.numpy()
+            nothing = [None] * len(self._input_ranges)
+            return self._pictures(), nothing, nothing
+        return (
+            self._pictures(),
+            [grads.numpy() for grads in seen.grads],
+            [value.numpy() for value in seen.wrt_values],
+        )
+
+
+def _alone(values: list) -> Any:
+    """The only value, or all of several."""
+    return values[0] if len(values) == 1 else values

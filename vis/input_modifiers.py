@@ -13,7 +13,7 @@ from keras import ops
 
 from vis import backend
 from vis.utils.model import spatial_axes_of
-from vis.utils.validation import check_integer, check_number, check_positive
+from vis.utils.validation import check_integer, check_number, check_positive, is_iterable
 from vis.utils.value import Value
 
 
@@ -92,9 +92,11 @@ class Transform(Value, InputModifier):
             image: `(samples, ...)`, in the order of `keras.config.image_data_format()`.
 
         Returns:
-            A new array.
+            A new array; of floats, unless pixels are only moved.
         """
         image = np.asarray(image)
+        if not self.only_moves_pixels and not np.issubdtype(image.dtype, np.floating):
+            image = image.astype("float32")
         axes = spatial_axes_of(image.shape, keras.config.image_data_format())
         self.check(image.shape, axes)
         seeds = np.random.randint(2**31, size=(len(image), 2))  # noqa: NPY002
@@ -124,15 +126,15 @@ class Jitter(Transform):
     only_moves_pixels = True
 
     def __init__(self, jitter: float | Sequence[float] = 0.05) -> None:
-        values = jitter if isinstance(jitter, (Sequence, np.ndarray)) else [jitter]
-        if isinstance(jitter, str) or len(values) == 0:
+        values = tuple(jitter) if is_iterable(jitter) else (jitter,)
+        if isinstance(jitter, str) or not values:
             raise TypeError(
                 f"`jitter` must be a number or a sequence of numbers. Received: jitter={jitter!r}"
             )
         for value in values:
             if check_number("jitter", value) < 0:
                 raise ValueError(f"`jitter` must not be negative. Received: jitter={jitter!r}")
-        self.jitter = tuple(values) if values is jitter else jitter
+        self.jitter = values if is_iterable(jitter) else jitter
 
     def check(self, shape, axes):
         if isinstance(self.jitter, tuple) and len(self.jitter) != len(axes):
@@ -298,9 +300,9 @@ class Crop(Transform):
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        sizes = size if isinstance(size, Sequence) else [size]
+        sizes = size if is_iterable(size) else [size]
         checked = tuple(check_integer("size", value, least=1) for value in sizes)
-        self.size = checked if isinstance(size, Sequence) else checked[0]
+        self.size = checked if is_iterable(size) else checked[0]
 
     def check(self, shape, axes):
         check_spatial(self, shape, axes)
@@ -345,7 +347,7 @@ class Noise(Transform):
     def __init__(self, std: float = 10.0) -> None:
         if check_number("std", std) < 0:
             raise ValueError(f"`std` must not be negative. Received: std={std!r}")
-        self.std = std
+        self.std = check_number("std", std)
 
     def __call__(self, images, seeds, axes):
         noise = backend.normal(seeds, images.shape[1:])
@@ -369,8 +371,8 @@ class Blur(Transform):
             raise ValueError(
                 f"`low` must be between 0 and `high`. Received: high={high!r}, low={low!r}"
             )
-        self.high = high
-        self.low = low
+        self.high = float(high)
+        self.low = float(low)
 
     def check(self, shape, axes):
         check_spatial(self, shape, axes)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
 from vis.utils.image import stitch_images
-from vis.utils.validation import check_integer
+from vis.utils.validation import check_array, check_finite, check_integer
 
 # Opacity of a heat map over its image, where it is greatest.
 _ALPHA = 0.7
@@ -66,7 +67,7 @@ class VisualizationCallback(keras.callbacks.Callback):
         tensorboard: keras.callbacks.TensorBoard | str | os.PathLike | None = None,
     ) -> None:
         super().__init__()
-        self.folder = Path(folder)
+        self.folder = _checked_folder("folder", folder)
         self.pictures = _checked_functions("pictures", pictures)
         self.maps = _checked_functions("maps", maps)
         if not self.pictures and not self.maps:
@@ -79,13 +80,14 @@ class VisualizationCallback(keras.callbacks.Callback):
                 "`pictures` and `maps` must have names of their own. "
                 f"Received: {sorted(both)} in both"
             )
-        self.images = None if images is None else np.asarray(images)
+        self.images = None if images is None else check_array("images", images)
         if self.maps and self.images is None:
             raise ValueError("`images` must be given for `maps`. Received: images=None")
         if self.images is not None:
-            _pictures("images", self.images)
+            _pictures("images", check_finite("images", self.images))
         self.every = check_integer("every", every, least=1)
-        self._log_dir = getattr(tensorboard, "log_dir", tensorboard)
+        log_dir = getattr(tensorboard, "log_dir", tensorboard)
+        self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
         self._writer: PictureWriter | None = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
@@ -118,13 +120,21 @@ class VisualizationCallback(keras.callbacks.Callback):
             Path(unfinished).write_bytes(file.getvalue())
         if self._log_dir is not None:
             if self._writer is None:
-                self._writer = PictureWriter(Path(self._log_dir) / "visualization")
+                self._writer = PictureWriter(self._log_dir / "visualization")
             self._writer.write(name, file.getvalue(), picture.size, epoch)
+
+
+def _checked_folder(name: str, folder: Any) -> Path:
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be the path of a folder. Received: {name}={folder!r}")
+    return Path(folder)
 
 
 def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callable]:
     functions = {} if functions is None else functions
-    if not isinstance(functions, Mapping) or not all(map(callable, functions.values())):
+    if not isinstance(functions, Mapping) or not all(
+        isinstance(key, str) and callable(function) for key, function in functions.items()
+    ):
         raise TypeError(
             f"`{name}` must be a dict of names and functions. Received: {name}={functions!r}"
         )

@@ -9,9 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.engine import value_of
-from vis.utils.model import channel_axis
-from vis.utils.validation import check_images, check_indices, check_number
+from vis.backend.attribution import value_of
+from vis.backend.captures import known_outputs
+from vis.utils.model import LayerOutput, channel_axis, check_output
+from vis.utils.validation import (
+    check_images,
+    check_indices,
+    check_integer,
+    check_number,
+    is_iterable,
+)
 
 
 class Loss:
@@ -105,7 +112,7 @@ class TensorLoss(Loss):
 
     formula: ClassVar[Callable]
 
-    def __init__(self, target: keras.Layer | keras.KerasTensor, name: str) -> None:
+    def __init__(self, target: keras.Layer | LayerOutput | keras.KerasTensor, name: str) -> None:
         super().__init__()
         self.name = name
         self.target = target
@@ -115,7 +122,7 @@ class TensorLoss(Loss):
         self.couples_samples = False
 
     def build_loss(self) -> keras.KerasTensor:
-        value = self.target.output if isinstance(self.target, keras.Layer) else self.target
+        value = self.target if isinstance(self.target, keras.KerasTensor) else self.target.output
         return ops.mean(type(self).formula(value, **self.parameters, **self.settings))
 
 
@@ -138,7 +145,7 @@ class ActivationMaximization(TensorLoss):
     """
 
     def __init__(
-        self, layer: keras.Layer, filter_indices: int | Sequence[int] | None = None
+        self, layer: keras.Layer | LayerOutput, filter_indices: int | Sequence[int] | None = None
     ) -> None:
         super().__init__(check_layer(layer), name="ActivationMax Loss")
         self.layer = layer
@@ -178,7 +185,7 @@ class FilterActivations(ActivationMaximization):
                [0., 0., 1.]], dtype=float32)
     """
 
-    def __init__(self, layer: keras.Layer, filter_indices: Sequence[int]) -> None:
+    def __init__(self, layer: keras.Layer | LayerOutput, filter_indices: Sequence[int]) -> None:
         super().__init__(layer, filter_indices)
         count = self.parameters["filter_weights"].shape[1]
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
@@ -201,23 +208,24 @@ class Neuron(TensorLoss):
     """
 
     def __init__(
-        self, layer: keras.Layer, filter_index: int, position: Sequence[int] | None = None
+        self,
+        layer: keras.Layer | LayerOutput,
+        filter_index: int,
+        position: Sequence[int] | None = None,
     ) -> None:
         super().__init__(check_layer(layer), name="Neuron Loss")
         self.layer = layer
         shape, axis, count = filters_of(layer)
+        filter_index = check_integer("filter_index", filter_index, least=-count)
         (index,) = check_indices("filter_index", filter_index, count, of=f"layer '{layer.name}'")
         places = [size for i, size in enumerate(shape) if i not in (0, axis)]
         if position is None:
             # An open axis is looked at in the middle of whatever it turns out to be.
             position = [None if size is None else size // 2 for size in places]
-        elif len(position) != len(places) or any(
-            size is not None and not -size <= place < size
-            for place, size in zip(position, places, strict=True)
-        ):
+        elif not _is_place(position, places):
             raise ValueError(
-                f"`position` must be a place in an output of size {tuple(places)}. "
-                f"Received: position={position!r}"
+                f"`position` must be a place in an output of size {tuple(places)}, a whole number "
+                f"for each axis. Received: position={position!r}"
             )
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
         self.settings = {"axis": axis, "position": tuple(position)}
@@ -247,17 +255,20 @@ class Direction(TensorLoss):
         Direction Loss
     """
 
-    def __init__(self, layer: keras.Layer, direction: Sequence[float]) -> None:
+    def __init__(self, layer: keras.Layer | LayerOutput, direction: Sequence[float]) -> None:
         super().__init__(check_layer(layer), name="Direction Loss")
         self.layer = layer
         _, axis, count = filters_of(layer)
-        direction = np.asarray(direction, dtype="float32")
-        if direction.shape != (count,) or not np.isfinite(direction).all() or not direction.any():
+        try:
+            values = np.asarray(direction, dtype="float32")
+        except (TypeError, ValueError):
+            values = np.zeros(0)
+        if values.shape != (count,) or not np.isfinite(values).all() or not values.any():
             raise ValueError(
                 f"`direction` must be {count} finite numbers, one for each filter of layer "
                 f"'{layer.name}', not all zero. Received: direction={direction!r}"
             )
-        self.parameters = {"direction": direction[None]}
+        self.parameters = {"direction": values[None]}
         self.settings = {"axis": axis}
 
     @staticmethod
@@ -283,7 +294,9 @@ class CosineDirection(Direction):
         Cosine Direction Loss
     """
 
-    def __init__(self, layer: keras.Layer, direction: Sequence[float], power: float = 2.0) -> None:
+    def __init__(
+        self, layer: keras.Layer | LayerOutput, direction: Sequence[float], power: float = 2.0
+    ) -> None:
         super().__init__(layer, direction)
         if check_number("power", power) < 0:
             raise ValueError(f"`power` must not be negative. Received: power={power!r}")
@@ -317,7 +330,7 @@ class DeepDream(TensorLoss):
         DeepDream Loss
     """
 
-    def __init__(self, layer: keras.Layer) -> None:
+    def __init__(self, layer: keras.Layer | LayerOutput) -> None:
         super().__init__(check_layer(layer), name="DeepDream Loss")
         self.layer = layer
 
@@ -342,7 +355,7 @@ class Diversity(TensorLoss):
         Diversity Loss
     """
 
-    def __init__(self, layer: keras.Layer) -> None:
+    def __init__(self, layer: keras.Layer | LayerOutput) -> None:
         super().__init__(check_layer(layer), name="Diversity Loss")
         self.couples_samples = True
         self.layer = layer
@@ -387,6 +400,11 @@ class FeatureInversion(TensorLoss):
     def __init__(self, layer: keras.Layer, img_input: keras.KerasTensor, image: np.ndarray) -> None:
         super().__init__(check_layer(layer), name="Feature Inversion Loss")
         self.layer = layer
+        if not isinstance(img_input, keras.KerasTensor):
+            raise TypeError(
+                "`img_input` must be the model's input, such as `model.inputs[0]`. "
+                f"Received: img_input={img_input!r}"
+            )
         image = check_images("image", image, tuple(img_input.shape[1:]))
         self.parameters = {"features": value_of(img_input, layer, image)}
 
@@ -397,14 +415,26 @@ class FeatureInversion(TensorLoss):
         return ops.mean(ops.square(output - features), axis=axes) / scale
 
 
+def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
+    return (
+        is_iterable(position)
+        and hasattr(position, "__len__")
+        and len(position) == len(sizes)
+        and all(
+            isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
+            for place, size in zip(position, sizes, strict=True)
+        )
+    )
+
+
 def channels_last(output: Any, axis: int) -> Any:
     """Activations with the channels on the last axis."""
     return output if axis == len(output.shape) - 1 else ops.moveaxis(output, axis, -1)
 
 
-def check_layer(layer: Any) -> keras.Layer:
-    """Returns a Keras layer as it is, or raises a `TypeError`."""
-    if not isinstance(layer, keras.Layer):
+def check_layer(layer: Any) -> keras.Layer | LayerOutput:
+    """Returns a Keras layer, or one of its outputs, as it is, or raises a `TypeError`."""
+    if not isinstance(LayerOutput.of(layer).layer, keras.Layer):
         raise TypeError(
             "`layer` must be a Keras layer. "
             f"Received: layer={layer!r} of type {type(layer).__name__}"
@@ -412,7 +442,7 @@ def check_layer(layer: Any) -> keras.Layer:
     return layer
 
 
-def filters_of(layer: keras.Layer) -> tuple[tuple[int | None, ...], int, int]:
+def filters_of(layer: keras.Layer | LayerOutput) -> tuple[tuple[int | None, ...], int, int]:
     """Shape of a layer's output, the axis that has the filters, and their number.
 
     Raises:
@@ -429,22 +459,20 @@ def filters_of(layer: keras.Layer) -> tuple[tuple[int | None, ...], int, int]:
     return shape, axis, count
 
 
-def output_shape(layer: keras.Layer) -> tuple[int | None, ...]:
-    """Shape of the output of a layer's first call, the batch included.
+def output_shape(target: keras.Layer | LayerOutput) -> tuple[int | None, ...]:
+    """Shape of the output of a layer's first call, or of the one that is meant.
 
     Args:
-        layer: A layer that has been called in a Functional or Sequential model.
+        target: A layer, or a `LayerOutput`.
 
     Raises:
-        ValueError: If the layer has not been called so, or has several outputs.
+        ValueError: If the layer is not part of a model that has been built, or has several
+            outputs.
     """
-    try:
-        output = layer.output
-    except (AttributeError, ValueError):
-        output = None
-    if not isinstance(output, keras.KerasTensor):
-        raise ValueError(
-            "`layer` must be part of a Functional or Sequential model that has been built, with "
-            f"one output. Received: layer '{layer.name}' of type {type(layer).__name__}"
-        )
-    return tuple(output.shape)
+    layer, call, output = LayerOutput.of(target)
+    nodes = getattr(layer, "_inbound_nodes", [])
+    outputs = [node.outputs for node in nodes] if nodes else known_outputs(layer)
+    # A layer inside a shared model runs more often than it has nodes.
+    tensors = outputs[min(call, len(outputs) - 1)]
+    check_output(layer, 0, output, [len(tensors)])
+    return tuple(tensors[output or 0].shape)

@@ -11,7 +11,7 @@ from keras import ops
 from vis import backend
 from vis.utils.image import deprocess_input, random_array
 from vis.utils.layout import Layout
-from vis.utils.validation import check_number, check_positive
+from vis.utils.validation import check_flag, check_number, check_positive
 from vis.utils.value import FrozenArray, Value
 
 
@@ -122,7 +122,7 @@ class Fourier(Parametrization):
         noise: float = 0.1,
     ) -> None:
         self.decay_power = check_number("decay_power", decay_power)
-        self.decorrelate = bool(decorrelate)
+        self.decorrelate = check_flag("decorrelate", decorrelate)
         self.contrast = check_positive("contrast", contrast)
         self.noise = check_positive("noise", noise)
 
@@ -135,7 +135,9 @@ class Fourier(Parametrization):
         if self.decorrelate and layout.channels == 3:
             signal = np.tensordot(np.linalg.inv(COLORS), signal, axes=1)
         axes = tuple(range(1, signal.ndim))
-        spectrum = np.fft.rfftn(signal, axes=axes) / amplitudes(layout, self.decay_power)
+        spectrum = np.fft.rfftn(signal, axes=axes)
+        scale = amplitudes(layout, self.decay_power)
+        spectrum = np.divide(spectrum, scale, out=np.zeros_like(spectrum), where=scale > 0)
         spectrum *= self.noise / max(spectrum.std(), keras.config.epsilon())
         return [spectrum.real, spectrum.imag]
 
@@ -202,15 +204,17 @@ class MagnitudeConstrained(Parametrization):
         contrast: float = 1.0,
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
-            if spectrum.ndim < 3 or not np.isfinite(spectrum).all() or not len(spectrum):
+            numbers = np.issubdtype(spectrum.dtype, np.number)
+            if spectrum.ndim < 3 or not (len(spectrum) and numbers and np.isfinite(spectrum).all()):
                 raise ValueError(
                     "`spectrum` must be a number, or finite images of shape (samples, ...) with "
-                    f"channels. Received: an array of shape {spectrum.shape}"
+                    f"channels. Received: an array of shape {spectrum.shape} and type "
+                    f"{spectrum.dtype}"
                 )
             self.spectrum: Any = FrozenArray(spectrum)
         else:
             self.spectrum = check_number("spectrum", spectrum)
-        self.decorrelate = bool(decorrelate)
+        self.decorrelate = check_flag("decorrelate", decorrelate)
         self.contrast = check_positive("contrast", contrast)
 
     def variables(self, seed_image, layout, input_range, rng):

@@ -12,6 +12,16 @@ import numpy as np
 from vis.callbacks import History
 from vis.utils.files import written_whole
 from vis.utils.image import deprocess_input
+from vis.utils.validation import (
+    check_array,
+    check_finite,
+    check_input_range,
+    check_integer,
+    check_kind,
+    check_number,
+    check_path,
+    is_iterable,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,18 +88,22 @@ def grid(
         >>> [ax.get_title() for ax in figure.axes]
         ['a', 'b', 'c']
     """
+    if not is_iterable(images):
+        raise TypeError(f"`images` must be a list of pictures. Received: images={images!r}")
     images = [_check_picture("images", image) for image in images]
     if not images:
         raise ValueError("`images` must hold at least one image. Received: no images")
-    if labels is not None and len(labels) != len(images):
+    labels = list(labels) if is_iterable(labels) else labels
+    if labels is not None and not (isinstance(labels, list) and len(labels) == len(images)):
         raise ValueError(
             f"`labels` must be {len(images)} strings, one for each image. "
             f"Received: labels={labels!r}"
         )
+    cols = None if cols is None else check_integer("cols", cols, least=1)
     cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
     rows = math.ceil(len(images) / cols)
     height, width = images[0].shape[:2]
-    figure = _figure(_SIZE * cols, (_SIZE * height / width + 0.25 * bool(labels)) * rows)
+    figure = _figure(_SIZE * cols, (_SIZE * height / width + 0.25 * (labels is not None)) * rows)
     for number, image in enumerate(images):
         ax = figure.add_subplot(rows, cols, number + 1)
         _show(ax, image, None if labels is None else labels[number])
@@ -125,7 +139,10 @@ def heatmap(
         >>> len(figure.axes[0].images)
         2
     """
-    image, heat = _check_picture("image", image), np.asarray(heat)
+    image = _check_picture("image", image)
+    heat = check_finite("heat", check_array("heat", heat)).astype("float64")
+    if not 0 <= check_number("alpha", alpha) <= 1:
+        raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
     if heat.shape != image.shape[:2]:
         raise ValueError(
             f"`heat` must be of the picture's size {image.shape[:2]}. "
@@ -158,6 +175,7 @@ def loss_curves(
         >>> [line.get_label() for line in loss_curves(history).axes[0].lines]
         ['Some Loss', 'overall loss']
     """
+    check_kind("history", history, History)
     figure, ax = _canvas(ax, width=6, height=3.5)
     for name, values in history.losses.items():
         ax.plot(values, label=name, linewidth=1)
@@ -196,13 +214,15 @@ def film_strip(
         >>> len(film_strip(history, count=3).axes)
         3
     """
+    check_kind("history", history, History)
+    count = check_integer("count", count, least=1)
+    low, high = check_input_range(input_range)
     if not history.frames:
         raise ValueError(
             "`history` must have frames: make it with `History(frames_every=...)`. "
             "Received: a history without frames"
         )
     places = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
-    low, high = input_range
     frames = [
         (deprocess_input(history.frames[place], input_range) - low) / (high - low)
         for place in places
@@ -221,7 +241,9 @@ def _figure(width: float, height: float) -> Any:
 
 def _canvas(ax: Axes | None, width: float = 4, height: float = 4) -> tuple[Any, Any]:
     if ax is not None:
-        return ax.figure, ax
+        from matplotlib.axes import Axes
+
+        return check_kind("ax", ax, Axes).figure, ax
     figure = _figure(width, height)
     return figure, figure.add_subplot()
 
@@ -231,21 +253,27 @@ def _show(ax: Any, image: np.ndarray, title: str | None) -> None:
     ax.imshow(image, cmap="gray", vmin=0, vmax=highest)
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title, fontsize=9)
+        ax.set_title(str(title), fontsize=9)
 
 
 def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
     if save_to is not None:
+        save_to = check_path("save_to", save_to)
+        kinds = figure.canvas.get_supported_filetypes()
+        if save_to.suffix[1:].lower() not in kinds:
+            raise ValueError(
+                f"`save_to` must end in one of {sorted(kinds)}. Received: save_to={str(save_to)!r}"
+            )
         with written_whole(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure
 
 
 def _check_picture(name: str, image: Any) -> np.ndarray:
-    image = np.asarray(image)
+    image = check_array(name, image)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
-    if image.ndim != 2 and not (image.ndim == 3 and image.shape[2] == 3):
+    if not image.size or (image.ndim != 2 and not (image.ndim == 3 and image.shape[2] == 3)):
         raise ValueError(
             f"`{name}` must be of shape (height, width), or (height, width, channels) with one or "
             f"three channels. Received: an array of shape {image.shape}"

@@ -96,7 +96,8 @@ class LPNorm(TensorLoss):
 
     def __init__(self, img_input: keras.KerasTensor, p: float = 6.0) -> None:
         check_image_input(img_input)
-        if p != math.inf and check_number("p", p) < 1:
+        is_greatest = isinstance(p, float) and p == math.inf
+        if not is_greatest and check_number("p", p) < 1:
             raise ValueError(f"`p` must be at least 1, or inf. Received: p={p!r}")
         super().__init__(img_input, name=f"L-{p} Norm Loss")
         self.img = img_input

@@ -129,7 +129,10 @@ class KerasUpdate(Update):
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.kind = type(optimizer)
-        self.config = json.dumps(keras.saving.serialize_keras_object(optimizer)["config"])
+        config = keras.saving.serialize_keras_object(optimizer)["config"]
+        # Keras numbers its optimizers, and the number decides nothing.
+        named = {"name": self.kind.__name__} if "name" in config else {}
+        self.config = json.dumps({**config, **named})
         self._registers: dict[tuple, tuple] = {}
 
     def slots(self, variables):

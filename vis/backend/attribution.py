@@ -7,32 +7,34 @@ values of some tensors on the way, and the gradients of the losses with respect 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.engine import Expression, Formula
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network
+from vis.backend.network import Handle, Network, Place
+from vis.utils.model import LayerOutput
 
 
 class Question(NamedTuple):
     """Everything that a trace depends on.
 
     Attributes:
-        inputs: The network's inputs; the images are fed to the first.
+        inputs: The network's inputs; the images are fed to the first, the others are fixed.
         terms: The losses, each a `Formula` or an `Expression`.
-        tensors: The tensors whose values are wanted.
+        tensors: The places whose values are wanted.
         differentiate: Whether the gradients with respect to `tensors` are wanted too.
         activations: Weak references to the activation functions that the trace is made with.
     """
 
     inputs: tuple[Handle, ...]
     terms: tuple[Formula | Expression, ...]
-    tensors: tuple[Handle, ...]
+    tensors: tuple[Place, ...]
     differentiate: bool
     activations: tuple[Any, ...]
 
@@ -68,23 +70,30 @@ class Inquiry:
         self._lock = threading.Lock()
         self._question = question
 
-    def __call__(self, images: Any, parameters: list[dict[str, Any]], weights: Any) -> Answer:
+    def __call__(
+        self, images: Any, fixed: list[Any], parameters: list[dict[str, Any]], weights: Any
+    ) -> Answer:
         """Asks it.
 
         Args:
             images: `(samples, ...)`.
+            fixed: The values of the other inputs, `(samples, ...)`.
             parameters: For each term the tensors that its formula is called with, by name; their
                 first axis is the samples', of length 1 where one value serves all.
             weights: The weight of each term, `(terms,)`.
         """
-        args = tf.nest.map_structure(tf.convert_to_tensor, (images, parameters, weights))
-        shape = self._question.inputs[0].tensor.shape[1:]
+        args = tf.nest.map_structure(tf.convert_to_tensor, (images, fixed, parameters, weights))
         # With the number of samples known, a step takes a quarter less time.
         samples = 1 if len(images) == 1 else None
+        shown = [
+            tf.TensorSpec([samples, *handle.tensor.shape[1:]], values.dtype)
+            for handle, values in zip(self._question.inputs, (args[0], *args[1]), strict=True)
+        ]
         specs = (
-            tf.TensorSpec([samples, *shape], args[0].dtype),
+            shown[0],
+            shown[1:],
             *tf.nest.map_structure(
-                lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), args[1:]
+                lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), args[2:]
             ),
         )
         key = tuple((spec.dtype, *spec.shape) for spec in tf.nest.flatten(specs))
@@ -94,36 +103,40 @@ class Inquiry:
                 self._compiled[key] = traced.get_concrete_function(*specs)
         return self._compiled[key](*args)
 
-    def _trace(self, images: Any, parameters: list[dict[str, Any]], weights: Any) -> Answer:
+    def _trace(
+        self, images: Any, fixed: list[Any], parameters: list[dict[str, Any]], weights: Any
+    ) -> Answer:
         self.traces += 1
         question = self._question
         network = Network([handle.tensor for handle in question.inputs])
-        tensors = [handle.tensor for handle in question.tensors]
         targets = [
-            term.target.tensor if isinstance(term, Formula) else term.tensor
-            for term in question.terms
+            term.target if isinstance(term, Formula) else term.tensor for term in question.terms
         ]
-        feed = keras.ops.cast(images, network.inputs[0].dtype)
+        feeds = [
+            keras.ops.cast(values, tensor.dtype)
+            for values, tensor in zip((images, *fixed), network.inputs, strict=True)
+        ]
         folder = Folder(tf.compat.v1.get_default_graph())
-        found = network.run([feed], [*targets, *tensors], folder)
+        found = network.run(feeds, [*targets, *question.tensors], folder)
         overall = tf.zeros(tf.shape(images)[:1], images.dtype)
         losses, values = found[: len(targets)], found[len(targets) :]
         for number, (term, value) in enumerate(zip(question.terms, losses, strict=True)):
             if isinstance(term, Formula):
                 value = term.function(value, **parameters[number], **dict(term.settings))
             overall += weights[number] * tf.reshape(tf.cast(value, images.dtype), [-1])
-        grads = _gradients(overall, values, tensors) if question.differentiate else []
+        grads = _gradients(overall, values, question.tensors) if question.differentiate else []
         return Answer(overall, *([_readable(v) for v in some] for some in (values, grads)))
 
 
-def _gradients(overall: Any, values: list[Any], tensors: list[keras.KerasTensor]) -> list[Any]:
+def _gradients(overall: Any, values: list[Any], places: Sequence[Place]) -> list[Any]:
     grads = tf.gradients(overall, values)
-    for tensor, grad in zip(tensors, grads, strict=True):
+    for place, grad in zip(places, grads, strict=True):
         if grad is None:
+            name = place.operation().name
             raise ValueError(
-                f"No gradient flows from the losses back to '{tensor.name}'. It must lie before "
-                "what the losses look at, with nothing in between that cannot be differentiated. "
-                f"Received: {tensor}"
+                f"No gradient flows from the losses back to '{name}'. It must lie before what the "
+                "losses look at, with nothing in between that cannot be differentiated. "
+                f"Received: the output of '{name}', of shape {place.shape}"
             )
     return grads
 
@@ -143,3 +156,30 @@ def inquiry_for(question: Question) -> Inquiry:
         question: A question without any `Expression`, which would keep the model alive.
     """
     return _inquiries.get(question.inputs[0].operation(), question, lambda: Inquiry(question))
+
+
+def value_of(
+    input_tensor: keras.KerasTensor,
+    target: keras.Layer | LayerOutput | keras.KerasTensor,
+    images: Any,
+) -> np.ndarray:
+    """The output of a layer for some images.
+
+    Args:
+        input_tensor: The input of the layer's model.
+        target: The layer, or a tensor of the model.
+        images: `(samples, ...)`.
+
+    Raises:
+        ValueError: If the layer is not connected to the input.
+    """
+    network = Network([input_tensor])
+    if isinstance(target, keras.KerasTensor):
+        place: Place = Handle.of(target)
+    else:
+        network.check_has("layer", target)
+        place = network.place_of(target)
+    question = Question((Handle.of(input_tensor),), (), (place,), False, network.activations())
+    images = np.asarray(images, input_tensor.dtype)
+    answer = inquiry_for(question)(images, [], [], np.zeros(0, "float32"))
+    return answer.values[0].numpy()

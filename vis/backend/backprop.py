@@ -14,8 +14,9 @@ import keras
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.network import Network, is_container
-from vis.utils.model import fresh_inputs
+from vis.backend.network import Network
+from vis.backend.roots import inputs_of
+from vis.utils.copies import Copier
 from vis.utils.validation import check_model
 
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
@@ -115,7 +116,7 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
     """A copy of a model whose rectifiers pass gradients back as a backprop modifier says.
 
     Args:
-        model: A Functional or Sequential model. It is left as it is.
+        model: A Keras model that has been built. It is left as it is.
         backprop_modifier: `"guided"`, or `"rectified"` or one of its other names, `"relu"` and
             `"deconv"`.
 
@@ -137,13 +138,8 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
             f"Received: backprop_modifier={backprop_modifier!r}"
         )
     check_model(model)
-    if not is_container(model):
-        raise TypeError(
-            "`model` must be a Functional or Sequential model that has been built. "
-            f"Received: model of type {type(model).__name__}"
-        )
     kind = "guided" if backprop_modifier == "guided" else "rectified"
-    key = (kind, Network(model.inputs).activations())
+    key = (kind, Network(inputs_of(model)).activations())
     return _copies.get(model, key, lambda: _rewritten(model, kind))
 
 
@@ -166,48 +162,16 @@ def _rewritten(model: keras.Model, kind: str) -> keras.Model:
     return rewritten
 
 
-class _Rewriter:
-    """Copies layers, each once, and changes the rectifiers among the copies."""
+class _Rewriter(Copier):
+    """Copies layers, and changes the rectifiers among the copies."""
 
     def __init__(self, kind: str) -> None:
+        super().__init__()
         self.kind = kind
         self.found = False
         self.undefined: set[str] = set()
-        self._copied: dict[int, Any] = {}
 
-    def layer(self, layer: Any) -> Any:
-        """The copy of a layer, a nested model or another operation."""
-        if id(layer) not in self._copied:
-            copy_of = self._model if is_container(layer) else self._shallow_copy
-            self._copied[id(layer)] = copy_of(layer)
-        return self._copied[id(layer)]
-
-    def _model(self, model: keras.Model) -> keras.Model:
-        return keras.models.clone_model(model, fresh_inputs(model), clone_function=self.layer)
-
-    def _shallow_copy(self, layer: Any) -> Any:
-        copy = object.__new__(type(layer))
-        attributes = {name: self._inside(value) for name, value in vars(layer).items()}
-        # The wrappers that Keras puts around these are bound to the original, and keep it alive.
-        for method in ("build", "quantize"):
-            attributes.pop(method, None)
-        attributes.update(_inbound_nodes=[], _outbound_nodes=[])
-        vars(copy).update(attributes)
-        self._modify(copy)
-        return copy
-
-    def _inside(self, value: Any) -> Any:
-        """An attribute's value with the layers in it copied."""
-        if isinstance(value, keras.Layer):
-            return self.layer(value)
-        if isinstance(value, (list, tuple)) and any(isinstance(v, keras.Layer) for v in value):
-            kind = tuple if isinstance(value, tuple) else list
-            return kind(self._inside(v) for v in value)
-        if isinstance(value, dict) and any(isinstance(v, keras.Layer) for v in value.values()):
-            return {key: self._inside(v) for key, v in value.items()}
-        return value
-
-    def _modify(self, copy: Any) -> None:
+    def finish(self, copy: Any) -> None:
         for name in ("activation", "recurrent_activation"):
             activation = vars(copy).get(name)
             if activation in _RECTIFIERS:

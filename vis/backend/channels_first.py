@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras import ops
 from keras.src.backend import nn
 
+from vis.backend.depthwise import as_depthwise
+
 _lock = threading.RLock()
 
 
@@ -29,7 +31,8 @@ def computed_channels_last() -> Iterator[None]:
         return
     with _lock:
         convolutions = nn.conv, nn.conv_transpose
-        nn.conv, nn.conv_transpose = map(_channels_last, convolutions)
+        nn.conv = _channels_last(as_depthwise(nn.conv))
+        nn.conv_transpose = _channels_last(nn.conv_transpose)
         try:
             yield
         finally:

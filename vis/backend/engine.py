@@ -7,18 +7,24 @@ is passed to the compiled functions as tensors, so that one trace serves all of 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from vis.backend import random
 from vis.backend.cache import WeakCache
+from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network
+from vis.backend.network import Handle, Network, Place
 from vis.utils.layout import Layout
+from vis.utils.model import LayerOutput, channel_axis
 
 
 class Formula(NamedTuple):
@@ -33,7 +39,7 @@ class Formula(NamedTuple):
     """
 
     function: Callable
-    target: Handle
+    target: Place
     settings: tuple[tuple[str, Hashable], ...] = ()
     before_softmax: bool = False
     couples_samples: bool = False
@@ -45,35 +51,50 @@ class Expression(NamedTuple):
     tensor: keras.KerasTensor
 
 
+class Canvas(NamedTuple):
+    """An input that is optimised: how its image is made, and how the model sees it.
+
+    Attributes:
+        number: Which of the problem's inputs it is.
+        parametrization: Makes images of variables.
+        layout: Shape of an image, and which of its axes are spatial.
+        moves: What happens to the variables themselves before each step, like `transforms`.
+        transforms: What the model sees the image through, each called with images, seeds and
+            axes.
+    """
+
+    number: int
+    parametrization: Any
+    layout: Layout
+    moves: tuple[Any, ...]
+    transforms: tuple[Any, ...]
+
+
 class Problem(NamedTuple):
     """Everything that a trace depends on.
 
     Attributes:
-        inputs: The network's inputs; the image is fed to the first.
+        inputs: The network's inputs.
+        canvases: Those of them that are optimised; the others are fixed.
         terms: The losses, each a `Formula` or an `Expression`.
-        wrt: The tensor that gradients are taken of; None is the image itself.
-        norm_grads: Whether gradients are divided by their L2 norm, sample by sample.
+        wrt: The tensor that gradients are taken of; None is the images themselves.
+        norm_grads: Whether gradients are divided by their L2 norm, sample by sample and input by
+            input.
         grad_modifier: A function of the gradients in `keras.ops`, or None.
-        moves: What happens to the variables themselves before each step, like `transforms`.
-        transforms: What the model sees the image through, each called with images, seeds and
-            axes.
-        parametrization: Makes images of variables.
-        layout: Shape of an image, and which of its axes are spatial.
         update: The rule of the descent, or None where nothing moves.
         activations: Weak references to the activation functions that the trace is made with.
+        precision: The type that the network computes in, or None for its own.
     """
 
     inputs: tuple[Handle, ...]
+    canvases: tuple[Canvas, ...]
     terms: tuple[Formula | Expression, ...]
-    wrt: Handle | None
+    wrt: Place | None
     norm_grads: bool
     grad_modifier: Callable | None
-    moves: tuple[Any, ...]
-    transforms: tuple[Any, ...]
-    parametrization: Any
-    layout: Layout
     update: Any
     activations: tuple[Any, ...]
+    precision: str | None = None
 
 
 class Given(NamedTuple):
@@ -83,13 +104,15 @@ class Given(NamedTuple):
         parameters: For each term the tensors that its formula is called with, by name.
         weights: The weight of each term, `(terms,)`.
         seeds: One seed for each sample, `(samples, 2)`.
-        input_range: Lowest and highest value of an image, `(2,)`.
+        input_ranges: For each canvas the lowest and highest value of its image, `(2,)`.
+        fixed: The values of the inputs that are not optimised, `(samples, ...)`.
     """
 
     parameters: list[dict[str, Any]]
     weights: Any
     seeds: Any
-    input_range: Any
+    input_ranges: list[Any]
+    fixed: list[Any]
 
 
 class State(NamedTuple):
@@ -97,18 +120,18 @@ class State(NamedTuple):
 
     Attributes:
         step: Number of steps taken.
-        variables: What is optimised, tensors of `(samples, ...)`.
+        variables: What is optimised, for each canvas tensors of `(samples, ...)`.
         slots: The update rule's own memory.
         best_loss: Lowest overall loss of each sample, `(samples,)`.
-        best_image: The image that had it, `(samples, ...)`.
+        best_images: The images that had it, for each canvas `(samples, ...)`.
         failed: Whether a loss or gradient of the step after `step` was not finite.
     """
 
     step: Any
-    variables: list[Any]
+    variables: list[list[Any]]
     slots: list[Any]
     best_loss: Any
-    best_image: Any
+    best_images: list[Any]
     failed: Any
 
 
@@ -118,56 +141,104 @@ class Observation(NamedTuple):
     Attributes:
         losses: Weighted losses `(terms, samples)`.
         overall: Their sum, `(samples,)`.
-        grads: The gradients, normalised and modified.
-        wrt_value: The value of the tensor that they are of.
+        grads: The gradients, normalised and modified: of one tensor, or of each canvas's image.
+        wrt_values: The values of what they are of.
     """
 
     losses: Any
     overall: Any
-    grads: Any
-    wrt_value: Any
+    grads: list[Any]
+    wrt_values: list[Any]
 
 
 class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
     Attributes:
-        image: `(variables, given)` to the images that they stand for.
+        images: `(variables, given)` to the images that they stand for.
         move: `(state, given)` to the `State` whose variables have been moved.
         evaluate: `(variables, given, step)` to an `Observation`.
         update: `(state, observation, given)` to the next `State`.
-        loop: `(state, given, steps)` to the `State` and `Observation` after that many steps, or
-            after the first that failed.
         traces: Number of traces made so far.
     """
 
     def __init__(self, problem: Problem):
         self._problem = problem
         self.traces = 0
-        self.image = self._compiled(_image, problem)
+        # A rule with memory of its own, which is filled before a step and read after it, serves
+        # one thread at a time.
+        stateful = problem.update is not None and not problem.update.stateless
+        self._turns = threading.RLock() if stateful else contextlib.nullcontext()
+        self.images = self._compiled(_images, problem)
         self.move = self._compiled(_move, problem)
         self.evaluate = self._compiled(_evaluate, problem)
         self.update = self._compiled(_update, problem)
-        self.loop = self._compiled(_loop, problem)
+        self._loop = self._compiled(_loop, problem)
 
-    def initial_state(self, variables: Sequence[Any], given: Given) -> State:
+    def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
         """The state before the first step.
 
         Args:
-            variables: Initial values, arrays of `(samples, ...)`.
-            given: Only its `input_range` is used.
+            variables: Initial values, for each canvas arrays of `(samples, ...)`.
+            given: Only its `input_ranges` are used.
         """
         problem = self._problem
-        variables = [tf.convert_to_tensor(value) for value in variables]
-        image = _image(problem, variables, given)
+        variables = [[tf.convert_to_tensor(value) for value in values] for values in variables]
+        images = _images(problem, variables, given)
+        with self._turns:
+            flat = tf.nest.flatten(variables)
+            slots = problem.update.slots(flat) if problem.update else []
         return State(
             step=tf.constant(0),
             variables=variables,
-            slots=problem.update.slots(variables) if problem.update else [],
-            best_loss=tf.fill(image.shape[:1], tf.constant(float("inf"), image.dtype)),
-            best_image=image,
+            slots=slots,
+            best_loss=tf.fill(images[0].shape[:1], tf.constant(float("inf"), images[0].dtype)),
+            best_images=images,
             failed=tf.constant(False),
         )
+
+    def fingerprint(self, state: State, given: Given) -> Fingerprint:
+        """Of the losses as a function of the variables, with the model's weights in it."""
+
+        def losses(variables: list[list[Any]], given: Given) -> Any:
+            images = _images(self._problem, variables, given)
+            folder = _folder(self._problem)
+            return _losses(self._problem, images, given, tf.constant(0), folder)
+
+        traced = tf.function(losses, autograph=False)
+        return fingerprint(traced.get_concrete_function(state.variables, given))
+
+    def loop(self, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
+        """The `State` and `Observation` after some steps, or after the first that failed."""
+        samples = state.best_loss.shape[0]
+        if samples == 1 or not _one_by_one(self._problem):
+            return self._loop(state, given, steps)
+
+        def at(i: int, values: Any) -> Any:
+            """The part of some tensors that is one sample's; scalars are everybody's."""
+            return tf.nest.map_structure(
+                lambda t: t if t.shape.rank == 0 or t.shape[0] != samples else t[i : i + 1], values
+            )
+
+        def alone(i: int) -> tuple[State, Observation]:
+            own = given._replace(
+                parameters=at(i, given.parameters),
+                seeds=given.seeds[i : i + 1],
+                fixed=at(i, given.fixed),
+            )
+            return self._loop(at(i, state), own, steps)
+
+        # One thread for each processor: the kernels of a single image cannot keep several busy.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            states, seen = zip(*pool.map(alone, range(samples)), strict=True)
+        joined = tf.nest.map_structure(_joined, *states)
+        joined = joined._replace(
+            step=tf.reduce_min([s.step for s in states]),
+            failed=tf.reduce_any([s.failed for s in states]),
+        )
+        losses = tf.concat([s.losses for s in seen], axis=1)
+        rest = [s._replace(losses=()) for s in seen]
+        return joined, tf.nest.map_structure(_joined, *rest)._replace(losses=losses)
 
     def _compiled(self, function: Callable, problem: Problem) -> Callable:
         def traced(*args: Any) -> Any:
@@ -185,13 +256,15 @@ class Engine:
             with lock:
                 if signature not in concrete:
                     concrete[signature] = compiled.get_concrete_function(*args)
-            return concrete[signature](*args)
+            with self._turns:
+                return concrete[signature](*args)
 
         return call
 
 
 _engines = WeakCache()
 _acceptances = WeakCache()
+_fields = WeakCache()
 
 
 def engine_for(problem: Problem) -> Engine:
@@ -203,138 +276,193 @@ def engine_for(problem: Problem) -> Engine:
     return _engines.get(problem.inputs[0].operation(), problem, lambda: Engine(problem))
 
 
-def value_of(input_tensor: keras.KerasTensor, layer: keras.Layer, images: Any) -> Any:
-    """The output of a layer for some images, as an array.
-
-    Args:
-        input_tensor: The input of the layer's model.
-        layer: The layer.
-        images: `(samples, ...)`.
-
-    Raises:
-        ValueError: If the layer is not connected to the input.
-    """
-    network = Network([input_tensor])
-    if layer not in network:
-        raise ValueError(
-            f"`layer` must be connected to the input '{input_tensor.name}'. "
-            f"Received: layer '{layer.name}'"
-        )
-    target = network.output_of(layer)
-
-    @tf.function(autograph=False)
-    def run(images: Any) -> Any:
-        return network.run([images], [target], _folder())[0]
-
-    return run(keras.ops.convert_to_tensor(images, input_tensor.dtype)).numpy()
-
-
-def accepts(input_tensor: keras.KerasTensor, layer: keras.Layer, shape: Sequence[int]) -> bool:
+def accepts(
+    input_tensor: keras.KerasTensor,
+    layer: keras.Layer | LayerOutput,
+    shape: Sequence[int],
+    others: Sequence[keras.KerasTensor] = (),
+) -> bool:
     """Whether a model takes images of another size, up to a layer.
 
     Args:
         input_tensor: The input of the layer's model.
         layer: The layer.
         shape: Shape of an image.
+        others: The model's other inputs.
     """
-    network = Network([input_tensor])
-    target = network.output_of(layer)
-    key = (Handle.of(target), tuple(shape))
+    network = Network([input_tensor, *others])
+    target = network.place_of(layer)
+    key = (target, tuple(shape))
     owner = Handle.of(input_tensor).operation()
     return _acceptances.get(owner, key, lambda: _traces(network, target, shape))
 
 
-def _traces(network: Network, target: keras.KerasTensor, shape: Sequence[int]) -> bool:
-    images = tf.TensorSpec((1, *shape), network.inputs[0].dtype)
+def _traces(network: Network, target: Place, shape: Sequence[int]) -> bool:
+    image, *others = network.inputs
 
     @tf.function(autograph=False)
-    def run(images: Any) -> Any:
-        return network.run([images], [target], _folder())[0]
+    def run(*feeds: Any) -> Any:
+        return network.run(feeds, [target], _folder())[0]
 
+    specs = [tf.TensorSpec((1, *other.shape[1:]), other.dtype) for other in others]
     try:
-        run.get_concrete_function(images)
+        run.get_concrete_function(tf.TensorSpec((1, *shape), image.dtype), *specs)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError):
         return False
     return True
 
 
-def _image(problem: Problem, variables: list, given: Given) -> Any:
-    return problem.parametrization.image(variables, problem.layout, given.input_range)
+def receptive_field(
+    input_tensor: keras.KerasTensor,
+    layer: keras.Layer | LayerOutput,
+    layout: Layout,
+    others: Sequence[keras.KerasTensor] = (),
+) -> tuple[int, ...]:
+    """How much of an image the place in the middle of a layer sees, along each spatial axis.
+
+    It is read off a gradient, so that it holds whatever the layers in between are.
+
+    Args:
+        input_tensor: The input of the layer's model.
+        layer: The layer.
+        layout: Shape of an image.
+        others: The model's other inputs, of which zeros are shown.
+    """
+    network = Network([input_tensor, *others])
+    target = network.place_of(layer)
+    key = (target, layout)
+    owner = Handle.of(input_tensor).operation()
+    return _fields.get(owner, key, lambda: _seen(network, target, layer, layout))
 
 
-def _evaluate(problem: Problem, variables: list, given: Given, step: Any) -> Observation:
-    return _look(problem, _image(problem, variables, given), given, step, _folder())
+def _seen(
+    network: Network, target: Place, layer: keras.Layer | LayerOutput, layout: Layout
+) -> tuple[int, ...]:
+    @tf.function(autograph=False)
+    def seen() -> Any:
+        # Several images, as a rectifier that is shut in one may be open in the next.
+        images = tf.random.stateless_uniform((8, *layout.shape), (0, 0), -1, 1, "float32")
+        zeros = [
+            tf.zeros([8, *(size or 1 for size in t.shape[1:])], t.dtype) for t in network.inputs[1:]
+        ]
+        feeds = [tf.cast(images, network.inputs[0].dtype), *zeros]
+        (value,) = network.run(feeds, [target], _folder())
+        axis = channel_axis(layer, len(value.shape))
+        middle = tuple(
+            slice(None) if i in (0, axis) else size // 2 for i, size in enumerate(value.shape)
+        )
+        (grads,) = tf.gradients(value[middle], feeds[:1])
+        return [
+            tf.reduce_any(grads != 0, axis=[i for i in range(len(grads.shape)) if i != axis])
+            for axis in layout.axes
+        ]
+
+    extents = [np.flatnonzero(along.numpy()) for along in seen.get_concrete_function()()]
+    return tuple(int(np.ptp(places)) + 1 if len(places) else 1 for places in extents)
 
 
-def _folder() -> Folder:
-    return Folder(tf.compat.v1.get_default_graph())
+def _images(problem: Problem, variables: list[list], given: Given) -> list[Any]:
+    return [
+        canvas.parametrization.image(values, canvas.layout, input_range)
+        for canvas, values, input_range in zip(
+            problem.canvases, variables, given.input_ranges, strict=True
+        )
+    ]
 
 
-def _look(problem: Problem, image: Any, given: Given, step: Any, folder: Folder) -> Observation:
-    """Shows an image to the network, and differentiates the losses."""
-    view = _transformed(problem, problem.transforms, image, given, step)
-    losses, wrt_values = zip(
-        *(
-            _show(problem, images, parameters, given.weights, folder)
-            for images, parameters in _looks(problem, view, given)
-        ),
-        strict=True,
-    )
-    losses = tf.concat(losses, axis=1)
+def _evaluate(problem: Problem, variables: list[list], given: Given, step: Any) -> Observation:
+    return _look(problem, _images(problem, variables, given), given, step, _folder(problem))
+
+
+def _folder(problem: Problem | None = None) -> Folder:
+    precision = problem.precision if problem else None
+    return Folder(tf.compat.v1.get_default_graph(), precision)
+
+
+def _look(
+    problem: Problem, images: list[Any], given: Given, step: Any, folder: Folder
+) -> Observation:
+    """Shows images to the network, and differentiates the losses."""
+    losses, wrt_values = _losses(problem, images, given, step, folder)
     overall = tf.reduce_sum(losses, axis=0)
 
-    if problem.wrt:
-        grads = tf.gradients(overall, list(wrt_values))
-    else:
-        grads = tf.gradients(overall, [image])
-    if any(g is None for g in grads):
+    grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
+    if all(g is None for g in grads):
         raise ValueError(
-            "`losses` must depend on the tensor that they are differentiated by, and do not. "
+            "`losses` must depend on what they are differentiated by, and do not. "
             f"Received: losses={problem.terms}"
         )
-    grads = tf.concat(grads, axis=0)
+    if problem.wrt:
+        grads = [tf.concat(grads, axis=0)]
+    else:
+        # Of several inputs some may have nothing to do with the losses.
+        grads = [tf.zeros_like(i) if g is None else g for i, g in zip(images, grads, strict=True)]
     if problem.norm_grads:
-        grads = _unit_norm(grads)
+        grads = [_unit_norm(g) for g in grads]
     if problem.grad_modifier:
-        grads = problem.grad_modifier(grads)
-    return Observation(losses, overall, grads, tf.concat(wrt_values, axis=0))
+        grads = [problem.grad_modifier(g) for g in grads]
+    return Observation(
+        losses, overall, grads, [tf.concat(v, axis=0) for v in zip(*wrt_values, strict=True)]
+    )
 
 
-def _transformed(problem: Problem, transforms: tuple, images: Any, given: Given, step: Any) -> Any:
+def _losses(
+    problem: Problem, images: list[Any], given: Given, step: Any, folder: Folder
+) -> tuple[Any, list[list[Any]]]:
+    """Weighted losses `(terms, samples)`, and what they may be differentiated by, look by look."""
+    views = [
+        _transformed(canvas, number, canvas.transforms, image, given, step)
+        for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
+    ]
+    losses, wrt_values = zip(
+        *(_show(problem, *shown, given.weights, folder) for shown in _looks(problem, views, given)),
+        strict=True,
+    )
+    return tf.concat(losses, axis=1), list(wrt_values)
+
+
+def _transformed(
+    canvas: Canvas, number: int, transforms: tuple, images: Any, given: Given, step: Any
+) -> Any:
+    """Images seen through transforms, those of each canvas by random numbers of its own."""
     if transforms:
         seeds = random.fold_in(given.seeds, step)
-        for number, transform in enumerate(transforms):
-            images = transform(images, random.fold_in(seeds, number), problem.layout.axes)
+        seeds = random.fold_in(seeds, -number) if number else seeds
+        for i, transform in enumerate(transforms):
+            images = transform(images, random.fold_in(seeds, i), canvas.layout.axes)
     return images
 
 
 def _move(problem: Problem, state: State, given: Given) -> State:
-    moved = [_transformed(problem, problem.moves, v, given, state.step) for v in state.variables]
+    moved = [
+        [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
+        for number, (canvas, values) in enumerate(
+            zip(problem.canvases, state.variables, strict=True)
+        )
+    ]
     return state._replace(variables=moved)
 
 
-def _looks(problem: Problem, view: Any, given: Given) -> Iterator[tuple[Any, list]]:
-    """What is shown to the network at once: images, and their formulas' parameters.
+def _looks(problem: Problem, views: list[Any], given: Given) -> Iterator[tuple[list, list, list]]:
+    """What is shown to the network at once: images, fixed inputs and the formulas' parameters.
 
     An expression is a scalar over the whole batch, so that samples are then shown one by one.
     """
-    samples = view.shape[0]
+    samples = views[0].shape[0]
     if samples == 1 or not any(isinstance(term, Expression) for term in problem.terms):
-        yield view, given.parameters
+        yield views, given.fixed, given.parameters
         return
     for i in range(samples):
-        yield (
-            view[i : i + 1],
-            tf.nest.map_structure(
-                lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p, given.parameters
-            ),
+        yield tf.nest.map_structure(
+            lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p,
+            (views, given.fixed, given.parameters),
         )
 
 
 def _show(
-    problem: Problem, view: Any, parameters: list, weights: Any, folder: Folder
-) -> tuple[Any, Any]:
-    """Weighted losses `(terms, samples)` of some images, and the tensor to differentiate by."""
+    problem: Problem, views: list, fixed: list, parameters: list, weights: Any, folder: Folder
+) -> tuple[Any, list[Any]]:
+    """Weighted losses `(terms, samples)` of some images, and the tensors to differentiate by."""
     network = Network(
         [handle.tensor for handle in problem.inputs],
         without_softmax=[
@@ -342,19 +470,25 @@ def _show(
             for term in problem.terms
             if isinstance(term, Formula) and term.before_softmax
         ],
+        precision=problem.precision,
     )
-    targets = [
-        term.target.tensor if isinstance(term, Formula) else term.tensor for term in problem.terms
+    shown = dict(zip((canvas.number for canvas in problem.canvases), views, strict=True))
+    others = iter(fixed)
+    feeds = [
+        keras.ops.cast(shown[number] if number in shown else next(others), tensor.dtype)
+        for number, tensor in enumerate(network.inputs)
     ]
-    targets.append(problem.wrt.tensor if problem.wrt else network.inputs[0])
-    feeds = [keras.ops.cast(view, network.inputs[0].dtype)]
-    *values, wrt_value = network.run(feeds, targets, folder)
+    targets = [term.target if isinstance(term, Formula) else term.tensor for term in problem.terms]
+    wrt = [problem.wrt] if problem.wrt else [problem.inputs[c.number] for c in problem.canvases]
+    values = network.run(feeds, [*targets, *wrt], folder)
     losses = []
-    for term, value, names in zip(problem.terms, values, parameters, strict=True):
+    for term, value, names in zip(problem.terms, values, parameters, strict=False):
         if isinstance(term, Formula):
+            # Sums over many positions overflow, or lose their last digits, in half precision.
+            value = tf.cast(value, views[0].dtype) if value.dtype.size < 4 else value
             value = term.function(value, **names, **dict(term.settings))
-        losses.append(tf.reshape(tf.cast(value, view.dtype), [-1]))
-    return tf.stack(losses) * weights[:, None], wrt_value
+        losses.append(tf.reshape(tf.cast(value, views[0].dtype), [-1]))
+    return tf.stack(losses) * weights[:, None], values[len(targets) :]
 
 
 def _unit_norm(grads: Any) -> Any:
@@ -367,75 +501,44 @@ def _unit_norm(grads: Any) -> Any:
 
 
 def _update(problem: Problem, state: State, observation: Observation, given: Given) -> State:
-    return _advance(problem, state, observation, _image(problem, state.variables, given))
+    return _advance(problem, state, observation, _images(problem, state.variables, given))
 
 
-def _advance(problem: Problem, state: State, observation: Observation, image: Any) -> State:
+def _advance(problem: Problem, state: State, observation: Observation, images: list[Any]) -> State:
     """The state after a step; the same state, marked as failed, where it was not finite."""
-    finite = tf.reduce_all(tf.math.is_finite(observation.overall)) & tf.reduce_all(
-        tf.math.is_finite(observation.grads)
+    finite = tf.reduce_all(
+        [
+            tf.reduce_all(tf.math.is_finite(value))
+            for value in (observation.overall, *observation.grads)
+        ]
     )
     better = tf.math.is_finite(observation.overall) & (observation.overall < state.best_loss)
     variables, slots = state.variables, state.slots
     if problem.update:
-        pulled_back = tf.gradients(image, variables, grad_ys=observation.grads)
-        moved = problem.update.apply(variables, pulled_back, slots)
-        variables, slots = tf.nest.map_structure(
-            lambda new, old: tf.where(finite, new, old), moved, (variables, slots)
+        flat = tf.nest.flatten(variables)
+        pulled_back = tf.gradients(images, flat, grad_ys=observation.grads)
+        moved, slots = tf.nest.map_structure(
+            lambda new, old: tf.where(finite, new, old),
+            problem.update.apply(flat, pulled_back, slots),
+            (flat, slots),
         )
+        variables = tf.nest.pack_sequence_as(variables, moved)
     return State(
         step=state.step + tf.cast(finite, tf.int32),
         variables=variables,
         slots=slots,
         best_loss=tf.where(better, observation.overall, state.best_loss),
-        best_image=tf.where(
-            tf.reshape(better, [-1] + [1] * (len(image.shape) - 1)), image, state.best_image
-        ),
+        best_images=[
+            tf.where(tf.reshape(better, [-1] + [1] * (len(image.shape) - 1)), image, best)
+            for image, best in zip(images, state.best_images, strict=True)
+        ],
         failed=~finite,
     )
 
 
-def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
-    folder = _folder()
-    samples = state.best_image.shape[0]
-    if samples == 1 or not _one_by_one(problem):
-        return _descend(problem, state, given, steps, folder)
-
-    def at(i: Any, values: Any) -> Any:
-        """The part of some tensors that is one sample's; scalars are everybody's."""
-        return tf.nest.map_structure(
-            lambda t: t if t.shape.rank == 0 or t.shape[0] != samples else t[i][None], values
-        )
-
-    def one(i: Any) -> tuple[State, Observation]:
-        own = given._replace(parameters=at(i, given.parameters), seeds=given.seeds[i][None])
-        return _descend(problem, at(i, state), own, steps, folder)
-
-    wrt = (problem.wrt or problem.inputs[0]).tensor
-    dtype = state.best_image.dtype
-    rest = [None] * (len(wrt.shape) - 1)
-    signature = (
-        tf.nest.map_structure(
-            lambda t: tf.TensorSpec((1, *t.shape[1:]) if t.shape.rank else (), t.dtype), state
-        ),
-        Observation(
-            losses=tf.TensorSpec((len(problem.terms), 1), dtype),
-            overall=tf.TensorSpec((1,), dtype),
-            grads=tf.TensorSpec((1, *rest), wrt.dtype if problem.wrt else dtype),
-            wrt_value=tf.TensorSpec((1, *rest), wrt.dtype),
-        ),
-    )
-    states, seen = tf.map_fn(
-        one, tf.range(samples), fn_output_signature=signature, parallel_iterations=2
-    )
-    joined = tf.nest.map_structure(lambda t: t[0] if t.shape.rank == 1 else t[:, 0], states)
-    joined = joined._replace(step=tf.reduce_min(states.step), failed=tf.reduce_any(states.failed))
-    return joined, Observation(
-        losses=tf.transpose(seen.losses[:, :, 0]),
-        overall=seen.overall[:, 0],
-        grads=seen.grads[:, 0],
-        wrt_value=seen.wrt_value[:, 0],
-    )
+def _joined(*parts: Any) -> Any:
+    """The tensors of single samples as those of a batch; scalars stay what they are."""
+    return tf.concat(parts, axis=0) if parts[0].shape.rank else parts[0]
 
 
 def _one_by_one(problem: Problem) -> bool:
@@ -450,28 +553,28 @@ def _one_by_one(problem: Problem) -> bool:
     return not (coupled or stateful or tf.config.list_physical_devices("GPU"))
 
 
-def _descend(
-    problem: Problem, state: State, given: Given, steps: Any, folder: Folder
-) -> tuple[State, Observation]:
+def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
+    folder = _folder(problem)
+
     def body(i: Any, state: State, _: Observation) -> tuple:
         state = _move(problem, state, given)
-        image = _image(problem, state.variables, given)
-        observation = _look(problem, image, given, state.step, folder)
-        return i + 1, _advance(problem, state, observation, image), observation
+        images = _images(problem, state.variables, given)
+        observation = _look(problem, images, given, state.step, folder)
+        return i + 1, _advance(problem, state, observation, images), observation
 
-    image = state.best_image
-    wrt = (problem.wrt or problem.inputs[0]).tensor
+    dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
+    wrt = [problem.wrt] if problem.wrt else [problem.inputs[c.number] for c in problem.canvases]
     # The first body replaces this; only its types and ranks matter.
     empty = Observation(
-        losses=tf.zeros([len(problem.terms), image.shape[0]], image.dtype),
-        overall=tf.zeros([image.shape[0]], image.dtype),
-        grads=tf.zeros([0] * len(wrt.shape), wrt.dtype if problem.wrt else image.dtype),
-        wrt_value=tf.zeros([0] * len(wrt.shape), wrt.dtype),
+        losses=tf.zeros([len(problem.terms), samples], dtype),
+        overall=tf.zeros([samples], dtype),
+        grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
+        wrt_values=[tf.zeros([0] * len(w.shape), w.dtype) for w in wrt],
     )
-    open_shape = tf.TensorShape([None] * len(wrt.shape))
     start = (tf.constant(0), state, empty)
     shapes = tf.nest.map_structure(lambda t: t.shape, start)
-    shapes = (*shapes[:2], shapes[2]._replace(grads=open_shape, wrt_value=open_shape))
+    open_shapes = [tf.TensorShape([None] * len(w.shape)) for w in wrt]
+    shapes = (*shapes[:2], shapes[2]._replace(grads=open_shapes, wrt_values=open_shapes))
     _, state, observation = tf.while_loop(
         lambda i, state, _: (i < steps) & ~state.failed,
         body,

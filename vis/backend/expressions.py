@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import keras
 
 from vis.backend.network import Network
+
+# Or one thread would take the nodes that another is about to undo for the model's own.
+_one_at_a_time = threading.RLock()
 
 
 def symbolic_scalar(build: Callable[[], Any], network: Network, name: str) -> keras.KerasTensor:
@@ -31,9 +35,26 @@ def symbolic_scalar(build: Callable[[], Any], network: Network, name: str) -> ke
             written with functions that Keras 3 does not have.
         ValueError: If the expression is not a scalar, or does not belong to the network.
     """
+    with _one_at_a_time:
+        expression = _built(build, network, name)
+    if not isinstance(expression, keras.KerasTensor):
+        raise TypeError(
+            f"`build_loss` of the loss '{name}' must return a symbolic scalar, an expression over "
+            f"`layer.output` or `model.input`. Received: {expression!r}"
+        )
+    if any(size not in (1, None) for size in expression.shape):
+        raise ValueError(
+            f"`build_loss` of the loss '{name}' must return a scalar. "
+            f"Received: an expression of shape {expression.shape}"
+        )
+    network.check_connected(expression)
+    return expression
+
+
+def _built(build: Callable[[], Any], network: Network, name: str) -> Any:
     before = {operation: list(operation._outbound_nodes) for operation in network.operations()}
     try:
-        expression = build()
+        return build()
     except (AttributeError, TypeError, ValueError) as error:
         if not _is_about_symbolic_tensors(error):
             raise
@@ -49,18 +70,6 @@ def symbolic_scalar(build: Callable[[], Any], network: Network, name: str) -> ke
     finally:
         for operation, nodes in before.items():
             operation._outbound_nodes[:] = nodes
-    if not isinstance(expression, keras.KerasTensor):
-        raise TypeError(
-            f"`build_loss` of the loss '{name}' must return a symbolic scalar, an expression over "
-            f"`layer.output` or `model.input`. Received: {expression!r}"
-        )
-    if any(size not in (1, None) for size in expression.shape):
-        raise ValueError(
-            f"`build_loss` of the loss '{name}' must return a scalar. "
-            f"Received: an expression of shape {expression.shape}"
-        )
-    network.check_connected(expression)
-    return expression
 
 
 def _is_about_symbolic_tensors(error: Exception) -> bool:

@@ -64,10 +64,12 @@ class Folder:
 
     Args:
         graph: The graph to fold in: the one around the loop.
+        precision: The type to compute in, or None for the layers' own.
     """
 
-    def __init__(self, graph: tf.Graph) -> None:
+    def __init__(self, graph: tf.Graph, precision: str | None = None) -> None:
         self._graph = graph
+        self._precision = precision
         self._folded: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def __call__(self, layer: Any, norm: layers.BatchNormalization, inputs: Any) -> Any:
@@ -75,8 +77,10 @@ class Folder:
         key = (id(layer), id(norm))
         if key not in self._folded:
             with self._graph.as_default():
-                self._folded[key] = _fold(layer, norm)
+                dtype = self._precision or layer.compute_dtype
+                self._folded[key] = tuple(ops.cast(v, dtype) for v in _fold(layer, norm))
         kernel, bias = self._folded[key]
+        inputs = ops.cast(inputs, kernel.dtype)
         if isinstance(layer, layers.Dense):
             outputs = ops.matmul(inputs, kernel)
         elif isinstance(layer, _DEPTHWISE):

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import tree
-from keras.src.models.functional import Functional
 
-from vis.backend import channels_first, folding
+from vis.backend import captures, channels_first, folding, roots
 from vis.backend.folding import Folder
+from vis.backend.softmax import without_softmax
+from vis.utils.containers import is_container
+from vis.utils.model import LayerOutput, check_output
 
 
 class Handle(NamedTuple):
-    """A weak handle on a symbolic tensor: compiled steps must not keep a model alive."""
+    """A weak handle on a symbolic tensor: compiled steps must not keep a model alive.
+
+    Attributes:
+        operation: The operation that it is an output of.
+        call: Which of the operation's calls.
+        output: Which of the outputs of that call.
+        within: The calls of nested models that it lies inside, the outermost first; empty for the
+            first of them.
+    """
 
     operation: weakref.ref
-    node_index: int
-    tensor_index: int
+    call: int
+    output: int
+    within: tuple[tuple[weakref.ref, int], ...] = ()
 
     @classmethod
     def of(cls, tensor: keras.KerasTensor) -> Handle:
@@ -29,7 +40,44 @@ class Handle(NamedTuple):
 
     @property
     def tensor(self) -> keras.KerasTensor:
-        return self.operation()._inbound_nodes[self.node_index].outputs[self.tensor_index]
+        return self.operation()._inbound_nodes[self.call].outputs[self.output]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self.tensor.dtype
+
+
+class Inside(NamedTuple):
+    """A weak handle on what a layer returns that runs inside the `call` of another.
+
+    Attributes:
+        operation: The layer.
+        call: Which of the times that it runs.
+        output: Which of its outputs.
+    """
+
+    operation: weakref.ref
+    call: int
+    output: int
+
+    @property
+    def spec(self) -> keras.KerasTensor:
+        return captures.known_outputs(self.operation())[self.call][self.output]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        return tuple(self.spec.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self.spec.dtype
+
+
+Place = Handle | Inside
 
 
 def _operation(tensor: keras.KerasTensor) -> Any:
@@ -39,15 +87,6 @@ def _operation(tensor: keras.KerasTensor) -> Any:
 def _node(tensor: keras.KerasTensor) -> Any:
     operation, node_index, _ = tensor._keras_history
     return operation._inbound_nodes[node_index]
-
-
-def is_container(operation: Any) -> bool:
-    """Whether an operation is a model whose own graph can be walked in place of its `call`."""
-    if type(operation).call is Functional.call:
-        return True
-    # A Sequential model that was not built has no such attribute.
-    is_sequential = type(operation).call is keras.Sequential.call
-    return is_sequential and bool(getattr(operation, "inputs", None))
 
 
 class Network:
@@ -60,13 +99,22 @@ class Network:
     Args:
         inputs: The input tensors, as in `model.inputs`.
         without_softmax: Layers that are run without their softmax.
+        precision: The type that layers compute in, such as `"bfloat16"`, or None for their own.
     """
 
-    def __init__(self, inputs: Sequence[keras.KerasTensor], without_softmax: Sequence[Any] = ()):
+    def __init__(
+        self,
+        inputs: Sequence[keras.KerasTensor],
+        without_softmax: Sequence[Any] = (),
+        precision: str | None = None,
+    ):
         self.inputs = list(inputs)
         self.without_softmax = {id(layer) for layer in without_softmax}
+        self.precision = precision
         self._first_node: dict[int, Any] = {}
         self._container: dict[int, Any] = {}
+        self._reached: list[Any] = []
+        self.root = roots.root_of(self.inputs[0])
         self._discover()
 
     def _discover(self) -> None:
@@ -81,6 +129,7 @@ class Network:
                 if id(node) in walked or reached.isdisjoint(map(id, node.input_tensors)):
                     continue
                 walked.add(id(node))
+                self._reached.append(node)
                 reached.update(map(id, node.outputs))
                 operation = node.operation
                 stack.append(operation)
@@ -104,14 +153,48 @@ class Network:
                         containers.append(operation)
 
     def __contains__(self, operation: Any) -> bool:
+        return self.in_graph(operation) or self.owner(operation) is not None
+
+    def in_graph(self, operation: Any) -> bool:
+        """Whether the graph itself has an operation, and does not only run it inside another."""
         return id(operation) in self._first_node or any(
             operation is _operation(tensor) for tensor in self.inputs
         )
 
+    def owner(self, layer: Any) -> Any:
+        """The operation in whose `call` a layer runs that is not part of the graph itself."""
+        return next(
+            (
+                operation
+                for operation in self.opaque()
+                if any(layer is inner for inner in operation._flatten_layers(include_self=False))
+            ),
+            None,
+        )
+
+    def check_has(self, name: str, target: keras.Layer | LayerOutput) -> None:
+        """Raises a `ValueError` that names an argument unless the inputs reach a layer."""
+        if LayerOutput.of(target).layer not in self:
+            inputs = ", ".join(f"'{tensor.name}'" for tensor in self.inputs)
+            raise ValueError(
+                f"`{name}` must be connected to the input {inputs}. Received: layer '{target.name}'"
+            )
+
+    def opaque(self) -> list[Any]:
+        """The layers that hold others, and that the graph does not look into."""
+        return [
+            operation
+            for operation in self.operations()
+            if isinstance(operation, keras.Layer)
+            and not is_container(operation)
+            and any(True for _ in operation._flatten_layers(include_self=False))
+        ]
+
     def operations(self) -> list[Any]:
         """All operations, those of nested models included."""
         inputs = [_operation(tensor) for tensor in self.inputs]
-        return inputs + [node.operation for node in self._first_node.values()]
+        roots = [] if self.root is None else [self.root]
+        return inputs + roots + [node.operation for node in self._first_node.values()]
 
     def activations(self) -> tuple[Any, ...]:
         """Weak references to the activation functions in use, so that a change can be noticed."""
@@ -123,18 +206,37 @@ class Network:
         ]
         return tuple(weakref.ref(a) for a in (getattr(x, "activation", None) for x in layers) if a)
 
-    def output_of(self, layer: Any) -> keras.KerasTensor:
-        """The output of a layer's first call in this graph (a layer may serve several)."""
+    def place_of(self, target: keras.Layer | LayerOutput) -> Place:
+        """Where the output of a layer is found: that of its first call, unless it says which.
+
+        Raises:
+            ValueError: If the layer has several outputs, or is not called so often.
+        """
+        layer, call, output = LayerOutput.of(target)
         for tensor in self.inputs:
             if _operation(tensor) is layer:
-                return tensor
-        outputs = self._first_node[id(layer)].outputs
-        if len(outputs) != 1:
-            raise ValueError(
-                "`layer` must have one output to be looked at; pass one of its output tensors "
-                f"instead. Received: layer '{layer.name}' with {len(outputs)} outputs"
-            )
-        return outputs[0]
+                return Handle.of(tensor)
+        if not self.in_graph(layer):
+            outputs = captures.known_outputs(layer)
+            check_output(layer, call, output, [len(o) for o in outputs])
+            return Inside(weakref.ref(layer), call, output or 0)
+        calls = self._calls(layer)
+        check_output(layer, call, output, [len(node.outputs) for _, node in calls])
+        path, node = calls[call]
+        within = tuple((weakref.ref(n.operation), _index(n)) for n in path) if call else ()
+        return Handle(weakref.ref(layer), _index(node), output or 0, within)
+
+    def _calls(self, operation: Any) -> list[tuple[tuple, Any]]:
+        """All calls of an operation: the calls of nested models around it, and its node."""
+        container = self._container.get(id(operation))
+        if container is None:
+            nodes = [node for node in self._reached if node.operation is operation]
+            return [((), node) for node in sorted(nodes, key=_index)]
+        inside = _ordered(container.outputs, (), _node)
+        nodes = sorted((n for n in inside if n.operation is operation), key=_index)
+        return [
+            ((*path, around), node) for path, around in self._calls(container) for node in nodes
+        ]
 
     def check_connected(self, tensor: keras.KerasTensor) -> None:
         """Raises a `ValueError` unless `tensor` can be computed from this network's inputs."""
@@ -148,7 +250,7 @@ class Network:
         missing = [f"'{t.name}'" for node in nodes if node.is_input for t in node.outputs]
         if missing:
             raise ValueError(
-                f"The tensor '{tensor.name}' must be computable from the input "
+                "`losses` and `wrt_tensor` must be computable from the input "
                 f"{', '.join(repr(t.name) for t in self.inputs)} alone. "
                 f"Received: {tensor}, which depends on {', '.join(missing)}"
             )
@@ -160,30 +262,81 @@ class Network:
         return node
 
     def run(
-        self, feeds: Sequence[Any], targets: Sequence[keras.KerasTensor], folder: Folder
+        self, feeds: Sequence[Any], targets: Sequence[Place | keras.KerasTensor], folder: Folder
     ) -> list[Any]:
         """Values of `targets`, in inference mode, given the values of the inputs.
 
         Args:
             feeds: One backend tensor for each of the inputs.
-            targets: Symbolic tensors of this graph, of models nested in it, or expressions over
-                such tensors.
+            targets: Places in this graph, in models nested in it and in layers, or expressions
+                over such tensors.
             folder: Runs layers together with the batch normalisation behind them.
         """
-        values = {id(tensor): feed for tensor, feed in zip(self.inputs, feeds, strict=True)}
+        inside = [target.operation() for target in targets if isinstance(target, Inside)]
+        with captures.recorded(inside, self.without_softmax) as records:
+            run = _Run(self, feeds, folder)
+            with channels_first.computed_channels_last():
+                run.execute_all(targets)
+            return [
+                captures.recorded_value(records, target.operation(), target.call, target.output)
+                if isinstance(target, Inside)
+                else run.value_of(target)
+                for target in targets
+            ]
+
+    def run_opaque(self, feeds: Sequence[Any], folder: Folder) -> None:
+        """Runs all layers that hold others, and what lies before them."""
         with channels_first.computed_channels_last():
-            _Run(self, values, folder).execute(targets, values, container=None)
-        return [values[id(tensor)] for tensor in targets]
+            _Run(self, feeds, folder).execute_opaque(self.opaque())
 
 
 class _Run:
     """One run of a network, which remembers what is wanted from inside nested models."""
 
-    def __init__(self, network: Network, values: dict, folder: Folder):
+    def __init__(self, network: Network, feeds: Sequence[Any], folder: Folder):
         self.network = network
         self.folder = folder
-        self.outermost = values
+        self.outermost = {id(t): feed for t, feed in zip(network.inputs, feeds, strict=True)}
         self.wanted_inside: dict[int, list[keras.KerasTensor]] = {}
+        # Of calls of nested models that were asked for, by the calls' nodes.
+        self.wanted_of_call: dict[int, list[tuple[tuple, Handle]]] = {}
+        self.found: dict[Handle, Any] = {}
+
+    def execute_all(self, targets: Sequence[Place | keras.KerasTensor]) -> None:
+        tensors = []
+        owners = {}
+        for target in targets:
+            if isinstance(target, keras.KerasTensor):
+                tensors.append(target)
+            elif isinstance(target, Inside):
+                owner = self.network.owner(target.operation())
+                owners[id(owner)] = owner
+            elif target.within:
+                path = tuple(ref()._inbound_nodes[index] for ref, index in target.within)
+                self._want(path, target)
+                tensors.append(path[0].outputs[0])
+            else:
+                tensors.append(target.tensor)
+        self.execute_opaque(owners.values(), tensors)
+
+    def execute_opaque(self, layers: Iterable[keras.Layer], tensors: Sequence = ()) -> None:
+        """Runs all calls of layers that hold others, and what computes some tensors."""
+        tensors = list(tensors)
+        for layer in layers:
+            if layer is self.network.root:
+                roots.call_root(layer, self.outermost)
+            else:
+                tensors.extend(node.outputs[0] for _, node in self.network._calls(layer))
+        self.execute(tensors, self.outermost, container=None)
+
+    def _want(self, path: tuple, target: Handle) -> None:
+        self.wanted_of_call.setdefault(id(path[0]), []).append((path[1:], target))
+
+    def value_of(self, target: Handle | keras.KerasTensor) -> Any:
+        if isinstance(target, Handle) and target.within:
+            return self.found[target]
+        tensor = target.tensor if isinstance(target, Handle) else target
+        return self.outermost[id(tensor)]
 
     def execute(self, targets: Sequence, values: dict, container: Any) -> None:
         def node_of(tensor: keras.KerasTensor) -> Any:
@@ -214,31 +367,54 @@ class _Run:
                 outputs = self.folder(before.operation, node.operation, inputs)
             else:
                 args, kwargs = node.arguments.fill_in(values)
-                outputs = self.call(node.operation, args, kwargs)
+                outputs = self.call(node, args, kwargs)
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
 
-    def call(self, operation: Any, args: tuple, kwargs: dict) -> Any:
+    def call(self, node: Any, args: tuple, kwargs: dict) -> Any:
+        operation = node.operation
         if id(operation) in self.network.without_softmax:
-            operation = _without_softmax(operation)
+            operation = without_softmax(operation)
         if is_container(operation):
             feeds = _feeds(operation, args, kwargs)
+            wanted = self.wanted_inside.pop(id(operation), [])
+            of_call = self.wanted_of_call.pop(id(node), [])
             if feeds is not None:
-                inner = dict(zip(map(id, operation.inputs), feeds, strict=True))
-                wanted = self.wanted_inside.pop(id(operation), [])
-                self.execute([*operation.outputs, *wanted], inner, operation)
-                for key, value in inner.items():
-                    # The first call of a shared model is the one that its layers stand for.
-                    self.outermost.setdefault(key, value)
-                return [inner[id(tensor)] for tensor in operation.outputs]
-            if inside := self.wanted_inside.pop(id(operation), None):
+                return self._inside(operation, feeds, wanted, of_call)
+            if inside := [*wanted, *(handle.tensor for _, handle in of_call)]:
                 raise ValueError(
                     f"The layers inside the nested model '{operation.name}' cannot be looked at, "
                     "as it is called with a mask, or with inputs arranged otherwise than its own. "
                     f"Received: {', '.join(map(str, inside))}"
                 )
+        if self.network.precision is not None and isinstance(operation, keras.Layer):
+            operation = in_precision(operation, self.network.precision)
         if "training" in inspect.signature(operation.call).parameters:
             kwargs = {**kwargs, "training": False}
         return operation(*args, **kwargs)
+
+    def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
+        """The outputs of a nested model, walked through in place of its `call`."""
+        values = dict(zip(map(id, model.inputs), feeds, strict=True))
+        here = [handle for path, handle in of_call if not path]
+        for path, handle in of_call:
+            if path:
+                self._want(path, handle)
+        deeper = [path[0].outputs[0] for path, _ in of_call if path]
+        targets = [*model.outputs, *wanted, *(handle.tensor for handle in here), *deeper]
+        self.execute(targets, values, model)
+        self.found.update((handle, values[id(handle.tensor)]) for handle in here)
+        for key, value in values.items():
+            # The first call of a shared model is the one that its layers stand for.
+            self.outermost.setdefault(key, value)
+        return [values[id(tensor)] for tensor in model.outputs]
+
+
+def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
+    """A stand-in for a layer that has its variables and computes in another type."""
+    stand_in = object.__new__(type(layer))
+    policy = keras.DTypePolicy(f"mixed_{precision}")
+    vars(stand_in).update(vars(layer), _dtype_policy=policy)
+    return stand_in
 
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
@@ -258,6 +434,11 @@ def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     ]
 
 
+def _index(node: Any) -> int:
+    """Which of its operation's calls a node is."""
+    return next(i for i, n in enumerate(node.operation._inbound_nodes) if n is node)
+
+
 def _ordered(targets: Sequence, known: Collection[int], node_of: Callable) -> list[Any]:
     """The nodes that compute `targets` from the tensors in `known`, each after its inputs."""
     done: dict[int, Any] = {}
@@ -274,19 +455,3 @@ def _ordered(targets: Sequence, known: Collection[int], node_of: Callable) -> li
                 if id(tensor) not in known:
                     stack.append((node_of(tensor), False))
     return list(done.values())
-
-
-def has_softmax(operation: Any) -> bool:
-    """Whether an operation is a layer that ends in a softmax."""
-    if isinstance(operation, keras.layers.Softmax):
-        return True
-    return getattr(operation, "activation", None) is keras.activations.softmax
-
-
-def _without_softmax(layer: Any) -> Any:
-    """A stand-in for a layer that has its variables and a linear activation."""
-    if isinstance(layer, keras.layers.Softmax):
-        return keras.layers.Identity()
-    stand_in = object.__new__(type(layer))
-    vars(stand_in).update(vars(layer), activation=keras.activations.linear)
-    return stand_in

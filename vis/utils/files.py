@@ -22,6 +22,9 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield unfinished
+        # Or after a power failure the name may be there before what was written.
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

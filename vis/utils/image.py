@@ -12,7 +12,16 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vis.utils.validation import check_input_range, check_integer
+from vis.utils.validation import (
+    check_array,
+    check_flag,
+    check_input_range,
+    check_integer,
+    check_number,
+    check_path,
+    check_some,
+    is_iterable,
+)
 
 
 def deprocess_input(
@@ -36,7 +45,8 @@ def deprocess_input(
         array([0.4, 0.6])
     """
     low, high = check_input_range(input_range)
-    image = np.asarray(input_array, dtype=np.result_type(input_array, np.float32))
+    image = check_some("input_array", input_array)
+    image = image.astype(np.result_type(image, np.float32))
     image = (image - image.mean()) / (image.std() + keras.config.epsilon())
     return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
 
@@ -84,6 +94,9 @@ def random_array(
         >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
         (128.0, 20.0)
     """
+    shape = shape if is_iterable(shape) else (shape,)
+    shape = tuple(check_integer("shape", size, least=1) for size in shape)
+    mean, std = check_number("mean", mean), check_number("std", std)
     noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
@@ -104,6 +117,10 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
         >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
         array([0. , 0.5, 1. ])
     """
+    array = check_some("array", array)
+    array = array.astype(np.result_type(array, np.float32))
+    min_value = check_number("min_value", min_value)
+    max_value = check_number("max_value", max_value)
     low, high = np.min(array), np.max(array)
     scaled = (array - low) / (high - low + keras.config.epsilon())
     return min_value + (max_value - min_value) * scaled
@@ -123,7 +140,12 @@ def get_img_shape(img: Any) -> tuple[int | None, ...]:
         >>> get_img_shape(np.zeros((1, 32, 24, 3)))
         (1, 3, 32, 24)
     """
-    shape = tuple(img.shape)
+    try:
+        shape = tuple(img.shape)
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(
+            f"`img` must be an array or a symbolic tensor. Received: img={img!r}"
+        ) from None
     if keras.config.image_data_format() == "channels_last" and len(shape) > 2:
         shape = (shape[0], shape[-1], *shape[1:-1])
     return shape
@@ -152,7 +174,9 @@ def stitch_images(
     """
     margin = check_integer("margin", margin, least=0)
     cols = check_integer("cols", cols, least=1)
-    images = [np.asarray(image) for image in images]
+    if not is_iterable(images):
+        raise TypeError(f"`images` must be a list of images. Received: images={images!r}")
+    images = [check_array("images", image) for image in images]
     if not images:
         return None
     shapes = {image.shape for image in images}
@@ -202,16 +226,23 @@ def draw_text(
         >>> bool((written < 255).any()), bool((blank < 255).any())
         (True, False)
     """
-    img = np.asarray(img)
-    if img.ndim not in (2, 3):
+    img = check_array("img", img)
+    if img.ndim not in (2, 3) or not img.size:
         raise ValueError(
             "`img` must be of shape (height, width) or (height, width, channels). "
             f"Received: img of shape {img.shape}"
         )
+    place = check_some("position", position)
+    if place.shape != (2,):
+        raise ValueError(f"`position` must be two numbers. Received: position={position!r}")
     ink = Image.new("L", (img.shape[1], img.shape[0]))
-    ImageDraw.Draw(ink).text(position, str(text), fill=255, font=_font(font, font_size))
+    ImageDraw.Draw(ink).text(
+        tuple(place.tolist()), str(text), fill=255, font=_font(font, font_size)
+    )
     opacity = np.asarray(ink, dtype=np.float32) / 255
-    paint = np.asarray(color, dtype=np.float32)
+    paint = check_some("color", color).astype(np.float32)
+    if paint.shape != (3,):
+        raise ValueError(f"`color` must be red, green and blue. Received: color={color!r}")
     if img.ndim == 3:
         opacity = opacity[..., None]
     if img.ndim == 2 or img.shape[2] != 3:
@@ -222,7 +253,11 @@ def draw_text(
     return written.astype(img.dtype)
 
 
-def _font(font: str | None, font_size: int) -> Any:
+def _font(font: str | None, font_size: float) -> Any:
+    if check_number("font_size", font_size) < 1:
+        raise ValueError(f"`font_size` must be at least 1. Received: font_size={font_size!r}")
+    if font is not None:
+        check_path("font", font)
     if font is not None:
         try:
             return ImageFont.truetype(font, font_size)
@@ -254,10 +289,18 @@ def load_img(
         ...     load_img(folder + "/black.png", target_size=(5, 5)).shape
         (5, 5, 3)
     """
+    path = check_path("path", path)
+    if target_size is not None:
+        sizes = target_size if is_iterable(target_size) else [target_size]
+        sizes = [check_integer("target_size", size, least=1) for size in sizes]
+        if len(sizes) != 2:
+            raise ValueError(
+                f"`target_size` must be `(height, width)`. Received: target_size={target_size!r}"
+            )
     with Image.open(path) as picture:
-        picture = picture.convert("L" if grayscale else "RGB")
+        picture = picture.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
-            height, width = target_size
+            height, width = sizes
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         return np.asarray(picture).copy()
 
@@ -276,4 +319,7 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         >>> bgr2rgb(np.array([[1, 2, 3]]))
         array([[3, 2, 1]])
     """
-    return np.asarray(img)[..., ::-1].copy()
+    img = check_array("img", img)
+    if not img.ndim:
+        raise ValueError(f"`img` must have an axis of channels. Received: img={img!r}")
+    return img[..., ::-1].copy()

@@ -100,9 +100,12 @@ def imagenet_class_index(name: str) -> int:
 
 
 def _as_ints(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
-    # Only after `__index__`: NumPy's 0-dimensional arrays claim to be iterable, and are not.
-    given = [indices] if _is_int(indices) else indices
-    if not isinstance(given, Iterable) or not all(map(_is_int, given := list(given))):
+    # Not by asking whether it is iterable: NumPy's 0-dimensional arrays claim it, and are not.
+    try:
+        given = [indices] if _is_int(indices) else list(indices)
+    except (TypeError, NotImplementedError):
+        given = [None]
+    if not all(map(_is_int, given)):
         raise TypeError(
             f"`indices` must be an integer or a list of integers. Received: indices={indices!r}"
         )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-from keras.src.models.functional import Functional
 
-from vis.utils.validation import check_model, close_matches
+from vis.utils.containers import fresh_inputs, is_container
+from vis.utils.copies import rebuilt
+from vis.utils.layout import Layout
+from vis.utils.validation import check_integer, check_model, close_matches, is_iterable
 
+# Sizes of images where a model leaves the size of its input open, by the number of its axes.
+_OPEN_SIZES = {1: 256, 2: 224, 3: 64}
 # Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
 _RENAMED = {
     "fc1000": "predictions",
@@ -18,6 +24,66 @@ _RENAMED = {
     "bn_conv1": "conv1_bn",
     "dense_1": "predictions",
 }
+
+
+class LayerOutput(NamedTuple):
+    """One of the outputs of one of the calls of a layer. It is taken wherever a layer is.
+
+    Attributes:
+        layer: The layer; where a model is given beside it, its index, name or path will do.
+        call: Which of the times that the model runs the layer, from 0.
+        output: Which of the outputs, from 0; None where there is only one.
+
+    Example:
+        >>> shared = keras.layers.Dense(3, name="shared")
+        >>> a, b = keras.Input((4,)), keras.Input((4,))
+        >>> model = keras.Model([a, b], keras.ops.add(shared(a), shared(b)))
+        >>> LayerOutput(shared, call=1).name
+        'shared, call 1'
+    """
+
+    layer: Any
+    call: int = 0
+    output: int | None = None
+
+    @classmethod
+    def of(cls, target: Any) -> LayerOutput:
+        """A layer's only output of its first call, or what says otherwise, as it is."""
+        return target if isinstance(target, cls) else cls(target)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        name = getattr(self.layer, "name", str(self.layer))
+        name += f", call {self.call}" if self.call else ""
+        return name + (f", output {self.output}" if self.output else "")
+
+
+def check_output(layer: keras.Layer, call: int, output: int | None, counts: list[int]) -> None:
+    """Raises a `ValueError` unless a layer has one output, or the one that is asked for.
+
+    Args:
+        layer: The layer.
+        call: Which of its calls.
+        output: Which of the outputs of that call, or None for the only one.
+        counts: How many outputs each of its calls has.
+    """
+    if not 0 <= call < len(counts):
+        raise ValueError(
+            f"`call` must be one of the {len(counts)} times that the model runs the layer "
+            f"'{layer.name}', from 0. Received: call={call}"
+        )
+    if output is None and counts[call] != 1:
+        raise ValueError(
+            "`layer` must have one output to be looked at; say which with "
+            f"`vis.utils.utils.LayerOutput(layer, output=0)`. Received: layer '{layer.name}' with "
+            f"{counts[call]} outputs"
+        )
+    if output is not None and not 0 <= output < counts[call]:
+        raise ValueError(
+            f"`output` must be one of the {counts[call]} outputs of the layer '{layer.name}', "
+            f"from 0. Received: output={output}"
+        )
 
 
 def find_layer_idx(model: keras.Model, layer_name: str) -> int:
@@ -43,10 +109,12 @@ def find_layer_idx(model: keras.Model, layer_name: str) -> int:
     """
     check_model(model)
     names = [layer.name for layer in model.layers]
-    if layer_name in names:
+    is_name = isinstance(layer_name, str)
+    if is_name and layer_name in names:
         return names.index(layer_name)
-    today = _renamed(layer_name, names)
-    matches = [today] if today else close_matches(str(layer_name), names)
+    today = _renamed(layer_name, names) if is_name else None
+    inner = [path for path in _paths(model) if path.rsplit("/", 1)[-1] == layer_name]
+    matches = [today] if today else inner[:3] or close_matches(str(layer_name), names)
     hint = "; did you mean " + " or ".join(f"'{name}'" for name in matches) + "?"
     raise ValueError(
         f"`layer_name` must be the name of a layer of the model{hint if matches else '.'} "
@@ -54,47 +122,99 @@ def find_layer_idx(model: keras.Model, layer_name: str) -> int:
     )
 
 
-def resolve_layer(model: keras.Model, layer_idx: int | str | keras.Layer) -> keras.Layer:
-    """The layer that an index, a name or the layer itself stands for.
+def resolve_layer(
+    model: keras.Model,
+    layer_idx: int | str | keras.Layer | LayerOutput,
+    name: str = "layer_idx",
+) -> keras.Layer | LayerOutput:
+    """The layer that an index, a name, a path or the layer itself stands for.
 
     Args:
         model: A Keras model.
-        layer_idx: Index in `model.layers`, negative from the end; a layer's name; or a layer of
-            the model or of a model nested in it.
+        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
+            as `"outer/inner"`; a layer of the model or of what is nested in it; or a
+            `LayerOutput` of one.
+        name: The argument's name.
 
     Returns:
-        The layer.
+        The layer, or the `LayerOutput`.
 
     Raises:
         TypeError: If `layer_idx` is none of these.
         ValueError: If the model has no such layer.
     """
     check_model(model)
+    if isinstance(layer_idx, LayerOutput):
+        return layer_idx._replace(
+            layer=resolve_layer(model, layer_idx.layer, name),
+            call=check_integer("call", layer_idx.call, least=0),
+            output=None
+            if layer_idx.output is None
+            else check_integer("output", layer_idx.output, least=0),
+        )
     if isinstance(layer_idx, keras.Layer):
-        if all(layer_idx is not layer for layer in model._flatten_layers()):
+        if all(layer_idx is not layer for layer in model._flatten_layers(include_self=False)):
             raise ValueError(
-                "`layer_idx` must be a layer of the model. "
-                f"Received: layer_idx={layer_idx!r}, which is not part of '{model.name}'"
+                f"`{name}` must be a layer of the model. "
+                f"Received: {name}={layer_idx!r}, which is not part of '{model.name}'"
             )
         return layer_idx
     if isinstance(layer_idx, str):
-        return model.layers[find_layer_idx(model, layer_idx)]
-    if isinstance(layer_idx, bool) or not hasattr(layer_idx, "__index__"):
+        at_path = _at_path(model, layer_idx)
+        return at_path or model.layers[find_layer_idx(model, layer_idx)]
+    try:
+        number = None if isinstance(layer_idx, bool) else operator.index(layer_idx)
+    except TypeError:
+        number = None
+    if number is None:
         raise TypeError(
-            "`layer_idx` must be an index in `model.layers`, a layer's name or a layer. "
-            f"Received: layer_idx={layer_idx!r} of type {type(layer_idx).__name__}"
+            f"`{name}` must be an index in `model.layers`, a layer's name or a layer. "
+            f"Received: {name}={layer_idx!r} of type {type(layer_idx).__name__}"
         )
     count = len(model.layers)
-    if not -count <= layer_idx < count:
+    if not -count <= number < count:
         raise ValueError(
-            f"`layer_idx` is out of range: the model has {count} layers, 0 to {count - 1}. "
-            f"Received: layer_idx={layer_idx}"
+            f"`{name}` is out of range: the model has {count} layers, 0 to {count - 1}. "
+            f"Received: {name}={layer_idx}"
         )
-    return model.layers[layer_idx]
+    return model.layers[number]
 
 
-def counterpart(layer: keras.Layer, model: keras.Model, copy: keras.Model) -> keras.Layer:
+def _inner(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers right inside a layer."""
+    if isinstance(layer, keras.Model):
+        return layer.layers
+    return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
+def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
+    """The layer at the end of a path of names. Names may hold slashes of their own."""
+    for layer in _inner(outer):
+        if layer.name == path:
+            return layer
+    for layer in _inner(outer):
+        if path.startswith(f"{layer.name}/"):
+            found = _at_path(layer, path.removeprefix(f"{layer.name}/"))
+            if found is not None:
+                return found
+    return None
+
+
+def _paths(outer: keras.Layer, prefix: str = "") -> list[str]:
+    """The paths of all layers inside the layers of another, each named once."""
+    paths = []
+    for layer in _inner(outer):
+        inside = _paths(layer, f"{prefix}{layer.name}/")
+        paths += [f"{prefix}{layer.name}/{inner.name}" for inner in _inner(layer)] + inside
+    return list(dict.fromkeys(paths))
+
+
+def counterpart(
+    layer: keras.Layer | LayerOutput, model: keras.Model, copy: keras.Model
+) -> keras.Layer | LayerOutput:
     """The layer of a rebuilt model that stands where `layer` stands in the original."""
+    if isinstance(layer, LayerOutput):
+        return layer._replace(layer=counterpart(layer.layer, model, copy))
     for old, new in zip(model._flatten_layers(), copy._flatten_layers(), strict=True):
         if old is layer:
             return new
@@ -133,6 +253,9 @@ def channel_axis(layer: keras.Layer, rank: int) -> int:
     """
     if rank <= 2:
         return rank - 1
+    layer = LayerOutput.of(layer).layer
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return channel_axis(layer.layer, rank - 1) + 1
     queue, seen = [layer], set()
     while queue:
         current = queue.pop(0)
@@ -150,22 +273,89 @@ def channel_axis(layer: keras.Layer, rank: int) -> int:
     return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
 
 
-def single_input(model: keras.Model) -> keras.KerasTensor:
-    """The symbolic input of a model that has one.
-
-    Raises:
-        ValueError: If the model has several inputs, or has not been built.
-    """
+def model_inputs(model: keras.Model) -> list[keras.KerasTensor] | None:
+    """The symbolic inputs of a model, or None where it has none, as subclassed models have."""
     try:
         inputs = model.inputs
     except (AttributeError, ValueError):
         inputs = None
-    if not inputs or len(inputs) != 1:
+    return list(inputs) if inputs else None
+
+
+def float_entry(input_tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The input itself, or the first tensor behind it that holds floating point numbers.
+
+    Words and categories come as integers or strings, which have no gradient. What a model's
+    embedding makes of them has.
+
+    Args:
+        input_tensor: A model's symbolic input.
+
+    Raises:
+        ValueError: If there is no such tensor, or several.
+
+    Example:
+        >>> inputs = keras.Input((5,), dtype="int32")
+        >>> embedded = keras.layers.Embedding(100, 8)(inputs)
+        >>> float_entry(inputs) is embedded
+        True
+    """
+    tensor = input_tensor
+    while not keras.backend.is_float_dtype(tensor.dtype):
+        nodes = [
+            node
+            for node in tensor._keras_history.operation._outbound_nodes
+            # Masks are made of the same integers.
+            if any(t is tensor for t in node.input_tensors) and node.outputs[0].dtype != "bool"
+        ]
+        if len(nodes) != 1 or len(nodes[0].outputs) != 1:
+            raise ValueError(
+                f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to one "
+                "embedding, as no gradient flows into integers. "
+                f"Received: an input that {len(nodes)} layers take"
+            )
+        tensor = nodes[0].outputs[0]
+    return tensor
+
+
+def layout_of(
+    input_tensor: keras.KerasTensor, image_size: int | Sequence[int] | None = None
+) -> Layout:
+    """How an image of a model's input lies in an array.
+
+    Args:
+        input_tensor: A model's symbolic input.
+        image_size: Size along each spatial axis, one number for all or one for each; None is that
+            of the input, and where it is open 256, 224 or 64, for one, two or three axes.
+
+    Raises:
+        TypeError: If `image_size` is neither.
+        ValueError: If it is for another number of axes, or another axis is open.
+    """
+    own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
+    if image_size is None:
+        default = _OPEN_SIZES.get(len(own.axes))
+        layout = own.resized(tuple(size or default for size in own.spatial_shape))
+    else:
+        if not own.axes:
+            raise ValueError(
+                "`image_size` needs images with a spatial axis. "
+                f"Received: image_size={image_size!r} for images of shape {own.shape}"
+            )
+        sizes = image_size if is_iterable(image_size) else [image_size] * len(own.axes)
+        sizes = tuple(check_integer("image_size", size, least=1) for size in sizes)
+        if len(sizes) != len(own.axes):
+            raise ValueError(
+                f"`image_size` must be one number, or one for each of the {len(own.axes)} spatial "
+                f"axes. Received: image_size={image_size!r}"
+            )
+        layout = own.resized(sizes)
+    if None in layout.shape:
         raise ValueError(
-            "`model` must have been built, and have one input. "
-            f"Received: model '{model.name}' with inputs {inputs}"
+            "The model's input must have a known number of channels. "
+            f"Received: an input of shape {input_tensor.shape}"
         )
-    return inputs[0]
+    return layout
 
 
 def input_data_format(input_tensor: keras.KerasTensor) -> str:
@@ -212,8 +402,8 @@ def apply_modifications(
     """Rebuilds a model so that what was changed on its layers takes effect.
 
     Args:
-        model: A Functional or Sequential model whose layers' attributes, activations for
-            instance, may have been changed. It is left as it is.
+        model: A Keras model whose layers' attributes, activations for instance, may have been
+            changed. It is left as it is.
         custom_objects: Names and the classes or functions that they stand for, where the model
             holds objects that Keras does not know.
 
@@ -232,30 +422,28 @@ def apply_modifications(
         'linear'
     """
     check_model(model)
-    custom_objects = dict(custom_objects or {})
-    with keras.saving.custom_object_scope(custom_objects):
-        rebuilt = keras.models.clone_model(model, fresh_inputs(model))
-        rebuilt.set_weights(model.get_weights())
-        if model.compiled and not rebuilt.compiled:
-            rebuilt.compile_from_config(model.get_compile_config())
-    return rebuilt
+    if not model._flatten_layers(include_self=False):
+        raise ValueError(f"`model` must have layers. Received: the model '{model.name}'")
+    if not isinstance(custom_objects, (Mapping, type(None))):
+        raise TypeError(
+            "`custom_objects` must be a dict of names and what they stand for. "
+            f"Received: custom_objects={custom_objects!r}"
+        )
+    with keras.saving.custom_object_scope(dict(custom_objects or {})):
+        new = _cloned(model)
+        if model.compiled and not new.compiled:
+            new.compile_from_config(model.get_compile_config())
+    return new
 
 
-def fresh_inputs(model: keras.Model) -> Any:
-    """Inputs for a copy of a Functional model, named as its input layers; else None.
-
-    Left to itself, `keras.models.clone_model` names input layers after their tensors.
-    """
-    if not isinstance(model, Functional):
-        return None
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=tensor.shape,
-            dtype=tensor.dtype,
-            name=tensor._keras_history.operation.name,
-        ),
-        model.input,
-    )
+def _cloned(model: keras.Model) -> keras.Model:
+    if is_container(model):
+        # Where all layers can be rebuilt from their configuration, Keras's own way is best.
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
+            clone = keras.models.clone_model(model, fresh_inputs(model))
+            clone.set_weights(model.get_weights())
+            return clone
+    return rebuilt(model)
 
 
 def _renamed(old: Any, names: list[str]) -> str | None:

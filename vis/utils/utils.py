@@ -18,9 +18,10 @@ from vis.utils.image import (
     stitch_images,
 )
 from vis.utils.imagenet import lookup_imagenet_labels
-from vis.utils.model import apply_modifications, find_layer_idx
+from vis.utils.model import LayerOutput, apply_modifications, find_layer_idx
 
 __all__ = [
+    "LayerOutput",
     "add_defaults_to_kwargs",
     "apply_modifications",
     "bgr2rgb",

@@ -6,7 +6,9 @@ import difflib
 import math
 import numbers
 import operator
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -58,6 +60,14 @@ def check_positive(name: str, value: Any) -> float:
     return number
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}") from None
+
+
 def check_integer(name: str, value: Any, least: int) -> int:
     """Returns `value` as an int, or raises unless it is a whole number of at least `least`."""
     try:
@@ -75,7 +85,7 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
     try:
         low, high = input_range
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):
         raise TypeError(
             "`input_range` must be a pair of numbers `(low, high)`. "
             f"Received: input_range={input_range!r}"
@@ -99,7 +109,7 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
         count: How many there are, or None where that is not known.
         of: What the indices count, for the message.
     """
-    values = indices if _is_iterable(indices) else [indices]
+    values = indices if is_iterable(indices) else [indices]
     checked = []
     for value in values:
         try:
@@ -123,6 +133,46 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
     return checked
 
 
+def check_real(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array as it is, or raises a `TypeError` unless it holds real numbers."""
+    kinds = (np.floating, np.integer, np.bool_)
+    if not any(np.issubdtype(array.dtype, kind) for kind in kinds):
+        raise TypeError(
+            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
+        )
+    return array
+
+
+def check_array(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of numbers, or raises."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be one array of numbers, images of one shape. Received: {error}"
+        ) from error
+    return check_real(name, array)
+
+
+def check_finite(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array of numbers as it is, or raises where one is NaN or infinite."""
+    finite = np.isfinite(check_real(name, array))
+    if not finite.all():
+        raise ValueError(
+            f"`{name}` must be finite. Received: {name} with "
+            f"{np.count_nonzero(~finite)} NaN or infinite values"
+        )
+    return array
+
+
+def check_some(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of finite numbers, or raises unless there is at least one."""
+    array = check_finite(name, check_array(name, value))
+    if not array.size:
+        raise ValueError(f"`{name}` must not be empty. Received: {name} of shape {array.shape}")
+    return array
+
+
 def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     """Returns images as `(samples, *shape)`, or raises unless they are finite and of that shape.
 
@@ -131,16 +181,7 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
         images: One image or a batch, with the channels at either end.
         shape: Shape of one image, None where an axis is open.
     """
-    try:
-        array = np.asarray(images)
-    except ValueError as error:
-        raise ValueError(
-            f"`{name}` must be one array of numbers, images of one shape. Received: {error}"
-        ) from error
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise TypeError(
-            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
-        )
+    array = check_array(name, images)
     batch = array[None] if array.ndim == len(shape) else array
     if batch.ndim == len(shape) + 1:
         arrangements = [batch]
@@ -154,16 +195,42 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
                         f"`{name}` must hold at least one image. "
                         f"Received: {name} of shape {array.shape}"
                     )
-                if not np.isfinite(arranged).all():
-                    raise ValueError(
-                        f"`{name}` must be finite. Received: {name} with "
-                        f"{np.count_nonzero(~np.isfinite(arranged))} NaN or infinite values"
-                    )
-                return arranged
+                return check_finite(name, arranged)
     raise ValueError(
         f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
         f"Received: {name} of shape {array.shape}"
     )
+
+
+def check_all(name: str, values: Any, kind: type) -> list:
+    """Returns objects of a class as a list, a single one too, or raises a `TypeError`."""
+    values = list(values) if is_iterable(values) else [] if values is None else [values]
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"`{name}` must be a list of `{kind.__name__}` objects. "
+                f"Received: {value!r} of type {type(value).__name__}"
+            )
+    return values
+
+
+def check_kind(name: str, value: Any, kind: type) -> Any:
+    """Returns `value` as it is, or raises a `TypeError` unless it is of a class."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"`{name}` must be a `{kind.__module__}.{kind.__name__}`. "
+            f"Received: {name}={value!r} of type {type(value).__name__}"
+        )
+    return value
+
+
+def check_path(name: str, path: Any) -> Path:
+    """Returns a path, or raises unless it is one that a file can have."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be a path. Received: {name}={path!r}")
+    if not Path(path).name or "\0" in str(path):
+        raise ValueError(f"`{name}` must be the path of a file. Received: {name}={path!r}")
+    return Path(path)
 
 
 def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
@@ -171,6 +238,9 @@ def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
     return difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
 
 
-def _is_iterable(value: Any) -> bool:
-    # A 0-dimensional array has `__iter__`, and refuses it.
-    return isinstance(value, Iterable) and not (hasattr(value, "ndim") and value.ndim == 0)
+def is_iterable(value: Any) -> bool:
+    """Whether a value holds others that can be gone through."""
+    # A 0-dimensional array and a symbolic tensor have `__iter__`, and refuse it.
+    refuses = getattr(value, "ndim", None) == 0 or isinstance(value, keras.KerasTensor)
+    refuses = refuses or isinstance(value, (str, bytes))
+    return isinstance(value, Iterable) and not refuses

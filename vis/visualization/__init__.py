@@ -1,5 +1,7 @@
 """What users call."""
 
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer
 from vis.visualization.activation_maximization import (
     visualize_activation,
     visualize_activation_with_losses,
@@ -38,7 +40,9 @@ __all__ = [
     "Saliency",
     "ScoreCAM",
     "SmoothGrad",
+    "find_layer",
     "get_num_filters",
+    "inputs_of",
     "overlay",
     "visualize_activation",
     "visualize_activation_with_losses",

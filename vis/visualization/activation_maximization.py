@@ -9,19 +9,16 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
+from vis.backend.survey import find_layer
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
+from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.utils.model import (
-    counterpart,
-    counterpart_tensor,
-    input_data_format,
-    resolve_layer,
-    single_input,
-)
+from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
+from vis.visualization.optimisable import optimisable
 
 
 def visualize_activation_with_losses(
@@ -32,27 +29,36 @@ def visualize_activation_with_losses(
     input_range: tuple[float, float] = (0, 255),
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
+    fixed_inputs: Any = None,
+    precision: str | None = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that minimises a weighted sum of losses.
 
     Args:
-        input_tensor: The model's input, `model.input`.
+        input_tensor: The model's input, `model.input`; a list or dict of several.
         losses: List of `(Loss, weight)`.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from; None starts from noise.
-        input_range: Lowest and highest value of the image.
+        seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
+            dict by name.
+        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
+            a dict by name, where they differ.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
             another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
+        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
+            for all others.
+        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
+            has it; None for the model's own.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
             200), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose` (default False),
-            `seed`.
+            `seed`, and `checkpoint` and `every`, with which a run goes on after an interruption.
 
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, and float otherwise.
+        integers from 0 to 255, and float otherwise. Where several inputs are optimised a list of
+        images, or a dict by name.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -78,10 +84,25 @@ def visualize_activation_with_losses(
         wrt_tensor=wrt_tensor,
         parametrization=parametrization,
         optimizer=optimizer,
+        fixed_inputs=fixed_inputs,
+        precision=precision,
     )
-    image = descender.minimize(**optimizer_params)[0]
-    rank = len(descender.input_tensor.shape)
-    if rank > 2 and input_data_format(descender.input_tensor) == "channels_first":
+    images = descender.minimize(**optimizer_params)[0]
+    tensors = descender.input_tensors
+    if len(tensors) == 1:
+        return _finished(images, tensors[0], descender.input_ranges[0])
+    keys = images if isinstance(images, dict) else range(len(images))
+    for key, tensor, its_range in zip(keys, tensors, descender.input_ranges, strict=True):
+        images[key] = _finished(images[key], tensor, its_range)
+    return images
+
+
+def _finished(
+    image: np.ndarray, tensor: keras.KerasTensor, input_range: tuple[float, float]
+) -> np.ndarray:
+    """An image with the channels last, in the type of its range."""
+    rank = len(tensor.shape)
+    if rank > 2 and input_data_format(tensor) == "channels_first":
         image = np.moveaxis(image, 1 - rank, -1)
     return in_type_of_range(image, input_range)
 
@@ -100,6 +121,8 @@ def visualize_activation(
     tv_weight: float = 10,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
+    fixed_inputs: Any = None,
+    precision: str | None = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that excites filters of a layer most.
@@ -107,14 +130,20 @@ def visualize_activation(
     For a class of a network that ends in a softmax, replace it by a linear activation first:
     a softmax grows just as well when all other classes shrink.
 
+    Of a model whose input is words, or other integers, what its embedding makes of them is
+    optimised.
+
     Args:
-        model: A Keras model.
-        layer_idx: The layer: an index in `model.layers`, a name, or the layer itself.
+        model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
+        layer_idx: The layer: an index in `model.layers`, a name or a path such as
+            `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
         filter_indices: An index, or a list of indices that one image is to excite jointly. None
             means all filters of the layer.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from; None starts from noise.
-        input_range: Lowest and highest value of the image.
+        seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
+            dict by name.
+        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
+            a dict by name, where they differ.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
             model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
@@ -124,13 +153,20 @@ def visualize_activation(
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
             another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
+        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
+            for all others.
+        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
+            has it; None for the model's own.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200), `input_modifiers`, `callbacks`, `verbose` (default False), `seed`.
+            200), `input_modifiers`, `callbacks`, `verbose` (default False), `seed`, `image_size`
+            for models that leave the size of their input open, and `checkpoint` and `every`, with
+            which a run goes on after an interruption.
 
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, and float otherwise.
+        integers from 0 to 255, and float otherwise. Where several inputs are optimised a list of
+        images, or a dict by name.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -142,27 +178,35 @@ def visualize_activation(
         >>> image.shape, str(image.dtype)
         ((8, 8, 1), 'uint8')
     """
-    layer = resolve_layer(model, layer_idx)
+    layer = find_layer(model, layer_idx)
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is not None:
         original, model = model, modify(model)
-        layer = counterpart(layer, original, model)
+        layer = find_layer(model, counterpart(layer, original, model))
         if wrt_tensor is not None:
             wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
-    input_tensor = single_input(model)
-    losses = [
-        (ActivationMaximization(layer, filter_indices), act_max_weight),
-        (LPNorm(input_tensor), lp_norm_weight),
-        (TotalVariation(input_tensor), tv_weight),
-    ]
-    return visualize_activation_with_losses(
-        input_tensor,
+    what = optimisable(
+        model, fixed_inputs, input_range, seed_input, optimizer_params.get("image_size")
+    )
+    if optimizer is None and what.embeds:
+        # Its steps are for images of bytes; embeddings have another scale.
+        low, high = what.input_range
+        optimizer = RMSprop(learning_rate=(high - low) / 255)
+    losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
+    for tensor in what.tensors:
+        losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
+    images = visualize_activation_with_losses(
+        what.inputs,
         losses,
         wrt_tensor,
         seed_input,
-        input_range,
+        what.input_range,
         parametrization,
         optimizer,
+        what.fixed_inputs,
+        precision,
         grad_modifier=grad_modifier,
         **optimizer_params,
     )
+    several = what.names is not None and len(what.names) > 1
+    return dict(zip(what.names, images, strict=True)) if several else images

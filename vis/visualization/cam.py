@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from vis.losses import Loss
+from vis.optimizer import checked_inputs
+from vis.utils.model import LayerOutput
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.seed import check_seed_input
+from vis.visualization.attribution.subject import subject_of
 
 
 def visualize_cam_with_losses(
@@ -49,14 +51,15 @@ def visualize_cam_with_losses(
         >>> visualize_cam_with_losses(model.inputs[0], losses, image, layers[0]).shape
         (8, 8)
     """
-    if not isinstance(penultimate_layer, keras.Layer):
+    if not isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer):
         raise TypeError(
             "`penultimate_layer` must be a layer of the model. "
             f"Received: penultimate_layer={penultimate_layer!r}"
         )
-    score = Score(input_tensor, losses)
-    images = check_seed_input(score.input_tensor, seed_input)
-    return finished(GradCAM(grad_modifier=grad_modifier).fused(score, images, [penultimate_layer]))
+    subject = subject_of(checked_inputs(input_tensor), seed_input)
+    score = Score(subject.inputs, losses, subject.fixed)
+    method = GradCAM(grad_modifier=grad_modifier)
+    return finished(method.fused(score, subject.images, [penultimate_layer]))
 
 
 def visualize_cam(

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from vis.backend.engine import accepts
+from vis.backend.engine import accepts, receptive_field
 from vis.backend.random import draw_seed
+from vis.backend.survey import find_layer
 from vis.callbacks import OptimizerCallback
-from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale, is_in_graph
+from vis.input_modifiers import (
+    InputModifier,
+    Jitter,
+    Rotate,
+    Scale,
+    Transform,
+    check_transforms,
+    is_in_graph,
+)
 from vis.losses import FilterActivations, filters_of
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.updates import Adam, Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
-from vis.utils.model import resolve_layer, single_input, spatial_axes
-from vis.utils.validation import check_indices, check_integer
+from vis.utils.model import layout_of
+from vis.utils.validation import check_all, check_flag, check_indices, check_integer
+from vis.visualization.optimisable import optimisable
 
 _BATCH_SIZE = 16
-# Where the model leaves the size of its input open.
-_OPEN_SIZE = 224
+# The `image_size` that follows from what a layer sees: so many times its receptive field.
+_FITS = "receptive_field"
+_FIELDS = 3
+_LEAST_FITTING_SIZE = 32
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
 
@@ -34,7 +47,7 @@ def visualize_filters(
     layer_idx: int | str | keras.Layer,
     filter_indices: int | Sequence[int] | None = None,
     batch_size: int | None = None,
-    image_size: int | Sequence[int] | None = None,
+    image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
     max_iter: int = 192,
@@ -42,6 +55,8 @@ def visualize_filters(
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
     input_range: tuple[float, float] = (0, 255),
+    fixed_inputs: Any = None,
+    precision: str | None = None,
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
 
@@ -52,14 +67,16 @@ def visualize_filters(
     Distill 2017).
 
     Args:
-        model: A Keras model with one input.
-        layer_idx: The layer: an index in `model.layers`, a name, or the layer itself.
+        model: A Keras model.
+        layer_idx: The layer: an index in `model.layers`, a name or a path such as
+            `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
         filter_indices: An index or a list of indices, None for all filters of the layer. An index
             that is repeated gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
         image_size: Size of the pictures along each spatial axis, one number for all or one for
             each. By default that of the model's input, or 224 where it is open. Another size works
-            wherever the model up to the layer is convolutional.
+            wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
+            shows what filters of an early layer see, in a fraction of the time.
         parametrization: What is optimised; by default `Fourier`, or `Pixels` for inputs without
             spatial axes.
         input_modifiers: How the images are looked at, `vis.input_modifiers.Transform` objects. By
@@ -70,6 +87,10 @@ def visualize_filters(
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input.
+        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
+            list with None for that one.
+        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
+            has it; None for the model's own.
 
     Returns:
         Array `(filters, image dims..., channels)`; `uint8` where both ends of `input_range` are
@@ -85,8 +106,10 @@ def visualize_filters(
         >>> pictures.shape, str(pictures.dtype)
         ((2, 16, 16, 1), 'uint8')
     """
-    layer = resolve_layer(model, layer_idx)
-    input_tensor = single_input(model)
+    layer = find_layer(model, layer_idx)
+    fits = image_size == _FITS if isinstance(image_size, str) else False
+    what = optimisable(model, fixed_inputs, input_range, image_size=None if fits else image_size)
+    input_tensor = _only(what.tensors)
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -95,32 +118,41 @@ def visualize_filters(
         of=f"layer '{layer.name}'",
     )
     max_iter = check_integer("max_iter", max_iter, least=1)
-    batch_size = check_integer("batch_size", batch_size or _BATCH_SIZE, least=1)
+    show = check_flag("progress", progress)
+    batch_size = _BATCH_SIZE if batch_size is None else batch_size
+    batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(input_tensor, layer, image_size)
+    others = [tensor for tensor in what.inputs if tensor is not input_tensor]
+    layout = _layout(input_tensor, layer, None if fits else image_size, others)
+    if fits:
+        layout = _fitting(layout, input_tensor, layer, others)
     if parametrization is None:
         parametrization = default_parametrization(layout)
     if input_modifiers is None:
         input_modifiers = default_input_modifiers(layout)
+    input_modifiers = check_all("input_modifiers", input_modifiers, InputModifier)
     for modifier in input_modifiers:
         if not is_in_graph(modifier):
             raise TypeError(
                 "`input_modifiers` must be `vis.input_modifiers.Transform` objects, which run "
                 f"inside the compiled step. Received: {modifier!r}"
             )
-    stages = _stages(parametrization, layout, max_iter, input_tensor, layer)
+    coarse = _coarse(layout, input_tensor, layer, input_modifiers, others)
+    stages = _stages(parametrization, layout, coarse, max_iter)
 
     facets = _facets(indices)
     batches = _batches(facets, batch_size)
     pictures = []
-    with tqdm(total=max_iter * len(batches), disable=not progress, unit="step") as bar:
+    with tqdm(total=max_iter * len(batches), disable=not show, unit="step") as bar:
         for batch in batches:
             optimizing = Optimizer(
-                input_tensor,
+                what.inputs,
                 [(FilterActivations(layer, [index for index, _ in batch]), 1)],
-                input_range,
+                what.input_range,
                 parametrization=parametrization,
                 optimizer=Adam() if optimizer is None else optimizer,
+                fixed_inputs=what.fixed_inputs,
+                precision=precision,
             )
             seeds = [(seed, *facet) for facet in batch]
             variables = None
@@ -130,15 +162,27 @@ def visualize_filters(
                     before = stages[number - 1][0]
                     variables = parametrization.resized(variables, before, size, rngs)
                 descent = optimizing.descent(
-                    size, seeds, modifiers=input_modifiers, variables=variables
+                    [size],
+                    seeds,
+                    modifiers=input_modifiers,
+                    variables=None if variables is None else [variables],
                 )
                 descent.descend(steps, [_Bar(bar)])
-                variables = descent.variables
-            pictures.extend(descent.pictures())
+                (variables,) = descent.variables
+            pictures.extend(descent.pictures()[0])
     pictures = np.stack(pictures[: len(facets)])
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
-    return in_type_of_range(pictures, input_range)
+    return in_type_of_range(pictures, what.input_range)
+
+
+def _only(tensors: list[keras.KerasTensor]) -> keras.KerasTensor:
+    if len(tensors) != 1:
+        raise ValueError(
+            "`fixed_inputs` must give a value for each input but the one that pictures are made "
+            f"of. Received: {len(tensors)} inputs without one"
+        )
+    return tensors[0]
 
 
 def default_parametrization(layout: Layout) -> Parametrization:
@@ -155,20 +199,13 @@ def default_input_modifiers(layout: Layout) -> list[InputModifier]:
 
 
 def _layout(
-    input_tensor: keras.KerasTensor, layer: keras.Layer, image_size: int | Sequence[int] | None
+    input_tensor: keras.KerasTensor,
+    layer: keras.Layer,
+    image_size: int | Sequence[int] | str | None,
+    others: Sequence[keras.KerasTensor],
 ) -> Layout:
-    own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
-    if image_size is None:
-        return own.resized(tuple(size or _OPEN_SIZE for size in own.spatial_shape))
-    sizes = image_size if isinstance(image_size, Sequence) else [image_size] * len(own.axes)
-    sizes = tuple(check_integer("image_size", size, least=1) for size in sizes)
-    if len(sizes) != len(own.axes):
-        raise ValueError(
-            f"`image_size` must be one number, or one for each of the {len(own.axes)} spatial "
-            f"axes. Received: image_size={image_size!r}"
-        )
-    layout = own.resized(sizes)
-    if layout != own and not accepts(input_tensor, layer, layout.shape):
+    own, layout = layout_of(input_tensor), layout_of(input_tensor, image_size)
+    if layout != own and not accepts(input_tensor, layer, layout.shape, others):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
@@ -176,24 +213,48 @@ def _layout(
     return layout
 
 
-def _stages(
-    parametrization: Parametrization,
+def _fitting(
     layout: Layout,
-    max_iter: int,
     input_tensor: keras.KerasTensor,
     layer: keras.Layer,
+    others: Sequence[keras.KerasTensor],
+) -> Layout:
+    """Images in which what one place of a layer sees fits several times over."""
+    seen = receptive_field(input_tensor, layer, layout, others)
+    sizes = [
+        min(whole, max(_LEAST_FITTING_SIZE, _FIELDS * field))
+        for whole, field in zip(layout.spatial_shape, seen, strict=True)
+    ]
+    smaller = layout.resized(tuple(sizes))
+    return smaller if accepts(input_tensor, layer, smaller.shape, others) else layout
+
+
+def _coarse(
+    layout: Layout,
+    input_tensor: keras.KerasTensor,
+    layer: keras.Layer,
+    input_modifiers: Sequence[Transform],
+    others: Sequence[keras.KerasTensor],
+) -> Layout | None:
+    """Half the size, where the model and the modifiers take it and something can be seen in it."""
+    half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
+    if min(half.spatial_shape, default=0) < _LEAST_COARSE_SIZE:
+        return None
+    try:
+        check_transforms(input_modifiers, (1, *half.shape), half.axes)
+    except ValueError:
+        return None
+    return half if accepts(input_tensor, layer, half.shape, others) else None
+
+
+def _stages(
+    parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
 ) -> list[tuple[Layout, int]]:
     """Sizes of the image, and the number of steps at each."""
-    half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
-    if (
-        max_iter > 1
-        and isinstance(parametrization, Fourier)
-        and min(half.spatial_shape) >= _LEAST_COARSE_SIZE
-        and accepts(input_tensor, layer, half.shape)
-    ):
-        coarse = max(1, 2 * max_iter // 3)
-        return [(half, coarse), (layout, max_iter - coarse)]
-    return [(layout, max_iter)]
+    if max_iter == 1 or coarse is None or not isinstance(parametrization, Fourier):
+        return [(layout, max_iter)]
+    steps = max(1, 2 * max_iter // 3)
+    return [(coarse, steps), (layout, max_iter - steps)]
 
 
 def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:

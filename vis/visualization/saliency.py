@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer
 from vis.losses import Loss
-from vis.utils.model import counterpart_tensor, resolve_layer, single_input
+from vis.optimizer import checked_inputs
+from vis.utils.model import counterpart_tensor
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.seed import check_seed_input
+from vis.visualization.attribution.subject import Subject, subject_of
 
 
 def visualize_saliency_with_losses(
@@ -50,9 +53,9 @@ def visualize_saliency_with_losses(
         >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    score = Score(input_tensor, losses)
-    images = check_seed_input(score.input_tensor, seed_input)
-    return _drawn(Saliency(grad_modifier, keepdims), score, images, wrt_tensor)
+    subject = subject_of(checked_inputs(input_tensor), seed_input, wrt_tensor)
+    score = Score(subject.inputs, losses, subject.fixed)
+    return _drawn(Saliency(grad_modifier, keepdims), score, subject, wrt_tensor)
 
 
 def visualize_saliency(
@@ -98,18 +101,17 @@ def visualize_saliency(
         (8, 8)
     """
     method = Saliency(grad_modifier, keepdims, backprop_modifier)
-    layer = resolve_layer(model, layer_idx)
-    original, (model, (layer,)) = model, method.modified(model, [layer])
+    modified, (layer,) = method.modified(model, [find_layer(model, layer_idx)])
     if wrt_tensor is not None:
-        wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
-    input_tensor = single_input(model)
-    images = check_seed_input(input_tensor, seed_input)
-    score = Score.of_filters(input_tensor, layer, filter_indices, images)
-    return _drawn(method, score, images, wrt_tensor)
+        wrt_tensor = counterpart_tensor(wrt_tensor, model, modified)
+    subject = subject_of(inputs_of(modified), seed_input, wrt_tensor)
+    score = Score.of_filters(subject, layer, filter_indices)
+    return _drawn(method, score, subject, wrt_tensor)
 
 
 def _drawn(
-    method: Saliency, score: Score, images: np.ndarray, wrt_tensor: keras.KerasTensor | None
+    method: Saliency, score: Score, subject: Subject, wrt_tensor: keras.KerasTensor | None
 ) -> np.ndarray:
-    tensor = score.input_tensor if wrt_tensor is None else wrt_tensor
-    return finished(method.summarise(score.gradients(images, tensor), tensor))
+    explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.inputs)
+    tensor = subject.input_tensor if explained else wrt_tensor
+    return finished(method.summarise(score.gradients(subject.images, tensor), tensor))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from vis.losses import output_shape
+from vis.losses import check_layer, output_shape
 from vis.utils.model import channel_axis
-from vis.utils.validation import check_number
+from vis.utils.validation import check_array, check_number
 
 
 def get_num_filters(layer: keras.Layer) -> int:
@@ -24,7 +24,7 @@ def get_num_filters(layer: keras.Layer) -> int:
         >>> get_num_filters(model.layers[-1])
         16
     """
-    shape = output_shape(layer)
+    shape = output_shape(check_layer(layer))
     return shape[channel_axis(layer, len(shape))]
 
 
@@ -48,7 +48,7 @@ def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.nd
     """
     if not 0 <= check_number("alpha", alpha) <= 1:
         raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
-    array1, array2 = np.asarray(array1), np.asarray(array2)
+    array1, array2 = check_array("array1", array1), check_array("array2", array2)
     if array1.shape != array2.shape:
         raise ValueError(
             "`array1` and `array2` must have the same shape. "

@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.utils.model import counterpart, resolve_layer, single_input
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer
+from vis.utils.model import counterpart
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.seed import check_seed_input
+from vis.visualization.attribution.subject import explained_tensor, subject_of
 
 
 class Attribution(Value):
@@ -43,8 +45,10 @@ class Attribution(Value):
         """Draws the attributions as a map.
 
         Args:
-            model: A Keras model with one input.
-            seed_input: An image, or a batch of images.
+            model: A Keras model.
+            seed_input: An image, or a batch of images. For a model with several inputs a list,
+                or a dict by name; the first that is an image is explained. Of words and other
+                integers what the model's embedding makes of them is explained.
             layer_idx: The layer whose activation is explained: an index in `model.layers`, a
                 name, or the layer itself.
             filter_indices: An index, or a list of indices that are explained jointly. None means
@@ -60,7 +64,7 @@ class Attribution(Value):
             ValueError: If an argument has a wrong value.
         """
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return finished(self.summarise(attributions, single_input(model)))
+        return finished(self.summarise(attributions, explained_tensor(model)))
 
     def attributions(
         self,
@@ -80,11 +84,10 @@ class Attribution(Value):
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
         """
-        layer = resolve_layer(model, layer_idx)
+        layer = find_layer(model, layer_idx)
         model, (layer,) = self.modified(model, [layer])
-        input_tensor = single_input(model)
-        images = check_seed_input(input_tensor, seed_input)
-        return self.measure(Score.of_filters(input_tensor, layer, filter_indices, images), images)
+        subject = subject_of(inputs_of(model), seed_input)
+        return self.measure(Score.of_filters(subject, layer, filter_indices), subject.images)
 
     def modified(
         self, model: keras.Model, layers: Sequence[keras.Layer]
@@ -94,7 +97,7 @@ class Attribution(Value):
         if modify is None:
             return model, list(layers)
         copy = modify(model)
-        return copy, [counterpart(layer, model, copy) for layer in layers]
+        return copy, [find_layer(copy, counterpart(layer, model, copy)) for layer in layers]
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         """The attributions of each image's score.

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.utils.model import channel_axis, resolve_layer, single_input, spatial_axes
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer
+from vis.utils.model import channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.seed import check_seed_input
+from vis.visualization.attribution.subject import subject_of
 
 
 class CAM(Attribution):
@@ -59,13 +61,12 @@ class CAM(Attribution):
         layer_idx: LayerIndex = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        layer = resolve_layer(model, layer_idx)
+        layer = find_layer(model, layer_idx)
         penultimate = penultimate_layers(model, layer, self.penultimate_layer_idx)
         model, (layer, *penultimate) = self.modified(model, [layer, *penultimate])
-        input_tensor = single_input(model)
-        images = check_seed_input(input_tensor, seed_input)
-        score = Score.of_filters(input_tensor, layer, filter_indices, images)
-        return self.fused(score, images, penultimate)
+        subject = subject_of(inputs_of(model), seed_input)
+        score = Score.of_filters(subject, layer, filter_indices)
+        return self.fused(score, subject.images, penultimate)
 
     def fused(self, score: Score, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray:
         """The map of one layer, or the mean of the scaled maps of several."""
@@ -77,7 +78,7 @@ class CAM(Attribution):
         rank = len(score.output_of(layer).shape)
         if not spatial_shape or rank != len(spatial_shape) + 2:
             raise ValueError(
-                f"The penultimate layer must have the spatial axes of the input, "
+                f"`penultimate_layer_idx` must be a layer that has the spatial axes of the input, "
                 f"{len(spatial_shape)} and at least 1, for its maps to be laid over the image. "
                 f"Received: layer '{layer.name}' with an output of shape "
                 f"{score.output_of(layer).shape}, and an input of shape {score.input_tensor.shape}"

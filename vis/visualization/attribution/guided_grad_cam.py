@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.utils.model import input_data_format, single_input
+from vis.utils.model import input_data_format
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.saliency import Saliency
+from vis.visualization.attribution.subject import explained_tensor
 
 
 class GuidedGradCAM(Saliency):
@@ -56,5 +57,5 @@ class GuidedGradCAM(Saliency):
         where = (model, seed_input, layer_idx, filter_indices)
         maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
         guided = super().attributions(*where)
-        first = input_data_format(single_input(model)) == "channels_first"
+        first = input_data_format(explained_tensor(model)) == "channels_first"
         return guided * np.expand_dims(maps, 1 if first else -1)

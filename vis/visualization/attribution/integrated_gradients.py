@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.utils.model import resolve_layer, single_input
-from vis.utils.validation import check_integer
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer
+from vis.utils.validation import check_finite, check_integer
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.seed import check_seed_input
+from vis.visualization.attribution.subject import subject_of
 
 # Powers of two apart from the end, so that the points stay evenly spaced where nothing happens.
 _FIRST_STEPS = 17
@@ -80,12 +81,13 @@ class IntegratedGradients(Saliency):
 
     def _baselines(self, images: np.ndarray) -> np.ndarray:
         try:
-            return np.broadcast_to(np.asarray(self.baseline, "float64"), images.shape)
+            baselines = np.broadcast_to(np.asarray(self.baseline, "float64"), images.shape)
         except (TypeError, ValueError):
             raise ValueError(
                 "`baseline` must be a number, or an array of an image's shape "
                 f"{images.shape[1:]}. Received: baseline={self.baseline!r}"
             ) from None
+        return check_finite("baseline", baselines)
 
     def completeness_error(
         self,
@@ -114,12 +116,16 @@ class IntegratedGradients(Saliency):
             >>> bool(method.completeness_error(attributions, model, image) < 1e-4)
             True
         """
-        input_tensor = single_input(model)
-        images = check_seed_input(input_tensor, seed_input)
-        layer = resolve_layer(model, layer_idx)
-        score = Score.of_filters(input_tensor, layer, filter_indices, images)
+        subject = subject_of(inputs_of(model), seed_input)
+        images = subject.images
+        if np.shape(attributions) != images.shape:
+            raise ValueError(
+                "`attributions` must be what `attributions` has returned for the same images, of "
+                f"shape {images.shape}. Received: an array of shape {np.shape(attributions)}"
+            )
+        score = Score.of_filters(subject, find_layer(model, layer_idx), filter_indices)
         explained = score.values(images) - score.values(self._baselines(images))
-        total = attributions.reshape(len(images), -1).sum(axis=1)
+        total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
         return np.abs(total - explained) / np.abs(explained)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
-from vis.backend.network import Network, is_container
-from vis.utils.model import resolve_layer, single_input
+from vis.backend.captures import known_outputs, rank_of
+from vis.backend.network import Network
+from vis.backend.roots import inputs_of
+from vis.backend.survey import find_layer, look_inside
+from vis.losses import output_shape
+from vis.utils.containers import is_container
+from vis.utils.model import LayerOutput, channel_axis
+from vis.visualization.attribution.subject import explained_tensor
 
 _CONVOLUTION_OR_POOLING = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -21,7 +28,7 @@ _CONVOLUTION_OR_POOLING = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
 
-LayerIndex = int | str | keras.Layer
+LayerIndex = int | str | keras.Layer | LayerOutput
 
 
 def penultimate_layers(
@@ -35,7 +42,8 @@ def penultimate_layers(
         model: A model with one input.
         layer: The layer that is explained.
         penultimate_layer_idx: Index, name or layer; a list of them; or None for the nearest
-            convolution or pooling layer before `layer`, in nested models and wrappers too.
+            convolution or pooling layer before `layer`, in nested models and wrappers too, whose
+            maps have more than one place, where there is such a layer.
 
     Raises:
         TypeError: If an index is none of these.
@@ -48,9 +56,10 @@ def penultimate_layers(
         >>> [found.name for found in penultimate_layers(model, model.layers[-1], None)]
         ['conv']
     """
-    before = _ids_before(model, layer)
+    look_inside(model)
+    before = _ids_before(model, LayerOutput.of(layer).layer)
     if penultimate_layer_idx is None:
-        return [_nearest(model, layer, before)]
+        return [_nearest(model, LayerOutput.of(layer).layer, before)]
     several = isinstance(penultimate_layer_idx, list | tuple)
     wanted = penultimate_layer_idx if several else [penultimate_layer_idx]
     if not wanted:
@@ -58,9 +67,9 @@ def penultimate_layers(
             "`penultimate_layer_idx` must hold at least one layer. "
             f"Received: penultimate_layer_idx={penultimate_layer_idx!r}"
         )
-    found = [resolve_layer(model, index) for index in wanted]
+    found = [find_layer(model, index, "penultimate_layer_idx") for index in wanted]
     for candidate in found:
-        if id(candidate) not in before:
+        if id(LayerOutput.of(candidate).layer) not in before:
             raise ValueError(
                 f"`penultimate_layer_idx` must be a layer that lies before '{layer.name}', the "
                 f"layer of `layer_idx`. Received: layer '{candidate.name}'"
@@ -69,53 +78,83 @@ def penultimate_layers(
 
 
 def _nearest(model: keras.Model, layer: keras.Layer, before: set[int]) -> keras.Layer:
-    rank = len(single_input(model).shape)
-    nearest = None
+    rank = len(explained_tensor(model).shape)
+    found = []
     for candidate in _flattened(model):
         if candidate is layer:
             break
         if id(candidate) in before and _has_feature_maps(candidate, rank):
-            nearest = candidate
-    if nearest is None:
+            found.append(candidate)
+    if not found:
         raise ValueError(
             "`penultimate_layer_idx` must be given, as there is no convolution or pooling layer "
             f"with {rank - 2} spatial axes, those of the input, before '{layer.name}', the layer "
             f"of `layer_idx`. Received: penultimate_layer_idx=None, and the model '{model.name}' "
-            f"with an input of shape {single_input(model).shape}"
+            f"with an input of shape {explained_tensor(model).shape}"
         )
-    return nearest
+    # Maps of a single place, as MobileNet's last convolution has them, show nothing.
+    return next((x for x in reversed(found) if _places(x) != 1), found[-1])
+
+
+def _places(layer: keras.Layer) -> int | None:
+    """Number of places in a layer's feature maps, None where it is open."""
+    shape = output_shape(layer)
+    axis = channel_axis(layer, len(shape))
+    sizes = [size for i, size in enumerate(shape) if i not in (0, axis)]
+    return None if None in sizes else math.prod(sizes)
 
 
 def _has_feature_maps(layer: keras.Layer, rank: int) -> bool:
     inner = layer
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
-    output = layer._inbound_nodes[0].outputs[0] if layer._inbound_nodes else None
-    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(output.shape) == rank
+    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(output_shape(layer)) == rank
 
 
 def _flattened(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers in order, those of a nested model in its place."""
-    for layer in model.layers:
+    """The layers in order, in the place of nested models and custom layers those inside."""
+    inputs_known = is_container(model)
+    inside = model.layers if inputs_known else _in_order(model)
+    for layer in inside:
         if is_container(layer):
             yield from _flattened(layer)
         else:
+            if inputs_known:
+                yield from _in_order(layer)
             yield layer
+
+
+def _in_order(outer: keras.Layer) -> list[keras.Layer]:
+    """The layers that run inside a custom layer or a subclassed model, in their order."""
+    known = [
+        inner
+        for inner in outer._flatten_layers(include_self=False)
+        if rank_of(inner) is not None and known_outputs(inner)[0]
+    ]
+    return sorted(known, key=rank_of)
 
 
 def _ids_before(model: keras.Model, layer: keras.Layer) -> set[int]:
     """`id` of all operations that a layer's output is computed with, itself included."""
-    network = Network([single_input(model)])
+    network = Network(inputs_of(model))
     found: set[int] = set()
-    stack = [network.output_of(owner)._keras_history for owner in _owners(model, layer)]
-    stack = [operation._inbound_nodes[node_index] for operation, node_index, _ in stack]
+    owner = layer if network.in_graph(layer) else network.owner(layer)
+    if owner is not layer:
+        earlier = _in_order(owner)
+        found.update(map(id, earlier[: 1 + earlier.index(layer)]))
+        if owner is network.root:
+            return found
+    stack = [network.place_of(o) for o in _owners(model, owner)]
+    stack = [place.operation()._inbound_nodes[place.call] for place in stack]
     while stack:
         node = stack.pop()
         if id(node.operation) in found:
             continue
         found.add(id(node.operation))
+        if node.operation is not owner and isinstance(node.operation, keras.Layer):
+            found.update(map(id, _in_order(node.operation)))
         stack.extend(node.parent_nodes)
-        if is_container(node.operation) and not _holds(node.operation, layer):
+        if is_container(node.operation) and not _holds(node.operation, owner):
             histories = [tensor._keras_history for tensor in node.operation.outputs]
             stack.extend(op._inbound_nodes[node_index] for op, node_index, _ in histories)
     return found
@@ -132,7 +171,7 @@ def _owners(model: keras.Model, layer: keras.Layer) -> list[Any]:
 
 
 def _holds(container: keras.Model, layer: keras.Layer) -> bool:
-    return any(candidate is layer for candidate in _flattened(container)) or any(
-        is_container(nested) and (nested is layer or _holds(nested, layer))
-        for nested in container.layers
+    return any(
+        candidate is layer or (is_container(candidate) and _holds(candidate, layer))
+        for candidate in container.layers
     )

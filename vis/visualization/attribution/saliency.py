@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from vis.utils.validation import check_flag
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import channel_axis_of, modified_gradients
 from vis.visualization.attribution.score import Score
@@ -42,7 +43,7 @@ class Saliency(Attribution):
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         self.grad_modifier = grad_modifier
-        self.keepdims = keepdims
+        self.keepdims = check_flag("keepdims", keepdims)
         self.backprop_modifier = backprop_modifier
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ import numpy as np
 
 from vis.backend.attribution import Answer, Inquiry, Question, inquiry_for
 from vis.backend.engine import Expression
-from vis.backend.network import Handle
+from vis.backend.network import Handle, Place
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
-from vis.utils.model import channel_axis
+from vis.utils.model import LayerOutput, channel_axis
+from vis.visualization.attribution.subject import Subject
 
 
 class Score:
@@ -22,7 +23,9 @@ class Score:
 
     Args:
         input_tensor: The model's input, `model.input` (`model.inputs[0]` of a Sequential model).
+            Of several inputs a list, the one that is explained first.
         losses: List of `(Loss, weight)`.
+        fixed: The values of the other inputs, `(samples, ...)`, or `(1, ...)` for all samples.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -40,10 +43,17 @@ class Score:
     """
 
     def __init__(
-        self, input_tensor: keras.KerasTensor, losses: Iterable[tuple[Loss, float]]
+        self,
+        input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor],
+        losses: Iterable[tuple[Loss, float]],
+        fixed: Sequence[np.ndarray] = (),
     ) -> None:
-        objective = Optimizer(input_tensor, losses, norm_grads=False)
-        self.input_tensor = objective.input_tensor
+        objective = Optimizer(
+            input_tensor, losses, norm_grads=False, fixed_inputs=[None, *fixed] if fixed else None
+        )
+        self._inputs = objective.inputs
+        self._fixed = list(fixed)
+        self.input_tensor = self._inputs[0]
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         self._network = objective.network
         self._terms = tuple(objective.terms)
@@ -55,25 +65,23 @@ class Score:
     @classmethod
     def of_filters(
         cls,
-        input_tensor: keras.KerasTensor,
-        layer: keras.Layer,
+        subject: Subject,
+        layer: keras.Layer | LayerOutput,
         filter_indices: int | Sequence[int] | None,
-        images: np.ndarray,
     ) -> Score:
         """The mean activation of filters of a layer, the sum of it where there are several.
 
         Args:
-            input_tensor: The model's input.
+            subject: What is explained.
             layer: The layer that has the filters.
             filter_indices: An index, a list of indices, or None for the filter that is excited
                 most by each of the images.
-            images: `(samples, ...)`.
         """
+        loss = ActivationMaximization(layer, 0 if filter_indices is None else filter_indices)
+        score = cls(subject.inputs, [(loss, -1)], subject.fixed)
         if filter_indices is not None:
-            return cls(input_tensor, [(ActivationMaximization(layer, filter_indices), -1)])
-        loss = ActivationMaximization(layer, 0)
-        score = cls(input_tensor, [(loss, -1)])
-        means = score._filter_means(images, layer)
+            return score
+        means = score._filter_means(subject.images, layer)
         first = means.argmax(axis=1)
         score._parameters[0]["filter_weights"] = np.eye(means.shape[1], dtype="float32")[first]
         return score
@@ -84,38 +92,36 @@ class Score:
         channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
         return channels.reshape(*channels.shape[:2], -1).mean(axis=2)
 
-    def output_of(self, layer: keras.Layer) -> keras.KerasTensor:
-        """The output of a layer's first call in the model.
+    def output_of(self, layer: keras.Layer | LayerOutput) -> Place:
+        """Where the output of a layer's first call in the model is found.
 
         Raises:
             ValueError: If the layer is not part of the model.
         """
-        if layer not in self._network:
-            raise ValueError(
-                f"The layer must be connected to the input '{self.input_tensor.name}' of the "
-                f"model. Received: layer '{layer.name}'"
-            )
-        return self._network.output_of(layer)
+        self._network.check_has("layer", layer)
+        return self._network.place_of(layer)
 
     def of_sample(self, i: int) -> Score:
         """The score that one of the images is given, for any number of images in its place."""
         score = copy.copy(self)
-        score._parameters = _of_sample(self._parameters, i)
+        score._parameters, score._fixed = _of_sample((self._parameters, self._fixed), i)
         return score
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, `(samples,)`."""
         return self._ask(images, (), differentiate=False).overall
 
-    def activations(self, images: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+    def activations(self, images: np.ndarray, tensor: keras.KerasTensor | Place) -> np.ndarray:
         """The value of a tensor of the model, `(samples, ...)`."""
         return self._ask(images, (tensor,), differentiate=False).values[0]
 
-    def gradients(self, images: np.ndarray, tensor: keras.KerasTensor | None = None) -> np.ndarray:
+    def gradients(
+        self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None
+    ) -> np.ndarray:
         """The gradient of each image's score with respect to a tensor, by default the image."""
         return self.look(images, tensor).grads[0]
 
-    def look(self, images: np.ndarray, tensor: keras.KerasTensor | None = None) -> Answer:
+    def look(self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None) -> Answer:
         """Each image's score, a tensor's value and the score's gradient with respect to it.
 
         Args:
@@ -130,37 +136,46 @@ class Score:
             ValueError: If it does not belong to the model, or no gradient flows to it.
         """
         tensor = self.input_tensor if tensor is None else tensor
-        if not isinstance(tensor, keras.KerasTensor):
-            raise TypeError(
-                "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-                f"Received: wrt_tensor={tensor!r}"
-            )
-        self._network.check_connected(tensor)
+        if not isinstance(tensor, Place):
+            if not isinstance(tensor, keras.KerasTensor):
+                raise TypeError(
+                    "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+                    f"Received: wrt_tensor={tensor!r}"
+                )
+            self._network.check_connected(tensor)
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
-        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor], differentiate: bool
+        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor | Place], differentiate: bool
     ) -> Answer:
         question = Question(
-            inputs=(Handle.of(self.input_tensor),),
+            inputs=tuple(Handle.of(tensor) for tensor in self._inputs),
             terms=self._terms,
-            tensors=tuple(Handle.of(tensor) for tensor in tensors),
+            tensors=tuple(t if isinstance(t, Place) else Handle.of(t) for t in tensors),
             differentiate=differentiate,
             activations=self._network.activations(),
         )
         images = np.asarray(images, self._dtype)
+        fixed = [np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed]
         if not any(isinstance(term, Expression) for term in self._terms):
-            return _as_arrays(inquiry_for(question)(images, self._parameters, self._weights))
+            return _as_arrays(inquiry_for(question)(images, fixed, self._parameters, self._weights))
         # An expression is a scalar over the whole batch, so that samples are shown one by one.
         inquiry = self._own.setdefault(question, Inquiry(question))
         answers = [
-            _as_arrays(inquiry(images[i : i + 1], _of_sample(self._parameters, i), self._weights))
+            _as_arrays(
+                inquiry(
+                    images[i : i + 1],
+                    [values[i : i + 1] for values in fixed],
+                    _of_sample(self._parameters, i),
+                    self._weights,
+                )
+            )
             for i in range(len(images))
         ]
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
 
 
-def _of_sample(parameters: list[dict[str, Any]], i: int) -> list[dict[str, Any]]:
+def _of_sample(parameters: Any, i: int) -> Any:
     """Parameters of one sample, where each has its own."""
     return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
 

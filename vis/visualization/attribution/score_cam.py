@@ -60,7 +60,7 @@ class ScoreCAM(CAM):
         channel = 0 if input_data_format(score.input_tensor) == "channels_first" else -1
         scores = []
         for batch in batches(len(features), self.batch_size):
-            masks = enlarged(unit_range(features[batch]), shape)
+            masks = unit_range(enlarged(features[batch], shape))
             masks = np.expand_dims(masks, channel % image.ndim + 1)
             scores.append(score.values(masks * image))
         return np.concatenate(scores)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from vis.backend.network import is_container
+from vis.backend.attribution import value_of
+from vis.backend.roots import inputs_of
+from vis.utils.containers import is_container
+from vis.utils.inputs import arranged
+from vis.utils.model import float_entry, spatial_axes
 from vis.utils.validation import check_images
 
 # Values that a network's first trainable layer is usually trained on.
@@ -19,17 +24,81 @@ _LEAST_CONTRAST = 0.02
 _OVERSHOOT = 0.25
 
 
-def check_seed_input(input_tensor: keras.KerasTensor, seed_input: Any) -> np.ndarray:
-    """Returns images as `(samples, ...)` in the model's data format, or raises.
+class Subject(NamedTuple):
+    """What is explained.
+
+    Attributes:
+        inputs: The model's inputs, the one that is explained first.
+        images: Its values, `(samples, ...)`.
+        fixed: The values of the others, `(samples, ...)` or `(1, ...)`.
+    """
+
+    inputs: list[keras.KerasTensor]
+    images: np.ndarray
+    fixed: list[np.ndarray]
+
+    @property
+    def input_tensor(self) -> keras.KerasTensor:
+        """The input that is explained, or what an embedding makes of it."""
+        return self.inputs[0]
+
+
+def explained_input(inputs: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """The input that is explained where the user does not say: the first that is an image."""
+    floats = [tensor for tensor in inputs if keras.backend.is_float_dtype(tensor.dtype)]
+    return next((t for t in floats if spatial_axes(t)), (floats or list(inputs))[0])
+
+
+def explained_tensor(model: keras.Model) -> keras.KerasTensor:
+    """The tensor that a model's attributions belong to."""
+    return float_entry(explained_input(inputs_of(model)))
+
+
+def subject_of(inputs: Any, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
+    """What is explained, with images in the model's data format.
 
     It warns of images in another range than the model expects, where the model itself says which
     that is, by beginning with a `Rescaling` or a `Normalization`.
 
     Args:
-        input_tensor: The model's input.
-        seed_input: An image or a batch, with the channels at either end.
+        inputs: The model's input, or a list or dict of several.
+        seed_input: An image or a batch, with the channels at either end; for several inputs a
+            list, or a dict by name.
+        wrt: The input that is explained, or None.
+
+    Raises:
+        TypeError: If `seed_input` does not hold numbers.
+        ValueError: If it is of another shape, or a value is missing.
     """
-    images = check_images("seed_input", seed_input, tuple(input_tensor.shape[1:]))
+    tensors = keras.tree.flatten(inputs)
+    values = []
+    for tensor, value in zip(tensors, arranged("seed_input", seed_input, tensors), strict=True):
+        if value is None and len(tensors) > 1:
+            raise ValueError(
+                "`seed_input` must have a value for each input. "
+                f"Received: nothing for the input '{tensor.name}'"
+            )
+        values.append(check_images("seed_input", value, tuple(tensor.shape[1:])))
+    samples = max(map(len, values))
+    if any(len(value) not in (1, samples) for value in values):
+        raise ValueError(
+            "`seed_input` must have as many samples for each input, or one. "
+            f"Received: {[len(value) for value in values]} samples"
+        )
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else explained_input(tensors)
+    chosen = next(i for i, tensor in enumerate(tensors) if tensor is wrt)
+    others = [i for i in range(len(tensors)) if i != chosen]
+    images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
+    _warn_of_range(wrt, images)
+    fixed = [values[i] for i in others]
+    entry = float_entry(wrt)
+    if entry is wrt:
+        return Subject([wrt, *(tensors[i] for i in others)], images, fixed)
+    embedded = value_of(wrt, entry, images)
+    return Subject([entry, wrt, *(tensors[i] for i in others)], embedded, [images, *fixed])
+
+
+def _warn_of_range(input_tensor: keras.KerasTensor, images: np.ndarray) -> None:
     expected = expected_range(input_tensor)
     if expected is not None and not _looks_like(images, *expected):
         low, high = expected
@@ -37,9 +106,8 @@ def check_seed_input(input_tensor: keras.KerasTensor, seed_input: Any) -> np.nda
             f"The model begins by scaling its input, and seems to expect values from about "
             f"{low:.3g} to {high:.3g}. Received: `seed_input` with values from "
             f"{images.min():.3g} to {images.max():.3g}",
-            stacklevel=4,
+            stacklevel=5,
         )
-    return images
 
 
 def expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:

@@ -1,0 +1,432 @@
+"""Whatever comes in: a right result, or an error of ours that says what was expected.
+
+Each argument of each public function in turn is given values that it was not made for. Values
+that are callable stand aside where functions are taken, as what these do is their own affair.
+"""
+
+from __future__ import annotations
+
+import decimal
+import fractions
+import inspect
+import math
+import re
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from helpers import Recorder, sequential
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import vis
+from vis import (
+    backprop_modifiers,
+    callbacks,
+    grad_modifiers,
+    input_modifiers,
+    losses,
+    parametrizations,
+    plotting,
+    regularizers,
+    visualization,
+)
+from vis.optimizer import Optimizer
+from vis.utils import utils
+from vis.utils.imagenet import imagenet_class_index
+from vis.utils.layout import Layout
+
+OURS = str(Path(vis.__file__).parent)
+FOLDER = tempfile.mkdtemp()
+
+
+def network():
+    return sequential(
+        (8, 8, 3),
+        layers.Conv2D(4, 3, activation="relu", name="conv"),
+        layers.Flatten(name="flat"),
+        layers.Dense(3, name="dense"),
+    )
+
+
+keras.utils.set_random_seed(0)
+MODEL = network()
+OTHER = network()
+IMAGE = np.random.default_rng(0).uniform(0, 255, (8, 8, 3)).astype("float32")
+LOSSES = [(losses.ActivationMaximization(MODEL.layers[-1], 1), 1)]
+HISTORY = callbacks.History(frames_every=1)
+HISTORY.callback(0, [("Some Loss", 1.0)], 1.0, None, IMAGE[None])
+
+
+class Strange:
+    """Answers nothing that it is asked."""
+
+
+CORNERS = [
+    None, True, False, 0, 1, 2, -1, -7, 8, 0.0, 0.5, 1.0, -0.5, 2.5, math.nan, math.inf, -math.inf,
+    1e6, 1e-6, 1 + 2j, fractions.Fraction(1, 3), decimal.Decimal("0.5"), "", "x", "dense",
+    "conv", "Dense", "guided", "absolute", "0", "\0", "ö", b"dense", [], (), {}, set(), [None],
+    [1], [0, 2], [1, 1], [3], ["x"], ["dense"], [[0], [1, 2]], (0, 1), (1, 0), (0, 0), (0.0, 1.0),
+    (0, math.nan), (-math.inf, math.inf), (0, 255, 3), ("a", "b"), {"a": 1}, {1, 2}, range(3),
+    slice(None), Ellipsis, NotImplemented, Strange(), Strange, iter([1]), np.float32(0.5),
+    np.int64(1), np.bool_(True), np.datetime64("2020-01-01"), np.array(1), np.array(math.nan),
+    np.array([]), np.arange(3), np.array([1.0, math.nan, 2.0]), np.array(["a", "b"]),
+    np.array([None, 1]), np.array([1 + 1j]), np.zeros((8, 8)), np.zeros((0, 8, 8, 3)),
+    np.zeros((8, 8, 3)), np.zeros((3, 8, 8)), np.zeros((1, 8, 8, 3)), np.ones((2, 8, 8, 3), bool),
+    np.zeros((9, 8, 3)), np.zeros((8, 8, 4)), np.zeros((1, 1, 8, 8, 3)), np.full((8, 8, 3), 1e6),
+    np.full((8, 8, 3), math.nan), np.full((8, 8, 3), math.inf), np.zeros((8, 8, 3), complex),
+    np.full((8, 8, 3), "x"), np.full((8, 8, 3), None), np.zeros((8, 8, 3), "int64"),
+    np.zeros((8, 8, 3), "float16"), keras.ops.zeros((8, 8, 3)), keras.Input((8, 8, 3)),
+    MODEL.inputs[0], MODEL.outputs[0], OTHER.inputs[0], OTHER.outputs[0], MODEL, OTHER,
+    keras.Sequential(), keras.Sequential([layers.Dense(2)]), layers.Dense(2), MODEL.layers[0],
+    MODEL.layers[-1], OTHER.layers[0], LOSSES, LOSSES[0], LOSSES[0][0], [(LOSSES[0][0], "x")],
+    [(LOSSES[0][0], math.nan)], [(LOSSES[0][0], 0)], losses.Loss, Recorder, [Recorder],
+    input_modifiers.Jitter, input_modifiers.Jitter(1), [input_modifiers.Jitter((1, 2, 3))],
+    parametrizations.Fourier, parametrizations.Fourier(), keras.optimizers.Adam,
+    keras.optimizers.Adam(0.1), HISTORY, Path(FOLDER), Path(FOLDER) / "no" / "folder" / "x.png",
+]  # fmt: skip
+
+numbers = st.integers(-99, 99) | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf])
+scalars = st.none() | st.booleans() | numbers | st.text(max_size=4)
+arrays = st.builds(
+    lambda shape, kind, value: np.full(shape, value).astype(kind),
+    st.lists(st.integers(0, 9), max_size=5),
+    st.sampled_from(["float32", "float64", "int8", "uint8", "bool", "complex64", "U2", "object"]),
+    st.sampled_from([0, 1, 255]),
+)
+ANYTHING = st.sampled_from(CORNERS) | st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner), max_leaves=4
+) | arrays  # fmt: skip
+
+
+def small(value):
+    """Whether a value is no number of steps, pixels or copies that only takes long."""
+    return not any(np.size(v) and np.max(v) > 9 for v in numbers_in(value))
+
+
+def numbers_in(value):
+    if isinstance(value, (list, tuple)):
+        return [number for part in value for number in numbers_in(part)]
+    is_number = isinstance(value, (int, float, np.ndarray, np.number))
+    return [value] if is_number and np.asarray(value).dtype.kind in "biuf" else []
+
+
+def right_or_refused(call, arguments, check):
+    try:
+        result = call(**arguments)
+    except (OSError, ValueError, TypeError) as error:
+        refusal = error
+    else:
+        check(result)
+        return
+    if isinstance(refusal, OSError):
+        # The system's own, of a file: it has the number of what went wrong.
+        assert refusal.errno is not None or "image file" in str(refusal)
+        return
+    traceback = refusal.__traceback__
+    while traceback.tb_next:
+        traceback = traceback.tb_next
+    raised_in = traceback.tb_frame.f_code.co_filename
+    assert raised_in.startswith(OURS), f"raised in {raised_in}: {refusal}"
+    assert re.search(r"`\w+`.*Received: .", str(refusal), re.DOTALL), str(refusal)
+
+
+def is_picture(result):
+    assert isinstance(result, np.ndarray)
+    assert result.shape[-3:] == (8, 8, 3)
+    assert np.isfinite(result).all()
+
+
+def is_map(result):
+    assert isinstance(result, np.ndarray)
+    assert result.shape[-2:] == (8, 8) or result.shape[-3:] == (8, 8, 3) or result.ndim == 1
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+def is_finite(result):
+    assert np.isfinite(result).all()
+
+
+def is_anything(result):
+    repr(result)
+
+
+def transformed(kind):
+    """What a transform of a kind makes of an image."""
+
+    def transform(**settings):
+        return kind(**settings).pre(IMAGE[None])
+
+    transform.__qualname__ = kind.__qualname__
+    return transform
+
+
+def is_batch(images):
+    assert images.ndim == 4
+    assert np.isfinite(images).all()
+
+
+def is_loss(loss):
+    assert isinstance(str(loss), str)
+    for value in loss.parameters.values():
+        assert np.isfinite(value).all()
+
+
+def pictured(kind):
+    """What a parametrization of a kind makes of an image."""
+
+    def picture(**settings):
+        parametrization = kind(**settings)
+        layout, rng = Layout((8, 8, 3), axes=(1, 2)), np.random.default_rng(0)
+        variables = parametrization.variables(IMAGE, layout, (0, 255), rng)
+        batch = [keras.ops.convert_to_tensor(value[None], "float32") for value in variables]
+        return parametrization.image(batch, layout, np.float32([0, 255])).numpy()
+
+    picture.__qualname__ = kind.__qualname__
+    return picture
+
+
+def is_optimizer(optimizer):
+    image, grads, _ = optimizer.minimize(max_iter=1, seed=0, verbose=False)
+    assert np.isfinite(image).all()
+    assert np.isfinite(grads).all()
+
+
+def explained(kind):
+    """The map that a method of a kind draws."""
+
+    def explain(**settings):
+        return kind(**settings)(MODEL, IMAGE, -1, 1)
+
+    explain.__qualname__ = kind.__qualname__
+    return explain
+
+
+def is_figure(figure):
+    assert figure.axes
+
+
+SEEDED = {"max_iter": 1, "seed": 0, "verbose": False}
+INPUT = {"img_input": MODEL.inputs[0]}
+LAYER = {"layer": MODEL.layers[0]}
+FEW = {"max_iter", "samples", "steps", "batch_size", "max_channels", "patch", "stride", "pixels",
+       "size", "cols", "margin", "count", "image_size", "target_size", "font_size", "shape",
+       "frames_every", "p"}  # fmt: skip
+# Which take anything, or what only programmers hand over.
+PLAIN = {
+    "LayerOutput",
+    "add_defaults_to_kwargs",
+    "get_identifier",
+    "listify",
+    "reverse_enumerate",
+    "slicer",
+}
+FUNCTIONS = {"grad_modifier", "backprop_modifier", "identifier"}
+
+minimize = Optimizer(MODEL.inputs[0], LOSSES).minimize
+
+# Function, its arguments when all is well, and what its result must be like.
+CALLS = [
+    (
+        visualization.visualize_activation,
+        {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "wrt_tensor": None,
+         "seed_input": IMAGE, "input_range": (0, 255), "backprop_modifier": None,
+         "grad_modifier": None, "act_max_weight": 1, "lp_norm_weight": 10, "tv_weight": 10,
+         "parametrization": None, "optimizer": None, "input_modifiers": None, "callbacks": None,
+         **SEEDED},
+        is_picture,
+    ),
+    (
+        visualization.visualize_activation_with_losses,
+        {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "wrt_tensor": None,
+         "seed_input": IMAGE, "input_range": (0, 255), "parametrization": None,
+         "optimizer": None, **SEEDED},
+        is_picture,
+    ),
+    (
+        visualization.visualize_filters,
+        {"model": MODEL, "layer_idx": -1, "filter_indices": [1], "batch_size": 2,
+         "image_size": None, "parametrization": None, "input_modifiers": [], "max_iter": 1,
+         "seed": 0, "progress": False, "optimizer": None, "input_range": (0, 255)},
+        is_picture,
+    ),
+    (
+        visualization.visualize_saliency,
+        {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "seed_input": IMAGE,
+         "wrt_tensor": None, "backprop_modifier": None, "grad_modifier": "absolute",
+         "keepdims": False},
+        is_map,
+    ),
+    (
+        visualization.visualize_saliency_with_losses,
+        {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "seed_input": IMAGE,
+         "wrt_tensor": None, "grad_modifier": "absolute", "keepdims": False},
+        is_map,
+    ),
+    (
+        visualization.visualize_cam,
+        {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "seed_input": IMAGE,
+         "penultimate_layer_idx": None, "backprop_modifier": None, "grad_modifier": None},
+        is_map,
+    ),
+    (
+        visualization.visualize_cam_with_losses,
+        {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "seed_input": IMAGE,
+         "penultimate_layer": MODEL.layers[0], "grad_modifier": None},
+        is_map,
+    ),
+    (
+        Optimizer,
+        {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "input_range": (0, 255),
+         "wrt_tensor": None, "norm_grads": True, "parametrization": None, "optimizer": None},
+        is_optimizer,
+    ),
+    (
+        minimize,
+        {"seed_input": IMAGE, "input_modifiers": None, "grad_modifier": None, "callbacks": None,
+         "samples": 1, **SEEDED},
+        lambda result: is_finite(result[0]),
+    ),
+    (visualization.get_num_filters, {"layer": MODEL.layers[0]}, is_anything),
+    (visualization.overlay, {"array1": IMAGE, "array2": IMAGE, "alpha": 0.5}, is_anything),
+    (losses.ActivationMaximization, {**LAYER, "filter_indices": 1}, is_loss),
+    (losses.FilterActivations, {**LAYER, "filter_indices": [1]}, is_loss),
+    (losses.Neuron, {**LAYER, "filter_index": 1, "position": (1, 1)}, is_loss),
+    (losses.Direction, {**LAYER, "direction": [1, 0, 0, 1]}, is_loss),
+    (losses.CosineDirection, {**LAYER, "direction": [1, 0, 0, 1], "power": 2.0}, is_loss),
+    (losses.DeepDream, LAYER, is_loss),
+    (losses.Diversity, LAYER, is_loss),
+    (losses.FeatureInversion, {**LAYER, **INPUT, "image": IMAGE}, is_loss),
+    (regularizers.TotalVariation, {**INPUT, "beta": 2.0}, is_loss),
+    (regularizers.LPNorm, {**INPUT, "p": 6.0}, is_loss),
+    (regularizers.L1, {**INPUT, "center": 0.0}, is_loss),
+    (regularizers.L2, {**INPUT, "center": 0.0}, is_loss),
+    (regularizers.BlurPenalty, INPUT, is_loss),
+    (transformed(input_modifiers.Jitter), {"jitter": 1}, is_batch),
+    (transformed(input_modifiers.Rotate), {"degrees": 10.0}, is_batch),
+    (transformed(input_modifiers.Scale), {"low": 0.8, "high": 1.2}, is_batch),
+    (transformed(input_modifiers.Pad), {"pixels": 2, "value": None}, is_batch),
+    (transformed(input_modifiers.Crop), {"size": 4}, is_batch),
+    (transformed(input_modifiers.Noise), {"std": 1.0}, is_batch),
+    (transformed(input_modifiers.Blur), {"high": 1.0, "low": 0.0}, is_batch),
+    (
+        pictured(parametrizations.Fourier),
+        {"decay_power": 1.0, "decorrelate": True, "contrast": 1.0, "noise": 0.1},
+        is_picture,
+    ),
+    (
+        pictured(parametrizations.MagnitudeConstrained),
+        {"spectrum": 1.25, "decorrelate": True, "contrast": 1.0},
+        is_picture,
+    ),
+    (callbacks.Progress, {"max_iter": 3, "desc": None}, is_anything),
+    (callbacks.History, {"frames_every": None}, is_anything),
+    (callbacks.GifGenerator, {"path": f"{FOLDER}/x", "input_range": (0, 255)}, is_anything),
+    (
+        callbacks.VisualizationCallback,
+        {"folder": FOLDER, "pictures": None, "maps": {"cam": visualization.GradCAM()},
+         "images": IMAGE[None], "every": 1, "tensorboard": None},
+        is_anything,
+    ),
+    (plotting.picture, {"image": IMAGE, "title": None, "ax": None, "save_to": None}, is_figure),
+    (plotting.grid, {"images": [IMAGE], "labels": None, "cols": None, "save_to": None}, is_figure),
+    (
+        plotting.heatmap,
+        {"image": IMAGE, "heat": IMAGE[..., 0], "alpha": 0.7, "title": None, "ax": None,
+         "save_to": None},
+        is_figure,
+    ),
+    (plotting.loss_curves, {"history": HISTORY, "ax": None, "save_to": None}, is_figure),
+    (
+        plotting.film_strip,
+        {"history": HISTORY, "count": 1, "input_range": (0, 255), "save_to": None},
+        is_figure,
+    ),
+    (backprop_modifiers.guided, {"model": MODEL}, is_anything),
+    (backprop_modifiers.get, {"identifier": "guided"}, is_anything),
+    (grad_modifiers.get, {"identifier": "absolute"}, is_anything),
+    (utils.apply_modifications, {"model": MODEL, "custom_objects": None}, is_anything),
+    (utils.find_layer_idx, {"model": MODEL, "layer_name": "dense"}, is_anything),
+    (utils.deprocess_input, {"input_array": IMAGE, "input_range": (0, 255)}, is_finite),
+    (utils.random_array, {"shape": (2, 2), "mean": 128.0, "std": 20.0}, is_finite),
+    (utils.normalize, {"array": IMAGE, "min_value": 0.0, "max_value": 1.0}, is_finite),
+    (utils.get_img_shape, {"img": IMAGE}, is_anything),
+    (utils.stitch_images, {"images": [IMAGE], "margin": 1, "cols": 1}, is_anything),
+    (
+        utils.draw_text,
+        {"img": IMAGE, "text": "a", "position": (1, 1), "font": None, "font_size": 9,
+         "color": (0, 0, 0)},
+        is_anything,
+    ),
+    (utils.load_img, {"path": "x", "grayscale": False, "target_size": None}, is_anything),
+    (utils.bgr2rgb, {"img": IMAGE}, is_anything),
+    (utils.lookup_imagenet_labels, {"indices": 3}, is_anything),
+    (imagenet_class_index, {"name": "espresso"}, is_anything),
+]  # fmt: skip
+
+for name in visualization.__all__:
+    method = getattr(visualization, name)
+    if isinstance(method, type) and name not in ("Attribution", "CAM"):
+        defaults = {
+            p.name: p.default
+            for p in inspect.signature(method).parameters.values()
+            if p.default is not p.empty
+        }
+        few = {"steps": 3, "samples": 2, "seed": 0}
+        few = {name: few[name] for name in few if name in defaults}
+        CALLS.append((explained(method), {**defaults, **few}, is_map))
+CALLS.append(
+    (
+        visualization.Saliency().__call__,
+        {"model": MODEL, "seed_input": IMAGE, "layer_idx": -1, "filter_indices": 1},
+        is_map,
+    )
+)
+
+CASES = [
+    pytest.param(function, arguments, name, check, id=f"{function.__qualname__}-{name}")
+    for function, arguments, check in CALLS
+    for name in arguments
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("function", "arguments", "name", "check"), CASES)
+def test_argument(function, arguments, name, check):
+    values = ANYTHING
+    if name in FEW:
+        values = values.filter(small)
+    if name in FUNCTIONS:
+        values = values.filter(lambda value: not callable(value))
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(value=values)
+    def property_of(value):
+        right_or_refused(function, {**arguments, name: value}, check)
+
+    property_of()
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "check"),
+    [pytest.param(*call, id=call[0].__qualname__) for call in CALLS],
+)
+def test_it_works_when_all_is_well(function, arguments, check):
+    if function is not utils.load_img:
+        check(function(**arguments))
+
+
+def test_all_that_is_public_is_asked():
+    asked = {function.__qualname__ for function, *_ in CALLS}
+    assert asked.issuperset(set(visualization.__all__) - {"Attribution", "CAM"})
+    assert asked.issuperset({name for name in utils.__all__ if name not in PLAIN})

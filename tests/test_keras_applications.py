@@ -1,0 +1,306 @@
+"""Every architecture of `keras.applications`, in each of the six calls that matter most.
+
+With `--write-docs` a run of this file writes its table, `docs/models.md`.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import re
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import look_trained, nodes
+
+from vis.backprop_modifiers import guided
+from vis.callbacks import History
+from vis.updates import RMSprop
+from vis.utils.model import apply_modifications
+from vis.visualization import visualize_activation, visualize_cam, visualize_saliency
+from vis.visualization.attribution.maps import enlarged
+
+DOCS = Path(__file__).parent.parent / "docs" / "models.md"
+
+# The first that an architecture takes; below 64 most have last feature maps of a single place.
+SIZES = (64, 75, 96, 128, 224, 331)
+CLASSES = 10
+UNIT = 1
+# Activations like rectifiers, for which the paper of guided backpropagation defines nothing.
+UNDEFINED = {"elu", "gelu", "hard_silu", "leaky_relu", "silu"}
+
+
+def architectures():
+    """All functions of `keras.applications` and its modules that build a model, by name."""
+    found, modules = {}, [keras.applications]
+    while modules:
+        for name, value in vars(modules.pop()).items():
+            if inspect.ismodule(value) and value.__name__.startswith("keras.applications."):
+                modules.append(value)
+            elif inspect.isfunction(value) and "weights" in inspect.signature(value).parameters:
+                found[name] = value
+    return dict(sorted(found.items()))
+
+
+def smallest(build):
+    """An architecture at the smallest size that it takes."""
+    for size in SIZES:
+        try:
+            return build(weights=None, input_shape=(size, size, 3), classes=CLASSES)
+        except ValueError as error:
+            if "size" not in str(error):
+                raise
+    raise AssertionError(f"no size of {SIZES} is taken")
+
+
+def input_range(model):
+    """What an architecture of today takes, and what one of yesterday is given by hand."""
+    scales = (keras.layers.Rescaling, keras.layers.Normalization)
+    inside = any(isinstance(layer, scales) for layer in model.layers)
+    return (0.0, 255.0) if inside else (-1.0, 1.0)
+
+
+def state(model):
+    """What a visualization must leave as it is: weights, graph and activations."""
+    sums = [zlib.crc32(np.ascontiguousarray(weight.numpy())) for weight in model.weights]
+    return sums, nodes(model), [getattr(layer, "activation", None) for layer in model.layers]
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def convolutions(model):
+    """The convolution and pooling layers whose maps have several places."""
+    return [
+        layer
+        for layer in model.layers
+        if (hasattr(layer, "kernel_size") or hasattr(layer, "pool_size"))
+        and np.prod(layer.output.shape[1:3]) > 1
+    ]
+
+
+class Case:
+    """A model with random weights, its copy without softmax, and what Keras says of an image."""
+
+    def __init__(self, build):
+        self.model = smallest(build)
+        self.size = self.model.inputs[0].shape[1]
+        self.range = input_range(self.model)
+        rng = np.random.default_rng(2)
+        self.image, *others = rng.uniform(*self.range, (8, self.size, self.size, 3))
+        look_trained(self.model, np.stack(others))
+        self.probabilities = self.model(self.image[None])[0].numpy()
+        self.before = state(self.model)
+
+        self.model.layers[-1].activation = keras.activations.linear
+        self.linear = apply_modifications(self.model)
+        self.model.layers[-1].activation = keras.activations.softmax
+
+        candidates = convolutions(self.linear)
+        inner = [layer for layer in candidates if isinstance(layer, keras.layers.Conv2D)]
+        self.inner = inner[len(inner) // 3]
+        self.penultimate = candidates[-1]
+        self._ask_keras()
+        self.linear_before = state(self.linear)
+
+    def _ask_keras(self):
+        layers = [self.inner, self.penultimate, self.linear.layers[-1]]
+        known = keras.Model(self.linear.inputs, [layer.output for layer in layers])
+        with tf.GradientTape() as tape:
+            tape.watch(image := tf.constant(self.image[None], "float32"))
+            self.activation, maps, logits = known([image])
+            unit = logits[0, UNIT]
+        self.grads, map_grads = (tensor.numpy()[0] for tensor in tape.gradient(unit, [image, maps]))
+        self.logits = logits[0].numpy()
+        self.cam = maps.numpy()[0] @ map_grads.mean(axis=(0, 1))
+
+
+def check_activation(case, layer, before):
+    history = History()
+    low, high = case.range
+    picture = visualize_activation(
+        case.linear,
+        layer,
+        UNIT,
+        seed_input=case.image,
+        input_range=case.range,
+        lp_norm_weight=0,
+        tv_weight=0,
+        optimizer=RMSprop(learning_rate=0.0003 * (high - low)),
+        max_iter=3,
+        seed=0,
+        callbacks=[history],
+    )
+    assert picture.shape == case.image.shape
+    assert low <= picture.min() < picture.max() <= high
+    first, *others = history.overall_loss
+    assert first == pytest.approx(-before, rel=2e-3, abs=1e-3)
+    assert np.isfinite(others).all()
+    assert min(others) < first
+
+
+def last_layer(case):
+    check_activation(case, -1, float(case.logits[UNIT]))
+
+
+def inner_layer(case):
+    check_activation(case, case.inner, float(case.activation[..., UNIT].numpy().mean()))
+
+
+def scaled(array):
+    return (array - array.min()) / np.ptp(array)
+
+
+def assert_alike(actual, expected):
+    """Rounding turns a few of a deep network's rectifiers on or off, which single pixels show."""
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.99
+    assert abs(actual - expected).mean() < 0.01
+
+
+def saliency(case):
+    heat = visualize_saliency(case.linear, -1, UNIT, case.image)
+    assert heat.shape == (case.size, case.size)
+    assert_alike(heat, scaled(abs(case.grads).max(axis=-1)))
+
+
+def grad_cam(case):
+    # Where a class is seen nowhere, it is shown what speaks against it.
+    sign, modifier = (1, None) if case.cam.max() > 0 else (-1, "negate")
+    heat = visualize_cam(case.linear, -1, UNIT, case.image, grad_modifier=modifier)
+    assert heat.shape == (case.size, case.size)
+    expected = enlarged(np.maximum(sign * case.cam, 0)[None], heat.shape)[0]
+    if np.ptp(expected) > 1e-5 * expected.max():
+        assert_alike(heat, scaled(expected))
+    else:
+        # A pooling as wide as its maps, as at the end of a small NASNet, says the same everywhere.
+        heat = visualize_cam(case.linear, -1, UNIT, case.image, case.inner)
+        assert np.isfinite(heat).all()
+        assert np.ptp(heat) == 1
+
+
+def modifications(case):
+    assert len(case.linear.weights) == len(case.model.weights)
+    for ours, theirs in zip(case.linear.weights, case.model.weights, strict=True):
+        assert ours is not theirs
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    np.testing.assert_allclose(softmax(case.logits), case.probabilities, rtol=1e-3, atol=1e-6)
+    assert np.ptp(case.logits) > 0
+
+
+def guided_copy(case, recwarn):
+    functions = {
+        getattr(getattr(layer, "activation", None), "__name__", None)
+        for layer in case.linear.layers
+    }
+    rectifies = "relu" in functions or any(
+        isinstance(layer, keras.layers.ReLU) for layer in case.linear.layers
+    )
+    undefined = functions & UNDEFINED
+    recwarn.clear()
+    copy = guided(case.linear)
+    warnings = [str(warning.message) for warning in recwarn]
+    assert bool(undefined) == any("guided" in warning for warning in warnings), warnings
+    assert rectifies or undefined
+
+    for ours, theirs in zip(copy.weights, case.linear.weights, strict=True):
+        assert ours is theirs
+    tolerance = 1e-5 * abs(case.logits).max()
+    np.testing.assert_allclose(copy(case.image[None])[0], case.logits, atol=tolerance)
+    heat = visualize_saliency(case.linear, -1, UNIT, case.image, backprop_modifier="guided")
+    plain = scaled(abs(case.grads).max(axis=-1))
+    assert np.isfinite(heat).all()
+    assert np.ptp(heat) == 1
+    assert (abs(heat - plain).max() > 0.05) == rectifies
+    return f"yes; not {', '.join(sorted(undefined))}" if undefined else "yes"
+
+
+CHECKS = {
+    "activation of the last layer": last_layer,
+    "of an inner layer": inner_layer,
+    "saliency": saliency,
+    "Grad-CAM": grad_cam,
+    "`apply_modifications`": modifications,
+    "guided": guided_copy,
+}
+
+INTRODUCTION = f"""# Networks that are tested
+
+All architectures of `keras.applications`, in Keras {keras.__version__}, each with random weights
+and a small input. *yes* stands for a test that passed; `tests/test_keras_applications.py` says
+what it asks for, and writes this table:
+
+```sh
+python -m pytest -n 0 tests/test_keras_applications.py --write-docs
+```
+
+Guided backpropagation is defined for rectifiers. Other activations, which are named, keep their
+gradients, with a warning.
+
+"""
+
+
+def documented():
+    """The cells of the table in the docs, by architecture."""
+    text = DOCS.read_text() if DOCS.exists() else ""
+    rows = [
+        [cell.strip() for cell in row.split("|")]
+        for row in re.findall(r"^\| (`.*) \|$", text, re.M)
+    ]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def document(name, cells):
+    """Puts an architecture's row in its place in the docs; the others stay as they are."""
+    known = {**documented(), name: cells}
+    columns = ["architecture", "input", "layers", *CHECKS]
+    rows = [[f"`{name}`", *known[name]] for name in architectures() if name in known]
+    lines = [columns, ["---"] * len(columns), *rows]
+    DOCS.write_text(INTRODUCTION + "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+@pytest.fixture(autouse=True)
+def free_memory():
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_architecture(name, subtests, recwarn, request):
+    case = Case(architectures()[name])
+    results = dict.fromkeys(CHECKS, "no")
+    for title, check in CHECKS.items():
+        with subtests.test(title):
+            needed = [recwarn] if "recwarn" in inspect.signature(check).parameters else []
+            results[title] = check(case, *needed) or "yes"
+    with subtests.test("the model is left as it was"):
+        assert state(case.linear) == case.linear_before
+        assert state(case.model) == case.before
+        np.testing.assert_array_equal(case.model(case.image[None])[0], case.probabilities)
+    if request.config.getoption("--write-docs"):
+        size = f"{case.size} x {case.size}"
+        document(name, [size, str(len(case.model.layers)), *results.values()])
+
+
+def test_all_architectures_are_found():
+    named = {
+        name for name, value in vars(keras.applications).items()
+        if callable(value) and name[0].isupper()
+    }  # fmt: skip
+    assert named
+    assert architectures().keys() == named
+
+
+def test_docs_list_all_architectures(request):
+    if request.config.getoption("--write-docs"):
+        pytest.skip("they are being written")
+    assert list(documented()) == list(architectures())
+    for name, (_, _, *results) in documented().items():
+        assert len(results) == len(CHECKS), name
+        assert all(result.startswith("yes") for result in results), name

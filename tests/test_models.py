@@ -1,0 +1,445 @@
+"""Models of all kinds: several inputs, words, shared layers, subclassed ones, custom layers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from vis.callbacks import GifGenerator, History, Progress
+from vis.losses import ActivationMaximization
+from vis.optimizer import Optimizer
+from vis.utils.utils import LayerOutput
+from vis.visualization import (
+    GradCAM,
+    GuidedGradCAM,
+    IntegratedGradients,
+    LayerCAM,
+    Occlusion,
+    ScoreCAM,
+    SmoothGrad,
+    find_layer,
+    inputs_of,
+    visualize_activation,
+    visualize_activation_with_losses,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+)
+
+QUICK = {"max_iter": 4, "seed": 0}
+FAMILY = (
+    SmoothGrad(),
+    IntegratedGradients(8),
+    GuidedGradCAM(),
+    LayerCAM(),
+    ScoreCAM(),
+    Occlusion(),
+)
+
+
+class Subclassed(keras.Model):
+    """A model as they are written by hand, with TensorFlow's own functions in it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="subclassed")
+        self.conv = layers.Conv2D(4, 3, name="conv")
+        self.pool = layers.MaxPooling2D(name="pool")
+        self.drop = layers.Dropout(0.5)
+        self.out = layers.Dense(3, activation="softmax", name="out")
+
+    def call(self, images, training=False):
+        x = self.pool(tf.nn.relu(self.conv(images)))
+        x = tf.reshape(x, [tf.shape(x)[0], 7 * 7 * 4])
+        return self.out(self.drop(x, training=training))
+
+
+class Block(layers.Layer):
+    """A custom layer that holds others."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2D(filters, 3, activation="relu", name=f"{self.name}_conv")
+        self.norm = layers.BatchNormalization(name=f"{self.name}_norm")
+
+    def call(self, inputs):
+        return self.norm(self.conv(inputs))
+
+
+@pytest.fixture
+def photograph():
+    return np.random.default_rng(0).uniform(0, 1, (16, 16, 1)).astype("float32")
+
+
+@pytest.fixture
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((2, 16, 16, 1), "float32"))
+    return model
+
+
+def test_subclassed_model_as_its_functional_twin(subclassed, photograph):
+    twins = {"conv": "conv", "pool": "pool", "out": "out"}
+    before = {name: (subclassed.get_layer(name)) for name in twins}
+    maps = {
+        name: (
+            visualize_saliency(subclassed, name, 1, photograph),
+            visualize_activation(subclassed, name, 1, **QUICK),
+            visualize_filters(subclassed, name, [0, 2], progress=False, **QUICK),
+        )
+        for name in twins
+    }
+    cam = visualize_cam(subclassed, "out", 1, photograph)
+    assert all(not vars(layer).get("call") for layer in before.values())
+    assert all(not layer._inbound_nodes for layer in before.values())
+
+    inputs = keras.Input((16, 16, 1))
+    x = subclassed.pool(keras.ops.relu(subclassed.conv(inputs)))
+    twin = keras.Model(inputs, subclassed.out(layers.Flatten()(x)))
+    for name in twins:
+        saliency, activation, filters = maps[name]
+        np.testing.assert_allclose(
+            visualize_saliency(twin, name, 1, photograph), saliency, atol=1e-5
+        )
+        difference = visualize_activation(twin, name, 1, **QUICK).astype(float) - activation
+        assert np.abs(difference).max() <= 1
+        expected = visualize_filters(twin, name, [0, 2], progress=False, **QUICK)
+        assert np.abs(expected.astype(float) - filters).max() <= 1
+    np.testing.assert_allclose(visualize_cam(twin, "out", 1, photograph), cam, atol=1e-5)
+
+
+def test_subclassed_model_with_losses(subclassed, photograph):
+    losses = [(ActivationMaximization(find_layer(subclassed, "conv"), 2), 1)]
+    found = visualize_activation_with_losses(inputs_of(subclassed), losses, **QUICK)
+    expected = visualize_activation(subclassed, "conv", 2, lp_norm_weight=0, tv_weight=0, **QUICK)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"find_layer.*Received: layer"):
+        ActivationMaximization(Subclassed().conv, 2)
+
+
+def test_subclassed_model_guided(photograph):
+    class Rectified(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.one = layers.Dense(5, activation="relu")
+            self.two = layers.Dense(2)
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    model = Rectified()
+    vector = photograph[0, :4, 0]
+    model(vector[None])
+    twin = keras.Sequential([keras.Input((4,)), model.one, model.two])
+    expected = visualize_saliency(twin, -1, 0, vector, backprop_modifier="guided")
+    found = visualize_saliency(model, model.two, 0, vector, None, "guided")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(expected - visualize_saliency(twin, -1, 0, vector)).max() > 0.01
+
+
+def test_subclassed_model_that_was_never_called():
+    with pytest.raises(ValueError, match=r"`model` must have been built.*call it once.*Received: "):
+        visualize_activation(Subclassed(), -1, 0)
+
+
+def test_subclassed_model_with_inputs_by_name():
+    class Two(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = layers.Dense(3), layers.Dense(3)
+
+        def call(self, inputs):
+            return self.a(inputs["a"]) * self.b(inputs["b"])
+
+    model = Two()
+    model({"a": np.zeros((1, 2)), "b": np.zeros((1, 4))})
+    image = visualize_activation(model, model.a, 1, fixed_inputs=[None, np.ones(4)], **QUICK)
+    assert image.shape == (2,)
+    assert visualize_saliency(model, model.a, 1, [np.ones(2), np.ones(4)]).shape == (2,)
+
+
+def test_layers_inside_custom_layers(photograph):
+    inputs = keras.Input((16, 16, 1))
+    first, second = Block(3, name="first"), Block(4, name="second")
+    x = layers.GlobalAveragePooling2D()(second(first(inputs)))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    inputs = keras.Input((16, 16, 1))
+    x = first.norm(first.conv(inputs))
+    conv = second.conv(x)
+    flat = keras.Model(inputs, model.layers[-1](layers.GlobalAveragePooling2D()(second.norm(conv))))
+    for layer_idx, layer in (("second/second_conv", second.conv), ("first/first_norm", first.norm)):
+        found = visualize_activation(model, layer_idx, 1, **QUICK)
+        expected = visualize_activation(flat, layer, 1, **QUICK)
+        assert np.abs(found.astype(float) - expected).max() <= 1
+    found = visualize_cam(model, -1, 2, photograph)
+    expected = visualize_cam(flat, -1, 2, photograph, penultimate_layer_idx=second.conv)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_path_that_is_wrong_says_what_is_near():
+    model = keras.Sequential([keras.Input((16, 16, 1)), Block(3, name="block")])
+    with pytest.raises(ValueError, match=r"did you mean 'block/block_conv'\?.*Received: "):
+        visualize_activation(model, "block_conv", 0)
+
+
+def test_paths_through_nested_models():
+    deep = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3, name="x")], name="deep")
+    base = keras.Sequential([keras.Input((8, 8, 1)), deep, layers.ReLU()], name="base")
+    model = keras.Sequential([keras.Input((8, 8, 1)), base, layers.Flatten(), layers.Dense(2)])
+    by_path = visualize_activation(model, "base/deep/x", 1, **QUICK)
+    np.testing.assert_array_equal(by_path, visualize_activation(model, deep.layers[0], 1, **QUICK))
+
+
+class TestSharedLayers:
+    @pytest.fixture
+    def siamese(self):
+        encoder = keras.Sequential(
+            [keras.Input((8, 8, 1)), layers.Conv2D(3, 3, activation="relu", name="conv")],
+            name="encoder",
+        )
+        a, b = keras.Input((8, 8, 1), name="a"), keras.Input((8, 8, 1), name="b")
+        both = layers.Subtract()([encoder(a), encoder(b)])
+        return keras.Model([a, b], layers.Dense(2)(layers.Flatten()(both)))
+
+    def test_which_call(self, siamese):
+        """Each call sees its own input, and gives that one a gradient alone."""
+        images = [np.random.default_rng(i).uniform(0, 1, (8, 8, 1)) for i in range(2)]
+        encoder = siamese.get_layer("encoder")
+        alone = keras.Sequential([keras.Input((8, 8, 1)), *encoder.layers])
+        for call in range(2):
+            for target in ("encoder", "encoder/conv"):
+                found = visualize_saliency(
+                    siamese, LayerOutput(target, call), 1, images, siamese.inputs[call]
+                )
+                expected = visualize_saliency(alone, -1, 1, images[call])
+                np.testing.assert_allclose(found, expected, atol=1e-5)
+            other = siamese.inputs[1 - call]
+            with pytest.raises(ValueError, match="No gradient flows"):
+                visualize_saliency(siamese, LayerOutput("encoder/conv", call), 1, images, other)
+
+    def test_a_call_that_there_is_not(self, siamese):
+        with pytest.raises(
+            ValueError, match=r"`call` must be one of the 2 times.*Received: call=2"
+        ):
+            visualize_activation(siamese, LayerOutput("encoder/conv", 2), 0)
+
+
+def test_layer_with_several_outputs():
+    inputs = keras.Input((5, 3))
+    sequence, state, _ = layers.LSTM(4, return_sequences=True, return_state=True, name="lstm")(
+        inputs
+    )
+    model = keras.Model(inputs, [layers.Flatten()(sequence), state])
+    with pytest.raises(ValueError, match=r"one output.*LayerOutput.*Received: layer 'lstm' with 3"):
+        visualize_activation(model, "lstm", 1)
+    image = visualize_activation(model, LayerOutput("lstm", output=1), 1, **QUICK)
+    assert image.shape == (5, 3)
+    grads = visualize_saliency(model, LayerOutput("lstm", output=0), 1, np.ones((5, 3)))
+    assert grads.shape == (5,)
+
+
+class TestSeveralInputs:
+    @pytest.fixture
+    def model(self):
+        image = keras.Input((12, 12, 3), name="image")
+        numbers = keras.Input((5,), name="numbers")
+        words = keras.Input((4,), dtype="int32", name="words")
+        seen = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
+        read = layers.GlobalAveragePooling1D()(layers.Embedding(10, 6, name="embedding")(words))
+        together = layers.Concatenate()([seen, layers.Dense(3)(numbers), read])
+        outputs = layers.Dense(4, name="out")(together)
+        return keras.Model({"image": image, "numbers": numbers, "words": words}, outputs)
+
+    @pytest.fixture
+    def values(self):
+        image = np.random.default_rng(0).uniform(0, 1, (12, 12, 3)).astype("float32")
+        return {"image": image, "numbers": np.ones(5, "float32"), "words": np.array([1, 2, 3, 4])}
+
+    def test_all_are_optimised(self, model):
+        images = visualize_activation(model, "out", 1, **QUICK)
+        assert {name: image.shape for name, image in images.items()} == {
+            "image": (12, 12, 3),
+            "numbers": (5,),
+            "words": (4, 6),
+        }
+        known = model.get_layer("embedding").get_weights()[0]
+        assert known.min() <= images["words"].min() < images["words"].max() <= known.max()
+
+    def test_fixed_inputs_act_as_constants(self, model, values):
+        fixed = {name: values[name] for name in ("numbers", "words")}
+        image = keras.Input((12, 12, 3))
+        baked = keras.Model(
+            image,
+            keras.Model(model.input, model.output)(
+                {
+                    "image": image,
+                    "numbers": keras.ops.zeros_like(image[:, 0, 0, :1]) + fixed["numbers"],
+                    "words": keras.ops.cast(
+                        keras.ops.zeros_like(image[:, 0, 0, :1]) + fixed["words"], "int32"
+                    ),
+                }
+            ),
+        )
+        seed = values["image"] * 255
+        found = visualize_activation(
+            model, "out", 1, seed_input={"image": seed}, fixed_inputs=fixed, **QUICK
+        )
+        expected = visualize_activation(baked, -1, 1, seed_input=seed, **QUICK)
+        assert np.abs(found.astype(float) - expected).max() <= 1
+        pictures = visualize_filters(
+            model, "out", [0, 1], fixed_inputs=fixed, progress=False, **QUICK
+        )
+        assert pictures.shape == (2, 12, 12, 3)
+
+    def test_seeds_and_ranges_by_name(self, model, values):
+        images = visualize_activation(
+            model,
+            "out",
+            1,
+            seed_input={"numbers": np.zeros(5)},
+            input_range={"image": (0, 255), "numbers": (-1.0, 1.0)},
+            fixed_inputs={"words": values["words"]},
+            **QUICK,
+        )
+        assert images["image"].dtype == "uint8"
+        assert images["numbers"].dtype == "float32"
+        assert np.abs(images["numbers"]).max() <= 1
+
+    def test_saliency_of_each_input(self, model, values):
+        """The gradients are those of a tape."""
+        batch = {name: tf.constant(value[None]) for name, value in values.items()}
+        with tf.GradientTape() as tape:
+            tape.watch([batch["image"], batch["numbers"]])
+            score = model(batch)[:, 2]
+        image, numbers = tape.gradient(score, [batch["image"], batch["numbers"]])
+
+        def scaled(grads):
+            return (grads - grads.min()) / (grads.max() - grads.min())
+
+        expected = scaled(np.abs(image[0]).max(axis=-1))
+        np.testing.assert_allclose(visualize_saliency(model, "out", 2, values), expected, atol=1e-5)
+        found = visualize_saliency(model, "out", 2, values, model.input["numbers"])
+        np.testing.assert_allclose(found, scaled(np.abs(numbers[0])), atol=1e-5)
+        assert visualize_saliency(model, "out", 2, values, model.input["words"]).shape == (4,)
+
+    @pytest.mark.parametrize("method", FAMILY, ids=lambda method: type(method).__name__)
+    def test_family(self, model, values, method):
+        heat = method(model, values, "out", 2)
+        assert heat.shape == (12, 12)
+        assert 0 <= heat.min() < heat.max() <= 1
+
+    def test_what_is_missing_or_wrong(self, model, values):
+        with pytest.raises(ValueError, match=r"`seed_input` must have a value for each.*Received"):
+            visualize_saliency(model, "out", 1, {"image": values["image"]})
+        with pytest.raises(ValueError, match=r"did you mean 'numbers'\?.*Received.*'number'"):
+            visualize_activation(model, "out", 1, fixed_inputs={"number": values["numbers"]})
+        with pytest.raises(ValueError, match=r"leave an input to be optimised.*Received"):
+            visualize_activation(model, "out", 1, fixed_inputs=values)
+        with pytest.raises(ValueError, match=r"`fixed_inputs` must give.*Received: 3 inputs"):
+            visualize_filters(model, "out", 1, progress=False)
+        with pytest.raises(ValueError, match=r"same number|as many samples.*Received"):
+            visualize_saliency(
+                model,
+                "out",
+                1,
+                {**values, "image": np.zeros((2, 12, 12, 3)), "numbers": np.zeros((3, 5))},
+            )
+
+    def test_watchers_see_the_image(self, model, tmp_path):
+        history = History(frames_every=1)
+        watchers = [history, GifGenerator(tmp_path / "run.gif"), Progress(4)]
+        visualize_activation(model, "out", 1, callbacks=watchers, **QUICK)
+        assert [frame.shape for frame in history.frames] == [(12, 12, 3)] * 4
+        assert (tmp_path / "run.gif").exists()
+
+    def test_optimizer_gives_back_what_it_is_given(self, model, values):
+        inputs = [model.input["image"], model.input["numbers"], model.input["words"]]
+        losses = [(ActivationMaximization(model.get_layer("out"), 1), 1)]
+        optimizer = Optimizer(inputs, losses, fixed_inputs=[None, None, values["words"]])
+        images, grads, seen = optimizer.minimize(max_iter=3, seed=0, verbose=False)
+        assert [image.shape for image in images] == [(12, 12, 3), (5,)]
+        assert [g.shape for g in grads] == [s.shape for s in seen] == [(1, 12, 12, 3), (1, 5)]
+
+
+class TestWords:
+    @pytest.fixture
+    def model(self):
+        words = keras.Input((None,), dtype="int32")
+        x = layers.Embedding(20, 8, mask_zero=True)(words)
+        x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
+        x = layers.MultiHeadAttention(2, 4)(x, x)
+        return keras.Model(words, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+
+    def test_embeddings_are_optimised(self, model):
+        embedded = visualize_activation(model, -1, 1, image_size=6, max_iter=30, seed=0)
+        start = visualize_activation(model, -1, 1, image_size=6, max_iter=1, seed=0)
+        assert embedded.shape == (6, 8)
+        assert not np.allclose(embedded, start)
+
+    def test_saliency_of_words(self, model):
+        """The gradient at the embeddings, masked as the model masks."""
+        words = np.array([3, 5, 7, 2])
+        heat = visualize_saliency(model, -1, 1, words)
+        assert heat.shape == (4,)
+        assert IntegratedGradients(8)(model, words, -1, 1).shape == (4,)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_precisions_of_models(policy, photograph):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((16, 16, 1)),
+                layers.Conv2D(4, 3, use_bias=False),
+                layers.BatchNormalization(),
+                layers.ReLU(),
+                layers.Flatten(),
+                layers.Dense(3),
+            ]
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    plain = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            {**layer.get_config(), "dtype": "float32"}
+        ),
+    )
+    plain.set_weights(model.get_weights())
+    image = visualize_activation(model, -1, 1, max_iter=30, seed=0)
+    score = [
+        float(plain(i[None].astype("float32"))[0, 1]) for i in (image, np.full_like(image, 128))
+    ]
+    assert score[0] > score[1] + 1
+    exact = visualize_saliency(plain, -1, 1, photograph)
+    assert (
+        np.corrcoef(exact.ravel(), visualize_saliency(model, -1, 1, photograph).ravel())[0, 1]
+        > 0.98
+    )
+    assert np.isfinite(GradCAM()(model, photograph, -1, 1)).all()
+
+
+def test_precision_on_request():
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    exact = visualize_activation(model, -1, 1, max_iter=10, seed=0)
+    rough = visualize_activation(model, -1, 1, max_iter=10, seed=0, precision="bfloat16")
+    difference = np.abs(exact.astype(float) - rough)
+    assert difference.max() > 0
+    assert np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.98
+    assert visualize_filters(model, -1, 0, precision="bfloat16", progress=False, **QUICK).any()
+    with pytest.raises(ValueError, match=r"`precision` must be .*Received: precision='int8'"):
+        visualize_activation(model, -1, 1, precision="int8")

@@ -1,0 +1,265 @@
+"""Threads, global random state, memory, and the user's model."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import nodes, sequential
+from keras import layers, ops
+from tensorflow.python.framework.func_graph import FuncGraph
+
+from vis.input_modifiers import Jitter, Noise, Rotate
+from vis.losses import Loss
+from vis.optimizer import Optimizer
+from vis.parametrizations import Fourier
+from vis.visualization import (
+    GradCAMPlusPlus,
+    GuidedGradCAM,
+    IntegratedGradients,
+    Occlusion,
+    ScoreCAM,
+    SmoothGrad,
+    visualize_activation,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+)
+
+
+def network(seed=0, data_format="channels_last"):
+    keras.utils.set_random_seed(seed)
+    shape = (8, 8, 3) if data_format == "channels_last" else (3, 8, 8)
+    axis = -1 if data_format == "channels_last" else 1
+    return sequential(
+        shape,
+        layers.Conv2D(6, 3, activation="relu", data_format=data_format, name="first"),
+        layers.BatchNormalization(axis=axis),
+        layers.Conv2D(4, 3, activation="relu", data_format=data_format),
+        layers.Flatten(),
+        layers.Dropout(0.5),
+        layers.Dense(5),
+    )
+
+
+class Brightness(Loss):
+    def __init__(self, layer, index):
+        super().__init__()
+        self.layer, self.index = layer, index
+
+    def build_loss(self):
+        return -ops.mean(self.layer.output[:, self.index])
+
+
+def user_loss(model, i):
+    optimizer = Optimizer(model.inputs[0], Brightness(model.layers[-1], i % 5))
+    return optimizer.minimize(seed=i, max_iter=3, verbose=False)[0]
+
+
+def activation(model, i, **settings):
+    settings = {"seed": i, "max_iter": 5, "input_modifiers": [Jitter(1)], **settings}
+    return visualize_activation(model, -1, i % 5, **settings)
+
+
+IMAGE = np.random.default_rng(0).uniform(0, 255, (8, 8, 3))
+CALLS = {
+    "activation": activation,
+    "fourier": lambda model, i: activation(
+        model, i, parametrization=Fourier(), input_modifiers=[Jitter(1), Rotate(5), Noise(1)]
+    ),
+    "guided": lambda model, i: activation(model, i, backprop_modifier="guided"),
+    "keras optimizer": lambda model, i: activation(model, i, optimizer=keras.optimizers.Adam(2.0)),
+    "user's loss": user_loss,
+    "filters": lambda model, i: visualize_filters(
+        model, 0, [i % 6, 0], seed=i, max_iter=3, progress=False
+    ),
+    "saliency": lambda model, i: visualize_saliency(model, -1, i % 5, IMAGE),
+    "cam": lambda model, i: visualize_cam(model, -1, i % 5, IMAGE),
+}
+ATTRIBUTIONS = {
+    "SmoothGrad": SmoothGrad(samples=5, seed=1),
+    "GradCAM++": GradCAMPlusPlus(),
+    "GuidedGradCAM": GuidedGradCAM(),
+    "IntegratedGradients": IntegratedGradients(),
+    "Occlusion": Occlusion(),
+    "ScoreCAM": ScoreCAM(),
+}
+SEEDED = {
+    **CALLS,
+    **{
+        name: (lambda model, i, method=method: method(model, IMAGE, -1, i % 5))
+        for name, method in ATTRIBUTIONS.items()
+    },
+}
+
+
+def at_once(*tasks):
+    """What some functions return that are called at the same time, each in a thread."""
+    barrier = threading.Barrier(len(tasks))
+
+    def wait_and(task):
+        barrier.wait()
+        return task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result() for future in [pool.submit(wait_and, task) for task in tasks]]
+
+
+@pytest.fixture
+def frequent_switches():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(interval)
+
+
+# Threads.
+
+
+@pytest.mark.usefixtures("frequent_switches")
+@pytest.mark.parametrize("formats", [("channels_last",) * 2, ("channels_first", "channels_last")])
+def test_two_threads_visualize_two_models(formats):
+    settings = list(enumerate(formats))
+    expected = [
+        [call(model, i) for i, call in enumerate(CALLS.values())]
+        for model in [network(*setting) for setting in settings]
+    ]
+    # New models, so that both threads compile all they need.
+    tasks = [
+        lambda model=model: [call(model, i) for i, call in enumerate(CALLS.values())]
+        for model in [network(*setting) for setting in settings]
+    ]
+    for pictures, wanted in zip(at_once(*tasks), expected, strict=True):
+        for picture, as_before in zip(pictures, wanted, strict=True):
+            np.testing.assert_array_equal(picture, as_before)
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_two_threads_visualize_one_model():
+    calls = list(CALLS.values())
+    model = network()
+    expected = [[call(model, i) for call in calls] for i in range(2)]
+    model = network()
+    before = nodes(model)
+    tasks = [lambda i=i: [call(model, i) for call in calls] for i in range(2)]
+    for pictures, wanted in zip(at_once(*tasks), expected, strict=True):
+        for picture, as_before in zip(pictures, wanted, strict=True):
+            np.testing.assert_array_equal(picture, as_before)
+    assert nodes(model) == before
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_threads_that_share_a_keras_optimizer_do_not_mix_their_memories():
+    model = network()
+
+    def draw(i):
+        optimizer = keras.optimizers.SGD(20.0, momentum=0.9)
+        return activation(model, i, max_iter=20, optimizer=optimizer, grad_modifier=lambda g: g)
+
+    expected = [draw(i) for i in range(3)]
+    pictures = at_once(*[lambda i=i: draw(i) for i in range(3)])
+    np.testing.assert_array_equal(pictures, expected)
+
+
+# Global random state.
+
+
+def set_seeds(seed):
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    tf.random.set_seed(seed)
+    keras.utils.set_random_seed(seed)
+    tf.random.get_global_generator().reset_from_seed(seed)
+
+
+def drawn():
+    """What comes next from each of the global generators."""
+    return [
+        random.random(),
+        np.random.normal(),  # noqa: NPY002
+        float(tf.random.normal([])),
+        float(keras.random.normal([])),
+        float(tf.random.get_global_generator().normal([])),
+    ]
+
+
+@pytest.mark.parametrize("call", SEEDED)
+def test_with_a_seed_global_random_state_is_neither_read_nor_changed(call):
+    model = network()
+    pictures = []
+    for seed in (1, 2):
+        set_seeds(seed)
+        expected = drawn()
+        set_seeds(seed)
+        pictures.append(SEEDED[call](model, 3))
+        assert drawn() == expected
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_nor_is_it_by_a_run_with_a_checkpoint(tmp_path):
+    model = network()
+    for max_iter in (3, 6):
+        set_seeds(1)
+        expected = drawn()
+        set_seeds(1)
+        activation(model, 0, max_iter=max_iter, checkpoint=tmp_path / "run.npz", every=2)
+        assert drawn() == expected
+
+
+# Memory, and the model.
+
+
+def resident_memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def graphs():
+    gc.collect()
+    return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+
+def contents(model):
+    return [
+        *(weight.numpy().tobytes() for weight in model.weights),
+        json.dumps(model.get_config()),
+        [sorted(vars(layer)) for layer in model._flatten_layers()],
+        *nodes(model),
+    ]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux only")
+def test_many_visualizations_leave_nothing_behind():
+    model = network()
+    before = contents(model)
+
+    def go(count):
+        for i in range(count):
+            list(CALLS.values())[i % len(CALLS)](model, i // len(CALLS))
+
+    go(6 * len(CALLS))
+    compiled, memory = graphs(), resident_memory()
+    go(32 * len(CALLS))
+    assert resident_memory() - memory < 12e6
+    assert graphs() <= compiled
+    assert contents(model) == before
+
+
+def test_checkpoints_leave_nothing_behind(tmp_path):
+    model = network()
+    before = contents(model)
+    for i in range(3):
+        activation(model, 0, checkpoint=tmp_path / f"{i}.npz", every=2)
+        if i == 0:
+            compiled = graphs()
+    assert graphs() <= compiled
+    assert contents(model) == before

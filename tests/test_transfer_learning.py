@@ -1,0 +1,226 @@
+"""The transfer learning model of keras.io, as it is, in all calls.
+
+It augments and scales its input, and has a network of `keras.applications` nested in it. Unless
+it is told that it is not being trained, Keras augments in each call.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import look_trained, nodes
+from keras import layers
+
+from vis import visualization
+from vis.callbacks import History
+from vis.utils.model import apply_modifications
+from vis.visualization import (
+    Attribution,
+    visualize_activation,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+)
+from vis.visualization.attribution.maps import enlarged
+
+SIZE = 64
+UNIT = 0
+INNER = "block_3_expand"
+LAST_CONVOLUTION = "Conv_1"
+
+# What takes long is asked for less; all other methods are called as they come.
+SETTINGS = {
+    "FasterScoreCAM": {"max_channels": 4},
+    "IntegratedGradients": {"steps": 4},
+    "Occlusion": {"patch": 24},
+    "ScoreCAM": {"penultimate_layer_idx": "conv"},
+    "SmoothGrad": {"samples": 2, "seed": 0},
+}
+METHODS = [
+    name
+    for name in visualization.__all__
+    if isinstance(method := getattr(visualization, name), type)
+    and issubclass(method, Attribution)
+    and name not in ("Attribution", "CAM")
+]
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).uniform(0, 255, (SIZE, SIZE, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def model(image):
+    keras.utils.set_random_seed(5)
+    base = keras.applications.MobileNetV2(
+        (SIZE, SIZE, 3), alpha=0.35, include_top=False, weights=None
+    )
+    others = np.random.default_rng(1).uniform(-1, 1, (8, SIZE, SIZE, 3)).astype("float32")
+    look_trained(base, others)
+    base.trainable = False
+
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.RandomFlip("horizontal")(inputs)
+    x = layers.RandomRotation(0.1)(x)
+    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = base(x, training=False)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(0.2)(x)
+    model = keras.Model(inputs, layers.Dense(5, "softmax", name="predictions")(x))
+    model.layers[-1].bias.assign(np.random.default_rng(2).normal(size=5))
+    return model
+
+
+@pytest.fixture(scope="module")
+def base(model):
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+@pytest.fixture(scope="module")
+def linear(model):
+    """The model without its softmax, as its users are told to make it."""
+    model.layers[-1].activation = keras.activations.linear
+    copy = apply_modifications(model)
+    model.layers[-1].activation = keras.activations.softmax
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def left_as_it_was(model, linear):
+    before = [nodes(m) for m in (model, linear)]
+    weights = [w.numpy() for m in (model, linear) for w in m.weights]
+    yield
+    assert [nodes(m) for m in (model, linear)] == before
+    for now, then in zip((w for m in (model, linear) for w in m.weights), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def base_of(model):
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def by_hand(model, image, layer_name):
+    """A unit's value and gradient at a layer of the base, by a tape along the layers."""
+    base, head = base_of(model), model.layers[-1]
+    known = keras.Model(base.inputs, [base.get_layer(layer_name).output, base.output])
+    with tf.GradientTape() as tape:
+        tape.watch(x := tf.constant(image[None]))
+        activation, features = known(x / 127.5 - 1)
+        unit = head(tf.reduce_mean(features, axis=(1, 2)))[0, UNIT]
+    return unit, activation, *tape.gradient(unit, [x, activation])
+
+
+def scaled(array):
+    return (array - array.min()) / np.ptp(array)
+
+
+def losses_of(model, layer, image):
+    history = History()
+    picture = visualize_activation(
+        model, layer, UNIT, seed_input=image, lp_norm_weight=0, tv_weight=0, max_iter=3,
+        callbacks=[history],
+    )  # fmt: skip
+    assert picture.shape == image.shape
+    assert picture.dtype == np.uint8
+    assert np.ptp(picture) > 50
+    return history.overall_loss
+
+
+def test_activation_of_the_head(linear, image):
+    unit, *_ = by_hand(linear, image, INNER)
+    first, *others = losses_of(linear, -1, image)
+    assert first == pytest.approx(-float(unit), rel=1e-3)
+    assert min(others) < first
+    assert losses_of(linear, "predictions", image)[0] == first
+
+
+def test_activation_inside_the_base(model, base, image):
+    _, activation, *_ = by_hand(model, image, INNER)
+    first, *others = losses_of(model, base.get_layer(INNER), image)
+    assert first == pytest.approx(-float(activation.numpy()[..., UNIT].mean()), rel=1e-3)
+    assert min(others) < first
+
+
+def test_filters(model, image):
+    pictures = visualize_filters(model, -1, [1, UNIT], max_iter=6, seed=0, progress=False)
+    assert pictures.shape == (2, SIZE, SIZE, 3)
+    assert pictures.dtype == np.uint8
+    logs = np.log(model(pictures.astype("float32"), training=False))
+    assert logs[0, 1] - logs[0, UNIT] > logs[1, 1] - logs[1, UNIT]
+
+
+def test_filters_inside_the_base(model, base):
+    layer = base.get_layer(INNER)
+    pictures = visualize_filters(model, layer, [0, 5], max_iter=6, seed=0, progress=False)
+    assert pictures.shape == (2, SIZE, SIZE, 3)
+    known = keras.Model(base.inputs, layer.output)
+    means = known([pictures / np.float32(127.5) - 1]).numpy().mean(axis=(1, 2))
+    assert means[0, 0] > means[1, 0]
+    assert means[1, 5] > means[0, 5]
+
+
+def test_saliency(linear, image):
+    *_, grads, _ = by_hand(linear, image, INNER)
+    expected = scaled(abs(grads.numpy()[0]).max(axis=-1))
+    heat = visualize_saliency(linear, -1, UNIT, image)
+    np.testing.assert_allclose(heat, expected, atol=0.005)
+    batch = visualize_saliency(linear, -1, UNIT, np.stack([image, image[::-1]]))
+    np.testing.assert_allclose(batch[0], expected, atol=0.005)
+    assert abs(batch[1] - expected).max() > 0.1
+
+
+def test_guided_saliency(linear, image, recwarn):
+    plain = visualize_saliency(linear, -1, UNIT, image)
+    recwarn.clear()
+    heat = visualize_saliency(linear, -1, UNIT, image, backprop_modifier="guided")
+    assert not [warning for warning in recwarn if "guided" in str(warning.message)]
+    assert np.isfinite(heat).all()
+    assert np.ptp(heat) == 1
+    assert abs(heat - plain).max() > 0.1
+
+
+def test_cam(linear, image):
+    _, maps, _, grads = by_hand(linear, image, LAST_CONVOLUTION)
+    expected = np.maximum(maps.numpy()[0] @ grads.numpy()[0].mean(axis=(0, 1)), 0)
+    expected = scaled(enlarged(expected[None], (SIZE, SIZE))[0])
+    layer = base_of(linear).get_layer(LAST_CONVOLUTION)
+    for penultimate in (None, layer):
+        heat = visualize_cam(linear, -1, UNIT, image, penultimate)
+        np.testing.assert_allclose(heat, expected, atol=0.005)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_attribution(name, linear, image):
+    settings = dict(SETTINGS.get(name, {}))
+    if "penultimate_layer_idx" in settings:
+        settings["penultimate_layer_idx"] = base_of(linear).get_layer("block_6_project")
+    heat = getattr(visualization, name)(**settings)(linear, image, -1, UNIT)
+    assert heat.shape == (SIZE, SIZE)
+    assert heat.min() == 0
+    assert heat.max() == 1
+
+
+def test_modifications(model, linear, base, image):
+    logits = linear(image[None], training=False).numpy()[0]
+    powers = np.exp(logits - logits.max())
+    np.testing.assert_allclose(
+        powers / powers.sum(), model(image[None], training=False)[0], rtol=1e-4
+    )
+    assert [layer.name for layer in linear.layers] == [layer.name for layer in model.layers]
+    for ours, theirs in zip(linear.weights, model.weights, strict=True):
+        assert ours is not theirs
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_modifications_inside_the_base(model, base, image):
+    rectifier = base.get_layer("out_relu")
+    before = model(image[None], training=False).numpy()
+    rectifier.max_value = 0.5
+    copy = apply_modifications(model)
+    rectifier.max_value = 6.0
+    assert base_of(copy).get_layer("out_relu").max_value == 0.5
+    assert abs(copy(image[None], training=False).numpy() - before).max() > 1e-3
+    np.testing.assert_array_equal(model(image[None], training=False), before)

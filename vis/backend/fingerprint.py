@@ -1,0 +1,147 @@
+"""What a compiled function computes, as text that is the same in every process.
+
+Names of layers, functions and tensors are no part of it, nor is what nobody looks at. So a model
+that was built anew, or loaded from a file, has the fingerprint of the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from vis.utils.description import digest
+
+# Others may round otherwise.
+VERSIONS = {"TensorFlow's version": tf.__version__, "Keras's version": keras.__version__}
+
+# What is named differently in each process, or says how rather than what to compute.
+_INCIDENTAL = {"shared_name", "container", "config", "config_proto", "executor_type", "token"}
+# Operations whose value is not a function of their inputs.
+_OWN_STATE = re.compile(
+    "Random(?!IndexShuffle)|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)"
+    "|(Parameterized)?TruncatedNormal|Multinomial|SampleDistorted|Rng|(Eager)?PyFunc"
+)
+
+
+class Fingerprint(NamedTuple):
+    """What a function computes.
+
+    Attributes:
+        structure: Of its operations and how they are connected.
+        weights: Of the variables that it reads.
+        own_state: Operations that make it more than a function of its inputs: those that draw
+            random numbers, call Python, or write to variables that are read.
+    """
+
+    structure: str
+    weights: str
+    own_state: tuple[str, ...]
+
+
+def fingerprint(function: Any) -> Fingerprint:
+    """The fingerprint of a concrete function."""
+    graph = function.graph
+    graph_def = graph.as_graph_def()
+    reader = _Reader({f.signature.name: f for f in graph_def.library.function})
+    arguments = [tensor.op.name for tensor in function.inputs]
+    structure, used = reader.read(graph_def.node, arguments, [t.name for t in function.outputs])
+    values = {id(variable.handle): variable for variable in graph.variables}
+    captured = [
+        (values.get(id(outside), outside), inside.op.name)
+        for outside, inside in graph.captures
+        if inside.op.name in used
+    ]
+    written = {
+        _source(node.input[0])
+        for node in graph_def.node
+        if node.op.startswith("Assign") and node.op.endswith("VariableOp")
+    }
+    own = reader.own_state | {f"Assign of {_name(v)}" for v, name in captured if name in written}
+    return Fingerprint(
+        structure, digest(v.numpy() for v, _ in captured if _readable(v)), tuple(sorted(own))
+    )
+
+
+class _Reader:
+    """Describes graphs, each operation by its kind, its attributes and what it is fed with."""
+
+    def __init__(self, functions: Mapping[str, Any]) -> None:
+        self._functions = functions
+        self._read: dict[str, str] = {}
+        self.own_state: set[str] = set()
+
+    def read(
+        self, nodes: Sequence[Any], arguments: Sequence[str], results: Sequence[str]
+    ) -> tuple[str, set[str]]:
+        """The description of a graph, and the names of those that its results depend on."""
+        by_name = {node.name: node for node in nodes}
+        found = {name: f"argument {i}" for i, name in enumerate(arguments)}
+        used = set()
+        # Not by recursion, which deep networks would take too far.
+        stack = [_source(result) for result in results]
+        while stack:
+            name = stack[-1]
+            used.add(name)
+            if name in found:
+                stack.pop()
+                continue
+            node = by_name[name]
+            inputs = [i for i in node.input if not i.startswith("^")]
+            missing = [source for source in map(_source, inputs) if source not in found]
+            if missing:
+                stack.extend(missing)
+                continue
+            used.update(map(_source, inputs))
+            found[name] = self._operation(node, [found[_source(i)] + _output(i) for i in inputs])
+        return _hash(*(found[_source(result)] + _output(result) for result in results)), used
+
+    def _operation(self, node: Any, inputs: Sequence[str]) -> str:
+        if _OWN_STATE.match(node.op):
+            self.own_state.add(node.op)
+        attributes = [
+            f"{key}={self._attribute(value)}"
+            for key, value in sorted(node.attr.items())
+            if not key.startswith("_") and key not in _INCIDENTAL
+        ]
+        return _hash(node.op, *attributes, *inputs)
+
+    def _attribute(self, value: Any) -> str:
+        functions = [value.func.name] if value.HasField("func") else []
+        functions += [function.name for function in value.list.func]
+        if functions:
+            return _hash(*map(self._function, functions))
+        return value.SerializeToString(deterministic=True).hex()
+
+    def _function(self, name: str) -> str:
+        if name not in self._read:
+            function = self._functions[name]
+            arguments = [argument.name for argument in function.signature.input_arg]
+            results = [function.ret[r.name] for r in function.signature.output_arg]
+            self._read[name] = self.read(function.node_def, arguments, results)[0]
+        return self._read[name]
+
+
+def _source(tensor: str) -> str:
+    return tensor.split(":")[0]
+
+
+def _output(tensor: str) -> str:
+    """Which output of an operation is meant; the first is not always named."""
+    return ":".join(tensor.split(":")[1:]) or "0"
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _readable(value: Any) -> bool:
+    return hasattr(value, "numpy") and value.dtype.name not in ("resource", "variant")
+
+
+def _name(value: Any) -> str:
+    return getattr(value, "path", None) or getattr(value, "name", "a variable")

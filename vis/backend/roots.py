@@ -1,0 +1,64 @@
+"""Inputs for models that have none: subclassed ones, of which Keras keeps no graph."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from vis.utils.model import model_inputs
+
+_inputs: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
+_roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
+
+
+def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
+    """The symbolic inputs of a model, or stand-ins for them where the model has no graph.
+
+    Stand-ins live as long as the model, and leave no trace on it.
+
+    Args:
+        model: Any Keras model that has been built.
+
+    Raises:
+        ValueError: If the shape of its input is not known yet.
+    """
+    inputs = model_inputs(model)
+    if inputs is not None:
+        return inputs
+    if model not in _inputs:
+        _inputs[model] = _stand_ins(model)
+        for tensor in keras.tree.flatten(_inputs[model]):
+            _roots[tensor._keras_history.operation] = weakref.ref(model)
+    return keras.tree.flatten(_inputs[model])
+
+
+def _stand_ins(model: keras.Model) -> Any:
+    shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
+    if len(shapes) != 1:
+        raise ValueError(
+            "`model` must have been built, so that the shape of its input is known: call it once "
+            f"on data, as in `model(images)`. Received: model '{model.name}' of type "
+            f"{type(model).__name__}"
+        )
+    return keras.tree.map_shape_structure(
+        lambda shape: keras.Input(shape[1:], dtype=model.variable_dtype), shapes[0]
+    )
+
+
+def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
+    """The model that an input stands in for, or None where the input has a graph."""
+    root = _roots.get(input_tensor._keras_history.operation)
+    return None if root is None else root()
+
+
+def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:
+    """What a model without a graph returns, in inference mode, for values of its inputs."""
+    arguments = keras.tree.map_structure(lambda tensor: values[id(tensor)], _inputs[model])
+    inference = (
+        {"training": False} if "training" in inspect.signature(model.call).parameters else {}
+    )
+    return model(arguments, **inference)

@@ -1,0 +1,264 @@
+"""A file that a descent can be continued from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vis.callbacks import OptimizerCallback
+from vis.descent import Descent
+from vis.input_modifiers import InputModifier, is_in_graph
+from vis.utils.description import describe, digest
+from vis.utils.files import written_whole
+
+_FORMAT = "vis checkpoint"
+_VERSION = 1
+# Descriptions longer than this say nothing to a reader.
+_READABLE = 100
+_DIGEST = re.compile("[0-9a-f]{32}")
+
+
+class _Contents(NamedTuple):
+    """What is in the file.
+
+    Attributes:
+        step: Number of steps taken.
+        seed: What all randomness follows from.
+        made_by: What decides the picture, by name.
+        arrays: The descent's state.
+    """
+
+    step: int
+    seed: int
+    made_by: dict[str, str]
+    arrays: list[np.ndarray]
+
+
+class Checkpoint:
+    """A file that a descent can be continued from, to the same picture bit for bit.
+
+    It is written whole or not at all, so that whoever is killed leaves the one before.
+
+    Args:
+        path: The file. It need not exist; its folder must.
+        every: Number of steps from one writing to the next, at least 1.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If there cannot be such a file, or there is one that is damaged or no
+            checkpoint.
+
+    Example:
+        >>> Checkpoint("run.npz", every=10).seed is None
+        True
+    """
+
+    def __init__(self, path: str | os.PathLike, every: int = 50) -> None:
+        self._every = every
+        self._path = _check_path(path)
+        self._found = self._read() if self._path.exists() else None
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the descent in the file, or None where there is no file yet."""
+        return self._found.seed if self._found else None
+
+    def begin(
+        self, descent: Descent, seed: int, max_iter: int
+    ) -> Callable[[int, list[OptimizerCallback]], None]:
+        """Brings a descent that has not begun to where the one in the file was.
+
+        Args:
+            descent: The descent. It is left as it is where there is no file.
+            seed: What all randomness follows from.
+            max_iter: Number of steps that it is to take in all.
+
+        Returns:
+            A function like `descent.descend`, which writes the file on the way and at the end.
+
+        Raises:
+            ValueError: If the file is of another descent or of more steps, or the descent cannot
+                be continued exactly.
+        """
+        made_by = {"`seed`": describe(seed), **descent.description()}
+        if self._found:
+            differences = _differences(self._found.made_by, made_by)
+            if differences:
+                raise self._refused(
+                    "must be of the same run, and the one that is there differs in "
+                    f"{'; '.join(differences)}. With another path a run starts anew"
+                )
+            if self._found.step > max_iter:
+                raise self._refused(
+                    f"must not be further than `max_iter`={max_iter}, and the one that is there "
+                    f"is at iteration {self._found.step}"
+                )
+            descent.restore(self._found.arrays)
+
+        def descend(max_iter: int, watchers: list[OptimizerCallback]) -> None:
+            while descent.step < max_iter:
+                stop = descent.step - descent.step % self._every + self._every
+                descent.descend(min(stop, max_iter), watchers)
+                self._write(_Contents(descent.step, seed, made_by, descent.snapshot()))
+
+        return descend
+
+    def _write(self, contents: _Contents) -> None:
+        step, seed, made_by, arrays = contents
+        header = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "step": step,
+            "seed": seed,
+            "made_by": made_by,
+            "types": [array.dtype.name for array in arrays],
+        }
+        entries = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
+        for number, array in enumerate(arrays):
+            # NumPy's format does not have all types that TensorFlow has.
+            plain = array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
+            entries[f"array_{number}"] = plain
+        entries["checksum"] = _checksum(entries)
+        with written_whole(self._path) as unfinished, open(unfinished, "wb") as file:
+            np.savez(file, **entries)
+
+    def _read(self) -> _Contents:
+        data = io.BytesIO(self._path.read_bytes())
+        try:
+            with np.load(data, allow_pickle=False) as file:
+                entries = {name: file[name] for name in file.files}
+            header = json.loads(entries["header"].tobytes())
+            is_ours = header["format"] == _FORMAT
+            version = int(header["version"])
+        # There is no end to what NumPy and zipfile raise on bytes that mean nothing.
+        except Exception as error:
+            raise self._refused(
+                "must be a file that a run with `checkpoint` has written, and the one that is "
+                "there is damaged or something else. Delete it, or choose another path, to start "
+                f"anew ({type(error).__name__})"
+            ) from error
+        if not is_ours or version > _VERSION:
+            raise self._refused(
+                f"must be of version {_VERSION}, and the one that is there is of version "
+                f"{version}. It was written by a newer release of this library"
+            )
+        if not np.array_equal(entries.pop("checksum", None), _checksum(entries)):
+            raise self._refused(
+                "must be whole, and the one that is there is damaged: its checksum is wrong. "
+                "Delete it, or choose another path, to start anew"
+            )
+        arrays = [
+            entries[f"array_{number}"].view(name) for number, name in enumerate(header["types"])
+        ]
+        return _Contents(header["step"], header["seed"], header["made_by"], arrays)
+
+    def _refused(self, reason: str) -> ValueError:
+        return ValueError(f"`checkpoint` {reason}. Received: checkpoint={os.fspath(self._path)!r}")
+
+
+def without_memory(
+    modifiers: Sequence[InputModifier], grad_modifier: Callable | None
+) -> tuple[list[InputModifier], Callable | None]:
+    """The same modifiers, of which those in NumPy raise an error when they remember something.
+
+    What they remember is not in the file, so that a run could not be continued exactly.
+    """
+    modifiers = [m if is_in_graph(m) else _Memoryless(m) for m in modifiers]
+    if grad_modifier is not None and not hasattr(grad_modifier, "formula"):
+        grad_modifier = _MemorylessFunction(grad_modifier)
+    return modifiers, grad_modifier
+
+
+class _Memoryless(InputModifier):
+    def __init__(self, modifier: InputModifier) -> None:
+        self.modifier = modifier
+
+    def pre(self, image):
+        with _unchanged("input_modifiers", self.modifier):
+            return self.modifier.pre(image)
+
+    def post(self, image):
+        with _unchanged("input_modifiers", self.modifier):
+            return self.modifier.post(image)
+
+
+class _MemorylessFunction:
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+
+    def __call__(self, grads: np.ndarray) -> np.ndarray:
+        with _unchanged("grad_modifier", self.function):
+            return self.function(grads)
+
+
+@contextlib.contextmanager
+def _unchanged(argument: str, thing: Any) -> Iterator[None]:
+    before = _memory(thing)
+    yield
+    if _memory(thing) != before:
+        raise ValueError(
+            f"`{argument}` must remember nothing from one step to the next where there is a "
+            "`checkpoint`, nor draw from the global random state, as neither can be continued "
+            "after an interruption. A `vis.input_modifiers.Transform` may be random. "
+            f"Received: {thing!r}"
+        )
+
+
+def _memory(thing: Any) -> tuple:
+    return describe(thing), random.getstate(), describe(np.random.get_state())  # noqa: NPY002
+
+
+def _check_path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"`checkpoint` must be the path of a file. Received: checkpoint={path!r}")
+    try:
+        expected = _missing(Path(path))
+    # So are refused names that the system does not take.
+    except (OSError, ValueError) as error:
+        expected = f"a path that can be ({error})"
+    if expected:
+        raise ValueError(f"`checkpoint` must be {expected}. Received: checkpoint={path!r}")
+    return Path(path)
+
+
+def _missing(path: Path) -> str | None:
+    """What a path would have to be for a checkpoint, and is not."""
+    with contextlib.suppress(FileNotFoundError):
+        path.stat()
+    folder = path.absolute().parent
+    if path.exists() and not path.is_file():
+        return "the path of a file"
+    if not folder.is_dir():
+        return "in a folder that exists"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "in a folder that can be written to"
+    if path.exists() and not os.access(path, os.R_OK):
+        return "a file that can be read"
+    return None
+
+
+def _checksum(entries: dict[str, np.ndarray]) -> np.ndarray:
+    text = "".join(f"{name} {digest([array])} " for name, array in entries.items())
+    return np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
+
+
+def _differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
+    """What differs, with the values where these say something to a reader."""
+    differences = []
+    for name in {**there, **here}:
+        values = [values.get(name, "unknown") for values in (there, here)]
+        if values[0] != values[1]:
+            readable = all(len(v) <= _READABLE and not _DIGEST.search(v) for v in values)
+            told = " ({} there, {} here)".format(*values) if readable else ""
+            differences.append(f"{name}{told}")
+    return differences

@@ -1,0 +1,116 @@
+"""Copies of models and layers, attribute by attribute, which need no configuration."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+
+from vis.utils.containers import fresh_inputs, is_container
+
+# The wrappers that Keras puts around these are bound to the original, and keep it alive.
+_BOUND = ("build", "quantize")
+
+
+class Copier:
+    """Copies layers, each once, so that what is shared in a model is shared in its copy.
+
+    The copies have the variables of the originals: only the Python objects around them are new.
+    A subclass may say otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._copied: dict[int, Any] = {}
+
+    def layer(self, layer: Any) -> Any:
+        """The copy of a layer, a nested model or another operation."""
+        if id(layer) not in self._copied:
+            copy_of = self._model if is_container(layer) else self.by_attributes
+            self._copied[id(layer)] = copy_of(layer)
+        return self._copied[id(layer)]
+
+    def variable(self, variable: keras.Variable) -> keras.Variable:
+        """What takes a variable's place in a copy."""
+        return variable
+
+    def finish(self, copy: Any) -> None:
+        """Changes a copy that has just been made."""
+
+    def _model(self, model: keras.Model) -> keras.Model:
+        return keras.models.clone_model(model, fresh_inputs(model), clone_function=self.layer)
+
+    def by_attributes(self, layer: Any) -> Any:
+        """The copy of a layer without a graph of its own."""
+        copy = object.__new__(type(layer))
+        self._copied[id(layer)] = copy
+        attributes = {
+            name: self._inside(value) for name, value in vars(layer).items() if name not in _BOUND
+        }
+        attributes.update(_inbound_nodes=[], _outbound_nodes=[])
+        vars(copy).update(attributes)
+        self.finish(copy)
+        return copy
+
+    def _inside(self, value: Any) -> Any:
+        """An attribute's value with the layers and variables in it copied."""
+        if isinstance(value, keras.Layer):
+            return self.layer(value)
+        if isinstance(value, keras.Variable):
+            if id(value) not in self._copied:
+                self._copied[id(value)] = self.variable(value)
+            return self._copied[id(value)]
+        if isinstance(value, (list, tuple)) and any(map(_is_ours, value)):
+            kind = tuple if isinstance(value, tuple) else list
+            return kind(self._inside(v) for v in value)
+        if isinstance(value, dict) and any(map(_is_ours, value.values())):
+            return {key: self._inside(v) for key, v in value.items()}
+        return value
+
+
+def _is_ours(value: Any) -> bool:
+    return isinstance(value, (keras.Layer, keras.Variable))
+
+
+class _IndependentCopier(Copier):
+    """A `Copier` whose copies have variables of their own, of the same values."""
+
+    def variable(self, variable: keras.Variable) -> keras.Variable:
+        return keras.Variable(
+            keras.ops.convert_to_numpy(variable.value),
+            dtype=variable.dtype,
+            trainable=variable.trainable,
+            name=variable.name,
+        )
+
+
+class _Rebuilder(Copier):
+    """Rebuilds layers from their configuration where they have one, and copies the others.
+
+    Layers of `lambda` functions, and custom layers without a configuration, are such others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others = _IndependentCopier()
+
+    def by_attributes(self, layer: Any) -> Any:
+        if not isinstance(layer, (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)):
+            # A configuration may fail in any way that its author has not thought of.
+            with contextlib.suppress(Exception):
+                return type(layer).from_config(layer.get_config())
+        return self._others.layer(layer)
+
+
+def rebuilt(model: keras.Model) -> keras.Model:
+    """A model of the same structure and with the same weights that shares nothing with another.
+
+    Args:
+        model: A Keras model, whose layers need not have a configuration.
+    """
+    copy = _Rebuilder().layer(model)
+    if is_container(model):
+        copy.set_weights(model.get_weights())
+    else:
+        vars(copy).update(_compile_config=None, compiled=False, optimizer=None)
+    return copy

@@ -1,0 +1,107 @@
+"""What of a model is optimised: its inputs, or what embeddings make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from vis.backend.roots import inputs_of
+from vis.utils.inputs import arranged
+from vis.utils.model import float_entry, layout_of
+
+_DEFAULT_RANGE = (0, 255)
+
+
+class Optimisable(NamedTuple):
+    """What of a model is optimised, and what is not.
+
+    Attributes:
+        inputs: The inputs, with embeddings in the place of integers, and then these.
+        fixed_inputs: Values of those that are not optimised, by position.
+        input_range: The range of the others, or a list of ranges.
+        tensors: Those that are optimised.
+        names: Their names, where the model has its inputs by name.
+    """
+
+    inputs: list[keras.KerasTensor]
+    fixed_inputs: list[Any] | None
+    input_range: Any
+    tensors: list[keras.KerasTensor]
+    names: list[str] | None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether what is optimised is one embedding."""
+        operations = [tensor._keras_history.operation for tensor in self.tensors]
+        return len(operations) == 1 and not isinstance(operations[0], keras.layers.InputLayer)
+
+
+def optimisable(
+    model: keras.Model,
+    fixed_inputs: Any,
+    input_range: Any,
+    seed_input: Any = None,
+    image_size: int | Sequence[int] | None = None,
+) -> Optimisable:
+    """What of a model is optimised: its inputs, or what embeddings make of integers.
+
+    Embeddings that are not given a range have that of the values that the model knows.
+
+    Args:
+        model: A Keras model.
+        fixed_inputs: Values of inputs that are not optimised, by position or by name.
+        input_range: The range of the inputs, or of each.
+        seed_input: What the images start from.
+        image_size: Size of the images where it is open.
+    """
+    tensors = inputs_of(model)
+    fixed = arranged("fixed_inputs", fixed_inputs, tensors)
+    entries = [
+        float_entry(tensor) if value is None else tensor
+        for tensor, value in zip(tensors, fixed, strict=True)
+    ]
+    optimised = [e for e, value in zip(entries, fixed, strict=True) if value is None]
+    integers = [t for t, e in zip(tensors, entries, strict=True) if t is not e]
+    by_name = isinstance(getattr(model, "input", None), dict)
+    key_of = {id(tensor): key for key, tensor in model.input.items()} if by_name else {}
+    names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
+    if not integers:
+        given = None if fixed_inputs is None else fixed
+        return Optimisable(tensors, given, input_range, optimised, names or None)
+    if isinstance(input_range, (tuple, list)) and tuple(input_range) == _DEFAULT_RANGE:
+        input_range = [_range_of(entry) for entry in optimised]
+        input_range = input_range[0] if len(optimised) == 1 else input_range
+    # Masks are still made of the integers: as if there were no padding among them.
+    seeds = dict(
+        zip(map(id, optimised), arranged("seed_input", seed_input, optimised), strict=True)
+    )
+    words = [
+        np.ones(_words(tensor, entry, seeds[id(entry)], image_size), tensor.dtype)
+        for tensor, entry in zip(tensors, entries, strict=True)
+        if tensor is not entry
+    ]
+    return Optimisable(
+        [*entries, *integers], [*fixed, *words], input_range, optimised, names or None
+    )
+
+
+def _words(
+    tensor: keras.KerasTensor, entry: keras.KerasTensor, seed: Any, image_size: Any
+) -> tuple[int, ...]:
+    """The shape of an integer input that goes with what is made of it."""
+    layout = layout_of(entry, image_size)
+    sizes = layout.shape if seed is None else np.shape(seed)[-len(layout.shape) :]
+    return tuple(size or sizes[i] for i, size in enumerate(tensor.shape[1:]))
+
+
+def _range_of(tensor: keras.KerasTensor) -> tuple[float, float]:
+    operation = tensor._keras_history.operation
+    if isinstance(operation, keras.layers.InputLayer):
+        return _DEFAULT_RANGE
+    if isinstance(operation, keras.layers.Embedding):
+        values = keras.ops.convert_to_numpy(operation.embeddings)
+        return float(np.min(values)), float(np.max(values))
+    return -1.0, 1.0
