@@ -291,6 +291,8 @@ CALLS = [
          "samples": 1, **SEEDED},
         lambda result: is_finite(result[0]),
     ),
+    (visualization.find_layer, {"model": MODEL, "layer_idx": -1}, is_anything),
+    (visualization.inputs_of, {"model": MODEL}, is_anything),
     (visualization.get_num_filters, {"layer": MODEL.layers[0]}, is_anything),
     (visualization.overlay, {"array1": IMAGE, "array2": IMAGE, "alpha": 0.5}, is_anything),
     (losses.ActivationMaximization, {**LAYER, "filter_indices": 1}, is_loss),

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from vis.utils.model import model_inputs
+from vis.utils.validation import check_model
 
 _inputs: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 _roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
@@ -24,8 +25,10 @@ def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
         model: Any Keras model that has been built.
 
     Raises:
+        TypeError: If `model` is no Keras model.
         ValueError: If the shape of its input is not known yet.
     """
+    check_model(model)
     inputs = model_inputs(model)
     if inputs is not None:
         return inputs
