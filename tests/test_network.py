@@ -215,6 +215,29 @@ def test_batch_normalisation_after_convolutions():
     check(model, model.layers[2], lambda x: model.layers[2](model.layers[1](x)), image)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"strides": 2}, {"groups": 2}, {"data_format": "channels_first"}, {"use_bias": False}],
+    ids=str,
+)
+def test_convolutions_of_single_places(settings):
+    """With normalisation behind them, their gradient is another kernel's."""
+    axis = 1 if "data_format" in settings else -1
+    conv, norm = layers.Conv2D(6, 1, **settings), layers.BatchNormalization(axis)
+    model = sequential((4, 6, 4), conv, norm, layers.Activation("tanh"), layers.Flatten())
+    model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
+    image = noise(1, 4, 6, 4)
+    _, grads = seen(model, [ActivationMaximization(model.layers[-1], 7)], image)
+    expected = np.zeros_like(grads)
+    for place in np.ndindex(*grads.shape):
+        step = np.zeros_like(image)
+        step[(0, *place)] = 1e-2
+        ahead, behind = (ops.convert_to_numpy(model(image + s))[0, 7] for s in (step, -step))
+        expected[place] = -(ahead - behind) / 2e-2
+    np.testing.assert_allclose(grads, expected, rtol=1e-2, atol=1e-3)
+    assert np.abs(expected).max() > 0.01
+
+
 def test_nested_models_of_several_inputs_and_outputs():
     one, two = keras.Input((4,), name="one"), keras.Input((3,), name="two")
     mixed = layers.Dense(5, "tanh", name="mixed")(layers.Concatenate()([one, two]))

@@ -16,8 +16,9 @@ from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
 
-# Seconds after which progress is shown, and Ctrl-C heard, while the loop is in the graph.
-_RESPONSE_TIME = 0.25
+# Seconds after which progress is shown, and Ctrl-C heard, while the loop is in the graph: for each
+# sample, as each enters the graph by itself, which costs as much as a step, and at most.
+_RESPONSE_TIME, _LONGEST_RESPONSE_TIME = 0.25, 2.0
 # By how much the number of steps between looks grows at most; the first ones are slow.
 _GROWTH = 16
 
@@ -77,6 +78,7 @@ class Descent:
         """Takes steps, as many of them in one go as there is nobody who needs to see each."""
         by_hand = bool(self._modifiers or self._grad_modifier)
         watched = any(watcher.every_step for watcher in watchers)
+        response_time = min(_RESPONSE_TIME * len(self._given.seeds), _LONGEST_RESPONSE_TIME)
         steps = 1
         while self.step < max_iter:
             began = time.perf_counter()
@@ -91,7 +93,7 @@ class Descent:
             if self._modifiers:
                 self._modify(InputModifier.post.__name__, reversed(self._modifiers))
             if not watched:
-                share = _RESPONSE_TIME / (time.perf_counter() - began)
+                share = response_time / (time.perf_counter() - began)
                 steps = max(steps, int(steps * min(share, _GROWTH)))
 
     def _steps_in_graph(self, steps: int) -> None:

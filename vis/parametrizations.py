@@ -172,6 +172,19 @@ class Fourier(Parametrization):
             target[places] = source[places]
         return resized
 
+    def converted(
+        self, variables: list[np.ndarray], layout: Layout, source: Fourier
+    ) -> list[np.ndarray]:
+        """The variables that make the pictures which those of another `Fourier` make.
+
+        Args:
+            variables: Arrays `(samples, ...)`.
+            layout: How an image lies in an array.
+            source: The parametrization that they are of, which differs in its `decay_power`.
+        """
+        ratio = amplitudes(layout, source.decay_power) / amplitudes(layout, self.decay_power)
+        return [(ratio * values).astype(values.dtype) for values in variables]
+
     def picture(self, image, input_range):
         return image
 

@@ -64,11 +64,11 @@ class TotalVariation(TensorLoss):
         inner = [slice(None)] * len(image.shape)
         for axis in axes:
             inner[axis] = slice(None, -1)
-        squares = 0.0
+        here, squares = image[tuple(inner)], 0.0
         for axis in axes:
             ahead = list(inner)
             ahead[axis] = slice(1, None)
-            squares = squares + ops.square(image[tuple(ahead)] - image[tuple(inner)])
+            squares = squares + ops.square(image[tuple(ahead)] - here)
         if beta != 2:
             # The gradient of a power below one is infinite at zero.
             least = 0.0 if beta > 2 else keras.config.epsilon() ** 2

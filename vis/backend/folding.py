@@ -15,6 +15,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from vis.backend import pointwise
+
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _FOLDABLE = (*_CONVOLUTIONS, *_DEPTHWISE, layers.Dense)
@@ -93,7 +95,8 @@ class Folder:
                 data_format=layer.data_format,
             )
         else:
-            outputs = layer.convolution_op(inputs, kernel)
+            with pointwise.as_product(layer):
+                outputs = layer.convolution_op(inputs, kernel)
         first = getattr(layer, "data_format", None) == "channels_first"
         # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
         return tf.nn.bias_add(outputs, bias, data_format="NC..." if first else "N...C")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -40,6 +41,9 @@ _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
+# Stages from coarse to fine: the share of the steps, and how many times as steeply as in the
+# finished picture the spectrum falls. All but the last may be of half the size.
+_STAGES = ((3 / 8, 5 / 3), (3 / 8, 7 / 6), (1 / 4, 1))
 
 
 def visualize_filters(
@@ -60,8 +64,9 @@ def visualize_filters(
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
 
-    The first two thirds of the steps are taken at half the size where the model allows it: coarse
-    structure comes first, at a quarter of the cost. A layer that ends in a softmax is looked at
+    Coarse structure comes first: of `Fourier` coefficients, those of high frequency weigh less in
+    the first three quarters of the steps, and where the model allows it, these are taken at half
+    the size, at a quarter of the cost. A layer that ends in a softmax is looked at
     before it. Each sample of a batch has its own loss, gradient norm and random transforms, so
     that its picture does not depend on its neighbours (Olah et al., "Feature Visualization",
     Distill 2017).
@@ -141,36 +146,34 @@ def visualize_filters(
     stages = _stages(parametrization, layout, coarse, max_iter)
 
     facets = _facets(indices)
-    batches = _batches(facets, batch_size)
+    batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     pictures = []
     with tqdm(total=max_iter * len(batches), disable=not show, unit="step") as bar:
         for batch in batches:
-            optimizing = Optimizer(
-                what.inputs,
-                [(FilterActivations(layer, [index for index, _ in batch]), 1)],
-                what.input_range,
-                parametrization=parametrization,
-                optimizer=Adam() if optimizer is None else optimizer,
-                fixed_inputs=what.fixed_inputs,
-                precision=precision,
-            )
+            losses = [(FilterActivations(layer, [index for index, _ in batch]), 1)]
             seeds = [(seed, *facet) for facet in batch]
-            variables = None
-            for number, (size, steps) in enumerate(stages):
-                if variables is not None:
-                    rngs = [np.random.default_rng((*s, number)) for s in seeds]
-                    before = stages[number - 1][0]
-                    variables = parametrization.resized(variables, before, size, rngs)
-                descent = optimizing.descent(
-                    [size],
-                    seeds,
-                    modifiers=input_modifiers,
-                    variables=None if variables is None else [variables],
+            descent = None
+            for number, stage in enumerate(stages):
+                optimizing = Optimizer(
+                    what.inputs,
+                    losses,
+                    what.input_range,
+                    parametrization=stage.parametrization,
+                    optimizer=Adam() if optimizer is None else optimizer,
+                    fixed_inputs=what.fixed_inputs,
+                    precision=precision,
                 )
-                descent.descend(steps, [_Bar(bar)])
-                (variables,) = descent.variables
+                variables = None
+                if descent is not None:
+                    rngs = [np.random.default_rng((*s, number)) for s in seeds]
+                    before = stages[number - 1]
+                    variables = [_taken_over(descent.variables[0], before, stage, rngs)]
+                descent = optimizing.descent(
+                    [stage.layout], seeds, modifiers=input_modifiers, variables=variables
+                )
+                descent.descend(stage.steps, [_Bar(bar)])
             pictures.extend(descent.pictures()[0])
-    pictures = np.stack(pictures[: len(facets)])
+    pictures = np.stack(pictures)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
     return in_type_of_range(pictures, what.input_range)
@@ -187,7 +190,7 @@ def _only(tensors: list[keras.KerasTensor]) -> keras.KerasTensor:
 
 def default_parametrization(layout: Layout) -> Parametrization:
     """What is optimised when the user does not say."""
-    return Fourier(decay_power=1.25) if layout.axes else Pixels()
+    return Fourier(decay_power=1.5, contrast=1.3) if layout.axes else Pixels()
 
 
 def default_input_modifiers(layout: Layout) -> list[InputModifier]:
@@ -247,14 +250,40 @@ def _coarse(
     return half if accepts(input_tensor, layer, half.shape, others) else None
 
 
+class _Stage(NamedTuple):
+    """Some of the steps: what is optimised in them, and at which size."""
+
+    parametrization: Parametrization
+    layout: Layout
+    steps: int
+
+
 def _stages(
     parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
-) -> list[tuple[Layout, int]]:
-    """Sizes of the image, and the number of steps at each."""
-    if max_iter == 1 or coarse is None or not isinstance(parametrization, Fourier):
-        return [(layout, max_iter)]
-    steps = max(1, 2 * max_iter // 3)
-    return [(coarse, steps), (layout, max_iter - steps)]
+) -> list[_Stage]:
+    """From coarse to fine, in the spectrum and in size."""
+    if max_iter < len(_STAGES) or not isinstance(parametrization, Fourier):
+        return [_Stage(parametrization, layout, max_iter)]
+    ends = np.round(max_iter * np.cumsum([0, *(share for share, _ in _STAGES)])).astype(int)
+    stages = []
+    for (_, times), steps in zip(_STAGES, np.diff(ends).tolist(), strict=True):
+        steeper = copy.copy(parametrization)
+        steeper.decay_power = times * parametrization.decay_power
+        stages.append(_Stage(steeper, coarse or layout, steps))
+    stages[-1] = stages[-1]._replace(layout=layout)
+    return stages
+
+
+def _taken_over(
+    variables: list[np.ndarray],
+    before: _Stage,
+    stage: _Stage,
+    rngs: list[np.random.Generator],
+) -> list[np.ndarray]:
+    """What a stage begins with, where the one before it has ended."""
+    if stage.layout != before.layout:
+        variables = before.parametrization.resized(variables, before.layout, stage.layout, rngs)
+    return stage.parametrization.converted(variables, stage.layout, before.parametrization)
 
 
 def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
@@ -265,14 +294,6 @@ def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
         facets.append((index, seen[index]))
         seen[index] += 1
     return facets
-
-
-def _batches(facets: list[tuple[int, int]], most: int) -> list[list[tuple[int, int]]]:
-    """Batches of one size, so that one trace serves all; the last is filled up from the first."""
-    count = -(-len(facets) // most)
-    size = -(-len(facets) // count)
-    filled = facets + facets[: size * count - len(facets)]
-    return [filled[i : i + size] for i in range(0, len(filled), size)]
 
 
 class _Bar(OptimizerCallback):
