@@ -9,7 +9,7 @@ from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
 from vis import backend as K  # noqa: N812  (what old losses call it)
-from vis.losses import ActivationMaximization, Loss
+from vis.losses import ActivationMaximization, ClassScores, Loss
 from vis.optimizer import Optimizer
 
 
@@ -51,6 +51,18 @@ def test_minus_the_sum_of_the_mean_activation_of_each_filter(model, indices, col
     loss = ActivationMaximization(model.layers[0], indices)
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
     assert value_of(loss, model, image, weight=-2.5) == pytest.approx(-2.5 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "linear"])
+def test_class_scores_lie_between_the_score_and_the_log_probability(activation):
+    model = sequential((5,), layers.Dense(4, activation))
+    image = noise(1, 5)
+    kernel, bias = model.get_weights()
+    scores = image[0] @ kernel + bias
+    log_probability = scores[2] - np.log(np.exp(scores).sum())
+    expected = -(scores[2] + log_probability) / 2
+    loss = ClassScores(model.layers[0], [2])
+    assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -91,6 +91,16 @@ def test_fourier_pictures_survive_a_change_of_size():
     assert np.corrcoef(before.ravel(), after[::2, ::2].ravel())[0, 1] > 0.95
 
 
+def test_fourier_pictures_survive_a_change_of_spectrum():
+    layout = Layout((16, 12, 3), axes=(1, 2))
+    steep, flat = Fourier(decay_power=2.5), Fourier(decay_power=1.5)
+    variables = steep.variables(None, layout, (0, 255), rng())
+    converted = flat.converted([v[None] for v in variables], layout, steep)
+    before = image_of(steep, layout, variables)
+    after = image_of(flat, layout, [v[0] for v in converted])
+    np.testing.assert_allclose(before, after, atol=0.05)
+
+
 def test_magnitudes_are_those_of_the_given_images():
     layout = Layout((10, 8, 1), axes=(1, 2))
     photographs = rng().normal(size=(5, 10, 8, 1)).cumsum(axis=1)

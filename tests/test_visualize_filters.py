@@ -47,6 +47,18 @@ def test_a_trained_convnet_recognises_its_own_pictures(digits):
     np.testing.assert_array_equal(digits.predict(pictures, verbose=0).argmax(1), [0, 1, 2])
 
 
+def test_a_softmax_and_the_logits_before_it_draw_the_same(digits):
+    logits = keras.Sequential(
+        [keras.Input((28, 28, 1)), *digits.layers[:-1], keras.layers.Dense(3, name="logits")]
+    )
+    logits.layers[-1].set_weights(digits.layers[-1].get_weights())
+    one, other = (
+        visualize_filters(model, -1, [2], seed=0, progress=False, max_iter=12)
+        for model in (digits, logits)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
 def test_channels_are_more_excited_by_their_own_picture_than_by_others(digits):
     pictures = visualize_filters(digits, "conv", [1, 4, 6], seed=0, progress=False, max_iter=64)
     assert pictures.dtype == np.uint8

@@ -163,9 +163,7 @@ class ActivationMaximization(TensorLoss):
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        output = ops.cast(output, "float32") if output.dtype == "float16" else output
-        others = [i for i in range(1, len(output.shape)) if i != axis]
-        means = ops.mean(output, axis=others) if others else output
+        means = _filter_means(output, axis)
         return -ops.sum(means * ops.cast(filter_weights, means.dtype), axis=-1)
 
 
@@ -190,6 +188,30 @@ class FilterActivations(ActivationMaximization):
         count = self.parameters["filter_weights"].shape[1]
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
         self.before_softmax = True
+
+
+class ClassScores(FilterActivations):
+    """Minus the score of a class against those of all, another class for each sample of a batch.
+
+    Half of it is the score before the softmax (Simonyan et al., arXiv:1312.6034), half the
+    logarithm of the probability. The score alone also draws what a class shares with its like;
+    the probability alone is as content with lowering all others.
+
+    Args:
+        layer: The layer that has the classes.
+        filter_indices: The class of each sample.
+
+    Example:
+        >>> scores = ops.convert_to_tensor([[2.0, 2.0, -50.0]])
+        >>> one_hot = ops.convert_to_tensor([[1.0, 0.0, 0.0]])
+        >>> round(float(ClassScores.formula(scores, one_hot, axis=1)[0]), 3)
+        -0.653
+    """
+
+    @staticmethod
+    def formula(output: Any, filter_weights: Any, axis: int) -> Any:
+        own = FilterActivations.formula(output, filter_weights, axis)
+        return own + ops.logsumexp(_filter_means(output, axis), axis=-1) / 2
 
 
 class Neuron(TensorLoss):
@@ -476,3 +498,10 @@ def output_shape(target: keras.Layer | LayerOutput) -> tuple[int | None, ...]:
     tensors = outputs[min(call, len(outputs) - 1)]
     check_output(layer, 0, output, [len(tensors)])
     return tuple(tensors[output or 0].shape)
+
+
+def _filter_means(output: Any, axis: int) -> Any:
+    """Mean activation of each filter, `(samples, filters)`."""
+    output = ops.cast(output, "float32") if output.dtype == "float16" else output
+    others = [i for i in range(1, len(output.shape)) if i != axis]
+    return ops.mean(output, axis=others) if others else output

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vis.backend.engine import accepts, receptive_field
 from vis.backend.random import draw_seed
+from vis.backend.softmax import has_softmax
 from vis.backend.survey import find_layer
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import (
@@ -24,13 +25,13 @@ from vis.input_modifiers import (
     check_transforms,
     is_in_graph,
 )
-from vis.losses import FilterActivations, filters_of
+from vis.losses import ClassScores, FilterActivations, filters_of
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.updates import Adam, Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
-from vis.utils.model import layout_of
+from vis.utils.model import LayerOutput, layout_of
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer
 from vis.visualization.optimisable import optimisable
 
@@ -43,7 +44,7 @@ _LEAST_FITTING_SIZE = 32
 _LEAST_COARSE_SIZE = 64
 # Stages from coarse to fine: the share of the steps, and how many times as steeply as in the
 # finished picture the spectrum falls. All but the last may be of half the size.
-_STAGES = ((3 / 8, 5 / 3), (3 / 8, 7 / 6), (1 / 4, 1))
+_STAGES = ((1 / 3, 5 / 3), (1 / 3, 7 / 6), (1 / 3, 1))
 
 
 def visualize_filters(
@@ -65,11 +66,12 @@ def visualize_filters(
     """Generates an independent picture for each of many filters, in compiled batches.
 
     Coarse structure comes first: of `Fourier` coefficients, those of high frequency weigh less in
-    the first three quarters of the steps, and where the model allows it, these are taken at half
-    the size, at a quarter of the cost. A layer that ends in a softmax is looked at
-    before it. Each sample of a batch has its own loss, gradient norm and random transforms, so
-    that its picture does not depend on its neighbours (Olah et al., "Feature Visualization",
-    Distill 2017).
+    the first two thirds of the steps, and where the model allows it, these are taken at half
+    the size, at a quarter of the cost. A layer that ends in a softmax is looked at before it.
+    There, and where a model ends in logits, a class is drawn as what tells it from the others
+    (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and random
+    transforms, so that its picture does not depend on its neighbours (Olah et al., "Feature
+    Visualization", Distill 2017).
 
     Args:
         model: A Keras model.
@@ -145,12 +147,13 @@ def visualize_filters(
     coarse = _coarse(layout, input_tensor, layer, input_modifiers, others)
     stages = _stages(parametrization, layout, coarse, max_iter)
 
+    wanted = ClassScores if _scores_classes(model, layer) else FilterActivations
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     pictures = []
     with tqdm(total=max_iter * len(batches), disable=not show, unit="step") as bar:
         for batch in batches:
-            losses = [(FilterActivations(layer, [index for index, _ in batch]), 1)]
+            losses = [(wanted(layer, [index for index, _ in batch]), 1)]
             seeds = [(seed, *facet) for facet in batch]
             descent = None
             for number, stage in enumerate(stages):
@@ -177,6 +180,23 @@ def visualize_filters(
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
     return in_type_of_range(pictures, what.input_range)
+
+
+def _scores_classes(model: keras.Model, layer: keras.Layer | LayerOutput) -> bool:
+    """Whether a layer ends in a softmax, or is the dense one whose logits are a model's output."""
+    if has_softmax(layer):
+        return True
+    own = LayerOutput.of(layer).layer
+    return (
+        isinstance(own, keras.layers.Dense)
+        and own.activation is keras.activations.linear
+        and any(own is output._keras_history.operation for output in _outputs(model))
+    )
+
+
+def _outputs(model: keras.Model) -> list[keras.KerasTensor]:
+    """The symbolic outputs of a model; of a subclassed one, which has none, an empty list."""
+    return keras.tree.flatten(getattr(model, "outputs", None) or [])
 
 
 def _only(tensors: list[keras.KerasTensor]) -> keras.KerasTensor:
