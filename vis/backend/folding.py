@@ -95,7 +95,7 @@ class Folder:
                 data_format=layer.data_format,
             )
         else:
-            with pointwise.as_product(layer):
+            with pointwise.as_product(layer, inputs):
                 outputs = layer.convolution_op(inputs, kernel)
         first = getattr(layer, "data_format", None) == "channels_first"
         # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
