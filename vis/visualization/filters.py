@@ -42,9 +42,9 @@ _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
-# Stages from coarse to fine: the share of the steps, and how many times as steeply as in the
-# finished picture the spectrum falls. All but the last may be of half the size.
-_STAGES = ((1 / 3, 5 / 3), (1 / 3, 7 / 6), (1 / 3, 1))
+# How many times as steeply as in the finished picture the spectrum falls, in each third of the
+# steps. All but the last may be of half the size.
+_STEEPER = (5 / 3, 7 / 6, 1)
 
 
 def visualize_filters(
@@ -282,11 +282,11 @@ def _stages(
     parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
 ) -> list[_Stage]:
     """From coarse to fine, in the spectrum and in size."""
-    if max_iter < len(_STAGES) or not isinstance(parametrization, Fourier):
+    if max_iter < len(_STEEPER) or not isinstance(parametrization, Fourier):
         return [_Stage(parametrization, layout, max_iter)]
-    ends = np.round(max_iter * np.cumsum([0, *(share for share, _ in _STAGES)])).astype(int)
+    ends = np.linspace(0, max_iter, len(_STEEPER) + 1).round().astype(int)
     stages = []
-    for (_, times), steps in zip(_STAGES, np.diff(ends).tolist(), strict=True):
+    for times, steps in zip(_STEEPER, np.diff(ends).tolist(), strict=True):
         steeper = copy.copy(parametrization)
         steeper.decay_power = times * parametrization.decay_power
         stages.append(_Stage(steeper, coarse or layout, steps))
