@@ -210,7 +210,7 @@ def _only(tensors: list[keras.KerasTensor]) -> keras.KerasTensor:
 
 def default_parametrization(layout: Layout) -> Parametrization:
     """What is optimised when the user does not say."""
-    return Fourier(decay_power=1.5, contrast=1.3) if layout.axes else Pixels()
+    return Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
 
 
 def default_input_modifiers(layout: Layout) -> list[InputModifier]:
