@@ -12,6 +12,7 @@ from keras import ops
 
 from vis.backend.engine import Engine, Given, Observation, Problem
 from vis.backend.fingerprint import VERSIONS
+from vis.backend.weights import Prepared
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
@@ -66,6 +67,7 @@ class Descent:
         self._problem = problem
         self._engine = engine
         self._given = given
+        self._prepared = Prepared()
         self._names = names
         self._input_ranges = input_ranges
         self._modifiers = modifiers
@@ -98,19 +100,21 @@ class Descent:
 
     def _steps_in_graph(self, steps: int) -> None:
         self._state, self._seen = self._engine.loop(
-            self._state, self._given, ops.convert_to_tensor(steps, "int32")
+            self._prepared, self._state, self._given, ops.convert_to_tensor(steps, "int32")
         )
 
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self._modifiers)
         if any(canvas.moves for canvas in self._problem.canvases):
-            self._state = self._engine.move(self._state, self._given)
-        seen = self._engine.evaluate(self._state.variables, self._given, self._state.step)
+            self._state = self._engine.move(self._prepared, self._state, self._given)
+        seen = self._engine.evaluate(
+            self._prepared, self._state.variables, self._given, self._state.step
+        )
         if self._grad_modifier:
             seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
-        self._state = self._engine.update(self._state, seen, self._given)
+        self._state = self._engine.update(self._prepared, self._state, seen, self._given)
 
     def _modified(self, grads: np.ndarray) -> Any:
         modified = np.asarray(self._grad_modifier(grads), grads.dtype)
@@ -248,7 +252,9 @@ class Descent:
 
     def pictures(self) -> list[np.ndarray]:
         """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
-        return self._finished(self._engine.images(self._state.variables, self._given))
+        return self._finished(
+            self._engine.images(self._prepared, self._state.variables, self._given)
+        )
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
         """The best pictures, the last gradients and the values of what they are of."""

@@ -18,6 +18,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.engine import Expression, Formula
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network, Place
+from vis.backend.weights import Inline
 from vis.utils.model import LayerOutput
 
 
@@ -116,7 +117,7 @@ class Inquiry:
             keras.ops.cast(values, tensor.dtype)
             for values, tensor in zip((images, *fixed), network.inputs, strict=True)
         ]
-        folder = Folder(tf.compat.v1.get_default_graph())
+        folder = Folder(Inline())
         found = network.run(feeds, [*targets, *question.tensors], folder)
         overall = tf.zeros(tf.shape(images)[:1], images.dtype)
         losses, values = found[: len(targets)], found[len(targets) :]

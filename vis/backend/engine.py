@@ -23,6 +23,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network, Place
+from vis.backend.weights import Handed, Inline, Prepared, Recipe
 from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, channel_axis
 
@@ -154,6 +155,8 @@ class Observation(NamedTuple):
 class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
+    Each is called first with what has been made of the weights for the descent.
+
     Attributes:
         images: `(variables, given)` to the images that they stand for.
         move: `(state, given)` to the `State` whose variables have been moved.
@@ -169,11 +172,11 @@ class Engine:
         # one thread at a time.
         stateful = problem.update is not None and not problem.update.stateless
         self._turns = threading.RLock() if stateful else contextlib.nullcontext()
-        self.images = self._compiled(_images, problem)
-        self.move = self._compiled(_move, problem)
-        self.evaluate = self._compiled(_evaluate, problem)
-        self.update = self._compiled(_update, problem)
-        self._loop = self._compiled(_loop, problem)
+        self.images = self._compiled(lambda _, *args: _images(problem, *args))
+        self.move = self._compiled(lambda _, *args: _move(problem, *args))
+        self.evaluate = self._compiled(lambda folder, *args: _evaluate(problem, folder, *args))
+        self.update = self._compiled(lambda _, *args: _update(problem, *args))
+        self._loop = self._compiled(lambda folder, *args: _loop(problem, folder, *args))
 
     def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
         """The state before the first step.
@@ -202,17 +205,19 @@ class Engine:
 
         def losses(variables: list[list[Any]], given: Given) -> Any:
             images = _images(self._problem, variables, given)
-            folder = _folder(self._problem)
+            folder = Folder(Inline(), self._problem.precision)
             return _losses(self._problem, images, given, tf.constant(0), folder)
 
         traced = tf.function(losses, autograph=False)
         return fingerprint(traced.get_concrete_function(state.variables, given))
 
-    def loop(self, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
+    def loop(
+        self, prepared: Prepared, state: State, given: Given, steps: Any
+    ) -> tuple[State, Observation]:
         """The `State` and `Observation` after some steps, or after the first that failed."""
         samples = state.best_loss.shape[0]
         if samples == 1 or not _one_by_one(self._problem):
-            return self._loop(state, given, steps)
+            return self._loop(prepared, state, given, steps)
 
         def at(i: int, values: Any) -> Any:
             """The part of some tensors that is one sample's; scalars are everybody's."""
@@ -226,7 +231,7 @@ class Engine:
                 seeds=given.seeds[i : i + 1],
                 fixed=at(i, given.fixed),
             )
-            return self._loop(at(i, state), own, steps)
+            return self._loop(prepared, at(i, state), own, steps)
 
         # One thread for each processor: the kernels of a single image cannot keep several busy.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -240,26 +245,38 @@ class Engine:
         rest = [s._replace(losses=()) for s in seen]
         return joined, tf.nest.map_structure(_joined, *rest)._replace(losses=losses)
 
-    def _compiled(self, function: Callable, problem: Problem) -> Callable:
-        def traced(*args: Any) -> Any:
-            self.traces += 1
-            return function(problem, *args)
-
-        compiled = tf.function(traced, autograph=False)
-        concrete: dict[tuple, Callable] = {}
+    def _compiled(self, function: Callable) -> Callable:
+        concrete: dict[tuple, tuple[Callable, tuple[Recipe, ...]]] = {}
         lock = threading.Lock()
 
-        def call(*args: Any) -> Any:
+        def call(prepared: Prepared, *args: Any) -> Any:
             # Looked up here rather than by `tf.function`, which warns of many traces where many
             # models are looked at.
             signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(args))
             with lock:
                 if signature not in concrete:
-                    concrete[signature] = compiled.get_concrete_function(*args)
+                    concrete[signature] = self._traced(function, prepared, args)
+                compiled, recipes = concrete[signature]
             with self._turns:
-                return concrete[signature](*args)
+                return compiled(prepared.packed(recipes), *args)
 
         return call
+
+    def _traced(
+        self, function: Callable, prepared: Prepared, args: tuple
+    ) -> tuple[Callable, tuple[Recipe, ...]]:
+        recipes: tuple[Recipe, ...] = ()
+
+        def traced(packed: dict[str, Any], *args: Any) -> Any:
+            nonlocal recipes
+            self.traces += 1
+            handed = Handed(packed, prepared)
+            outputs = function(Folder(handed, self._problem.precision), *args)
+            recipes = handed.recipes
+            return outputs
+
+        compiled = tf.function(traced, autograph=False)
+        return compiled.get_concrete_function(Handed.signature, *args), recipes
 
 
 _engines = WeakCache()
@@ -302,7 +319,7 @@ def _traces(network: Network, target: Place, shape: Sequence[int]) -> bool:
 
     @tf.function(autograph=False)
     def run(*feeds: Any) -> Any:
-        return network.run(feeds, [target], _folder())[0]
+        return network.run(feeds, [target], Folder(Inline()))[0]
 
     specs = [tf.TensorSpec((1, *other.shape[1:]), other.dtype) for other in others]
     try:
@@ -346,7 +363,7 @@ def _seen(
             tf.zeros([8, *(size or 1 for size in t.shape[1:])], t.dtype) for t in network.inputs[1:]
         ]
         feeds = [tf.cast(images, network.inputs[0].dtype), *zeros]
-        (value,) = network.run(feeds, [target], _folder())
+        (value,) = network.run(feeds, [target], Folder(Inline()))
         axis = channel_axis(layer, len(value.shape))
         middle = tuple(
             slice(None) if i in (0, axis) else size // 2 for i, size in enumerate(value.shape)
@@ -370,13 +387,10 @@ def _images(problem: Problem, variables: list[list], given: Given) -> list[Any]:
     ]
 
 
-def _evaluate(problem: Problem, variables: list[list], given: Given, step: Any) -> Observation:
-    return _look(problem, _images(problem, variables, given), given, step, _folder(problem))
-
-
-def _folder(problem: Problem | None = None) -> Folder:
-    precision = problem.precision if problem else None
-    return Folder(tf.compat.v1.get_default_graph(), precision)
+def _evaluate(
+    problem: Problem, folder: Folder, variables: list[list], given: Given, step: Any
+) -> Observation:
+    return _look(problem, _images(problem, variables, given), given, step, folder)
 
 
 def _look(
@@ -553,9 +567,9 @@ def _one_by_one(problem: Problem) -> bool:
     return not (coupled or stateful or tf.config.list_physical_devices("GPU"))
 
 
-def _loop(problem: Problem, state: State, given: Given, steps: Any) -> tuple[State, Observation]:
-    folder = _folder(problem)
-
+def _loop(
+    problem: Problem, folder: Folder, state: State, given: Given, steps: Any
+) -> tuple[State, Observation]:
     def body(i: Any, state: State, _: Observation) -> tuple:
         state = _move(problem, state, given)
         images = _images(problem, state.variables, given)

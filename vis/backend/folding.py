@@ -1,4 +1,4 @@
-"""Folds inference-time batch normalisation into the layer before it.
+"""Runs layers on weights that were made ready before, batch normalisation folded into them.
 
 In inference a batch normalisation is a scale and a shift of each channel, which the convolution
 or dense layer before it can do itself, exactly to rounding and for free. Only where nobody looks
@@ -7,15 +7,17 @@ at what lies between the two.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from vis.backend import pointwise
+from vis.backend import convolution
+from vis.backend.weights import Handed, Inline, Recipe
 
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -47,14 +49,22 @@ def plan(nodes: Sequence[Any], wanted: Collection[int]) -> dict[int, Any]:
     return pairs
 
 
+def _is_plain(layer: Any) -> bool:
+    """Whether a layer does with its kernel and bias what its type says, in one type of numbers."""
+    return (
+        type(layer) in _FOLDABLE
+        and "call" not in vars(layer)
+        and getattr(layer, "padding", None) != "causal"
+        and not getattr(layer, "lora_enabled", False)
+        and layer.quantization_mode is None
+        and layer.compute_dtype == layer.variable_dtype
+    )
+
+
 def _fits(layer: Any, norm: layers.BatchNormalization, between: keras.KerasTensor) -> bool:
-    if type(layer) not in _FOLDABLE or layer.activation is not keras.activations.linear:
+    if not _is_plain(layer) or layer.activation is not keras.activations.linear:
         return False
-    if getattr(layer, "padding", None) == "causal" or getattr(layer, "lora_enabled", False):
-        return False
-    if layer.dtype_policy != norm.dtype_policy or layer.quantization_mode is not None:
-        return False
-    if layer.compute_dtype != layer.variable_dtype:
+    if layer.dtype_policy != norm.dtype_policy:
         return False
     rank = len(between.shape)
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
@@ -62,47 +72,53 @@ def _fits(layer: Any, norm: layers.BatchNormalization, between: keras.KerasTenso
 
 
 class Folder:
-    """Runs folded layers, and folds each once, outside the loop that is being traced.
+    """Runs layers on weights that were made ready for it, with batch normalisation in them.
 
     Args:
-        graph: The graph to fold in: the one around the loop.
+        weights: Makes them, or has made them.
         precision: The type to compute in, or None for the layers' own.
     """
 
-    def __init__(self, graph: tf.Graph, precision: str | None = None) -> None:
-        self._graph = graph
+    def __init__(self, weights: Inline | Handed, precision: str | None = None) -> None:
+        self._weights = weights
         self._precision = precision
-        self._folded: dict[tuple[int, int], tuple[Any, Any]] = {}
 
-    def __call__(self, layer: Any, norm: layers.BatchNormalization, inputs: Any) -> Any:
-        """What `norm(layer(inputs))` is in inference."""
-        key = (id(layer), id(norm))
-        if key not in self._folded:
-            with self._graph.as_default():
-                dtype = self._precision or layer.compute_dtype
-                self._folded[key] = tuple(ops.cast(v, dtype) for v in _fold(layer, norm))
-        kernel, bias = self._folded[key]
-        inputs = ops.cast(inputs, kernel.dtype)
-        if isinstance(layer, layers.Dense):
-            outputs = ops.matmul(inputs, kernel)
-        elif isinstance(layer, _DEPTHWISE):
-            outputs = ops.depthwise_conv(
-                inputs,
-                kernel,
-                strides=layer.strides,
-                padding=layer.padding,
-                dilation_rate=layer.dilation_rate,
-                data_format=layer.data_format,
-            )
-        else:
-            with pointwise.as_product(layer, inputs):
-                outputs = layer.convolution_op(inputs, kernel)
-        first = getattr(layer, "data_format", None) == "channels_first"
-        # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
-        return tf.nn.bias_add(outputs, bias, data_format="NC..." if first else "N...C")
+    def pays_for(self, node: Any) -> bool:
+        """Whether a layer with no normalisation behind it is better run here than by itself."""
+        layer = node.operation
+        if not self._weights.ahead or not _is_plain(layer) or len(node.input_tensors) != 1:
+            return False
+        if self._precision is None:
+            return convolution.is_of_images(layer)
+        # A dense layer passes masks on, of which an input of this rank has none.
+        return not isinstance(layer, layers.Dense) or len(node.input_tensors[0].shape) == 2
+
+    def __call__(
+        self, layer: Any, inputs: Any, norm: layers.BatchNormalization | None = None
+    ) -> Any:
+        """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
+        dtype = self._precision or layer.compute_dtype
+        inputs = ops.cast(inputs, dtype)
+        formula, run = _way(layer, inputs.shape, self._weights.ahead)
+        parts = (layer,) if norm is None else (layer, norm)
+        weights = self._weights(Recipe(formula, tuple(map(weakref.ref, parts)), dtype))
+        return layer.activation(run(layer, inputs, **weights))
 
 
-def _fold(layer: Any, norm: layers.BatchNormalization) -> tuple[Any, Any]:
+def _way(layer: Any, shape: tf.TensorShape, ahead: bool) -> tuple[Callable, Callable]:
+    """How a layer is run on inputs of some shape: which weights it needs, and what uses them."""
+    if not convolution.is_of_images(layer):
+        return _folded, _run
+    if ahead and convolution.is_better_turned(layer, shape):
+        return _turned, convolution.convolution
+    return _folded, convolution.convolution
+
+
+def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
+    """Kernel and bias of a layer, with the normalisation behind it if there is one."""
+    kernel = ops.convert_to_tensor(layer.kernel)
+    if norm is None:
+        return {"kernel": kernel, "bias": layer.bias} if layer.use_bias else {"kernel": kernel}
     scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
     if norm.scale:
         scale = scale * norm.gamma
@@ -111,7 +127,31 @@ def _fold(layer: Any, norm: layers.BatchNormalization) -> tuple[Any, Any]:
         shift = shift + norm.beta
     if layer.use_bias:
         shift = shift + layer.bias * scale
-    kernel = ops.convert_to_tensor(layer.kernel)
     if isinstance(layer, _DEPTHWISE):
-        return kernel * ops.reshape(scale, kernel.shape[-2:]), shift
-    return kernel * scale, shift
+        scale = ops.reshape(scale, kernel.shape[-2:])
+    return {"kernel": kernel * scale, "bias": shift}
+
+
+def _turned(*parts: Any) -> dict[str, Any]:
+    weights = _folded(*parts)
+    return {**weights, "turned": convolution.turned(parts[0], weights["kernel"])}
+
+
+def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
+    if isinstance(layer, layers.Dense):
+        outputs = ops.matmul(inputs, kernel)
+    elif isinstance(layer, _DEPTHWISE):
+        outputs = ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+    else:
+        outputs = layer.convolution_op(inputs, kernel)
+    if bias is None:
+        return outputs
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return tf.nn.bias_add(outputs, bias, data_format="NC..." if first else "N...C")

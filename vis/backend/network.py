@@ -364,11 +364,18 @@ class _Run:
             if id(node) in folded:
                 before = folded[id(node)]
                 inputs = values[id(before.input_tensors[0])]
-                outputs = self.folder(before.operation, node.operation, inputs)
+                outputs = self.folder(before.operation, inputs, node.operation)
+            elif self._alone_in_folder(node):
+                inputs = values[id(node.input_tensors[0])]
+                outputs = self.folder(node.operation, inputs)
             else:
                 args, kwargs = node.arguments.fill_in(values)
                 outputs = self.call(node, args, kwargs)
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+
+    def _alone_in_folder(self, node: Any) -> bool:
+        softmax_counts = id(node.operation) in self.network.without_softmax
+        return not softmax_counts and self.folder.pays_for(node)
 
     def call(self, node: Any, args: tuple, kwargs: dict) -> Any:
         operation = node.operation

@@ -10,6 +10,7 @@ import tensorflow as tf
 from vis.backend import captures, roots
 from vis.backend.folding import Folder
 from vis.backend.network import Network
+from vis.backend.weights import Inline
 from vis.utils.model import LayerOutput, resolve_layer
 
 
@@ -71,7 +72,7 @@ def _survey(network: Network) -> None:
     @tf.function(autograph=False)
     def run(*feeds: Any) -> None:
         with captures.recorded(layers) as records:
-            network.run_opaque(feeds, Folder(tf.compat.v1.get_default_graph()))
+            network.run_opaque(feeds, Folder(Inline()))
         captures.remember(layers, records)
 
     run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in network.inputs))
