@@ -208,6 +208,7 @@ class Descent:
             ),
             "`fixed_inputs`": given.fixed,
             "`precision`": problem.precision,
+            "`skip_erosion`": problem.skip_erosion,
             "the image that it starts from": digest(keras.tree.flatten(self.variables)),
             "the model's weights": forward.weights,
             "the computation of the model and the losses": forward.structure,

@@ -23,9 +23,13 @@ from vis.backend.cache import WeakCache
 from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network, Place
+from vis.backend.skips import Erosion
 from vis.backend.weights import Handed, Inline, Prepared, Recipe
 from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, channel_axis
+
+# Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
+_EROSION = 2**30
 
 
 class Formula(NamedTuple):
@@ -85,6 +89,7 @@ class Problem(NamedTuple):
         update: The rule of the descent, or None where nothing moves.
         activations: Weak references to the activation functions that the trace is made with.
         precision: The type that the network computes in, or None for its own.
+        skip_erosion: Of what skip connections carry, as for `vis.backend.skips.Erosion`.
     """
 
     inputs: tuple[Handle, ...]
@@ -96,6 +101,7 @@ class Problem(NamedTuple):
     update: Any
     activations: tuple[Any, ...]
     precision: str | None = None
+    skip_erosion: float = 0.0
 
 
 class Given(NamedTuple):
@@ -429,7 +435,10 @@ def _losses(
         for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
     ]
     losses, wrt_values = zip(
-        *(_show(problem, *shown, given.weights, folder) for shown in _looks(problem, views, given)),
+        *(
+            _show(problem, *shown, given.weights, step, folder)
+            for shown in _looks(problem, views, given)
+        ),
         strict=True,
     )
     return tf.concat(losses, axis=1), list(wrt_values)
@@ -457,24 +466,31 @@ def _move(problem: Problem, state: State, given: Given) -> State:
     return state._replace(variables=moved)
 
 
-def _looks(problem: Problem, views: list[Any], given: Given) -> Iterator[tuple[list, list, list]]:
-    """What is shown to the network at once: images, fixed inputs and the formulas' parameters.
+def _looks(problem: Problem, views: list[Any], given: Given) -> Iterator[tuple]:
+    """What is shown to the network at once: images, fixed inputs, parameters of formulas, seeds.
 
     An expression is a scalar over the whole batch, so that samples are then shown one by one.
     """
     samples = views[0].shape[0]
     if samples == 1 or not any(isinstance(term, Expression) for term in problem.terms):
-        yield views, given.fixed, given.parameters
+        yield views, given.fixed, given.parameters, given.seeds
         return
     for i in range(samples):
         yield tf.nest.map_structure(
             lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p,
-            (views, given.fixed, given.parameters),
+            (views, given.fixed, given.parameters, given.seeds),
         )
 
 
 def _show(
-    problem: Problem, views: list, fixed: list, parameters: list, weights: Any, folder: Folder
+    problem: Problem,
+    views: list,
+    fixed: list,
+    parameters: list,
+    seeds: Any,
+    weights: Any,
+    step: Any,
+    folder: Folder,
 ) -> tuple[Any, list[Any]]:
     """Weighted losses `(terms, samples)` of some images, and the tensors to differentiate by."""
     network = Network(
@@ -494,7 +510,11 @@ def _show(
     ]
     targets = [term.target if isinstance(term, Formula) else term.tensor for term in problem.terms]
     wrt = [problem.wrt] if problem.wrt else [problem.inputs[c.number] for c in problem.canvases]
-    values = network.run(feeds, [*targets, *wrt], folder)
+    erosion = None
+    if problem.skip_erosion:
+        seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
+        erosion = Erosion(problem.skip_erosion, seeds)
+    values = network.run(feeds, [*targets, *wrt], folder, erosion)
     losses = []
     for term, value, names in zip(problem.terms, values, parameters, strict=False):
         if isinstance(term, Formula):

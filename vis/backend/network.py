@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +12,7 @@ from keras import tree
 
 from vis.backend import captures, channels_first, folding, roots
 from vis.backend.folding import Folder
+from vis.backend.skips import Erosion
 from vis.backend.softmax import without_softmax
 from vis.utils.containers import is_container
 from vis.utils.model import LayerOutput, check_output
@@ -262,7 +263,11 @@ class Network:
         return node
 
     def run(
-        self, feeds: Sequence[Any], targets: Sequence[Place | keras.KerasTensor], folder: Folder
+        self,
+        feeds: Sequence[Any],
+        targets: Sequence[Place | keras.KerasTensor],
+        folder: Folder,
+        erosion: Erosion | None = None,
     ) -> list[Any]:
         """Values of `targets`, in inference mode, given the values of the inputs.
 
@@ -271,10 +276,11 @@ class Network:
             targets: Places in this graph, in models nested in it and in layers, or expressions
                 over such tensors.
             folder: Runs layers together with the batch normalisation behind them.
+            erosion: What happens to skip connections, if anything does.
         """
         inside = [target.operation() for target in targets if isinstance(target, Inside)]
         with captures.recorded(inside, self.without_softmax) as records:
-            run = _Run(self, feeds, folder)
+            run = _Run(self, feeds, folder, erosion)
             with channels_first.computed_channels_last():
                 run.execute_all(targets)
             return [
@@ -293,9 +299,16 @@ class Network:
 class _Run:
     """One run of a network, which remembers what is wanted from inside nested models."""
 
-    def __init__(self, network: Network, feeds: Sequence[Any], folder: Folder):
+    def __init__(
+        self,
+        network: Network,
+        feeds: Sequence[Any],
+        folder: Folder,
+        erosion: Erosion | None = None,
+    ):
         self.network = network
         self.folder = folder
+        self.erosion = erosion
         self.outermost = {id(t): feed for t, feed in zip(network.inputs, feeds, strict=True)}
         self.wanted_inside: dict[int, list[keras.KerasTensor]] = {}
         # Of calls of nested models that were asked for, by the calls' nodes.
@@ -355,6 +368,8 @@ class _Run:
         looked_at = {id(t) for t in targets}
         folded = folding.plan(nodes, looked_at)
         skipped = {id(node) for node in folded.values()}
+        if self.erosion and container is None:
+            self.erosion.begin(_innermost(nodes))
         for node in nodes:
             if node.is_input:
                 names = ", ".join(f"'{t.name}'" for t in node.outputs)
@@ -369,7 +384,8 @@ class _Run:
                 inputs = values[id(node.input_tensors[0])]
                 outputs = self.folder(node.operation, inputs)
             else:
-                args, kwargs = node.arguments.fill_in(values)
+                seen = self.erosion(node, values) if self.erosion else values
+                args, kwargs = node.arguments.fill_in(seen)
                 outputs = self.call(node, args, kwargs)
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
 
@@ -439,6 +455,15 @@ def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
         keras.ops.cast(value, tensor.dtype) if value.dtype != tensor.dtype else value
         for value, tensor in zip(values, model.inputs, strict=True)
     ]
+
+
+def _innermost(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Nodes, with those of a nested model in the place of its own."""
+    for node in nodes:
+        if is_container(node.operation):
+            yield from _innermost(_ordered(node.operation.outputs, (), _node))
+        else:
+            yield node
 
 
 def _index(node: Any) -> int:

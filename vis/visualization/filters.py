@@ -40,6 +40,8 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
+# What a step is scaled by forgets early gradients, which are large, within ten steps.
+_DESCENT = Adam(beta_1=0.5, beta_2=0.9)
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
 # How many times as steeply as in the finished picture the spectrum falls, in each third of the
@@ -55,13 +57,14 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 176,
+    max_iter: int = 192,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
     input_range: tuple[float, float] = (0, 255),
     fixed_inputs: Any = None,
     precision: str | None = None,
+    skip_erosion: float = 0.5,
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
 
@@ -98,6 +101,8 @@ def visualize_filters(
             list with None for that one.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
+        skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
+            network change from step to step, 0 to 0.5. Pictures are not of this network alone.
 
     Returns:
         Array `(filters, image dims..., channels)`; `uint8` where both ends of `input_range` are
@@ -162,9 +167,10 @@ def visualize_filters(
                     losses,
                     what.input_range,
                     parametrization=stage.parametrization,
-                    optimizer=Adam() if optimizer is None else optimizer,
+                    optimizer=_DESCENT if optimizer is None else optimizer,
                     fixed_inputs=what.fixed_inputs,
                     precision=precision,
+                    skip_erosion=skip_erosion,
                 )
                 variables = None
                 if descent is not None:
