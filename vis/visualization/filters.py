@@ -57,7 +57,7 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 192,
+    max_iter: int = 184,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
