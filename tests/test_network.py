@@ -235,7 +235,8 @@ def test_batch_normalisation_after_convolutions():
     ],
     ids=str,
 )
-def test_convolutions_and_their_gradients(settings, norm):
+@pytest.mark.parametrize("channels", [4, 6], ids=["image", "features"])
+def test_convolutions_and_their_gradients(channels, settings, norm):
     """Both are computed with other kernels than TensorFlow would."""
     first = settings.get("data_format") == "channels_first"
 
@@ -243,13 +244,13 @@ def test_convolutions_and_their_gradients(settings, norm):
         more = [layers.BatchNormalization(axis)] if norm else []
         return sequential(shape, layers.Conv2D(10, **settings), *more)
 
-    model = build((4, 11, 8) if first else (11, 8, 4), 1 if first else -1, **settings)
+    model = build((channels, 11, 8) if first else (11, 8, channels), 1 if first else -1, **settings)
     model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
     # TensorFlow has no gradient of its own for channels in front on a processor.
-    twin = build((11, 8, 4), -1, **{**settings, "data_format": "channels_last"})
+    twin = build((11, 8, channels), -1, **{**settings, "data_format": "channels_last"})
     twin.set_weights(model.get_weights())
 
-    image = noise(11, 8, 4)
+    image = noise(11, 8, channels)
     values, grads = seen(
         model, [Mean(model.outputs[0])], np.moveaxis(image, -1, 0) if first else image
     )

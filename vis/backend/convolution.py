@@ -8,10 +8,12 @@ that can be made ahead, both cost the same.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 _GRADIENT = "VisConvolution"
@@ -51,28 +53,52 @@ def _stride(layer: keras.layers.Conv2D) -> int:
     return 1 if _is_pointwise(layer) else layer.strides[0]
 
 
+def _span(channels: int) -> int:
+    """Along an axis, the number of outputs for which the gradient is computed as one place.
+
+    Two where an image has few channels, so that there are enough of them to keep a kernel busy.
+    """
+    return 2 if channels <= _FEW_CHANNELS else 1
+
+
 def turned(layer: keras.layers.Conv2D, kernel: Any) -> Any:
     """The kernel that the gradient of a layer's convolution is a convolution with.
 
-    Of a convolution with stride s it gives the s x s pixels of each step as s x s channels
-    (Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-    Convolutional Neural Network", CVPR 2016).
+    Of a convolution with stride s it gives the pixels that n steps read first, n s of them along
+    each axis, as channels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using
+    an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016).
 
     Args:
         layer: The layer.
         kernel: `(height, width, channels, filters)`.
 
     Returns:
-        `(ceil(height / s), ceil(width / s), filters, s * s * channels)`.
+        `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
     """
-    stride = _stride(layer)
-    *sizes, channels, filters = kernel.shape
-    blocks = [-(-size // stride) for size in sizes]
-    paddings = [[0, n * stride - size] for n, size in zip(blocks, sizes, strict=True)]
-    kernel = tf.pad(kernel, [*paddings, [0, 0], [0, 0]])
-    kernel = tf.reshape(kernel, (blocks[0], stride, blocks[1], stride, channels, filters))
-    kernel = tf.transpose(tf.reverse(kernel, [0, 2]), (0, 2, 5, 1, 3, 4))
-    return tf.reshape(kernel, (*blocks, filters, stride * stride * channels))
+    height, width, channels, filters = kernel.shape
+    stride, span = _stride(layer), _span(channels)
+    # One place more, where it is zero.
+    kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
+    for axis, size in ((0, height), (2, width)):
+        kernel = tf.gather(kernel, _places(size, stride, span), axis=axis)
+    kernel = tf.transpose(kernel, (0, 2, 5, 1, 3, 4))
+    return tf.reshape(kernel, (*kernel.shape[:2], filters, (span * stride) ** 2 * channels))
+
+
+def _places(size: int, stride: int, span: int) -> np.ndarray:
+    """Which place of a kernel joins an output to a pixel; `size` where none does.
+
+    Args:
+        size: Of the kernel.
+        stride: s.
+        span: n.
+
+    Returns:
+        For each output that reads any of n s pixels, from the first on, a row of n s places.
+    """
+    outputs = np.arange(1 - -(-size // stride), span)[:, None]
+    places = np.arange(span * stride) - stride * outputs
+    return np.where((places >= 0) & (places < size), places, size)
 
 
 def convolution(
@@ -116,12 +142,15 @@ def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None]:
     (turned,) = operation.graph.get_collection(_TURNED + kernel.name)
     stride = operation.get_attr("strides")[1]
     same = operation.get_attr("padding") == b"SAME"
+    block = math.isqrt(turned.shape[3] // inputs.shape[3])
     axes = [
-        _Axis(*sizes, stride, same)
+        _Axis(*sizes, stride, same, block)
         for sizes in zip(inputs.shape[1:3], kernel.shape[:2], grads.shape[1:3], strict=True)
     ]
-    blocks = tf.nn.conv2d(grads, turned, 1, [[0, 0], *(axis.padding for axis in axes), [0, 0]])
-    pixels = tf.nn.depth_to_space(blocks, stride) if stride > 1 else blocks
+    paddings = [[0, 0], *(axis.padding for axis in axes), [0, 0]]
+    pixels = tf.nn.conv2d(grads, turned, block // stride, paddings)
+    if block > 1:
+        pixels = tf.nn.depth_to_space(pixels, block)
     rows, columns = (slice(axis.first, axis.first + axis.size) for axis in axes)
     return pixels[:, rows, columns], None
 
@@ -130,8 +159,8 @@ class _Axis:
     """How a gradient lies along one axis of an image.
 
     The convolution reads the pixel `s i + j - p` for its output `i` and the place `j` of its
-    kernel. So block `b` of `s` pixels, counted from `p` pixels before the first, gets its gradient
-    from the outputs `b - m` for each block `m` of the kernel.
+    kernel. The gradient is computed for whole blocks of pixels, counted from `p` pixels before the
+    first, each from the outputs that read any of its pixels.
 
     Args:
         size: Pixels.
@@ -139,11 +168,15 @@ class _Axis:
         outputs: Size of the convolution's output.
         stride: s.
         same: Whether the image is padded, p pixels before it.
+        block: Pixels of a block, a multiple of s.
     """
 
-    def __init__(self, size: int, window: int, outputs: int, stride: int, same: bool) -> None:
+    def __init__(
+        self, size: int, window: int, outputs: int, stride: int, same: bool, block: int
+    ) -> None:
         padded = max((outputs - 1) * stride + window - size, 0) // 2 if same else 0
-        last = -(-window // stride) - 1
+        span, before = block // stride, -(-window // stride) - 1
+        begin, end = padded // block, -(-(padded + size) // block)
         self.size = size
-        self.first = padded % stride
-        self.padding = [last - padded // stride, -(-(padded + size) // stride) - outputs]
+        self.first = padded % block
+        self.padding = [before - span * begin, span * end - outputs]
