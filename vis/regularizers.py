@@ -61,20 +61,25 @@ class TotalVariation(TensorLoss):
     def formula(image: Any, beta: float, axes: tuple[int, ...]) -> Any:
         if not axes:
             return ops.zeros_like(ops.reshape(image, (-1, image.shape[-1]))[:, 0])
-        inner = [slice(None)] * len(image.shape)
+        here, squares = _inner(image, axes), 0.0
         for axis in axes:
-            inner[axis] = slice(None, -1)
-        here, squares = image[tuple(inner)], 0.0
-        for axis in axes:
-            ahead = list(inner)
-            ahead[axis] = slice(1, None)
-            squares = squares + ops.square(image[tuple(ahead)] - here)
+            squares = squares + ops.square(_inner(image, axes, ahead=axis) - here)
         if beta != 2:
             # The gradient of a power below one is infinite at zero.
             least = 0.0 if beta > 2 else keras.config.epsilon() ** 2
             squares = ops.power(ops.maximum(squares, least), beta / 2)
         total = ops.sum(squares, axis=list(range(1, len(image.shape))))
         return normalize(image, total)
+
+
+def _inner(image: Any, axes: tuple[int, ...], ahead: int | None = None) -> Any:
+    """All places of an image but the last along each axis, or those one step ahead along one."""
+    start = [int(i == ahead) for i in range(len(image.shape))]
+    if None in image.shape:
+        part = [slice(1, None) if first else slice(-1) for first in start]
+        return image[tuple(p if i in axes else slice(None) for i, p in enumerate(part))]
+    # The gradient of indices takes several times as long.
+    return ops.slice(image, start, [size - (i in axes) for i, size in enumerate(image.shape)])
 
 
 class LPNorm(TensorLoss):

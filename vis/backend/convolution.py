@@ -1,9 +1,10 @@
 """Convolutions of images on a processor, by the fastest way that there is to their gradients.
 
 For each gradient by the input TensorFlow lays the weights out anew, which for a late layer and a
-single image takes longer than the multiplication itself; and it has no good kernel for the few
-channels of an image. But that gradient is a convolution too, with the kernel turned around. Where
-that can be made ahead, both cost the same.
+single image takes longer than the multiplication itself; it has no good kernel for the few
+channels of an image; and where it does without oneDNN, as on processors without AVX-512, the
+gradient of a large image takes up to three times as long as the convolution. But that gradient is
+a convolution too, with the kernel turned around. Where that can be made ahead, both cost the same.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.test_util import IsMklEnabled
 
 _GRADIENT = "VisConvolution"
 _TURNED = "vis/turned/"
-# Above so many places TensorFlow's own gradient is as fast, unless the channels are as few as here.
+# Above so many places oneDNN's own gradient is as fast, unless the channels are as few as here.
 _FEW_PLACES = 32 * 32
 _FEW_CHANNELS = 4
 
@@ -41,7 +43,7 @@ def is_better_turned(layer: keras.layers.Conv2D, shape: tf.TensorShape) -> bool:
         return False
     if _is_pointwise(layer) or channels <= _FEW_CHANNELS:
         return True
-    return layer.strides[0] == 1 and height * width <= _FEW_PLACES
+    return layer.strides[0] == 1 and (height * width <= _FEW_PLACES or not IsMklEnabled())
 
 
 def _is_pointwise(layer: keras.layers.Conv2D) -> bool:

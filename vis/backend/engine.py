@@ -552,7 +552,7 @@ def _advance(problem: Problem, state: State, observation: Observation, images: l
         flat = tf.nest.flatten(variables)
         pulled_back = tf.gradients(images, flat, grad_ys=observation.grads)
         moved, slots = tf.nest.map_structure(
-            lambda new, old: tf.where(finite, new, old),
+            lambda new, old: _chosen(finite, new, old),
             problem.update.apply(flat, pulled_back, slots),
             (flat, slots),
         )
@@ -563,11 +563,19 @@ def _advance(problem: Problem, state: State, observation: Observation, images: l
         slots=slots,
         best_loss=tf.where(better, observation.overall, state.best_loss),
         best_images=[
-            tf.where(tf.reshape(better, [-1] + [1] * (len(image.shape) - 1)), image, best)
+            _chosen(better, image, best)
             for image, best in zip(images, state.best_images, strict=True)
         ],
         failed=~finite,
     )
+
+
+def _chosen(condition: Any, one: Any, other: Any) -> Any:
+    """One tensor or another, as a whole, or sample by sample where there is a condition for each.
+
+    `tf.where` would look at the condition anew for each value.
+    """
+    return tf.raw_ops.Select(condition=condition, x=one, y=other)
 
 
 def _joined(*parts: Any) -> Any:

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from vis.backend import convolution
+from vis.backend import convolution, onednn
 from vis.backend.weights import Handed, Inline, Recipe
 
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -89,7 +89,7 @@ class Folder:
         if not self._weights.ahead or not _is_plain(layer) or len(node.input_tensors) != 1:
             return False
         if self._precision is None:
-            return convolution.is_of_images(layer)
+            return convolution.is_of_images(layer) or onednn.is_for(layer, layer.compute_dtype)
         # A dense layer passes masks on, of which an input of this rank has none.
         return not isinstance(layer, layers.Dense) or len(node.input_tensors[0].shape) == 2
 
@@ -99,17 +99,19 @@ class Folder:
         """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
         dtype = self._precision or layer.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        formula, run = _way(layer, inputs.shape, self._weights.ahead)
+        formula, run = _way(layer, inputs, self._weights.ahead)
         parts = (layer,) if norm is None else (layer, norm)
         weights = self._weights(Recipe(formula, tuple(map(weakref.ref, parts)), dtype))
         return layer.activation(run(layer, inputs, **weights))
 
 
-def _way(layer: Any, shape: tf.TensorShape, ahead: bool) -> tuple[Callable, Callable]:
-    """How a layer is run on inputs of some shape: which weights it needs, and what uses them."""
+def _way(layer: Any, inputs: Any, ahead: bool) -> tuple[Callable, Callable]:
+    """How a layer is run on inputs: which weights it needs, and what uses them."""
+    if onednn.is_for(layer, inputs.dtype.name):
+        return _folded, _run_by_onednn
     if not convolution.is_of_images(layer):
         return _folded, _run
-    if ahead and convolution.is_better_turned(layer, shape):
+    if ahead and convolution.is_better_turned(layer, inputs.shape):
         return _turned, convolution.convolution
     return _folded, convolution.convolution
 
@@ -135,6 +137,10 @@ def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[s
 def _turned(*parts: Any) -> dict[str, Any]:
     weights = _folded(*parts)
     return {**weights, "turned": convolution.turned(parts[0], weights["kernel"])}
+
+
+def _run_by_onednn(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
+    return onednn.depthwise_convolution(inputs, kernel, bias, layer.strides[0], layer.padding)
 
 
 def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
