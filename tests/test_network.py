@@ -10,6 +10,7 @@ from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
 from vis.backend import convolution
+from vis.backend import onednn as onednn_kernels
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_activation
@@ -241,7 +242,8 @@ def test_batch_normalisation_after_convolutions():
 @pytest.mark.parametrize("onednn", [False, True], ids=["Eigen", "oneDNN"])
 def test_convolutions_and_their_gradients(onednn, kind, channels, settings, norm, monkeypatch):
     """Both are computed with other kernels than TensorFlow would, on each kind of processor."""
-    monkeypatch.setattr(convolution, "IsMklEnabled", lambda: onednn)
+    for module in (convolution, onednn_kernels):
+        monkeypatch.setattr(module, "IsMklEnabled", lambda: onednn)
     first = settings.get("data_format") == "channels_first"
     depth = {"depthwise": 1, "depthwise, two filters": 2}.get(kind)
     if depth and ("groups" in settings or settings.get("strides") == (2, 1)):
@@ -274,6 +276,18 @@ def test_convolutions_and_their_gradients(onednn, kind, channels, settings, norm
         np.moveaxis(grads, 0, -1) if first else grads, expected, rtol=1e-4, atol=2e-6
     )
     assert np.abs(expected).max() > 1e-3
+
+
+def test_depthwise_convolution_without_the_kernels_inside_tensorflow(monkeypatch):
+    monkeypatch.setattr(onednn_kernels, "IsMklEnabled", lambda: False)
+    monkeypatch.setattr(onednn_kernels, "_FORWARD", "NoSuchOperation")
+    onednn_kernels._works.cache_clear()
+    try:
+        model = sequential((6, 5, 3), layers.DepthwiseConv2D(3, activation="tanh"))
+        check(model, model.layers[-1], model, noise(1, 6, 5, 3))
+        assert not onednn_kernels.is_for(model.layers[-1], "float32")
+    finally:
+        onednn_kernels._works.cache_clear()
 
 
 def test_nested_models_of_several_inputs_and_outputs():

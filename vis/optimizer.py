@@ -384,8 +384,13 @@ class Optimizer:
     ) -> Canvas:
         in_graph = [m for m in modifiers if is_in_graph(m)]
         seen = check_transforms(in_graph, (len(seeds), *layout.shape), layout.axes)[1:]
+        tensor = self.input_tensors[i]
         if seen != layout.shape:
-            self._check_seen(seen, self.input_tensors[i], in_graph)
+            left = f"{in_graph}, which leave images of shape {seen}"
+            self._check_seen(seen, tensor, "`input_modifiers` must leave", left)
+        elif seen != tensor.shape[1:] and len(self.inputs) == 1:
+            made = f"images of shape {seen}"
+            self._check_seen(seen, tensor, "`image_size` or `seed_input` must make", made)
         in_graph = fused(in_graph)
         parametrization = self._parametrizations[i]
         pixels = isinstance(parametrization, Pixels)
@@ -396,7 +401,7 @@ class Optimizer:
         return Canvas(number, parametrization, layout, () if by_hand else tuple(moves), transforms)
 
     def _check_seen(
-        self, shape: tuple[int, ...], tensor: keras.KerasTensor, transforms: Sequence[InputModifier]
+        self, shape: tuple[int, ...], tensor: keras.KerasTensor, must: str, received: str
     ) -> None:
         """Raises a `ValueError` unless the losses' layers can be shown images of another size."""
         others = [other for other in self.inputs if other is not tensor]
@@ -405,9 +410,8 @@ class Optimizer:
             layer = LayerOutput.of(target).layer
             if isinstance(layer, keras.Layer) and not accepts(tensor, target, shape, others):
                 raise ValueError(
-                    "`input_modifiers` must leave images of a size that the model takes up to "
-                    f"layer '{layer.name}'. Received: {list(transforms)}, which leave images of "
-                    f"shape {shape} for an input of shape {tensor.shape}"
+                    f"{must} images of a size that the model takes up to layer '{layer.name}'. "
+                    f"Received: {received} for an input of shape {tensor.shape}"
                 )
 
     def _check_samples(self, samples: int) -> None:
@@ -501,7 +505,7 @@ def _check_skip_erosion(skip_erosion: Any) -> float:
 
 
 def _check_precision(precision: Any) -> str | None:
-    if precision not in (None, "bfloat16"):
+    if not (precision is None or (isinstance(precision, str) and precision == "bfloat16")):
         raise ValueError(
             "`precision` must be None, for the model's own, or 'bfloat16'. "
             f"Received: precision={precision!r}"

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.engine import Expression, Formula
+from vis.backend.errors import reason_of
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network, Place
 from vis.backend.weights import Inline
@@ -102,7 +103,15 @@ class Inquiry:
             if key not in self._compiled:
                 traced = tf.function(self._trace, autograph=False)
                 self._compiled[key] = traced.get_concrete_function(*specs)
-        return self._compiled[key](*args)
+        try:
+            return self._compiled[key](*args)
+        except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
+            # Sizes of open axes and numbers of words are only known to fit once they are seen.
+            raise ValueError(
+                "`seed_input` must have a size and values that the model takes: "
+                f"{reason_of(error)}. Received: values of shape {args[0].shape}, "
+                f"from {np.min(args[0])} to {np.max(args[0])}"
+            ) from None
 
     def _trace(
         self, images: Any, fixed: list[Any], parameters: list[dict[str, Any]], weights: Any

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from vis.backend import random
 from vis.backend.cache import WeakCache
+from vis.backend.errors import reason_of
 from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
 from vis.backend.network import Handle, Network, Place
@@ -263,8 +264,16 @@ class Engine:
                 if signature not in concrete:
                     concrete[signature] = self._traced(function, prepared, args)
                 compiled, recipes = concrete[signature]
-            with self._turns:
-                return compiled(prepared.packed(recipes), *args)
+            try:
+                with self._turns:
+                    return compiled(prepared.packed(recipes), *args)
+            except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
+                shown = [f"'{h.tensor.name}' {h.shape}" for h in self._problem.inputs]
+                raise ValueError(
+                    "`model` must take whatever images its inputs may hold, of the size and in the "
+                    f"range that are asked for: {reason_of(error)}. "
+                    f"Received: a model with the inputs {', '.join(shown)}"
+                ) from None
 
         return call
 

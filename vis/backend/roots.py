@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from vis.utils.containers import is_container
 from vis.utils.model import model_inputs
 from vis.utils.validation import check_model
 
@@ -26,11 +27,19 @@ def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
 
     Raises:
         TypeError: If `model` is no Keras model.
-        ValueError: If the shape of its input is not known yet.
+        ValueError: If the shape of its input is not known yet, or if it has a graph and computes
+            something else.
     """
     check_model(model)
     inputs = model_inputs(model)
     if inputs is not None:
+        if not is_container(model):
+            raise ValueError(
+                "`model` must not have a graph and a `call` of its own as well, which may do "
+                "something else. With it inside another model its `call` counts: `inputs = "
+                "keras.Input(shape); model = keras.Model(inputs, model(inputs))`. "
+                f"Received: model '{model.name}' of type {type(model).__name__}"
+            )
         return inputs
     if model not in _inputs:
         _inputs[model] = _stand_ins(model)

@@ -7,10 +7,12 @@ from typing import Any
 
 import keras
 
-from vis.utils.containers import fresh_inputs, is_container
+from vis.utils.containers import cloned, is_container
 
 # The wrappers that Keras puts around these are bound to the original, and keep it alive.
 _BOUND = ("build", "quantize")
+# What Keras has compiled of a model is of the original; it makes these anew.
+_COMPILED = ("train_function", "test_function", "predict_function")
 
 
 class Copier:
@@ -38,7 +40,7 @@ class Copier:
         """Changes a copy that has just been made."""
 
     def _model(self, model: keras.Model) -> keras.Model:
-        return keras.models.clone_model(model, fresh_inputs(model), clone_function=self.layer)
+        return cloned(model, self.layer)
 
     def by_attributes(self, layer: Any) -> Any:
         """The copy of a layer without a graph of its own."""
@@ -48,6 +50,7 @@ class Copier:
             name: self._inside(value) for name, value in vars(layer).items() if name not in _BOUND
         }
         attributes.update(_inbound_nodes=[], _outbound_nodes=[])
+        attributes.update((name, None) for name in _COMPILED if name in attributes)
         vars(copy).update(attributes)
         self.finish(copy)
         return copy
@@ -60,16 +63,18 @@ class Copier:
             if id(value) not in self._copied:
                 self._copied[id(value)] = self.variable(value)
             return self._copied[id(value)]
-        if isinstance(value, (list, tuple)) and any(map(_is_ours, value)):
+        if isinstance(value, (list, tuple)) and _holds_ours(value):
             kind = tuple if isinstance(value, tuple) else list
             return kind(self._inside(v) for v in value)
-        if isinstance(value, dict) and any(map(_is_ours, value.values())):
+        if isinstance(value, dict) and _holds_ours(value):
             return {key: self._inside(v) for key, v in value.items()}
         return value
 
 
-def _is_ours(value: Any) -> bool:
-    return isinstance(value, (keras.Layer, keras.Variable))
+def _holds_ours(value: Any) -> bool:
+    """Whether a container has a layer or a variable in it, however deep."""
+    parts = keras.tree.flatten(value)
+    return any(isinstance(part, (keras.Layer, keras.Variable)) for part in parts)
 
 
 class _IndependentCopier(Copier):
@@ -110,7 +115,16 @@ def rebuilt(model: keras.Model) -> keras.Model:
     """
     copy = _Rebuilder().layer(model)
     if is_container(model):
-        copy.set_weights(model.get_weights())
+        take_weights(copy, model)
     else:
         vars(copy).update(_compile_config=None, compiled=False, optimizer=None)
     return copy
+
+
+def take_weights(copy: keras.Model, model: keras.Model) -> None:
+    """Gives a copy the weights of a model, and what its layers have made of these."""
+    copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        # Preprocessing layers such as `Normalization` compute with constants made of weights.
+        if layer.built and callable(finalize := getattr(layer, "finalize_state", None)):
+            finalize()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import operator
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
-from vis.utils.containers import fresh_inputs, is_container
-from vis.utils.copies import rebuilt
+from vis.utils.containers import cloned, is_container
+from vis.utils.copies import rebuilt, take_weights
 from vis.utils.layout import Layout
 from vis.utils.validation import check_integer, check_model, close_matches, is_iterable
 
@@ -409,7 +410,7 @@ def apply_modifications(
 
     Returns:
         A new model with the same weights. It is compiled as the old one was, with a fresh
-        optimizer.
+        optimizer; where that cannot be made, a warning says so.
 
     Raises:
         TypeError: If `model` is not a Keras 3 model.
@@ -431,17 +432,30 @@ def apply_modifications(
         )
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
         new = _cloned(model)
-        if model.compiled and not new.compiled:
-            new.compile_from_config(model.get_compile_config())
+        if model.compiled:
+            _compile_like(new, model)
     return new
+
+
+def _compile_like(new: keras.Model, model: keras.Model) -> None:
+    # The configuration may fail in any way that the author of a loss has not thought of.
+    try:
+        new.compile_from_config(model.get_compile_config())
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(
+            f"The copy of the model '{model.name}' is not compiled, as its losses, metrics or "
+            f"optimizer cannot be made anew; `custom_objects` helps Keras to find them: {reason}",
+            stacklevel=3,
+        )
 
 
 def _cloned(model: keras.Model) -> keras.Model:
     if is_container(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
-            clone = keras.models.clone_model(model, fresh_inputs(model))
-            clone.set_weights(model.get_weights())
+            clone = cloned(model)
+            take_weights(clone, model)
             return clone
     return rebuilt(model)
 

@@ -114,7 +114,7 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
     for value in values:
         try:
             index = operator.index(value)
-        except TypeError:
+        except (TypeError, AttributeError):
             index = None
         if index is None or isinstance(value, bool):
             raise TypeError(

@@ -65,7 +65,8 @@ def optimisable(
     ]
     optimised = [e for e, value in zip(entries, fixed, strict=True) if value is None]
     integers = [t for t, e in zip(tensors, entries, strict=True) if t is not e]
-    by_name = isinstance(getattr(model, "input", None), dict)
+    given = getattr(model, "input", None)
+    by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)
     key_of = {id(tensor): key for key, tensor in model.input.items()} if by_name else {}
     names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
     if not integers:

@@ -17,7 +17,15 @@ def finished(maps: np.ndarray) -> np.ndarray:
     Example:
         >>> finished(np.array([[2.0, 4.0, 3.0]]))
         array([0. , 1. , 0.5])
+
+    Raises:
+        ValueError: If a value is not finite.
     """
+    if not np.isfinite(maps).all():
+        raise ValueError(
+            "`model` must give finite values and gradients for `seed_input`; do its weights hold "
+            f"NaN? Received: a map of which {np.isfinite(maps).mean():.0%} is finite"
+        )
     scaled = unit_range(maps)
     return scaled[0] if len(scaled) == 1 else scaled
 

@@ -61,6 +61,7 @@ def penultimate_layers(
     if penultimate_layer_idx is None:
         return [_nearest(model, LayerOutput.of(layer).layer, before)]
     several = isinstance(penultimate_layer_idx, list | tuple)
+    several = several and not isinstance(penultimate_layer_idx, LayerOutput)
     wanted = penultimate_layer_idx if several else [penultimate_layer_idx]
     if not wanted:
         raise ValueError(

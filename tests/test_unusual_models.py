@@ -1,0 +1,197 @@
+"""Models that people write and few tests hold: each is compared with what Keras makes of it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import sequential
+from keras import layers, ops
+
+from vis.utils.utils import LayerOutput, apply_modifications
+from vis.visualization import (
+    ScoreCAM,
+    SmoothGrad,
+    visualize_activation,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+)
+
+SHAPE = (12, 12, 3)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).uniform(size=SHAPE).astype("float32")
+
+
+def convnet(*last):
+    return sequential(
+        SHAPE, layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D(), *last
+    )
+
+
+class Rows(keras.Model):
+    """Keeps its layers in lists of lists."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = [[layers.Conv2D(4, 3, activation="relu") for _ in range(2)]]
+        self.out = layers.Dense(2, name="out")
+
+    def call(self, x):
+        for row in self.rows:
+            for layer in row:
+                x = layer(x)
+        return self.out(ops.mean(x, axis=(1, 2)))
+
+
+class Squared(keras.Model):
+    """Has a graph, and does something before it."""
+
+    def __init__(self):
+        inputs = keras.Input(SHAPE)
+        features = layers.Conv2D(4, 3, activation="relu")(inputs)
+        super().__init__(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(features)))
+
+    def call(self, x, training=None, mask=None):
+        return super().call(ops.square(x), training=training, mask=mask)
+
+
+def test_modifications_keep_what_a_normalisation_has_learnt():
+    norm = layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(3, 2, (50, 4)))
+    for others in ([], [layers.Lambda(lambda x: 2 * x)]):
+        model = sequential((4,), norm, *others, layers.Dense(2))
+        values = np.full((1, 4), 3, "float32")
+        np.testing.assert_allclose(apply_modifications(model)(values), model(values), rtol=1e-5)
+
+
+def test_layers_in_lists_of_lists(image):
+    model = Rows()
+    model(image[None])
+    plain = visualize_saliency(model, "out", 0, image)
+    guided = visualize_saliency(model, "out", 0, image, backprop_modifier="guided")
+    assert abs(guided - plain).max() > 0.05
+    copy = apply_modifications(model)
+    before = model(image[None]).numpy()
+    np.testing.assert_allclose(copy(image[None]), before, rtol=1e-5)
+    copy.set_weights([np.zeros_like(w) for w in copy.get_weights()])
+    assert not copy(image[None]).numpy().any()
+    np.testing.assert_array_equal(model(image[None]), before)
+
+
+def test_copy_of_a_subclassed_model_predicts_by_itself():
+    class Classifier(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(2, "softmax")
+
+        def call(self, x):
+            return self.out(x)
+
+    model, values = Classifier(), np.ones((1, 4))
+    model.predict(values, verbose=0)
+    model.out.activation = keras.activations.linear
+    copy = apply_modifications(model)
+    logits = values @ model.out.kernel.numpy()
+    np.testing.assert_allclose(copy.predict(values, verbose=0), logits, rtol=1e-5)
+
+
+def test_graph_with_a_call_of_its_own(image):
+    model = Squared()
+    for draw in (visualize_saliency, visualize_cam):
+        with pytest.raises(ValueError, match=r"`call` of its own.*Received: model 'squared"):
+            draw(model, -1, 0, image)
+    inputs = keras.Input(SHAPE)
+    heat = visualize_saliency(keras.Model(inputs, model(inputs)), -1, 0, image)
+    x = tf.constant(image[None])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = model(x)[:, 0]
+    expected = abs(tape.gradient(value, x).numpy()[0]).max(axis=-1)
+    expected = (expected - expected.min()) / np.ptp(expected)
+    np.testing.assert_allclose(heat, expected, atol=1e-4)
+
+
+def test_weights_that_are_no_numbers(image):
+    model = convnet(layers.Dense(2))
+    model.layers[-1].kernel.assign(np.full((4, 2), np.nan))
+    draw = [visualize_saliency, visualize_cam]
+    draw += [
+        lambda model, layer, index, image, method=method: method(model, image, layer, index)
+        for method in (SmoothGrad(samples=2), ScoreCAM())
+    ]
+    for function in draw:
+        with pytest.raises(ValueError, match=r"`model` must give finite.*Received: "):
+            function(model, -1, 0, image)
+
+
+def test_softmax_layer_is_looked_at_before_it():
+    model = convnet(layers.Dense(3), layers.Softmax())
+    logits = keras.Model(model.inputs, model.layers[-2].output)
+    settings = {"max_iter": 3, "seed": 0, "progress": False}
+    pictures = visualize_filters(model, -1, [0, 2], **settings)
+    np.testing.assert_array_equal(pictures, visualize_filters(logits, -1, [0, 2], **settings))
+
+
+def mean_square(true, predicted):
+    return ops.mean(ops.square(true - predicted))
+
+
+def test_model_compiled_with_a_loss_of_the_users_own(image):
+    model = convnet(layers.Dense(3))
+    model.compile("sgd", loss=mean_square)
+    visualize_saliency(model, -1, 0, image, backprop_modifier="guided")
+    with pytest.warns(UserWarning, match=r"not compiled.*`custom_objects`.*mean_square"):
+        copy = apply_modifications(model)
+    assert not copy.compiled
+    assert model.compiled
+    np.testing.assert_allclose(copy(image[None]), model(image[None]), rtol=1e-5)
+    assert apply_modifications(model, {"mean_square": mean_square}).compiled
+
+
+def test_feature_maps_of_a_second_call(image):
+    convolution = layers.Conv2D(3, 3, padding="same")
+    inputs = keras.Input(SHAPE)
+    last = convolution(convolution(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(last)))
+    target = LayerOutput(convolution, call=1)
+    heat = visualize_cam(model, -1, 0, image, penultimate_layer_idx=target)
+    maps = convolution(convolution(image[None])).numpy()[0]
+    expected = np.maximum(maps @ model.layers[-1].kernel.numpy()[:, 0], 0)
+    np.testing.assert_allclose(heat, (expected - expected.min()) / np.ptp(expected), atol=1e-4)
+
+
+def test_inputs_that_are_nested():
+    a, b, c = (keras.Input((6,), name=name) for name in "abc")
+    model = keras.Model({"pair": [a, b], "single": c}, layers.Dense(2)(layers.Add()([a, b, c])))
+    images = visualize_activation(model, -1, 0, max_iter=2, seed=0)
+    assert [image.shape for image in images] == [(6,)] * 3
+
+
+def test_sizes_that_do_not_fit():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layers.Conv2D(4, 5)(inputs))
+    with pytest.raises(ValueError, match=r"`image_size` or `seed_input` must.*Received: images"):
+        visualize_activation(model, -1, 0, max_iter=1, image_size=3)
+    with pytest.raises(ValueError, match=r"`seed_input` must have a size.*negative.*Received: "):
+        visualize_saliency(model, -1, 0, np.ones((3, 3, 3)))
+    flat = sequential(SHAPE, layers.Flatten(), layers.Dense(3))
+    with pytest.raises(ValueError, match=r"`image_size` or `seed_input` must.*Received: images"):
+        visualize_activation(flat, -1, 0, max_iter=1, image_size=20)
+
+
+def test_words_that_a_model_does_not_know():
+    inputs = keras.Input((5,), dtype="int32")
+    embedded = layers.Flatten()(layers.Embedding(9, 4)(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(embedded))
+    with pytest.raises(ValueError, match=r"`seed_input` must.* = 99 is not in.*Received: values"):
+        visualize_saliency(model, -1, 0, [1, 2, 3, 4, 99])
+    inputs = keras.Input((5,))
+    embedded = layers.Flatten()(layers.Embedding(9, 4)(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(embedded))
+    with pytest.raises(ValueError, match=r"`model` must take.*is not in \[0, 9\).*Received: a mo"):
+        visualize_activation(model, -1, 0, max_iter=1)
