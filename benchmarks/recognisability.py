@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="chooses the classes")
     parser.add_argument("--classes", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=184)
+    parser.add_argument("--steps", type=int, default=162)
     parser.add_argument("--only", nargs="*", help="names of the methods to run")
     parser.add_argument("--output", type=Path, default=Path("results"))
     arguments = parser.parse_args()

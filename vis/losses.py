@@ -193,9 +193,9 @@ class FilterActivations(ActivationMaximization):
 class ClassScores(FilterActivations):
     """Minus the score of a class against those of all, another class for each sample of a batch.
 
-    Half of it is the score before the softmax (Simonyan et al., arXiv:1312.6034), half the
+    A tenth of it is the score before the softmax (Simonyan et al., arXiv:1312.6034), the rest the
     logarithm of the probability. The score alone also draws what a class shares with its like;
-    the probability alone is as content with lowering all others.
+    the probability alone has no gradient once it is 1.
 
     Args:
         layer: The layer that has the classes.
@@ -205,13 +205,13 @@ class ClassScores(FilterActivations):
         >>> scores = ops.convert_to_tensor([[2.0, 2.0, -50.0]])
         >>> one_hot = ops.convert_to_tensor([[1.0, 0.0, 0.0]])
         >>> round(float(ClassScores.formula(scores, one_hot, axis=1)[0]), 3)
-        -0.653
+        0.424
     """
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
         own = FilterActivations.formula(output, filter_weights, axis)
-        return own + ops.logsumexp(_filter_means(output, axis), axis=-1) / 2
+        return own + 0.9 * ops.logsumexp(_filter_means(output, axis), axis=-1)
 
 
 class Neuron(TensorLoss):

@@ -41,7 +41,7 @@ _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
 # What a step is scaled by forgets early gradients, which are large, within ten steps.
-_DESCENT = Adam(beta_1=0.5, beta_2=0.9)
+_DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
 # How many times as steeply as in the finished picture the spectrum falls, in each third of the
@@ -57,7 +57,7 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 184,
+    max_iter: int = 162,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
