@@ -72,9 +72,12 @@ class Copier:
 
 
 def _holds_ours(value: Any) -> bool:
-    """Whether a container has a layer or a variable in it, however deep."""
-    parts = keras.tree.flatten(value)
-    return any(isinstance(part, (keras.Layer, keras.Variable)) for part in parts)
+    """Whether a value is a layer or a variable, or a container that has one in it."""
+    if isinstance(value, (keras.Layer, keras.Variable)):
+        return True
+    # Not by `keras.tree`, which sorts the keys of a dict: some have no order.
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, (dict, list, tuple)) and any(map(_holds_ours, parts))
 
 
 class _IndependentCopier(Copier):
