@@ -443,3 +443,29 @@ def test_precision_on_request():
     assert visualize_filters(model, -1, 0, precision="bfloat16", progress=False, **QUICK).any()
     with pytest.raises(ValueError, match=r"`precision` must be .*Received: precision='int8'"):
         visualize_activation(model, -1, 1, precision="int8")
+
+
+def test_nested_model_that_is_called_on_its_own_input():
+    """As autoencoders are written: the encoder's input is the whole model's, too."""
+    images = keras.Input((8, 8, 1))
+    hidden = layers.Conv2D(4, 3, activation="relu", name="hidden")(images)
+    encoder = keras.Model(images, layers.Dense(5)(layers.Flatten()(hidden)), name="encoder")
+    code = keras.Input((5,))
+    decoder = keras.Model(code, layers.Dense(3)(code), name="decoder")
+    model = keras.Model(images, decoder(encoder(images)))
+    inputs = keras.Input((8, 8, 1))
+    other = keras.Model(inputs, decoder(encoder(inputs)))
+    image = np.random.default_rng(0).uniform(size=(8, 8, 1))
+    for layer in ("decoder", "encoder", "encoder/hidden"):
+        ours, expected = (
+            visualize_activation(m, layer, 1, input_range=(0.0, 1.0), **QUICK)
+            for m in (model, other)
+        )
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        ours, expected = (visualize_saliency(m, layer, 1, image) for m in (model, other))
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    ours, expected = (
+        visualize_cam(m, -1, 1, image, penultimate_layer_idx="encoder/hidden")
+        for m in (model, other)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)

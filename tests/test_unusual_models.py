@@ -190,8 +190,65 @@ def test_words_that_a_model_does_not_know():
     model = keras.Model(inputs, layers.Dense(2)(embedded))
     with pytest.raises(ValueError, match=r"`seed_input` must.* = 99 is not in.*Received: values"):
         visualize_saliency(model, -1, 0, [1, 2, 3, 4, 99])
-    inputs = keras.Input((5,))
-    embedded = layers.Flatten()(layers.Embedding(9, 4)(inputs))
-    model = keras.Model(inputs, layers.Dense(2)(embedded))
-    with pytest.raises(ValueError, match=r"`model` must take.*is not in \[0, 9\).*Received: a mo"):
+
+
+class TiedHead(layers.Layer):
+    """Scores words by the embedding of another layer."""
+
+    def __init__(self, embedding):
+        super().__init__()
+        self.embedding = embedding
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.embedding.embeddings))
+
+
+class ConfiguredTiedHead(TiedHead):
+    """Brings the other layer along in its configuration."""
+
+    def get_config(self):
+        return {"embedding": keras.saving.serialize_keras_object(self.embedding)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["embedding"]))
+
+
+@pytest.mark.parametrize("kind", [TiedHead, ConfiguredTiedHead])
+def test_layer_that_holds_another_layer_of_the_model(kind):
+    embedding, dense = layers.Embedding(20, 4), layers.Dense(4, "tanh")
+    inputs = keras.Input((6,), dtype="int32")
+    model = keras.Model(inputs, kind(embedding)(dense(embedding(inputs))))
+    words = np.arange(6)[None]
+    before = model(words)
+    dense.activation = keras.activations.linear
+    copy = apply_modifications(model)
+    expected = embedding(words) @ dense.kernel + dense.bias
+    np.testing.assert_allclose(copy(words), expected @ ops.transpose(embedding.embeddings), 1e-5)
+    assert copy.layers[-1].embedding is copy.layers[1] is not embedding
+    copy.layers[1].embeddings.assign(ops.zeros((20, 4)))
+    assert not np.any(copy(words))
+    dense.activation = keras.activations.tanh
+    np.testing.assert_array_equal(model(words), before)
+
+
+class TwoArguments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, a, b):
+        return self.dense(ops.concatenate([a, b], axis=-1))
+
+
+def test_call_with_two_arguments():
+    model = TwoArguments()
+    values = np.ones((1, 3)), np.ones((1, 2))
+    model(*values)
+    with pytest.raises(ValueError, match=r"one argument.*Received: .*`call` needs `a`, `b`"):
         visualize_activation(model, -1, 0, max_iter=1)
+    inputs = [keras.Input((3,)), keras.Input((2,))]
+    wrapped = keras.Model(inputs, model(*inputs))
+    grads = visualize_saliency(wrapped, -1, 1, list(values), grad_modifier=None)
+    kernel = model.dense.kernel.numpy()[:3, 1]
+    np.testing.assert_allclose(grads, (kernel - kernel.min()) / np.ptp(kernel), atol=1e-5)

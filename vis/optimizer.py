@@ -23,6 +23,7 @@ from vis.backend.engine import (
     accepts,
     engine_for,
 )
+from vis.backend.entries import takes_gradients
 from vis.backend.expressions import symbolic_scalar
 from vis.backend.network import Handle, Network, Place
 from vis.backend.random import draw_seed
@@ -34,7 +35,7 @@ from vis.input_modifiers import InputModifier, check_transforms, fused, in_order
 from vis.losses import Loss, LossSum, TensorLoss
 from vis.parametrizations import Parametrization, Pixels
 from vis.updates import KerasUpdate, RMSprop, Update
-from vis.utils.inputs import arranged, like
+from vis.utils.inputs import arranged, by_layer_names, like
 from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, layout_of, spatial_axes
 from vis.utils.validation import (
@@ -45,6 +46,7 @@ from vis.utils.validation import (
     check_input_range,
     check_integer,
     check_number,
+    is_iterable,
 )
 
 __all__ = ["NonFiniteError", "Optimizer"]
@@ -118,6 +120,10 @@ class Optimizer:
         self._update = _check_optimizer(optimizer)
         self._given_inputs = input_tensor
         self.inputs = checked_inputs(input_tensor)
+        fixed_inputs, input_range, parametrization = (
+            by_layer_names(values, input_tensor)
+            for values in (fixed_inputs, input_range, parametrization)
+        )
         self._fixed = _check_fixed(fixed_inputs, self.inputs)
         self.input_tensors = _check_optimised(self.inputs, self._fixed)
         self.input_ranges = _check_input_ranges(input_range, self.inputs, self.input_tensors)
@@ -265,6 +271,7 @@ class Optimizer:
 
     def _start(self, seed_input: Any) -> list[np.ndarray | None]:
         """The seeds as `(samples, ...)` in the model's data format, None for noise."""
+        seed_input = by_layer_names(seed_input, self._given_inputs)
         seeds = _of_optimised("seed_input", seed_input, self.inputs, self.input_tensors)
         return [
             None if seed is None else check_images("seed_input", seed, tuple(tensor.shape[1:]))
@@ -307,6 +314,7 @@ class Optimizer:
         modifiers: Sequence[InputModifier] = (),
         grad_modifier: Callable | None = None,
         variables: list[list[np.ndarray]] | None = None,
+        threads: int | None = None,
     ) -> Descent:
         """A descent that has not begun yet.
 
@@ -317,6 +325,9 @@ class Optimizer:
             modifiers: As in `minimize`.
             grad_modifier: A function of the gradient array, or None.
             variables: Initial values of what is optimised, in place of `start`.
+            threads: How many threads share the work on one sample where each descends by itself,
+                as on a CPU; None for all. A single one has the most done where there are many
+                samples, but the rounding depends on it.
 
         Returns:
             The descent, whose samples do not depend on one another.
@@ -346,6 +357,7 @@ class Optimizer:
             activations=self.network.activations(),
             precision=self.precision,
             skip_erosion=self.skip_erosion,
+            threads=threads,
         )
         dtype = "float64" if any(t.dtype == "float64" for t in self.input_tensors) else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -550,12 +562,12 @@ def _check_optimised(
             f"Received: fixed_inputs for all of the {len(tensors)} inputs"
         )
     for tensor in optimised:
-        if not keras.backend.is_float_dtype(tensor.dtype):
+        if not takes_gradients(tensor):
             raise ValueError(
-                "`input_tensor` must hold floating point numbers, as none else has a gradient; "
-                "give others a value in `fixed_inputs`, or optimise what an embedding makes of "
-                f"them: `embedding.output`. Received: the input '{tensor.name}' of type "
-                f"{tensor.dtype}"
+                "`input_tensor` must be what gradients flow into, and none flow into what is "
+                "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "
+                "what an embedding makes of them: `embedding.output`. Received: the input "
+                f"'{tensor.name}' of type {tensor.dtype}"
             )
     return optimised
 
@@ -593,11 +605,11 @@ def _check_losses(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        pairs = [(loss, weight) for loss, weight in losses]
-    except (TypeError, ValueError, NotImplementedError):
-        raise TypeError(
-            f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
-        ) from None
+        pairs = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
+    except (TypeError, ValueError):
+        pairs = None
+    if pairs is None:
+        raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
     for loss, _ in pairs:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(

@@ -18,7 +18,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.engine import Expression, Formula
 from vis.backend.errors import reason_of
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network, Place
+from vis.backend.network import Handle, Network, Place, fed
 from vis.backend.weights import Inline
 from vis.utils.model import LayerOutput
 
@@ -123,7 +123,7 @@ class Inquiry:
             term.target if isinstance(term, Formula) else term.tensor for term in question.terms
         ]
         feeds = [
-            keras.ops.cast(values, tensor.dtype)
+            fed(values, tensor.dtype)
             for values, tensor in zip((images, *fixed), network.inputs, strict=True)
         ]
         folder = Folder(Inline())
@@ -190,6 +190,7 @@ def value_of(
         network.check_has("layer", target)
         place = network.place_of(target)
     question = Question((Handle.of(input_tensor),), (), (place,), False, network.activations())
-    images = np.asarray(images, input_tensor.dtype)
+    dtype = object if input_tensor.dtype == "string" else input_tensor.dtype
+    images = np.asarray(images, dtype)
     answer = inquiry_for(question)(images, [], [], np.zeros(0, "float32"))
     return answer.values[0].numpy()

@@ -11,7 +11,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -23,12 +22,16 @@ from vis.backend.cache import WeakCache
 from vis.backend.errors import reason_of
 from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network, Place
+from vis.backend.network import Handle, Network, Place, fed
 from vis.backend.skips import Erosion
 from vis.backend.weights import Handed, Inline, Prepared, Recipe
 from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, channel_axis
 
+# What an operation of TensorFlow's takes for no limit to the threads that work on it.
+_ALL_THREADS = 0
+# How many samples descend at a time for each that there are threads for.
+_AT_ONCE = 2
 # Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
 _EROSION = 2**30
 
@@ -91,6 +94,7 @@ class Problem(NamedTuple):
         activations: Weak references to the activation functions that the trace is made with.
         precision: The type that the network computes in, or None for its own.
         skip_erosion: Of what skip connections carry, as for `vis.backend.skips.Erosion`.
+        threads: How many threads share the work on one sample, or None for all that there are.
     """
 
     inputs: tuple[Handle, ...]
@@ -103,6 +107,7 @@ class Problem(NamedTuple):
     activations: tuple[Any, ...]
     precision: str | None = None
     skip_erosion: float = 0.0
+    threads: int | None = None
 
 
 class Given(NamedTuple):
@@ -184,6 +189,7 @@ class Engine:
         self.evaluate = self._compiled(lambda folder, *args: _evaluate(problem, folder, *args))
         self.update = self._compiled(lambda _, *args: _update(problem, *args))
         self._loop = self._compiled(lambda folder, *args: _loop(problem, folder, *args))
+        self._loops = self._compiled(lambda folder, *args: _loops(problem, folder, *args))
 
     def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
         """The state before the first step.
@@ -222,35 +228,10 @@ class Engine:
         self, prepared: Prepared, state: State, given: Given, steps: Any
     ) -> tuple[State, Observation]:
         """The `State` and `Observation` after some steps, or after the first that failed."""
-        samples = state.best_loss.shape[0]
-        if samples == 1 or not _one_by_one(self._problem):
+        alone = state.best_loss.shape[0] == 1 and self._problem.threads is None
+        if alone or not _one_by_one(self._problem):
             return self._loop(prepared, state, given, steps)
-
-        def at(i: int, values: Any) -> Any:
-            """The part of some tensors that is one sample's; scalars are everybody's."""
-            return tf.nest.map_structure(
-                lambda t: t if t.shape.rank == 0 or t.shape[0] != samples else t[i : i + 1], values
-            )
-
-        def alone(i: int) -> tuple[State, Observation]:
-            own = given._replace(
-                parameters=at(i, given.parameters),
-                seeds=given.seeds[i : i + 1],
-                fixed=at(i, given.fixed),
-            )
-            return self._loop(prepared, at(i, state), own, steps)
-
-        # One thread for each processor: the kernels of a single image cannot keep several busy.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            states, seen = zip(*pool.map(alone, range(samples)), strict=True)
-        joined = tf.nest.map_structure(_joined, *states)
-        joined = joined._replace(
-            step=tf.reduce_min([s.step for s in states]),
-            failed=tf.reduce_any([s.failed for s in states]),
-        )
-        losses = tf.concat([s.losses for s in seen], axis=1)
-        rest = [s._replace(losses=()) for s in seen]
-        return joined, tf.nest.map_structure(_joined, *rest)._replace(losses=losses)
+        return self._loops(prepared, state, given, steps)
 
     def _compiled(self, function: Callable) -> Callable:
         concrete: dict[tuple, tuple[Callable, tuple[Recipe, ...]]] = {}
@@ -511,10 +492,10 @@ def _show(
         ],
         precision=problem.precision,
     )
-    shown = dict(zip((canvas.number for canvas in problem.canvases), views, strict=True))
+    seen = dict(zip((canvas.number for canvas in problem.canvases), views, strict=True))
     others = iter(fixed)
     feeds = [
-        keras.ops.cast(shown[number] if number in shown else next(others), tensor.dtype)
+        fed(seen[number] if number in seen else next(others), tensor.dtype)
         for number, tensor in enumerate(network.inputs)
     ]
     targets = [term.target if isinstance(term, Formula) else term.tensor for term in problem.terms]
@@ -587,17 +568,12 @@ def _chosen(condition: Any, one: Any, other: Any) -> Any:
     return tf.raw_ops.Select(condition=condition, x=one, y=other)
 
 
-def _joined(*parts: Any) -> Any:
-    """The tensors of single samples as those of a batch; scalars stay what they are."""
-    return tf.concat(parts, axis=0) if parts[0].shape.rank else parts[0]
-
-
 def _one_by_one(problem: Problem) -> bool:
-    """Whether the samples of a batch descend one by one.
+    """Whether the samples of a batch descend each in a loop of its own.
 
     How a processor's kernels split up their sums depends on the size of the batch, and over a
     hundred steps the rounding grows into another picture. One by one, which on a processor costs
-    little, a picture does not depend on its neighbours at all. On a GPU it would cost too much.
+    nothing, a picture does not depend on its neighbours at all. On a GPU it would cost too much.
     """
     coupled = any(isinstance(t, Expression) or t.couples_samples for t in problem.terms)
     stateful = problem.update is not None and not problem.update.stateless
@@ -620,7 +596,7 @@ def _loop(
         losses=tf.zeros([len(problem.terms), samples], dtype),
         overall=tf.zeros([samples], dtype),
         grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
-        wrt_values=[tf.zeros([0] * len(w.shape), w.dtype) for w in wrt],
+        wrt_values=[fed(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
     )
     start = (tf.constant(0), state, empty)
     shapes = tf.nest.map_structure(lambda t: t.shape, start)
@@ -634,3 +610,53 @@ def _loop(
         parallel_iterations=1,
     )
     return state, observation
+
+
+def _loops(
+    problem: Problem, folder: Folder, state: State, given: Given, steps: Any
+) -> tuple[State, Observation]:
+    """The loops of all samples at the same time, each as if there were no other."""
+    samples = state.best_loss.shape[0]
+
+    structure = (state, given.parameters, given.seeds, given.fixed)
+    flat = tf.nest.flatten(structure)
+    varies = [t.shape.rank > 0 and t.shape[0] == samples for t in flat]
+    own = [t for t, v in zip(flat, varies, strict=True) if v]
+
+    @tf.function(autograph=False)
+    def alone(*slices: Any) -> tuple[State, Observation]:
+        remaining = iter(slices)
+        values = [next(remaining)[None] if v else t for t, v in zip(flat, varies, strict=True)]
+        state, parameters, seeds, fixed = tf.nest.pack_sequence_as(structure, values)
+        own_given = given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
+        return _loop(problem, folder, state, own_given, steps)
+
+    function = alone.get_concrete_function(*(tf.TensorSpec(t.shape[1:], t.dtype) for t in own))
+    # All at once they would crowd each other out of the processor's caches.
+    processors = os.cpu_count() or 1
+    at_once = _AT_ONCE * max(1, processors // (problem.threads or processors))
+    parts: list[list[Any]] = []
+    for first in range(0, samples, at_once):
+        with tf.control_dependencies(parts[-1][:1] if parts else []):
+            arguments = [t[first : first + at_once] for t in own]
+            results = tf.raw_ops.MapDefun(
+                arguments=arguments,
+                captured_inputs=function.captured_inputs,
+                output_types=[t.dtype for t in function.outputs],
+                output_shapes=[t.shape for t in function.outputs],
+                f=function,
+                max_intra_op_parallelism=problem.threads or _ALL_THREADS,
+            )
+        parts.append(results)
+    results = [tf.concat(values, axis=0) for values in zip(*parts, strict=True)]
+    states, seen = tf.nest.pack_sequence_as(function.structured_outputs, results)
+    joined = tf.nest.map_structure(_joined, states)._replace(
+        step=tf.reduce_min(states.step), failed=tf.reduce_any(states.failed)
+    )
+    rest = tf.nest.map_structure(_joined, seen._replace(losses=()))
+    return joined, rest._replace(losses=tf.transpose(seen.losses[:, :, 0]))
+
+
+def _joined(results: Any) -> Any:
+    """What is one tensor of each sample as one of all; of scalars the first."""
+    return tf.squeeze(results, axis=1) if results.shape.rank > 1 else results[0]

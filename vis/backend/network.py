@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 from keras import tree
+from keras.src.backend.common.masking import set_keras_mask
 
 from vis.backend import captures, channels_first, folding, roots
 from vis.backend.folding import Folder
@@ -119,11 +120,27 @@ class Network:
         self._discover()
 
     def _discover(self) -> None:
+        # An input inside a nested model is found in it; by itself the graph begins there.
+        outermost = [t for t in self.inputs if isinstance(_operation(t), keras.layers.InputLayer)]
+        self._discover_from(outermost)
+        found = {id(tensor) for tensor in outermost}
+        within = [t for t in self.inputs if id(_operation(t)) not in self._first_node]
+        self._discover_from([t for t in within if id(t) not in found])
+        for tensor in self.inputs:
+            container = self._container.get(id(_operation(tensor)))
+            if container is not None and len(self._calls(container)) > 1:
+                raise ValueError(
+                    f"What goes into the nested model '{container.name}' cannot be optimised, as "
+                    "it is looked up inside of it, and the model is called more than once. Look "
+                    f"at a model that calls it once. Received: {len(self._calls(container))} calls"
+                )
+
+    def _discover_from(self, tensors: Sequence[keras.KerasTensor]) -> None:
         # Layers may be part of other models too, whose nodes these inputs do not reach.
-        reached = {id(tensor) for tensor in self.inputs}
-        stack = [_operation(tensor) for tensor in self.inputs]
+        reached = {id(tensor) for tensor in tensors}
+        stack = [_operation(tensor) for tensor in tensors]
         containers = []
-        seen = {id(operation) for operation in stack}
+        seen = {id(operation) for operation in stack} | self._first_node.keys()
         walked = set()
         while stack:
             for node in stack.pop()._outbound_nodes:
@@ -144,14 +161,20 @@ class Network:
                         containers.append(operation)
         while containers:
             container = containers.pop()
-            for node in _ordered(container.outputs, (), _node):
+            for node in nodes_of(container):
                 operation = node.operation
                 self._first_node.setdefault(id(operation), node)
-                if id(operation) not in seen:
+                # Called on its own input, a model has layers that hang from the input, too.
+                shared = not node.is_input and self._is_called_on_its_own_input(container)
+                if id(operation) not in seen or shared:
                     seen.add(id(operation))
                     self._container[id(operation)] = container
                     if is_container(operation):
                         containers.append(operation)
+
+    def _is_called_on_its_own_input(self, container: Any) -> bool:
+        given = self._first_node[id(container)].input_tensors
+        return all(a is b for a, b in zip(given, container.inputs, strict=False))
 
     def __contains__(self, operation: Any) -> bool:
         return self.in_graph(operation) or self.owner(operation) is not None
@@ -233,7 +256,7 @@ class Network:
         if container is None:
             nodes = [node for node in self._reached if node.operation is operation]
             return [((), node) for node in sorted(nodes, key=_index)]
-        inside = _ordered(container.outputs, (), _node)
+        inside = nodes_of(container)
         nodes = sorted((n for n in inside if n.operation is operation), key=_index)
         return [
             ((*path, around), node) for path, around in self._calls(container) for node in nodes
@@ -406,7 +429,7 @@ class _Run:
             if inside := [*wanted, *(handle.tensor for _, handle in of_call)]:
                 raise ValueError(
                     f"The layers inside the nested model '{operation.name}' cannot be looked at, "
-                    "as it is called with a mask, or with inputs arranged otherwise than its own. "
+                    "as it is called with inputs arranged otherwise than its own. "
                     f"Received: {', '.join(map(str, inside))}"
                 )
         if self.network.precision is not None and isinstance(operation, keras.Layer):
@@ -418,6 +441,9 @@ class _Run:
     def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
         """The outputs of a nested model, walked through in place of its `call`."""
         values = dict(zip(map(id, model.inputs), feeds, strict=True))
+        for tensor in self.network.inputs:
+            if self.network._container.get(id(_operation(tensor))) is model:
+                values[id(tensor)] = self.outermost[id(tensor)]
         here = [handle for path, handle in of_call if not path]
         for path, handle in of_call:
             if path:
@@ -442,8 +468,7 @@ def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     """The values of a nested model's inputs, or None where only its `call` can place them."""
-    masks = tree.flatten(kwargs.get("mask"))
-    if len(args) != 1 or any(mask is not None for mask in masks):
+    if len(args) != 1:
         return None
     values = tree.flatten(args[0])
     same_kind = isinstance(args[0], dict) == isinstance(model.input, dict)
@@ -451,19 +476,35 @@ def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
         return None
     if any(len(v.shape) != len(t.shape) for v, t in zip(values, model.inputs, strict=True)):
         return None
-    return [
-        keras.ops.cast(value, tensor.dtype) if value.dtype != tensor.dtype else value
-        for value, tensor in zip(values, model.inputs, strict=True)
-    ]
+    feeds = [fed(v, tensor.dtype) for v, tensor in zip(values, model.inputs, strict=True)]
+    masks = tree.flatten(kwargs.get("mask"))
+    for feed, mask in zip(feeds, masks, strict=False):
+        if mask is not None:
+            set_keras_mask(feed, mask)
+    return feeds
+
+
+def fed(value: Any, dtype: str) -> Any:
+    """A value in the type of an input, but floats as they are where it is one of integers.
+
+    Rounded to integers pixels would have no gradient.
+    """
+    as_it_is = value.dtype.is_floating and not keras.backend.is_float_dtype(dtype)
+    return value if as_it_is or value.dtype == dtype else keras.ops.cast(value, dtype)
 
 
 def _innermost(nodes: Iterable[Any]) -> Iterator[Any]:
     """Nodes, with those of a nested model in the place of its own."""
     for node in nodes:
         if is_container(node.operation):
-            yield from _innermost(_ordered(node.operation.outputs, (), _node))
+            yield from _innermost(nodes_of(node.operation))
         else:
             yield node
+
+
+def nodes_of(model: Any) -> list[Any]:
+    """The nodes that compute what a model of its own graph returns, in order."""
+    return _ordered(model.outputs, (), _node)
 
 
 def _index(node: Any) -> int:

@@ -49,6 +49,19 @@ def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
 
 
 def _stand_ins(model: keras.Model) -> Any:
+    needed = [
+        name
+        for name, parameter in inspect.signature(model.call).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        # Keras remembers the shape of the first alone.
+        raise ValueError(
+            "`model` must take its inputs as one argument; make another of it that does: `inputs "
+            "= [keras.Input(shape), ...]; keras.Model(inputs, model(*inputs))`. Received: model "
+            f"'{model.name}', whose `call` needs {', '.join(f'`{name}`' for name in needed)}"
+        )
     shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if len(shapes) != 1:
         raise ValueError(

@@ -101,13 +101,15 @@ class _Rebuilder(Copier):
     def __init__(self) -> None:
         super().__init__()
         self._others = _IndependentCopier()
+        # What one of the two has copied is the same in the copies of the other.
+        self._others._copied = self._copied
 
     def by_attributes(self, layer: Any) -> Any:
         if not isinstance(layer, (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)):
             # A configuration may fail in any way that its author has not thought of.
             with contextlib.suppress(Exception):
                 return type(layer).from_config(layer.get_config())
-        return self._others.layer(layer)
+        return self._others.by_attributes(layer)
 
 
 def rebuilt(model: keras.Model) -> keras.Model:
@@ -117,10 +119,13 @@ def rebuilt(model: keras.Model) -> keras.Model:
         model: A Keras model, whose layers need not have a configuration.
     """
     copy = _Rebuilder().layer(model)
-    if is_container(model):
-        take_weights(copy, model)
-    else:
+    if not is_container(model):
         vars(copy).update(_compile_config=None, compiled=False, optimizer=None)
+        return copy
+    if len(copy.weights) != len(model.weights):
+        # Layers whose configuration brings a layer along that another one has, too.
+        copy = _IndependentCopier().layer(model)
+    take_weights(copy, model)
     return copy
 
 

@@ -15,6 +15,27 @@ def names_of(tensor: keras.KerasTensor) -> tuple[str, ...]:
     return tuple(dict.fromkeys((tensor._keras_history.operation.name, tensor.name)))
 
 
+def by_layer_names(values: Any, inputs: Any) -> Any:
+    """Values by the keys of a dict of inputs, by the names of the input layers instead.
+
+    Args:
+        values: A dict; anything else stays as it is.
+        inputs: A model's `input`. Unless it is a dict, values stay as they are.
+
+    Example:
+        >>> by_layer_names({"image": 1}, {"image": keras.Input((2,), name="pixels")})
+        {'pixels': 1}
+    """
+    if not (isinstance(values, Mapping) and isinstance(inputs, Mapping)):
+        return values
+    names = {
+        key: names_of(tensor)[0]
+        for key, tensor in inputs.items()
+        if isinstance(tensor, keras.KerasTensor)
+    }
+    return {names.get(key, key): value for key, value in values.items()}
+
+
 def arranged(name: str, values: Any, tensors: Sequence[keras.KerasTensor]) -> list[Any]:
     """One value for each input, None where there is none.
 

@@ -283,42 +283,6 @@ def model_inputs(model: keras.Model) -> list[keras.KerasTensor] | None:
     return list(inputs) if inputs else None
 
 
-def float_entry(input_tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """The input itself, or the first tensor behind it that holds floating point numbers.
-
-    Words and categories come as integers or strings, which have no gradient. What a model's
-    embedding makes of them has.
-
-    Args:
-        input_tensor: A model's symbolic input.
-
-    Raises:
-        ValueError: If there is no such tensor, or several.
-
-    Example:
-        >>> inputs = keras.Input((5,), dtype="int32")
-        >>> embedded = keras.layers.Embedding(100, 8)(inputs)
-        >>> float_entry(inputs) is embedded
-        True
-    """
-    tensor = input_tensor
-    while not keras.backend.is_float_dtype(tensor.dtype):
-        nodes = [
-            node
-            for node in tensor._keras_history.operation._outbound_nodes
-            # Masks are made of the same integers.
-            if any(t is tensor for t in node.input_tensors) and node.outputs[0].dtype != "bool"
-        ]
-        if len(nodes) != 1 or len(nodes[0].outputs) != 1:
-            raise ValueError(
-                f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to one "
-                "embedding, as no gradient flows into integers. "
-                f"Received: an input that {len(nodes)} layers take"
-            )
-        tensor = nodes[0].outputs[0]
-    return tensor
-
-
 def layout_of(
     input_tensor: keras.KerasTensor, image_size: int | Sequence[int] | None = None
 ) -> Layout:

@@ -84,8 +84,8 @@ def check_integer(name: str, value: Any, least: int) -> int:
 def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
     try:
-        low, high = input_range
-    except (TypeError, ValueError, NotImplementedError):
+        low, high = input_range if is_iterable(input_range) else ()
+    except (TypeError, ValueError):
         raise TypeError(
             "`input_range` must be a pair of numbers `(low, high)`. "
             f"Received: input_range={input_range!r}"

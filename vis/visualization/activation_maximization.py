@@ -16,6 +16,7 @@ from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
+from vis.utils.inputs import by_layer_names
 from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
 from vis.visualization.optimisable import optimisable
@@ -185,6 +186,10 @@ def visualize_activation(
         layer = find_layer(model, counterpart(layer, original, model))
         if wrt_tensor is not None:
             wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
+    seed_input, parametrization = (
+        by_layer_names(values, getattr(model, "input", None))
+        for values in (seed_input, parametrization)
+    )
     what = optimisable(
         model, fixed_inputs, input_range, seed_input, optimizer_params.get("image_size")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -178,7 +179,11 @@ def visualize_filters(
                     before = stages[number - 1]
                     variables = [_taken_over(descent.variables[0], before, stage, rngs)]
                 descent = optimizing.descent(
-                    [stage.layout], seeds, modifiers=input_modifiers, variables=variables
+                    [stage.layout],
+                    seeds,
+                    modifiers=input_modifiers,
+                    variables=variables,
+                    threads=_threads(),
                 )
                 descent.descend(stage.steps, [_Bar(bar)])
             pictures.extend(descent.pictures()[0])
@@ -274,6 +279,14 @@ def _coarse(
     except ValueError:
         return None
     return half if accepts(input_tensor, layer, half.shape, others) else None
+
+
+def _threads() -> int:
+    """How many threads draw one picture: as many as there are processors for each of a batch.
+
+    It does not depend on how many pictures there are, so that neither does their rounding.
+    """
+    return max(1, (os.cpu_count() or 1) // _BATCH_SIZE)
 
 
 class _Stage(NamedTuple):

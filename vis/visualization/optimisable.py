@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from vis.backend.entries import as_numbers, entry_of
 from vis.backend.roots import inputs_of
-from vis.utils.inputs import arranged
-from vis.utils.model import float_entry, layout_of
+from vis.utils.inputs import arranged, by_layer_names
+from vis.utils.model import layout_of
 
 _DEFAULT_RANGE = (0, 255)
 
@@ -58,20 +59,29 @@ def optimisable(
         image_size: Size of the images where it is open.
     """
     tensors = inputs_of(model)
-    fixed = arranged("fixed_inputs", fixed_inputs, tensors)
+    given = getattr(model, "input", None)
+    input_range = by_layer_names(input_range, given)
+    fixed = arranged("fixed_inputs", by_layer_names(fixed_inputs, given), tensors)
+    by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)
+    key_of = {id(tensor): key for key, tensor in given.items()} if by_name else {}
+    names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
+    numbers = [as_numbers(t, value, model) for t, value in zip(tensors, fixed, strict=True)]
+    tensors, fixed = map(list, zip(*numbers, strict=True))
     entries = [
-        float_entry(tensor) if value is None else tensor
+        entry_of(tensor, model) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
     optimised = [e for e, value in zip(entries, fixed, strict=True) if value is None]
     integers = [t for t, e in zip(tensors, entries, strict=True) if t is not e]
-    given = getattr(model, "input", None)
-    by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)
-    key_of = {id(tensor): key for key, tensor in model.input.items()} if by_name else {}
-    names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
+    if len({id(entry) for entry in optimised}) < len(optimised):
+        raise ValueError(
+            "`model` must look up each of its inputs in a layer that it calls once. Received: "
+            f"model '{model.name}', which looks up {len(integers)} inputs in a nested model that "
+            "is called more than once"
+        )
     if not integers:
-        given = None if fixed_inputs is None else fixed
-        return Optimisable(tensors, given, input_range, optimised, names or None)
+        fixed = None if fixed_inputs is None else fixed
+        return Optimisable(tensors, fixed, input_range, optimised, names or None)
     if isinstance(input_range, (tuple, list)) and tuple(input_range) == _DEFAULT_RANGE:
         input_range = [_range_of(entry) for entry in optimised]
         input_range = input_range[0] if len(optimised) == 1 else input_range

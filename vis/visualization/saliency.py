@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.roots import inputs_of
 from vis.backend.survey import find_layer
 from vis.losses import Loss
 from vis.optimizer import checked_inputs
@@ -15,7 +14,7 @@ from vis.utils.model import counterpart_tensor
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import Subject, subject_of
+from vis.visualization.attribution.subject import Subject, subject_of, subject_of_model
 
 
 def visualize_saliency_with_losses(
@@ -104,7 +103,7 @@ def visualize_saliency(
     modified, (layer,) = method.modified(model, [find_layer(model, layer_idx)])
     if wrt_tensor is not None:
         wrt_tensor = counterpart_tensor(wrt_tensor, model, modified)
-    subject = subject_of(inputs_of(modified), seed_input, wrt_tensor)
+    subject = subject_of_model(modified, seed_input, wrt_tensor)
     score = Score.of_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)
 

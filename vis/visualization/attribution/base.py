@@ -8,13 +8,12 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.roots import inputs_of
 from vis.backend.survey import find_layer
 from vis.utils.model import counterpart
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import explained_tensor, subject_of
+from vis.visualization.attribution.subject import explained_tensor, subject_of_model
 
 
 class Attribution(Value):
@@ -86,7 +85,7 @@ class Attribution(Value):
         """
         layer = find_layer(model, layer_idx)
         model, (layer,) = self.modified(model, [layer])
-        subject = subject_of(inputs_of(model), seed_input)
+        subject = subject_of_model(model, seed_input)
         return self.measure(Score.of_filters(subject, layer, filter_indices), subject.images)
 
     def modified(

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.roots import inputs_of
 from vis.backend.survey import find_layer
 from vis.utils.model import channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of
+from vis.visualization.attribution.subject import subject_of_model
 
 
 class CAM(Attribution):
@@ -64,7 +63,7 @@ class CAM(Attribution):
         layer = find_layer(model, layer_idx)
         penultimate = penultimate_layers(model, layer, self.penultimate_layer_idx)
         model, (layer, *penultimate) = self.modified(model, [layer, *penultimate])
-        subject = subject_of(inputs_of(model), seed_input)
+        subject = subject_of_model(model, seed_input)
         score = Score.of_filters(subject, layer, filter_indices)
         return self.fused(score, subject.images, penultimate)
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.roots import inputs_of
 from vis.backend.survey import find_layer
 from vis.utils.validation import check_finite, check_integer
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of
+from vis.visualization.attribution.subject import subject_of_model
 
 # Powers of two apart from the end, so that the points stay evenly spaced where nothing happens.
 _FIRST_STEPS = 17
@@ -116,7 +115,7 @@ class IntegratedGradients(Saliency):
             >>> bool(method.completeness_error(attributions, model, image) < 1e-4)
             True
         """
-        subject = subject_of(inputs_of(model), seed_input)
+        subject = subject_of_model(model, seed_input)
         images = subject.images
         if np.shape(attributions) != images.shape:
             raise ValueError(

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 
 from vis.backend.attribution import value_of
+from vis.backend.entries import as_numbers, entry_of, takes_gradients
 from vis.backend.roots import inputs_of
 from vis.utils.containers import is_container
-from vis.utils.inputs import arranged
-from vis.utils.model import float_entry, spatial_axes
+from vis.utils.inputs import arranged, by_layer_names
+from vis.utils.model import spatial_axes
 from vis.utils.validation import check_images
 
 # Values that a network's first trainable layer is usually trained on.
@@ -43,18 +44,34 @@ class Subject(NamedTuple):
         return self.inputs[0]
 
 
-def explained_input(inputs: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+def explained_input(
+    inputs: Sequence[keras.KerasTensor], model: keras.Model | None = None
+) -> keras.KerasTensor:
     """The input that is explained where the user does not say: the first that is an image."""
-    floats = [tensor for tensor in inputs if keras.backend.is_float_dtype(tensor.dtype)]
-    return next((t for t in floats if spatial_axes(t)), (floats or list(inputs))[0])
+    open_to = [tensor for tensor in inputs if takes_gradients(tensor, model)]
+    return next((t for t in open_to if spatial_axes(t)), (open_to or list(inputs))[0])
 
 
 def explained_tensor(model: keras.Model) -> keras.KerasTensor:
     """The tensor that a model's attributions belong to."""
-    return float_entry(explained_input(inputs_of(model)))
+    return entry_of(explained_input(inputs_of(model), model), model)
 
 
-def subject_of(inputs: Any, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
+def subject_of_model(
+    model: keras.Model, seed_input: Any, wrt: keras.KerasTensor | None = None
+) -> Subject:
+    """What of a model is explained; the same as `subject_of` its inputs."""
+    inputs = inputs_of(model)
+    seed_input = by_layer_names(seed_input, getattr(model, "input", None))
+    return subject_of(inputs, seed_input, wrt, model)
+
+
+def subject_of(
+    inputs: Any,
+    seed_input: Any,
+    wrt: keras.KerasTensor | None = None,
+    model: keras.Model | None = None,
+) -> Subject:
     """What is explained, with images in the model's data format.
 
     It warns of images in another range than the model expects, where the model itself says which
@@ -65,14 +82,18 @@ def subject_of(inputs: Any, seed_input: Any, wrt: keras.KerasTensor | None = Non
         seed_input: An image or a batch, with the channels at either end; for several inputs a
             list, or a dict by name.
         wrt: The input that is explained, or None.
+        model: The model, whose inputs may be those of others, too.
 
     Raises:
         TypeError: If `seed_input` does not hold numbers.
         ValueError: If it is of another shape, or a value is missing.
     """
     tensors = keras.tree.flatten(inputs)
+    given = arranged("seed_input", by_layer_names(seed_input, inputs), tensors)
+    numbers = [as_numbers(t, value, model) for t, value in zip(tensors, given, strict=True)]
+    tensors, given = zip(*numbers, strict=True)
     values = []
-    for tensor, value in zip(tensors, arranged("seed_input", seed_input, tensors), strict=True):
+    for tensor, value in zip(tensors, given, strict=True):
         if value is None and len(tensors) > 1:
             raise ValueError(
                 "`seed_input` must have a value for each input. "
@@ -85,13 +106,13 @@ def subject_of(inputs: Any, seed_input: Any, wrt: keras.KerasTensor | None = Non
             "`seed_input` must have as many samples for each input, or one. "
             f"Received: {[len(value) for value in values]} samples"
         )
-    wrt = wrt if any(wrt is tensor for tensor in tensors) else explained_input(tensors)
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else explained_input(tensors, model)
     chosen = next(i for i, tensor in enumerate(tensors) if tensor is wrt)
     others = [i for i in range(len(tensors)) if i != chosen]
     images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
     _warn_of_range(wrt, images)
     fixed = [values[i] for i in others]
-    entry = float_entry(wrt)
+    entry = entry_of(wrt, model)
     if entry is wrt:
         return Subject([wrt, *(tensors[i] for i in others)], images, fixed)
     embedded = value_of(wrt, entry, images)

@@ -1,0 +1,220 @@
+"""What is optimised and explained: inputs, or what a model makes of what it looks up."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import sequential
+from keras import layers, ops
+
+from vis.losses import ActivationMaximization
+from vis.optimizer import Optimizer
+from vis.visualization import (
+    GradCAM,
+    IntegratedGradients,
+    visualize_activation,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+)
+
+QUICK = {"max_iter": 4, "seed": 0}
+WORDS = np.array([3, 1, 4, 1, 5])
+
+
+def behind(embedded):
+    """The rest of a model of words."""
+    return layers.Dense(3)(layers.LSTM(6)(embedded))
+
+
+def words(dtype="int32"):
+    return keras.Input((5,), dtype=dtype)
+
+
+@pytest.fixture
+def plain():
+    """A model of words as integers."""
+    inputs = words()
+    return keras.Model(inputs, behind(layers.Embedding(9, 4)(inputs)))
+
+
+def check_same(model, plain, seed_input=WORDS):
+    """Both draw the same, of the same weights."""
+    model.set_weights(plain.get_weights())
+    expected = visualize_activation(plain, -1, 1, **QUICK)
+    assert expected.shape == (5, 4)
+    np.testing.assert_array_equal(visualize_activation(model, -1, 1, **QUICK), expected)
+    expected = visualize_saliency(plain, -1, 1, WORDS)
+    assert expected.shape == (5,)
+    np.testing.assert_allclose(visualize_saliency(model, -1, 1, seed_input), expected, atol=1e-5)
+
+
+def test_words_in_an_input_of_floats(plain):
+    inputs = keras.Input((5,))
+    check_same(keras.Model(inputs, behind(layers.Embedding(9, 4)(inputs))), plain)
+
+
+def test_words_in_a_model_that_was_built_by_its_first_call(plain):
+    model = keras.Sequential([layers.Embedding(9, 4), layers.LSTM(6), layers.Dense(3)])
+    model(WORDS[None])
+    check_same(model, plain)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_embedding_inside_nested_models(plain, depth, dtype):
+    inputs = words()
+    model = keras.Model(inputs, layers.LSTM(6)(layers.Embedding(9, 4)(inputs)))
+    for _ in range(depth):
+        inputs = words(dtype)
+        model = keras.Model(inputs, model(inputs))
+    # The input of the innermost may be the outermost's as well.
+    check_same(keras.Model(inputs, layers.Dense(3)(model(inputs))), plain)
+
+
+def test_nested_model_that_looks_up_twice():
+    inner = sequential((5,), layers.Embedding(9, 4), layers.Flatten())
+    a, b = words(), words()
+    model = keras.Model([a, b], layers.Dense(2)(layers.Add()([inner(a), inner(b)])))
+    with pytest.raises(ValueError, match=r"`model` must look up.*Received: .* 2 inputs"):
+        visualize_activation(model, -1, 0, **QUICK)
+    with pytest.raises(ValueError, match=r"is called more than once.*Received: 2 calls"):
+        visualize_activation(model, -1, 0, fixed_inputs=[None, WORDS], **QUICK)
+
+
+class TokensAndPositions(layers.Layer):
+    """Looks up words and their places, as many a transformer does."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = layers.Embedding(9, 4)
+        self.positions = layers.Embedding(5, 4)
+
+    def call(self, x):
+        return self.tokens(x) + self.positions(ops.arange(5))
+
+
+def test_embedding_inside_a_custom_layer():
+    inputs = keras.Input((5,))
+    embedded = TokensAndPositions()(inputs)
+    attended = layers.MultiHeadAttention(2, 2)(embedded, embedded)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(attended)))
+    rest = keras.Model(embedded, model.output)
+    assert visualize_activation(model, -1, 1, **QUICK).shape == (5, 4)
+    seen = model.layers[1](WORDS[None])[0]
+    np.testing.assert_allclose(
+        visualize_saliency(model, -1, 1, WORDS), visualize_saliency(rest, -1, 1, seen), atol=1e-5
+    )
+
+
+def test_text():
+    look_up = layers.TextVectorization(9, output_sequence_length=5)
+    look_up.adapt(["one two three", "one two", "three four"])
+    texts = keras.Input((1,), dtype="string")
+    embedding, dense = layers.Embedding(9, 4), layers.Dense(3)
+
+    def rest(numbers):
+        return dense(layers.GlobalAveragePooling1D()(embedding(numbers)))
+
+    model = keras.Model(texts, rest(look_up(texts)))
+    numbers = words("int64")
+    plain = keras.Model(numbers, rest(numbers))
+    np.testing.assert_array_equal(
+        visualize_activation(model, -1, 1, **QUICK), visualize_activation(plain, -1, 1, **QUICK)
+    )
+    for said in (["three five one"], [["three five one"]], np.array([["three five one"]])):
+        np.testing.assert_allclose(
+            visualize_saliency(model, -1, 1, said),
+            visualize_saliency(plain, -1, 1, look_up(["three five one"])),
+            atol=1e-6,
+        )
+
+
+def convnet(dtype, *first):
+    inputs = keras.Input((16, 16, 3), dtype=dtype)
+    x = inputs
+    for layer in (*first, layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation="relu")):
+        x = layer(x)
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_images_of_integers(dtype, nested):
+    inner, plain = convnet(dtype), convnet("float32")
+    inner.set_weights(plain.get_weights())
+    model = inner
+    if nested:
+        inputs = keras.Input((16, 16, 3), dtype=dtype)
+        model = keras.Model(inputs, layers.Activation("linear")(inner(inputs)))
+    expected = visualize_activation(plain, -1, 1, **QUICK)
+    assert expected.dtype == np.uint8
+    np.testing.assert_array_equal(visualize_activation(model, -1, 1, **QUICK), expected)
+    image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype="uint8")
+    for method in (visualize_saliency, visualize_cam):
+        np.testing.assert_allclose(
+            method(model, -1, 1, image), method(plain, -1, 1, image), atol=1e-5
+        )
+    np.testing.assert_allclose(
+        IntegratedGradients(8)(model, image), IntegratedGradients(8)(plain, image), atol=1e-5
+    )
+
+
+def test_pictures_of_filters_for_images_of_integers():
+    model, plain = convnet("uint8"), convnet("float32")
+    model.set_weights(plain.get_weights())
+    pictures, expected = (
+        visualize_filters(m, -1, [1], max_iter=4, seed=0, progress=False) for m in (model, plain)
+    )
+    assert pictures.dtype == np.uint8
+    np.testing.assert_array_equal(pictures, expected)
+
+
+def test_images_of_integers_that_are_resized():
+    model = convnet("uint8", layers.Resizing(8, 8))
+    image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype="uint8")
+    assert visualize_activation(model, -1, 1, **QUICK).shape == (16, 16, 3)
+    assert visualize_saliency(model, -1, 1, image).shape == (16, 16)
+    assert GradCAM()(model, image).shape == (16, 16)
+
+
+def test_inputs_whose_names_are_not_the_models():
+    pixels, numbers = keras.Input((4, 4, 1), name="pixels"), keras.Input((3,), name="numbers")
+    dense = layers.Dense(2)
+    joined = dense(layers.Concatenate()([layers.Flatten()(pixels), numbers]))
+    with pytest.warns(UserWarning, match="must match the names"):
+        model = keras.Model({"image": pixels, "meta": numbers}, joined)
+    by_key = {"image": np.ones((4, 4, 1)), "meta": np.ones(3)}
+    both = visualize_activation(
+        model, -1, 0, seed_input=by_key, input_range={"meta": (0, 1)}, **QUICK
+    )
+    assert {key: image.shape for key, image in both.items()} == {"image": (4, 4, 1), "meta": (3,)}
+    assert both["meta"].max() <= 1
+    one = visualize_activation(model, -1, 0, fixed_inputs={"meta": np.ones(3)}, **QUICK)
+    assert one.shape == (4, 4, 1)
+    kernel = dense.kernel.numpy()[:16, 1].reshape(4, 4)
+    for values in (by_key, {"pixels": by_key["image"], "numbers": by_key["meta"]}):
+        grads = visualize_saliency(model, -1, 1, values, grad_modifier=None)
+        np.testing.assert_allclose(grads, (kernel - kernel.min()) / np.ptp(kernel), atol=1e-5)
+    losses = [(ActivationMaximization(dense, 0), 1)]
+    optimizer = Optimizer(model.input, losses, fixed_inputs={"image": np.ones((4, 4, 1))})
+    assert optimizer.minimize(max_iter=2, verbose=False)[0].shape == (3,)
+
+
+def test_layer_inside_a_nested_model_that_gets_a_mask():
+    inner = sequential((5, 4), layers.LSTM(6, name="recurrent"))
+    inputs = words()
+    masked = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    with pytest.warns(UserWarning, match="does not support masking"):
+        model = keras.Model(inputs, layers.Dense(3)(inner(masked)))
+    padded = np.array([3, 1, 4, 0, 0])
+    seen = model.layers[1](padded[None])
+    with tf.GradientTape() as tape:
+        tape.watch(seen)
+        activation = inner.layers[-1](seen[:, :3])[0, 2]
+    grads = np.abs(tape.gradient(activation, seen)[0]).max(axis=1)
+    assert grads[:3].all()
+    heat = visualize_saliency(model, inner.layers[-1], 2, padded)
+    np.testing.assert_allclose(heat, grads / grads.max(), atol=1e-5)
