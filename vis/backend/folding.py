@@ -107,7 +107,7 @@ class Folder:
 
 def _way(layer: Any, inputs: Any, ahead: bool) -> tuple[Callable, Callable]:
     """How a layer is run on inputs: which weights it needs, and what uses them."""
-    if onednn.is_for(layer, inputs.dtype.name):
+    if onednn.is_for(layer, inputs.dtype.name) and onednn.is_worth_it(layer, inputs):
         return _folded, _run_by_onednn
     if not convolution.is_of_images(layer):
         return _folded, _run

@@ -8,6 +8,7 @@ the time, and a quarter for the gradient.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ import tensorflow as tf
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.python.framework.test_util import IsMklEnabled
 
+# Of a value and a weight, the least for which oneDNN is the quicker of the two.
+_LEAST_PRODUCTS = 800_000
 _FORWARD = "_MklNativeFusedDepthwiseConv2dNative"
 _BACKWARD = "_MklNativeDepthwiseConv2dNativeBackpropInput"
 _GRADIENT = "VisDepthwiseConvolution"
@@ -37,6 +40,17 @@ def is_for(layer: keras.Layer, dtype: str) -> bool:
         and not tf.config.list_logical_devices("GPU")
         and _works()
     )
+
+
+def is_worth_it(layer: keras.Layer, inputs: Any) -> bool:
+    """Whether an image is large enough for what each call of oneDNN's costs.
+
+    Args:
+        layer: A layer that `is_for` has accepted.
+        inputs: `(samples, height, width, channels)`.
+    """
+    shape = inputs.shape[1:]
+    return None in shape or math.prod((*shape, *layer.kernel_size)) >= _LEAST_PRODUCTS
 
 
 def depthwise_convolution(
