@@ -251,6 +251,11 @@ class Descent:
         """What is optimised, as it is now, for each input."""
         return [[value.numpy() for value in values] for values in self._state.variables]
 
+    @property
+    def best_losses(self) -> np.ndarray:
+        """The lowest overall loss of each sample so far."""
+        return self._state.best_loss.numpy()
+
     def pictures(self) -> list[np.ndarray]:
         """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
         return self._finished(

@@ -31,7 +31,7 @@ from vis.utils.model import LayerOutput, channel_axis
 # What an operation of TensorFlow's takes for no limit to the threads that work on it.
 _ALL_THREADS = 0
 # How many samples descend at a time for each that there are threads for.
-_AT_ONCE = 2
+_PER_THREAD = 2
 # Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
 _EROSION = 2**30
 
@@ -189,7 +189,9 @@ class Engine:
         self.evaluate = self._compiled(lambda folder, *args: _evaluate(problem, folder, *args))
         self.update = self._compiled(lambda _, *args: _update(problem, *args))
         self._loop = self._compiled(lambda folder, *args: _loop(problem, folder, *args))
-        self._loops = self._compiled(lambda folder, *args: _loops(problem, folder, *args))
+        self._loops = self._compiled(
+            lambda folder, *args: _loops(problem, folder, *args), _of_any_number
+        )
 
     def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
         """The state before the first step.
@@ -228,22 +230,37 @@ class Engine:
         self, prepared: Prepared, state: State, given: Given, steps: Any
     ) -> tuple[State, Observation]:
         """The `State` and `Observation` after some steps, or after the first that failed."""
-        alone = state.best_loss.shape[0] == 1 and self._problem.threads is None
+        samples = state.best_loss.shape[0]
+        alone = samples == 1 and self._problem.threads is None
         if alone or not _one_by_one(self._problem):
             return self._loop(prepared, state, given, steps)
-        return self._loops(prepared, state, given, steps)
+        at_once = _at_once(self._problem)
+        parts = [
+            self._loops(prepared, *_of_samples(first, first + at_once, state, given), steps)
+            for first in range(0, samples, at_once)
+        ]
+        states, seen = zip(*parts, strict=True)
+        joined = tf.nest.map_structure(_joined, *states)._replace(
+            step=tf.reduce_min([s.step for s in states]),
+            failed=tf.reduce_any([s.failed for s in states]),
+        )
+        losses = tf.concat([s.losses for s in seen], axis=1)
+        rest = [s._replace(losses=()) for s in seen]
+        return joined, tf.nest.map_structure(_joined, *rest)._replace(losses=losses)
 
-    def _compiled(self, function: Callable) -> Callable:
+    def _compiled(self, function: Callable, specified: Callable | None = None) -> Callable:
+        """A function of the problem, traced once for all arguments that are specified alike."""
         concrete: dict[tuple, tuple[Callable, tuple[Recipe, ...]]] = {}
         lock = threading.Lock()
 
         def call(prepared: Prepared, *args: Any) -> Any:
             # Looked up here rather than by `tf.function`, which warns of many traces where many
             # models are looked at.
-            signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(args))
+            specs = args if specified is None else specified(*args)
+            signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
             with lock:
                 if signature not in concrete:
-                    concrete[signature] = self._traced(function, prepared, args)
+                    concrete[signature] = self._traced(function, prepared, specs)
                 compiled, recipes = concrete[signature]
             try:
                 with self._turns:
@@ -612,51 +629,80 @@ def _loop(
     return state, observation
 
 
+def _at_once(problem: Problem) -> int:
+    """How many samples descend at the same time; more crowd each other out of the caches."""
+    processors = os.cpu_count() or 1
+    return _PER_THREAD * max(1, processors // (problem.threads or processors))
+
+
+def _of_samples(first: int, end: int, state: State, given: Given) -> tuple[State, Given]:
+    """What some of the samples need, each with values of its own."""
+    samples = state.best_loss.shape[0]
+
+    def of_some(values: Any) -> Any:
+        return tf.nest.map_structure(lambda t: t[first:end] if t.shape.rank else t, values)
+
+    parameters = tf.nest.map_structure(
+        lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, given.parameters
+    )
+    parameters, seeds, fixed = of_some((parameters, given.seeds, given.fixed))
+    return of_some(state), given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
+
+
+def _of_any_number(state: State, given: Given, steps: Any) -> tuple:
+    """What `_loops` is called with, for whatever number of samples."""
+
+    def of_each(values: Any) -> Any:
+        return tf.nest.map_structure(
+            lambda t: tf.TensorSpec([None, *t.shape[1:]] if t.shape.rank else [], t.dtype), values
+        )
+
+    parameters, seeds, fixed = of_each((given.parameters, given.seeds, given.fixed))
+    shared = tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), (given.weights, given.input_ranges, steps)
+    )
+    weights, input_ranges, steps = shared
+    return of_each(state), Given(parameters, weights, seeds, input_ranges, fixed), steps
+
+
 def _loops(
     problem: Problem, folder: Folder, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
     """The loops of all samples at the same time, each as if there were no other."""
-    samples = state.best_loss.shape[0]
-
     structure = (state, given.parameters, given.seeds, given.fixed)
     flat = tf.nest.flatten(structure)
-    varies = [t.shape.rank > 0 and t.shape[0] == samples for t in flat]
-    own = [t for t, v in zip(flat, varies, strict=True) if v]
+    own = [t for t in flat if t.shape.rank]
 
     @tf.function(autograph=False)
     def alone(*slices: Any) -> tuple[State, Observation]:
         remaining = iter(slices)
-        values = [next(remaining)[None] if v else t for t, v in zip(flat, varies, strict=True)]
+        values = [next(remaining)[None] if t.shape.rank else t for t in flat]
         state, parameters, seeds, fixed = tf.nest.pack_sequence_as(structure, values)
         own_given = given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
         return _loop(problem, folder, state, own_given, steps)
 
     function = alone.get_concrete_function(*(tf.TensorSpec(t.shape[1:], t.dtype) for t in own))
-    # All at once they would crowd each other out of the processor's caches.
-    processors = os.cpu_count() or 1
-    at_once = _AT_ONCE * max(1, processors // (problem.threads or processors))
-    parts: list[list[Any]] = []
-    for first in range(0, samples, at_once):
-        with tf.control_dependencies(parts[-1][:1] if parts else []):
-            arguments = [t[first : first + at_once] for t in own]
-            results = tf.raw_ops.MapDefun(
-                arguments=arguments,
-                captured_inputs=function.captured_inputs,
-                output_types=[t.dtype for t in function.outputs],
-                output_shapes=[t.shape for t in function.outputs],
-                f=function,
-                max_intra_op_parallelism=problem.threads or _ALL_THREADS,
-            )
-        parts.append(results)
-    results = [tf.concat(values, axis=0) for values in zip(*parts, strict=True)]
+    results = tf.raw_ops.MapDefun(
+        arguments=own,
+        captured_inputs=function.captured_inputs,
+        output_types=[t.dtype for t in function.outputs],
+        output_shapes=[t.shape for t in function.outputs],
+        f=function,
+        max_intra_op_parallelism=problem.threads or _ALL_THREADS,
+    )
     states, seen = tf.nest.pack_sequence_as(function.structured_outputs, results)
-    joined = tf.nest.map_structure(_joined, states)._replace(
+    joined = tf.nest.map_structure(_without_batch, states)._replace(
         step=tf.reduce_min(states.step), failed=tf.reduce_any(states.failed)
     )
-    rest = tf.nest.map_structure(_joined, seen._replace(losses=()))
+    rest = tf.nest.map_structure(_without_batch, seen._replace(losses=()))
     return joined, rest._replace(losses=tf.transpose(seen.losses[:, :, 0]))
 
 
-def _joined(results: Any) -> Any:
-    """What is one tensor of each sample as one of all; of scalars the first."""
+def _without_batch(results: Any) -> Any:
+    """What single samples have made, without the axis of their batches of one."""
     return tf.squeeze(results, axis=1) if results.shape.rank > 1 else results[0]
+
+
+def _joined(*parts: Any) -> Any:
+    """The tensors of some samples as those of all; scalars are everybody's."""
+    return tf.concat(parts, axis=0) if parts[0].shape.rank else parts[0]

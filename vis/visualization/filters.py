@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +21,6 @@ from vis.input_modifiers import (
     Jitter,
     Rotate,
     Scale,
-    Transform,
-    check_transforms,
     is_in_graph,
 )
 from vis.losses import ClassScores, FilterActivations, filters_of
@@ -35,6 +32,7 @@ from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, layout_of
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer
 from vis.visualization.optimisable import optimisable
+from vis.visualization.stages import coarse_layout, drawn, stages_of
 
 _BATCH_SIZE = 16
 # The `image_size` that follows from what a layer sees: so many times its receptive field.
@@ -43,11 +41,8 @@ _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
 # What a step is scaled by forgets early gradients, which are large, within ten steps.
 _DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
-# No coarse pictures below this size: too little can be seen in them.
-_LEAST_COARSE_SIZE = 64
-# How many times as steeply as in the finished picture the spectrum falls, in each third of the
-# steps. All but the last may be of half the size.
-_STEEPER = (5 / 3, 7 / 6, 1)
+# The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
+_UNSEEN = 0.0
 
 
 def visualize_filters(
@@ -58,7 +53,7 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 162,
+    max_iter: int = 138,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
@@ -150,22 +145,24 @@ def visualize_filters(
                 "`input_modifiers` must be `vis.input_modifiers.Transform` objects, which run "
                 f"inside the compiled step. Received: {modifier!r}"
             )
-    coarse = _coarse(layout, input_tensor, layer, input_modifiers, others)
-    stages = _stages(parametrization, layout, coarse, max_iter)
+    coarse = coarse_layout(layout, input_tensor, layer, input_modifiers, others)
+    stages = stages_of(parametrization, layout, coarse, max_iter)
 
-    wanted = ClassScores if _scores_classes(model, layer) else FilterActivations
+    if _scores_classes(model, layer):
+        wanted, slow_above = ClassScores, _UNSEEN
+    else:
+        wanted, slow_above = FilterActivations, np.inf
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     pictures = []
-    with tqdm(total=max_iter * len(batches), disable=not show, unit="step") as bar:
+    with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
         for batch in batches:
-            losses = [(wanted(layer, [index for index, _ in batch]), 1)]
-            seeds = [(seed, *facet) for facet in batch]
-            descent = None
-            for number, stage in enumerate(stages):
+
+            def descend(stage, which, variables, batch=batch):
+                """The descent of some pictures of the batch through a stage."""
                 optimizing = Optimizer(
                     what.inputs,
-                    losses,
+                    [(wanted(layer, [batch[i][0] for i in which]), 1)],
                     what.input_range,
                     parametrization=stage.parametrization,
                     optimizer=_DESCENT if optimizer is None else optimizer,
@@ -173,20 +170,18 @@ def visualize_filters(
                     precision=precision,
                     skip_erosion=skip_erosion,
                 )
-                variables = None
-                if descent is not None:
-                    rngs = [np.random.default_rng((*s, number)) for s in seeds]
-                    before = stages[number - 1]
-                    variables = [_taken_over(descent.variables[0], before, stage, rngs)]
                 descent = optimizing.descent(
                     [stage.layout],
-                    seeds,
+                    [(seed, *batch[i]) for i in which],
                     modifiers=input_modifiers,
-                    variables=variables,
+                    variables=None if variables is None else [variables],
                     threads=_threads(),
                 )
-                descent.descend(stage.steps, [_Bar(bar)])
-            pictures.extend(descent.pictures()[0])
+                descent.descend(stage.steps, [_Bar(bar, len(which))])
+                return descent
+
+            seeds = [(seed, *facet) for facet in batch]
+            pictures.extend(drawn(stages, seeds, descend, slow_above))
     pictures = np.stack(pictures)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
@@ -263,66 +258,12 @@ def _fitting(
     return smaller if accepts(input_tensor, layer, smaller.shape, others) else layout
 
 
-def _coarse(
-    layout: Layout,
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer,
-    input_modifiers: Sequence[Transform],
-    others: Sequence[keras.KerasTensor],
-) -> Layout | None:
-    """Half the size, where the model and the modifiers take it and something can be seen in it."""
-    half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
-    if min(half.spatial_shape, default=0) < _LEAST_COARSE_SIZE:
-        return None
-    try:
-        check_transforms(input_modifiers, (1, *half.shape), half.axes)
-    except ValueError:
-        return None
-    return half if accepts(input_tensor, layer, half.shape, others) else None
-
-
 def _threads() -> int:
     """How many threads draw one picture: as many as there are processors for each of a batch.
 
     It does not depend on how many pictures there are, so that neither does their rounding.
     """
     return max(1, (os.cpu_count() or 1) // _BATCH_SIZE)
-
-
-class _Stage(NamedTuple):
-    """Some of the steps: what is optimised in them, and at which size."""
-
-    parametrization: Parametrization
-    layout: Layout
-    steps: int
-
-
-def _stages(
-    parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
-) -> list[_Stage]:
-    """From coarse to fine, in the spectrum and in size."""
-    if max_iter < len(_STEEPER) or not isinstance(parametrization, Fourier):
-        return [_Stage(parametrization, layout, max_iter)]
-    ends = np.linspace(0, max_iter, len(_STEEPER) + 1).round().astype(int)
-    stages = []
-    for times, steps in zip(_STEEPER, np.diff(ends).tolist(), strict=True):
-        steeper = copy.copy(parametrization)
-        steeper.decay_power = times * parametrization.decay_power
-        stages.append(_Stage(steeper, coarse or layout, steps))
-    stages[-1] = stages[-1]._replace(layout=layout)
-    return stages
-
-
-def _taken_over(
-    variables: list[np.ndarray],
-    before: _Stage,
-    stage: _Stage,
-    rngs: list[np.random.Generator],
-) -> list[np.ndarray]:
-    """What a stage begins with, where the one before it has ended."""
-    if stage.layout != before.layout:
-        variables = before.parametrization.resized(variables, before.layout, stage.layout, rngs)
-    return stage.parametrization.converted(variables, stage.layout, before.parametrization)
 
 
 def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
@@ -340,11 +281,14 @@ class _Bar(OptimizerCallback):
 
     every_step = False
 
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: tqdm, pictures: int) -> None:
         self._bar = bar
+        self._pictures = pictures
         self._done = 0
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         self._bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
-        self._bar.update(i + 1 - self._done)
+        steps = (i + 1 - self._done) * self._pictures
+        self._bar.total = max(self._bar.total, self._bar.n + steps)
+        self._bar.update(steps)
         self._done = i + 1

@@ -1,0 +1,122 @@
+"""From coarse to fine: the sizes and spectra that a picture goes through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from vis.backend.engine import accepts
+from vis.descent import Descent
+from vis.input_modifiers import Transform, check_transforms
+from vis.parametrizations import Fourier, Parametrization
+from vis.utils.layout import Layout
+
+# No coarse pictures below this size: too little can be seen in them.
+_LEAST_COARSE_SIZE = 64
+# How many times as steeply as in the finished picture the spectrum falls in each stage, and which
+# share of the steps are over at its end. All but the last may be of half the size.
+_STEEPER = (5 / 3, 7 / 6, 1)
+_ENDS = (0.4, 0.7, 1)
+# How many times as many steps than others a picture gets that is slow to begin.
+_SLOWLY = 2.5
+
+
+class Stage(NamedTuple):
+    """Some of the steps: what is optimised in them, and at which size."""
+
+    parametrization: Parametrization
+    layout: Layout
+    steps: int
+
+
+def coarse_layout(
+    layout: Layout,
+    input_tensor: keras.KerasTensor,
+    layer: keras.Layer,
+    input_modifiers: Sequence[Transform],
+    others: Sequence[keras.KerasTensor],
+) -> Layout | None:
+    """Half the size, where the model and the modifiers take it and something can be seen in it."""
+    half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
+    if min(half.spatial_shape, default=0) < _LEAST_COARSE_SIZE:
+        return None
+    try:
+        check_transforms(input_modifiers, (1, *half.shape), half.axes)
+    except ValueError:
+        return None
+    return half if accepts(input_tensor, layer, half.shape, others) else None
+
+
+def stages_of(
+    parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
+) -> list[Stage]:
+    """From coarse to fine, in the spectrum and in size.
+
+    Args:
+        parametrization: That of the finished picture.
+        layout: That of the finished picture.
+        coarse: The layout of the pictures of the first stages, or None for the same.
+        max_iter: Number of steps of all stages together.
+    """
+    if max_iter < len(_STEEPER) or not isinstance(parametrization, Fourier):
+        return [Stage(parametrization, layout, max_iter)]
+    ends = (max_iter * np.array(_ENDS)).round().astype(int)
+    stages = []
+    for times, steps in zip(_STEEPER, np.diff(ends, prepend=0).tolist(), strict=True):
+        steeper = copy.copy(parametrization)
+        steeper.decay_power = times * parametrization.decay_power
+        stages.append(Stage(steeper, coarse or layout, steps))
+    stages[-1] = stages[-1]._replace(layout=layout)
+    return stages
+
+
+def drawn(
+    stages: Sequence[Stage],
+    seeds: Sequence[tuple[int, ...]],
+    descend: Callable[[Stage, Sequence[int], list[np.ndarray] | None], Descent],
+    slow_above: float,
+) -> list[np.ndarray]:
+    """The pictures of a batch, taken through all stages.
+
+    Args:
+        stages: The stages.
+        seeds: For each picture what its randomness follows from.
+        descend: Takes some of the pictures, by their numbers, through a stage, from given values
+            of what is optimised or from its own start.
+        slow_above: The loss from which on a picture is slow: one that has been above it in all
+            steps of the first stage gets more steps in the others.
+    """
+    first, *rest = stages
+    begun = descend(first, range(len(seeds)), None)
+    if not rest:
+        return list(begun.pictures()[0])
+    pictures = {}
+    is_slow = begun.best_losses > slow_above
+    for slow in {*is_slow.tolist()}:
+        which = np.flatnonzero(is_slow == slow).tolist()
+        before, descent, its_part = first, begun, which
+        for number, stage in enumerate(rest, 1):
+            rngs = [np.random.default_rng((*seeds[i], number)) for i in which]
+            variables = [value[its_part] for value in descent.variables[0]]
+            taken = _taken_over(variables, before, stage, rngs)
+            steps = round(_SLOWLY * stage.steps) if slow else stage.steps
+            descent = descend(stage._replace(steps=steps), which, taken)
+            before, its_part = stage, slice(None)
+        pictures.update(zip(which, descent.pictures()[0], strict=True))
+    return [pictures[i] for i in range(len(seeds))]
+
+
+def _taken_over(
+    variables: list[np.ndarray],
+    before: Stage,
+    stage: Stage,
+    rngs: list[np.random.Generator],
+) -> list[np.ndarray]:
+    """What a stage begins with, where the one before it has ended."""
+    if stage.layout != before.layout:
+        variables = before.parametrization.resized(variables, before.layout, stage.layout, rngs)
+    return stage.parametrization.converted(variables, stage.layout, before.parametrization)
