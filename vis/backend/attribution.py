@@ -172,6 +172,7 @@ def value_of(
     input_tensor: keras.KerasTensor,
     target: keras.Layer | LayerOutput | keras.KerasTensor,
     images: Any,
+    others: Sequence[keras.KerasTensor] = (),
 ) -> np.ndarray:
     """The output of a layer for some images.
 
@@ -179,18 +180,26 @@ def value_of(
         input_tensor: The input of the layer's model.
         target: The layer, or a tensor of the model.
         images: `(samples, ...)`.
+        others: The model's other inputs, of which zeros and empty texts are shown.
 
     Raises:
         ValueError: If the layer is not connected to the input.
     """
-    network = Network([input_tensor])
+    network = Network([input_tensor, *others])
     if isinstance(target, keras.KerasTensor):
         place: Place = Handle.of(target)
     else:
         network.check_has("layer", target)
         place = network.place_of(target)
-    question = Question((Handle.of(input_tensor),), (), (place,), False, network.activations())
+    handles = tuple(map(Handle.of, (input_tensor, *others)))
+    question = Question(handles, (), (place,), False, network.activations())
     dtype = object if input_tensor.dtype == "string" else input_tensor.dtype
     images = np.asarray(images, dtype)
-    answer = inquiry_for(question)(images, [], [], np.zeros(0, "float32"))
+    nothing = [
+        np.full((len(images), *(size or 1 for size in t.shape[1:])), "", object)
+        if t.dtype == "string"
+        else np.zeros((len(images), *(size or 1 for size in t.shape[1:])), t.dtype)
+        for t in others
+    ]
+    answer = inquiry_for(question)(images, nothing, [], np.zeros(0, "float32"))
     return answer.values[0].numpy()

@@ -46,34 +46,93 @@ def entry_of(
 
 
 def as_numbers(
-    input_tensor: keras.KerasTensor, values: Any, model: keras.Model | None = None
+    name: str, input_tensor: keras.KerasTensor, values: Any, model: keras.Model | None = None
 ) -> tuple[keras.KerasTensor, Any]:
     """An input and values for it; where it holds text, the numbers that the model makes of it.
 
     Args:
+        name: The name of the argument that gives the values.
         input_tensor: A model's symbolic input.
         values: One value or a batch, or None, which stays None.
         model: The model, whose input may be that of others, too.
 
     Raises:
-        ValueError: If text leads to no numbers, or to several.
+        TypeError: If the values of an input of text are no text.
+        ValueError: If they are of another shape, or if text leads to no numbers, or to several.
     """
     if input_tensor.dtype != "string":
         return input_tensor, values
     numbers = _followed(input_tensor, model, lambda tensor, _: tensor.dtype != "string")
     if values is None:
         return numbers, None
+    texts = _checked_texts(name, values, input_tensor.shape)
+    return numbers, value_of(input_tensor, numbers, texts, _others(input_tensor, model))
+
+
+def embedded(
+    input_tensor: keras.KerasTensor,
+    entry: keras.KerasTensor,
+    values: Any,
+    model: keras.Model | None = None,
+) -> Any:
+    """What a model makes of the values of an input where gradients enter it.
+
+    Args:
+        input_tensor: A model's input, or the numbers that it makes of text.
+        entry: The tensor behind it.
+        values: `(samples, ...)`.
+        model: The model.
+    """
+    return value_of(input_tensor, entry, values, _others(input_tensor, model))
+
+
+def _others(input_tensor: keras.KerasTensor, model: keras.Model | None) -> list[keras.KerasTensor]:
+    """The other inputs of a model, which a model nested in it may want to be called at all."""
+    inputs = model.inputs if model is not None and is_container(model) else []
+    return [tensor for tensor in inputs if tensor is not input_tensor]
+
+
+def _checked_texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     texts = np.asarray(values, object)
-    texts = texts[None] if texts.ndim < len(input_tensor.shape) else texts
-    return numbers, value_of(input_tensor, numbers, texts)
+    if not all(isinstance(text, (str, bytes)) for text in texts.flat):
+        raise TypeError(f"`{name}` must hold text for an input of text. Received: {values!r}")
+    if not texts.ndim:
+        texts = texts.reshape((1,) * len(shape))
+    for arranged in (texts, texts[None], texts[..., None]):
+        if arranged.ndim == len(shape) and all(
+            wanted in (None, size) for size, wanted in zip(arranged.shape, shape, strict=True)
+        ):
+            return arranged
+    raise ValueError(
+        f"`{name}` must be text of shape {tuple(shape[1:])}, or {tuple(shape)} with the batch "
+        f"axis. Received: text of shape {texts.shape}"
+    )
 
 
 def takes_gradients(tensor: keras.KerasTensor, model: keras.Model | None = None) -> bool:
-    """Whether a gradient flows into a tensor, through one of the operations that take it."""
+    """Whether a gradient flows into a tensor, from weights or from what a model returns."""
+    return _flows_into(tensor, model, {})
+
+
+def _flows_into(
+    tensor: keras.KerasTensor, model: keras.Model | None, known: dict[int, bool]
+) -> bool:
     if tensor.dtype in ("string", "bool"):
         return False
-    nodes = _readers(tensor, model)
-    return not nodes or any(_passes(node, tensor) for node in nodes)
+    if id(tensor) not in known:
+        nodes = _readers(tensor, model)
+        flows = (_passes(node, tensor) and _flows_out_of(node, model, known) for node in nodes)
+        # Integers that are looked up are words, whatever else is done with them.
+        every = any if keras.backend.is_float_dtype(tensor.dtype) else all
+        known[id(tensor)] = not nodes or every(flows)
+    return known[id(tensor)]
+
+
+def _flows_out_of(node: Any, model: keras.Model | None, known: dict[int, bool]) -> bool:
+    """Whether a gradient comes back to an operation that has none of its own to give."""
+    if getattr(node.operation, "weights", None):
+        return True
+    return any(_flows_into(output, model, known) for output in node.outputs)
 
 
 def _followed(
@@ -82,14 +141,14 @@ def _followed(
     tensor = input_tensor
     while not arrived(tensor, model):
         nodes = _readers(tensor, model)
-        if len(nodes) != 1 or len(nodes[0].outputs) != 1:
+        if len(nodes) != 1 or len(nodes[0].outputs) != 1 or not _is_alone(nodes[0], tensor):
             raise ValueError(
                 f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to one "
-                "embedding, as no gradient flows into what is looked up. "
-                f"Received: an input that {len(nodes)} layers take"
+                "embedding, as no gradient flows into what is looked up; `fixed_inputs` gives "
+                f"inputs such as masks a value. Received: an input that {len(nodes)} layers take"
             )
         (node,) = nodes
-        if is_container(node.operation):
+        if is_container(node.operation) and not _only_prepares(node.operation):
             # What is looked up inside a nested model has its entry there.
             model = node.operation
             tensor = model.inputs[_position(node, tensor)]
@@ -107,6 +166,20 @@ def _readers(tensor: keras.KerasTensor, model: keras.Model | None) -> list[Any]:
         for node in nodes
         if any(t is tensor for t in node.input_tensors) and node.outputs[0].dtype != "bool"
     ]
+
+
+def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
+    """Whether an operation makes something of a tensor alone, as one that looks up does."""
+    return is_container(node.operation) or all(t is tensor for t in node.input_tensors)
+
+
+def _only_prepares(model: keras.Model) -> bool:
+    """Whether a nested model makes numbers of text, and nothing else of these."""
+    texts = any(tensor.dtype == "string" for tensor in model.inputs)
+    return texts and not any(
+        isinstance(layer, keras.layers.Embedding) or layer.trainable_weights
+        for layer in model._flatten_layers(include_self=False)
+    )
 
 
 def _position(node: Any, tensor: keras.KerasTensor) -> int:

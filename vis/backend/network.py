@@ -120,20 +120,16 @@ class Network:
         self._discover()
 
     def _discover(self) -> None:
-        # An input inside a nested model is found in it; by itself the graph begins there.
-        outermost = [t for t in self.inputs if isinstance(_operation(t), keras.layers.InputLayer)]
-        self._discover_from(outermost)
-        found = {id(tensor) for tensor in outermost}
-        within = [t for t in self.inputs if id(_operation(t)) not in self._first_node]
-        self._discover_from([t for t in within if id(t) not in found])
-        for tensor in self.inputs:
-            container = self._container.get(id(_operation(tensor)))
-            if container is not None and len(self._calls(container)) > 1:
-                raise ValueError(
-                    f"What goes into the nested model '{container.name}' cannot be optimised, as "
-                    "it is looked up inside of it, and the model is called more than once. Look "
-                    f"at a model that calls it once. Received: {len(self._calls(container))} calls"
-                )
+        # An input inside a nested model is found in it; by itself the graph begins there. What it
+        # is made of comes after it.
+        self._discover_from(
+            [t for t in self.inputs if isinstance(_operation(t), keras.layers.InputLayer)]
+        )
+        for tensor in reversed(self.inputs):
+            operation = _operation(tensor)
+            is_input = isinstance(operation, keras.layers.InputLayer)
+            if not is_input and id(operation) not in self._first_node:
+                self._discover_from([tensor])
 
     def _discover_from(self, tensors: Sequence[keras.KerasTensor]) -> None:
         # Layers may be part of other models too, whose nodes these inputs do not reach.
@@ -165,7 +161,9 @@ class Network:
                 operation = node.operation
                 self._first_node.setdefault(id(operation), node)
                 # Called on its own input, a model has layers that hang from the input, too.
-                shared = not node.is_input and self._is_called_on_its_own_input(container)
+                shared = self._is_called_on_its_own_input(container)
+                if shared and node.is_input:
+                    continue
                 if id(operation) not in seen or shared:
                     seen.add(id(operation))
                     self._container[id(operation)] = container
@@ -337,6 +335,7 @@ class _Run:
         # Of calls of nested models that were asked for, by the calls' nodes.
         self.wanted_of_call: dict[int, list[tuple[tuple, Handle]]] = {}
         self.found: dict[Handle, Any] = {}
+        self.fed_inside: set[int] = set()
 
     def execute_all(self, targets: Sequence[Place | keras.KerasTensor]) -> None:
         tensors = []
@@ -443,6 +442,13 @@ class _Run:
         values = dict(zip(map(id, model.inputs), feeds, strict=True))
         for tensor in self.network.inputs:
             if self.network._container.get(id(_operation(tensor))) is model:
+                if id(tensor) in self.fed_inside:
+                    raise ValueError(
+                        f"`model` must call the nested model '{model.name}' once for what goes "
+                        "into it to be optimised or explained, as it is looked up inside of it. "
+                        "Received: a model that calls it several times"
+                    )
+                self.fed_inside.add(id(tensor))
                 values[id(tensor)] = self.outermost[id(tensor)]
         here = [handle for path, handle in of_call if not path]
         for path, handle in of_call:

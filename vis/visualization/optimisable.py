@@ -65,7 +65,9 @@ def optimisable(
     by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)
     key_of = {id(tensor): key for key, tensor in given.items()} if by_name else {}
     names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
-    numbers = [as_numbers(t, value, model) for t, value in zip(tensors, fixed, strict=True)]
+    numbers = [
+        as_numbers("fixed_inputs", t, value, model) for t, value in zip(tensors, fixed, strict=True)
+    ]
     tensors, fixed = map(list, zip(*numbers, strict=True))
     entries = [
         entry_of(tensor, model) if value is None else tensor

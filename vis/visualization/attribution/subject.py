@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from vis.backend.attribution import value_of
-from vis.backend.entries import as_numbers, entry_of, takes_gradients
+from vis.backend.entries import as_numbers, embedded, entry_of, takes_gradients
 from vis.backend.roots import inputs_of
 from vis.utils.containers import is_container
 from vis.utils.inputs import arranged, by_layer_names
@@ -49,7 +48,18 @@ def explained_input(
 ) -> keras.KerasTensor:
     """The input that is explained where the user does not say: the first that is an image."""
     open_to = [tensor for tensor in inputs if takes_gradients(tensor, model)]
-    return next((t for t in open_to if spatial_axes(t)), (open_to or list(inputs))[0])
+    if not open_to:
+        # Words, rather than masks of them.
+        return next((t for t in inputs if _has_entry(t, model)), inputs[0])
+    return next((t for t in open_to if spatial_axes(t)), open_to[0])
+
+
+def _has_entry(tensor: keras.KerasTensor, model: keras.Model | None) -> bool:
+    try:
+        entry_of(tensor, model)
+    except ValueError:
+        return False
+    return True
 
 
 def explained_tensor(model: keras.Model) -> keras.KerasTensor:
@@ -90,7 +100,9 @@ def subject_of(
     """
     tensors = keras.tree.flatten(inputs)
     given = arranged("seed_input", by_layer_names(seed_input, inputs), tensors)
-    numbers = [as_numbers(t, value, model) for t, value in zip(tensors, given, strict=True)]
+    numbers = [
+        as_numbers("seed_input", t, value, model) for t, value in zip(tensors, given, strict=True)
+    ]
     tensors, given = zip(*numbers, strict=True)
     values = []
     for tensor, value in zip(tensors, given, strict=True):
@@ -115,8 +127,8 @@ def subject_of(
     entry = entry_of(wrt, model)
     if entry is wrt:
         return Subject([wrt, *(tensors[i] for i in others)], images, fixed)
-    embedded = value_of(wrt, entry, images)
-    return Subject([entry, wrt, *(tensors[i] for i in others)], embedded, [images, *fixed])
+    images_inside = embedded(wrt, entry, images, model)
+    return Subject([entry, wrt, *(tensors[i] for i in others)], images_inside, [images, *fixed])
 
 
 def _warn_of_range(input_tensor: keras.KerasTensor, images: np.ndarray) -> None:
