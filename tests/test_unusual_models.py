@@ -252,3 +252,18 @@ def test_call_with_two_arguments():
     grads = visualize_saliency(wrapped, -1, 1, list(values), grad_modifier=None)
     kernel = model.dense.kernel.numpy()[:3, 1]
     np.testing.assert_allclose(grads, (kernel - kernel.min()) / np.ptp(kernel), atol=1e-5)
+
+
+def test_regularizer_of_activations_leaves_nothing_on_the_model(image):
+    model = sequential(
+        SHAPE,
+        layers.Conv2D(4, 3, activity_regularizer="l2"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2),
+    )
+    model(image[None])
+    before = [float(loss) for loss in model.losses]
+    assert before
+    visualize_saliency(model, -1, 0, image)
+    visualize_activation(model, -1, 0, max_iter=2, seed=0)
+    assert [float(loss) for loss in model.losses] == before

@@ -15,7 +15,7 @@ from keras import tree
 from vis.backend.attribution import value_of
 from vis.backend.cache import WeakCache
 from vis.backend.channels_first import computed_channels_last
-from vis.backend.network import nodes_of
+from vis.backend.network import losses_kept, nodes_of
 from vis.utils.containers import is_container
 
 _passages = WeakCache()
@@ -217,7 +217,7 @@ def _traced(operation: Any, call: int, position: int) -> bool:
         for key, t in tensors.items()
     }
     try:
-        with computed_channels_last():
+        with computed_channels_last(), losses_kept([operation]):
             concrete = passes.get_concrete_function(specs)
     except Exception:
         # What takes floats and fails will say so when it is run; what does not, looks things up.

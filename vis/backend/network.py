@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -302,7 +303,7 @@ class Network:
         inside = [target.operation() for target in targets if isinstance(target, Inside)]
         with captures.recorded(inside, self.without_softmax) as records:
             run = _Run(self, feeds, folder, erosion)
-            with channels_first.computed_channels_last():
+            with channels_first.computed_channels_last(), losses_kept(self.operations()):
                 run.execute_all(targets)
             return [
                 captures.recorded_value(records, target.operation(), target.call, target.output)
@@ -313,7 +314,7 @@ class Network:
 
     def run_opaque(self, feeds: Sequence[Any], folder: Folder) -> None:
         """Runs all layers that hold others, and what lies before them."""
-        with channels_first.computed_channels_last():
+        with channels_first.computed_channels_last(), losses_kept(self.operations()):
             _Run(self, feeds, folder).execute_opaque(self.opaque())
 
 
@@ -462,6 +463,28 @@ class _Run:
             # The first call of a shared model is the one that its layers stand for.
             self.outermost.setdefault(key, value)
         return [values[id(tensor)] for tensor in model.outputs]
+
+
+@contextlib.contextmanager
+def losses_kept(operations: Iterable[Any]) -> Iterator[None]:
+    """Inside this, layers forget what they add to the losses of their model.
+
+    Regularizers of activations leave a tensor of the graph there each time that they run.
+    """
+    layers = [
+        layer
+        for operation in operations
+        if isinstance(operation, keras.Layer)
+        for layer in operation._flatten_layers()
+    ]
+    before = [(layer, layer._losses[:], set(layer._loss_ids)) for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, losses, identities in before:
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(identities)
 
 
 def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
