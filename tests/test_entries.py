@@ -304,6 +304,21 @@ def test_text_and_nested_models(nested):
         np.testing.assert_allclose(heat, expected, atol=1e-5)
 
 
+def test_text_that_is_looked_up_and_embedded_inside_a_nested_model():
+    look_up = layers.TextVectorization(9, output_sequence_length=5)
+    look_up.adapt(["one two three"])
+    inner, texts = (keras.Input((1,), dtype="string") for _ in range(2))
+    whole = keras.Model(inner, layers.Flatten()(layers.Embedding(9, 4)(look_up(inner))), name="all")
+    model = keras.Model(texts, layers.Dense(2)(whole(texts)))
+    assert visualize_saliency(whole, -1, 0, "one two").shape == (5,)
+    for call in (
+        lambda: visualize_saliency(model, -1, 0, "one two"),
+        lambda: visualize_activation(model, -1, 0, **QUICK),
+    ):
+        with pytest.raises(ValueError, match=r"'all' must not take text, .*Received: a model"):
+            call()
+
+
 def test_nested_model_that_another_model_calls_too():
     inputs = words()
     tower = sequential((5,), layers.Embedding(9, 4), layers.Flatten())

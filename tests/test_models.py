@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import Recorder
 from keras import layers
 
 from vis.callbacks import GifGenerator, History, Progress
@@ -469,3 +470,63 @@ def test_nested_model_that_is_called_on_its_own_input():
         for m in (model, other)
     )
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_nested_model_that_is_called_behind_a_layer_on_its_own_input():
+    """A base built on the whole model's input, and then called on something made of it."""
+    images = keras.Input((8, 8, 1))
+    hidden = layers.Conv2D(4, 3, activation="relu", name="hidden")(images)
+    encoder = keras.Model(images, layers.Dense(5)(layers.Flatten()(hidden)), name="encoder")
+    scaled = layers.Rescaling(2.0, offset=-0.7)
+    model = keras.Model(images, layers.Dense(3, name="top")(encoder(scaled(images))))
+    inputs = keras.Input((8, 8, 1))
+    other = keras.Model(inputs, model.get_layer("top")(encoder(scaled(inputs))))
+    image = np.random.default_rng(0).uniform(size=(8, 8, 1))
+    for layer in ("top", "encoder", "encoder/hidden"):
+        ours, expected = (
+            visualize_activation(m, layer, 1, input_range=(0.0, 1.0), **QUICK)
+            for m in (model, other)
+        )
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        ours, expected = (visualize_saliency(m, layer, 1, image) for m in (model, other))
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        # The losses alone do not say which of the models is meant, but these inputs do.
+        losses = [(ActivationMaximization(find_layer(model, layer), 1), 1)]
+        values = []
+        for m in (model, other):
+            recorder = Recorder()
+            optimizer = Optimizer(inputs_of(m), losses)
+            optimizer.minimize(image, 1, callbacks=[recorder], verbose=False)
+            values.append(recorder.overall[0])
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
+    ours, expected = (
+        visualize_cam(m, -1, 1, image, penultimate_layer_idx="encoder/hidden")
+        for m in (model, other)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    # The encoder by itself is not scaled.
+    fresh = keras.Input((8, 8, 1))
+    alone = keras.models.clone_model(encoder, fresh)
+    alone.set_weights(encoder.get_weights())
+    ours, expected = (visualize_saliency(m, "hidden", 1, image) for m in (encoder, alone))
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_nested_model_whose_second_call_comes_first():
+    """What is inside stands for the first call, whichever is run first."""
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, "tanh", name="x")], name="inner")
+    inputs = keras.Input((4,))
+    late = inner(layers.Rescaling(3.0)(inputs))
+    early = inner(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.Concatenate()([early, late])))
+    vector = np.random.default_rng(0).normal(size=4)
+    x, w = 3 * vector, inner.layers[0].kernel.numpy()[:, 1]
+    slopes = np.abs(3 * w * (1 - np.tanh(x @ w) ** 2))
+    found = visualize_saliency(model, "inner/x", 1, vector)
+    np.testing.assert_allclose(found, (slopes - slopes.min()) / np.ptp(slopes), atol=1e-4)
+    losses = [(ActivationMaximization(model.layers[-1], 0), 1)]
+    losses.append((ActivationMaximization(inner.layers[0], 1), 1))
+    recorder = Recorder()
+    optimizer = Optimizer(model.inputs[0], losses)
+    optimizer.minimize(vector, 1, callbacks=[recorder], verbose=False)
+    assert recorder.named_losses[0][1][1] == pytest.approx(-np.tanh(x @ w), rel=1e-4)

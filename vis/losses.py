@@ -11,6 +11,7 @@ from keras import ops
 
 from vis.backend.attribution import value_of
 from vis.backend.captures import known_outputs
+from vis.backend.roots import Inputs
 from vis.utils.model import LayerOutput, channel_axis, check_output
 from vis.utils.validation import (
     check_images,
@@ -428,7 +429,7 @@ class FeatureInversion(TensorLoss):
                 f"Received: img_input={img_input!r}"
             )
         image = check_images("image", image, tuple(img_input.shape[1:]))
-        self.parameters = {"features": value_of(img_input, layer, image)}
+        self.parameters = {"features": value_of(Inputs([img_input]), layer, image)}
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:

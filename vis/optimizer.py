@@ -25,8 +25,9 @@ from vis.backend.engine import (
 )
 from vis.backend.entries import takes_gradients
 from vis.backend.expressions import symbolic_scalar
-from vis.backend.network import Handle, Network, Place
+from vis.backend.network import Handle, Network, Place, Source
 from vis.backend.random import draw_seed
+from vis.backend.roots import Inputs
 from vis.backend.softmax import has_softmax
 from vis.callbacks import OptimizerCallback, Print
 from vis.checkpoints import Checkpoint, without_memory
@@ -125,13 +126,13 @@ class Optimizer:
             for values in (fixed_inputs, input_range, parametrization)
         )
         self._fixed = _check_fixed(fixed_inputs, self.inputs)
-        self.input_tensors = _check_optimised(self.inputs, self._fixed)
+        self.network = Network(self.inputs)
+        self.input_tensors = _check_optimised(self.network, self._fixed)
         self.input_ranges = _check_input_ranges(input_range, self.inputs, self.input_tensors)
         self._parametrizations = _check_parametrizations(
             parametrization, self.inputs, self.input_tensors
         )
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        self.network = Network(self.inputs)
         self._wrt = _check_wrt_tensor(wrt_tensor, self.input_tensors, self.network)
         self.losses = _check_losses(losses)
         self.terms = [self._term(loss) for loss, _ in self.losses]
@@ -347,7 +348,7 @@ class Optimizer:
         ]
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
-            inputs=tuple(Handle.of(tensor) for tensor in self.inputs),
+            source=Source.of(self.inputs),
             canvases=tuple(canvases),
             terms=tuple(self.terms),
             wrt=None if self._wrt is None else Handle.of(self._wrt),
@@ -416,11 +417,11 @@ class Optimizer:
         self, shape: tuple[int, ...], tensor: keras.KerasTensor, must: str, received: str
     ) -> None:
         """Raises a `ValueError` unless the losses' layers can be shown images of another size."""
-        others = [other for other in self.inputs if other is not tensor]
+        inputs = self.inputs.beginning_with(tensor)
         for loss, _ in self.losses:
             target = getattr(loss, "target", None)
             layer = LayerOutput.of(target).layer
-            if isinstance(layer, keras.Layer) and not accepts(tensor, target, shape, others):
+            if isinstance(layer, keras.Layer) and not accepts(inputs, target, shape):
                 raise ValueError(
                     f"{must} images of a size that the model takes up to layer '{layer.name}'. "
                     f"Received: {received} for an input of shape {tensor.shape}"
@@ -525,8 +526,10 @@ def _check_precision(precision: Any) -> str | None:
     return precision
 
 
-def checked_inputs(input_tensor: Any) -> list[keras.KerasTensor]:
+def checked_inputs(input_tensor: Any) -> Inputs:
     """The tensors of `input_tensor`, or an error."""
+    if isinstance(input_tensor, Inputs):
+        return input_tensor
     tensors = keras.tree.flatten(input_tensor)
     if not tensors or not all(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
         raise TypeError(
@@ -537,7 +540,7 @@ def checked_inputs(input_tensor: Any) -> list[keras.KerasTensor]:
         raise ValueError(
             f"`input_tensor` must not hold an input twice. Received: input_tensor={input_tensor!r}"
         )
-    return tensors
+    return Inputs(tensors)
 
 
 def _check_fixed(
@@ -552,17 +555,17 @@ def _check_fixed(
 
 
 def _check_optimised(
-    tensors: Sequence[keras.KerasTensor], fixed: Sequence[np.ndarray | None]
+    network: Network, fixed: Sequence[np.ndarray | None]
 ) -> list[keras.KerasTensor]:
     """The inputs that are not fixed."""
-    optimised = [t for t, value in zip(tensors, fixed, strict=True) if value is None]
+    optimised = [t for t, value in zip(network.inputs, fixed, strict=True) if value is None]
     if not optimised:
         raise ValueError(
             "`fixed_inputs` must leave an input to be optimised. "
-            f"Received: fixed_inputs for all of the {len(tensors)} inputs"
+            f"Received: fixed_inputs for all of the {len(network.inputs)} inputs"
         )
     for tensor in optimised:
-        if not takes_gradients(tensor):
+        if not takes_gradients(tensor, network):
             raise ValueError(
                 "`input_tensor` must be what gradients flow into, and none flow into what is "
                 "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "

@@ -18,7 +18,8 @@ from vis.backend.cache import WeakCache
 from vis.backend.engine import Expression, Formula
 from vis.backend.errors import reason_of
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network, Place, fed
+from vis.backend.network import Handle, Network, Place, Source, fed
+from vis.backend.roots import Inputs
 from vis.backend.weights import Inline
 from vis.utils.model import LayerOutput
 
@@ -27,14 +28,14 @@ class Question(NamedTuple):
     """Everything that a trace depends on.
 
     Attributes:
-        inputs: The network's inputs; the images are fed to the first, the others are fixed.
+        source: The network's inputs and model; images are fed to the first, the others are fixed.
         terms: The losses, each a `Formula` or an `Expression`.
         tensors: The places whose values are wanted.
         differentiate: Whether the gradients with respect to `tensors` are wanted too.
         activations: Weak references to the activation functions that the trace is made with.
     """
 
-    inputs: tuple[Handle, ...]
+    source: Source
     terms: tuple[Formula | Expression, ...]
     tensors: tuple[Place, ...]
     differentiate: bool
@@ -89,7 +90,9 @@ class Inquiry:
         samples = 1 if len(images) == 1 else None
         shown = [
             tf.TensorSpec([samples, *handle.tensor.shape[1:]], values.dtype)
-            for handle, values in zip(self._question.inputs, (args[0], *args[1]), strict=True)
+            for handle, values in zip(
+                self._question.source.handles, (args[0], *args[1]), strict=True
+            )
         ]
         specs = (
             shown[0],
@@ -118,7 +121,7 @@ class Inquiry:
     ) -> Answer:
         self.traces += 1
         question = self._question
-        network = Network([handle.tensor for handle in question.inputs])
+        network = Network(question.source.inputs)
         targets = [
             term.target if isinstance(term, Formula) else term.tensor for term in question.terms
         ]
@@ -165,35 +168,32 @@ def inquiry_for(question: Question) -> Inquiry:
     Args:
         question: A question without any `Expression`, which would keep the model alive.
     """
-    return _inquiries.get(question.inputs[0].operation(), question, lambda: Inquiry(question))
+    return _inquiries.get(question.source.owner, question, lambda: Inquiry(question))
 
 
 def value_of(
-    input_tensor: keras.KerasTensor,
-    target: keras.Layer | LayerOutput | keras.KerasTensor,
-    images: Any,
-    others: Sequence[keras.KerasTensor] = (),
+    inputs: Inputs, target: keras.Layer | LayerOutput | keras.KerasTensor, images: Any
 ) -> np.ndarray:
     """The output of a layer for some images.
 
     Args:
-        input_tensor: The input of the layer's model.
+        inputs: The inputs of the layer's model, that of the images first; of the others zeros and
+            empty texts are shown.
         target: The layer, or a tensor of the model.
         images: `(samples, ...)`.
-        others: The model's other inputs, of which zeros and empty texts are shown.
 
     Raises:
         ValueError: If the layer is not connected to the input.
     """
-    network = Network([input_tensor, *others])
+    network = Network(inputs)
     if isinstance(target, keras.KerasTensor):
         place: Place = Handle.of(target)
     else:
         network.check_has("layer", target)
         place = network.place_of(target)
-    handles = tuple(map(Handle.of, (input_tensor, *others)))
-    question = Question(handles, (), (place,), False, network.activations())
-    dtype = object if input_tensor.dtype == "string" else input_tensor.dtype
+    question = Question(Source.of(network.inputs), (), (place,), False, network.activations())
+    shown, *others = network.inputs
+    dtype = object if shown.dtype == "string" else shown.dtype
     images = np.asarray(images, dtype)
     nothing = [
         np.full((len(images), *(size or 1 for size in t.shape[1:])), "", object)

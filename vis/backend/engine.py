@@ -22,7 +22,8 @@ from vis.backend.cache import WeakCache
 from vis.backend.errors import reason_of
 from vis.backend.fingerprint import Fingerprint, fingerprint
 from vis.backend.folding import Folder
-from vis.backend.network import Handle, Network, Place, fed
+from vis.backend.network import Network, Place, Source, fed
+from vis.backend.roots import Inputs
 from vis.backend.skips import Erosion
 from vis.backend.weights import Handed, Inline, Prepared, Recipe
 from vis.utils.layout import Layout
@@ -83,7 +84,7 @@ class Problem(NamedTuple):
     """Everything that a trace depends on.
 
     Attributes:
-        inputs: The network's inputs.
+        source: The network's inputs, and its model.
         canvases: Those of them that are optimised; the others are fixed.
         terms: The losses, each a `Formula` or an `Expression`.
         wrt: The tensor that gradients are taken of; None is the images themselves.
@@ -97,7 +98,7 @@ class Problem(NamedTuple):
         threads: How many threads share the work on one sample, or None for all that there are.
     """
 
-    inputs: tuple[Handle, ...]
+    source: Source
     canvases: tuple[Canvas, ...]
     terms: tuple[Formula | Expression, ...]
     wrt: Place | None
@@ -108,6 +109,11 @@ class Problem(NamedTuple):
     precision: str | None = None
     skip_erosion: float = 0.0
     threads: int | None = None
+
+    @property
+    def wrt_places(self) -> list[Place]:
+        """What gradients are taken of: one tensor, or the images."""
+        return [self.wrt] if self.wrt else [self.source.handles[c.number] for c in self.canvases]
 
 
 class Given(NamedTuple):
@@ -266,7 +272,7 @@ class Engine:
                 with self._turns:
                     return compiled(prepared.packed(recipes), *args)
             except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
-                shown = [f"'{h.tensor.name}' {h.shape}" for h in self._problem.inputs]
+                shown = [f"'{h.tensor.name}' {h.shape}" for h in self._problem.source.handles]
                 raise ValueError(
                     "`model` must take whatever images its inputs may hold, of the size and in the "
                     f"range that are asked for: {reason_of(error)}. "
@@ -303,28 +309,22 @@ def engine_for(problem: Problem) -> Engine:
     Args:
         problem: A problem without any `Expression`, which would keep the model alive.
     """
-    return _engines.get(problem.inputs[0].operation(), problem, lambda: Engine(problem))
+    return _engines.get(problem.source.owner, problem, lambda: Engine(problem))
 
 
-def accepts(
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer | LayerOutput,
-    shape: Sequence[int],
-    others: Sequence[keras.KerasTensor] = (),
-) -> bool:
+def accepts(inputs: Inputs, layer: keras.Layer | LayerOutput, shape: Sequence[int]) -> bool:
     """Whether a model takes images of another size, up to a layer.
 
     Args:
-        input_tensor: The input of the layer's model.
+        inputs: The inputs of the layer's model, that of the images first.
         layer: The layer.
         shape: Shape of an image.
-        others: The model's other inputs.
     """
-    network = Network([input_tensor, *others])
+    network = Network(inputs)
     target = network.place_of(layer)
-    key = (target, tuple(shape))
-    owner = Handle.of(input_tensor).operation()
-    return _acceptances.get(owner, key, lambda: _traces(network, target, shape))
+    source = Source.of(inputs)
+    key = (source, target, tuple(shape))
+    return _acceptances.get(source.owner, key, lambda: _traces(network, target, shape))
 
 
 def _traces(network: Network, target: Place, shape: Sequence[int]) -> bool:
@@ -343,26 +343,23 @@ def _traces(network: Network, target: Place, shape: Sequence[int]) -> bool:
 
 
 def receptive_field(
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer | LayerOutput,
-    layout: Layout,
-    others: Sequence[keras.KerasTensor] = (),
+    inputs: Inputs, layer: keras.Layer | LayerOutput, layout: Layout
 ) -> tuple[int, ...]:
     """How much of an image the place in the middle of a layer sees, along each spatial axis.
 
     It is read off a gradient, so that it holds whatever the layers in between are.
 
     Args:
-        input_tensor: The input of the layer's model.
+        inputs: The inputs of the layer's model, that of the images first; of the others zeros
+            are shown.
         layer: The layer.
         layout: Shape of an image.
-        others: The model's other inputs, of which zeros are shown.
     """
-    network = Network([input_tensor, *others])
+    network = Network(inputs)
     target = network.place_of(layer)
-    key = (target, layout)
-    owner = Handle.of(input_tensor).operation()
-    return _fields.get(owner, key, lambda: _seen(network, target, layer, layout))
+    source = Source.of(inputs)
+    key = (source, target, layout)
+    return _fields.get(source.owner, key, lambda: _seen(network, target, layer, layout))
 
 
 def _seen(
@@ -501,7 +498,7 @@ def _show(
 ) -> tuple[Any, list[Any]]:
     """Weighted losses `(terms, samples)` of some images, and the tensors to differentiate by."""
     network = Network(
-        [handle.tensor for handle in problem.inputs],
+        problem.source.inputs,
         without_softmax=[
             term.target.operation()
             for term in problem.terms
@@ -516,12 +513,11 @@ def _show(
         for number, tensor in enumerate(network.inputs)
     ]
     targets = [term.target if isinstance(term, Formula) else term.tensor for term in problem.terms]
-    wrt = [problem.wrt] if problem.wrt else [problem.inputs[c.number] for c in problem.canvases]
     erosion = None
     if problem.skip_erosion:
         seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
         erosion = Erosion(problem.skip_erosion, seeds)
-    values = network.run(feeds, [*targets, *wrt], folder, erosion)
+    values = network.run(feeds, [*targets, *problem.wrt_places], folder, erosion)
     losses = []
     for term, value, names in zip(problem.terms, values, parameters, strict=False):
         if isinstance(term, Formula):
@@ -607,7 +603,7 @@ def _loop(
         return i + 1, _advance(problem, state, observation, images), observation
 
     dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
-    wrt = [problem.wrt] if problem.wrt else [problem.inputs[c.number] for c in problem.canvases]
+    wrt = problem.wrt_places
     # The first body replaces this; only its types and ranks matter.
     empty = Observation(
         losses=tf.zeros([len(problem.terms), samples], dtype),

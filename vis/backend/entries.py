@@ -15,23 +15,21 @@ from keras import tree
 from vis.backend.attribution import value_of
 from vis.backend.cache import WeakCache
 from vis.backend.channels_first import computed_channels_last
-from vis.backend.network import losses_kept, nodes_of
+from vis.backend.network import Network, losses_kept
 from vis.utils.containers import is_container
 
 _passages = WeakCache()
 
 
-def entry_of(
-    input_tensor: keras.KerasTensor, model: keras.Model | None = None
-) -> keras.KerasTensor:
+def entry_of(input_tensor: keras.KerasTensor, network: Network) -> keras.KerasTensor:
     """The input itself, or the first tensor behind it that a gradient flows into.
 
     Words and categories are looked up, which has no gradient. What a model's embedding makes of
     them has. Pixels have one in whatever type they come.
 
     Args:
-        input_tensor: A model's symbolic input.
-        model: The model, whose input may be that of others, too.
+        input_tensor: One of the network's inputs, or the numbers that it makes of text.
+        network: The network.
 
     Raises:
         ValueError: If there is no such tensor, or several.
@@ -39,22 +37,23 @@ def entry_of(
     Example:
         >>> inputs = keras.Input((5,), dtype="int32")
         >>> embedded = keras.layers.Embedding(100, 8)(inputs)
-        >>> entry_of(inputs) is embedded
+        >>> entry_of(inputs, Network([inputs])) is embedded
         True
     """
-    return _followed(input_tensor, model, takes_gradients)
+    known: dict[tuple[int, int], bool] = {}
+    return _followed(input_tensor, network, lambda *place: _flows_into(*place, network, known))
 
 
 def as_numbers(
-    name: str, input_tensor: keras.KerasTensor, values: Any, model: keras.Model | None = None
+    name: str, input_tensor: keras.KerasTensor, values: Any, network: Network
 ) -> tuple[keras.KerasTensor, Any]:
     """An input and values for it; where it holds text, the numbers that the model makes of it.
 
     Args:
         name: The name of the argument that gives the values.
-        input_tensor: A model's symbolic input.
+        input_tensor: One of the network's inputs.
         values: One value or a batch, or None, which stays None.
-        model: The model, whose input may be that of others, too.
+        network: The network.
 
     Raises:
         TypeError: If the values of an input of text are no text.
@@ -62,34 +61,32 @@ def as_numbers(
     """
     if input_tensor.dtype != "string":
         return input_tensor, values
-    numbers = _followed(input_tensor, model, lambda tensor, _: tensor.dtype != "string")
+    numbers = _followed(input_tensor, network, lambda tensor, _: tensor.dtype != "string")
+    inside = network.level_of(numbers)
+    if inside is not None:
+        raise ValueError(
+            f"The nested model '{inside.name}' must not take text, unless all that it does is to "
+            "make numbers of it. Look at that model itself, or call its layers one by one. "
+            f"Received: a model with the input '{input_tensor.name}' of text"
+        )
     if values is None:
         return numbers, None
     texts = _checked_texts(name, values, input_tensor.shape)
-    return numbers, value_of(input_tensor, numbers, texts, _others(input_tensor, model))
+    return numbers, embedded(input_tensor, numbers, texts, network)
 
 
 def embedded(
-    input_tensor: keras.KerasTensor,
-    entry: keras.KerasTensor,
-    values: Any,
-    model: keras.Model | None = None,
+    input_tensor: keras.KerasTensor, entry: keras.KerasTensor, values: Any, network: Network
 ) -> Any:
-    """What a model makes of the values of an input where gradients enter it.
+    """What a model makes of the values of an input.
 
     Args:
-        input_tensor: A model's input, or the numbers that it makes of text.
+        input_tensor: One of the network's inputs, or the numbers that it makes of text.
         entry: The tensor behind it.
         values: `(samples, ...)`.
-        model: The model.
+        network: The network.
     """
-    return value_of(input_tensor, entry, values, _others(input_tensor, model))
-
-
-def _others(input_tensor: keras.KerasTensor, model: keras.Model | None) -> list[keras.KerasTensor]:
-    """The other inputs of a model, which a model nested in it may want to be called at all."""
-    inputs = model.inputs if model is not None and is_container(model) else []
-    return [tensor for tensor in inputs if tensor is not input_tensor]
+    return value_of(network.inputs.beginning_with(input_tensor), entry, values)
 
 
 def _checked_texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -109,38 +106,46 @@ def _checked_texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.
     )
 
 
-def takes_gradients(tensor: keras.KerasTensor, model: keras.Model | None = None) -> bool:
+def takes_gradients(tensor: keras.KerasTensor, network: Network) -> bool:
     """Whether a gradient flows into a tensor, from weights or from what a model returns."""
-    return _flows_into(tensor, model, {})
+    return _flows_into(tensor, network.level_of(tensor), network, {})
 
 
 def _flows_into(
-    tensor: keras.KerasTensor, model: keras.Model | None, known: dict[int, bool]
+    tensor: keras.KerasTensor,
+    container: Any,
+    network: Network,
+    known: dict[tuple[int, int], bool],
 ) -> bool:
+    """Whether one does into a tensor on the level of a nested model, or on the outermost, None."""
     if tensor.dtype in ("string", "bool"):
         return False
-    if id(tensor) not in known:
-        nodes = _readers(tensor, model)
-        flows = (_passes(node, tensor) and _flows_out_of(node, model, known) for node in nodes)
+    key = id(tensor), id(container)
+    if key not in known:
+        nodes = _readers(tensor, container, network)
+        flows = (
+            _passes(node, tensor, network, known) and _flows_out_of(node, container, network, known)
+            for node in nodes
+        )
         # Integers that are looked up are words, whatever else is done with them.
         every = any if keras.backend.is_float_dtype(tensor.dtype) else all
-        known[id(tensor)] = not nodes or every(flows)
-    return known[id(tensor)]
+        known[key] = not nodes or every(flows)
+    return known[key]
 
 
-def _flows_out_of(node: Any, model: keras.Model | None, known: dict[int, bool]) -> bool:
+def _flows_out_of(node: Any, container: Any, network: Network, known: dict) -> bool:
     """Whether a gradient comes back to an operation that has none of its own to give."""
     if getattr(node.operation, "weights", None):
         return True
-    return any(_flows_into(output, model, known) for output in node.outputs)
+    return any(_flows_into(output, container, network, known) for output in node.outputs)
 
 
 def _followed(
-    input_tensor: keras.KerasTensor, model: keras.Model | None, arrived: Callable
+    input_tensor: keras.KerasTensor, network: Network, arrived: Callable
 ) -> keras.KerasTensor:
-    tensor = input_tensor
-    while not arrived(tensor, model):
-        nodes = _readers(tensor, model)
+    tensor, container = input_tensor, network.level_of(input_tensor)
+    while not arrived(tensor, container):
+        nodes = _readers(tensor, container, network)
         if len(nodes) != 1 or len(nodes[0].outputs) != 1 or not _is_alone(nodes[0], tensor):
             raise ValueError(
                 f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to one "
@@ -150,22 +155,17 @@ def _followed(
         (node,) = nodes
         if is_container(node.operation) and not _only_prepares(node.operation):
             # What is looked up inside a nested model has its entry there.
-            model = node.operation
-            tensor = model.inputs[_position(node, tensor)]
+            container = node.operation
+            tensor = container.inputs[_position(node, tensor)]
         else:
             tensor = node.outputs[0]
     return tensor
 
 
-def _readers(tensor: keras.KerasTensor, model: keras.Model | None) -> list[Any]:
-    """The nodes that a tensor goes into, but for those that make masks of it."""
-    known = model is not None and is_container(model)
-    nodes = nodes_of(model) if known else tensor._keras_history.operation._outbound_nodes
-    return [
-        node
-        for node in nodes
-        if any(t is tensor for t in node.input_tensors) and node.outputs[0].dtype != "bool"
-    ]
+def _readers(tensor: keras.KerasTensor, container: Any, network: Network) -> list[Any]:
+    """The nodes that take a tensor, but for those that make masks of it."""
+    nodes = network.readers(tensor, container)
+    return [node for node in nodes if node.outputs[0].dtype != "bool"]
 
 
 def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
@@ -186,11 +186,11 @@ def _position(node: Any, tensor: keras.KerasTensor) -> int:
     return next(i for i, t in enumerate(node.input_tensors) if t is tensor)
 
 
-def _passes(node: Any, tensor: keras.KerasTensor) -> bool:
+def _passes(node: Any, tensor: keras.KerasTensor, network: Network, known: dict) -> bool:
     """Whether gradients flow through one call of an operation to one of its arguments."""
     operation, position = node.operation, _position(node, tensor)
     if is_container(operation):
-        return takes_gradients(operation.inputs[position], operation)
+        return _flows_into(operation.inputs[position], operation, network, known)
     call = next(i for i, n in enumerate(operation._inbound_nodes) if n is node)
     reference = weakref.ref(operation)
     return _passages.get(operation, (call, position), lambda: _traced(reference(), call, position))

@@ -14,6 +14,7 @@ from keras.src.backend.common.masking import set_keras_mask
 
 from vis.backend import captures, channels_first, folding, roots
 from vis.backend.folding import Folder
+from vis.backend.roots import Inputs
 from vis.backend.skips import Erosion
 from vis.backend.softmax import without_softmax
 from vis.utils.containers import is_container
@@ -92,12 +93,49 @@ def _node(tensor: keras.KerasTensor) -> Any:
     return operation._inbound_nodes[node_index]
 
 
+class Source(NamedTuple):
+    """A weak handle on the inputs of a network and on its model.
+
+    Attributes:
+        handles: The inputs.
+        model: A weak reference to the model, or None where it is not known.
+    """
+
+    handles: tuple[Handle, ...]
+    model: weakref.ref | None
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> Source:
+        model = None if inputs.model is None else weakref.ref(inputs.model)
+        return cls(tuple(map(Handle.of, inputs)), model)
+
+    @property
+    def inputs(self) -> Inputs:
+        model = None if self.model is None else self.model()
+        return Inputs((handle.tensor for handle in self.handles), model)
+
+    @property
+    def owner(self) -> Any:
+        """What caches are kept for: the model, or its first input."""
+        return self.handles[0].operation() if self.model is None else self.model()
+
+
+class _Level(NamedTuple):
+    """The nodes of a nested model, by their `id`; those of the network itself are in none."""
+
+    container: Any
+    nodes: dict[int, Any]
+
+
 class Network:
-    """The graph that hangs from some input tensors.
+    """The graph of a model, or all that hangs from some input tensors.
 
     Layers of models nested in it are part of it: running the graph walks through the nested
     models, so that their inner tensors exist and gradients flow through them, which
     `keras.Model(model.input, inner.output)` cannot do.
+
+    A node may be on several levels, as a model may be built on the input of the one that it is
+    nested in.
 
     Args:
         inputs: The input tensors, as in `model.inputs`.
@@ -111,78 +149,53 @@ class Network:
         without_softmax: Sequence[Any] = (),
         precision: str | None = None,
     ):
-        self.inputs = list(inputs)
+        self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
         self.without_softmax = {id(layer) for layer in without_softmax}
         self.precision = precision
-        self._first_node: dict[int, Any] = {}
+        # The outermost first.
+        self._levels: dict[int, _Level] = {}
+        # Where each node is found first, and of each operation the first call.
         self._container: dict[int, Any] = {}
-        self._reached: list[Any] = []
+        self._first_node: dict[int, Any] = {}
         self.root = roots.root_of(self.inputs[0])
-        self._discover()
+        model = self.inputs.model
+        if model is not None and is_container(model):
+            self._add(None, [*map(_node, model.inputs), *nodes_of(model)])
+        else:
+            self._add_what_hangs_from_inputs()
 
-    def _discover(self) -> None:
+    def _add_what_hangs_from_inputs(self) -> None:
         # An input inside a nested model is found in it; by itself the graph begins there. What it
         # is made of comes after it.
-        self._discover_from(
-            [t for t in self.inputs if isinstance(_operation(t), keras.layers.InputLayer)]
-        )
-        for tensor in reversed(self.inputs):
-            operation = _operation(tensor)
-            is_input = isinstance(operation, keras.layers.InputLayer)
-            if not is_input and id(operation) not in self._first_node:
-                self._discover_from([tensor])
+        outermost = [t for t in self.inputs if isinstance(_operation(t), keras.layers.InputLayer)]
+        for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
+            if any(id(_node(tensor)) not in self._container for tensor in tensors):
+                self._add(None, _hanging_from(tensors))
 
-    def _discover_from(self, tensors: Sequence[keras.KerasTensor]) -> None:
-        # Layers may be part of other models too, whose nodes these inputs do not reach.
-        reached = {id(tensor) for tensor in tensors}
-        stack = [_operation(tensor) for tensor in tensors]
-        containers = []
-        seen = {id(operation) for operation in stack} | self._first_node.keys()
-        walked = set()
-        while stack:
-            for node in stack.pop()._outbound_nodes:
-                if id(node) in walked or reached.isdisjoint(map(id, node.input_tensors)):
-                    continue
-                walked.add(id(node))
-                self._reached.append(node)
-                reached.update(map(id, node.outputs))
+    def _add(self, container: Any, nodes: Iterable[Any]) -> None:
+        """Adds nodes to a level, and the models that they are calls of."""
+        added = [(container, nodes)]
+        for container, nodes in added:
+            level = self._levels.setdefault(id(container), _Level(container, {}))
+            level.nodes.update((id(node), node) for node in nodes)
+            first: dict[int, Any] = {}
+            for node in level.nodes.values():
+                self._container.setdefault(id(node), container)
+                known = first.setdefault(id(node.operation), node)
+                if _index(node) < _index(known):
+                    first[id(node.operation)] = node
+            for key, node in first.items():
+                self._first_node.setdefault(key, node)
                 operation = node.operation
-                stack.append(operation)
-                first = self._first_node.setdefault(id(operation), node)
-                calls = operation._inbound_nodes
-                if calls.index(node) < calls.index(first):
-                    self._first_node[id(operation)] = node
-                if id(operation) not in seen:
-                    seen.add(id(operation))
-                    if is_container(operation):
-                        containers.append(operation)
-        while containers:
-            container = containers.pop()
-            for node in nodes_of(container):
-                operation = node.operation
-                self._first_node.setdefault(id(operation), node)
-                # Called on its own input, a model has layers that hang from the input, too.
-                shared = self._is_called_on_its_own_input(container)
-                if shared and node.is_input:
-                    continue
-                if id(operation) not in seen or shared:
-                    seen.add(id(operation))
-                    self._container[id(operation)] = container
-                    if is_container(operation):
-                        containers.append(operation)
-
-    def _is_called_on_its_own_input(self, container: Any) -> bool:
-        given = self._first_node[id(container)].input_tensors
-        return all(a is b for a, b in zip(given, container.inputs, strict=False))
+                if is_container(operation) and id(operation) not in self._levels:
+                    added.append((operation, nodes_of(operation)))
 
     def __contains__(self, operation: Any) -> bool:
         return self.in_graph(operation) or self.owner(operation) is not None
 
     def in_graph(self, operation: Any) -> bool:
         """Whether the graph itself has an operation, and does not only run it inside another."""
-        return id(operation) in self._first_node or any(
-            operation is _operation(tensor) for tensor in self.inputs
-        )
+        return id(operation) in self._first_node
 
     def owner(self, layer: Any) -> Any:
         """The operation in whose `call` a layer runs that is not part of the graph itself."""
@@ -215,9 +228,8 @@ class Network:
 
     def operations(self) -> list[Any]:
         """All operations, those of nested models included."""
-        inputs = [_operation(tensor) for tensor in self.inputs]
         roots = [] if self.root is None else [self.root]
-        return inputs + roots + [node.operation for node in self._first_node.values()]
+        return roots + [node.operation for node in self._first_node.values()]
 
     def activations(self) -> tuple[Any, ...]:
         """Weak references to the activation functions in use, so that a change can be noticed."""
@@ -251,25 +263,29 @@ class Network:
 
     def _calls(self, operation: Any) -> list[tuple[tuple, Any]]:
         """All calls of an operation: the calls of nested models around it, and its node."""
-        container = self._container.get(id(operation))
-        if container is None:
-            nodes = [node for node in self._reached if node.operation is operation]
-            return [((), node) for node in sorted(nodes, key=_index)]
-        inside = nodes_of(container)
-        nodes = sorted((n for n in inside if n.operation is operation), key=_index)
-        return [
-            ((*path, around), node) for path, around in self._calls(container) for node in nodes
-        ]
+        calls = []
+        for container, nodes in self._levels.values():
+            here = sorted((n for n in nodes.values() if n.operation is operation), key=_index)
+            if here:
+                around = [()]
+                if container is not None:
+                    around = [(*path, node) for path, node in self._calls(container)]
+                calls += [(path, node) for path in around for node in here]
+        return calls
+
+    def level_of(self, tensor: keras.KerasTensor) -> Any:
+        """The nested model in which a tensor is found first, or None for the outermost level."""
+        return self._container.get(id(_node(tensor)))
+
+    def readers(self, tensor: keras.KerasTensor, container: Any) -> list[Any]:
+        """The nodes that take a tensor on one level."""
+        nodes = self._levels[id(container)].nodes.values()
+        return [node for node in nodes if any(t is tensor for t in node.input_tensors)]
 
     def check_connected(self, tensor: keras.KerasTensor) -> None:
         """Raises a `ValueError` unless `tensor` can be computed from this network's inputs."""
         given = {id(t) for t in self.inputs}
-        if id(tensor) in given:
-            return
-        targets = [tensor]
-        while (container := self._container.get(id(_operation(targets[0])))) is not None:
-            targets = self._first_node[id(container)].outputs
-        nodes = _ordered(targets, given, self._outermost_node)
+        nodes = _ordered([tensor], given, lambda t: self.node_on_level(t, None))
         missing = [f"'{t.name}'" for node in nodes if node.is_input for t in node.outputs]
         if missing:
             raise ValueError(
@@ -278,10 +294,11 @@ class Network:
                 f"Received: {tensor}, which depends on {', '.join(missing)}"
             )
 
-    def _outermost_node(self, tensor: keras.KerasTensor) -> Any:
-        operation, node = _operation(tensor), _node(tensor)
-        while (container := self._container.get(id(operation))) is not None:
-            operation, node = container, self._first_node[id(container)]
+    def node_on_level(self, tensor: keras.KerasTensor, container: Any) -> Any:
+        """The node of a level that makes a tensor, or calls the model in which it is made."""
+        node, here = _node(tensor), self._levels[id(container)].nodes
+        while id(node) not in here and self._container.get(id(node)) is not None:
+            node = self._first_node[id(self._container[id(node)])]
         return node
 
     def run(
@@ -332,8 +349,8 @@ class _Run:
         self.folder = folder
         self.erosion = erosion
         self.outermost = {id(t): feed for t, feed in zip(network.inputs, feeds, strict=True)}
+        # What is asked for of calls of nested models, by their nodes: of the first call, or any.
         self.wanted_inside: dict[int, list[keras.KerasTensor]] = {}
-        # Of calls of nested models that were asked for, by the calls' nodes.
         self.wanted_of_call: dict[int, list[tuple[tuple, Handle]]] = {}
         self.found: dict[Handle, Any] = {}
         self.fed_inside: set[int] = set()
@@ -376,15 +393,9 @@ class _Run:
 
     def execute(self, targets: Sequence, values: dict, container: Any) -> None:
         def node_of(tensor: keras.KerasTensor) -> Any:
-            operation, node = _operation(tensor), _node(tensor)
-            while (owner := self.network._container.get(id(operation))) is not container:
-                if owner is None:
-                    raise ValueError(
-                        f"`{tensor.name}` is not connected to the network's inputs. "
-                        f"Received: {tensor}"
-                    )
-                operation, node = owner, self.network._first_node[id(owner)]
-                self.wanted_inside.setdefault(id(owner), []).append(tensor)
+            node = self.network.node_on_level(tensor, container)
+            if node is not _node(tensor):
+                self.wanted_inside.setdefault(id(node), []).append(tensor)
             return node
 
         nodes = _ordered(targets, values.keys(), node_of)
@@ -422,7 +433,7 @@ class _Run:
             operation = without_softmax(operation)
         if is_container(operation):
             feeds = _feeds(operation, args, kwargs)
-            wanted = self.wanted_inside.pop(id(operation), [])
+            wanted = self.wanted_inside.pop(id(node), [])
             of_call = self.wanted_of_call.pop(id(node), [])
             if feeds is not None:
                 return self._inside(operation, feeds, wanted, of_call)
@@ -442,7 +453,7 @@ class _Run:
         """The outputs of a nested model, walked through in place of its `call`."""
         values = dict(zip(map(id, model.inputs), feeds, strict=True))
         for tensor in self.network.inputs:
-            if self.network._container.get(id(_operation(tensor))) is model:
+            if self.network.level_of(tensor) is model:
                 if id(tensor) in self.fed_inside:
                     raise ValueError(
                         f"`model` must call the nested model '{model.name}' once for what goes "
@@ -459,9 +470,7 @@ class _Run:
         targets = [*model.outputs, *wanted, *(handle.tensor for handle in here), *deeper]
         self.execute(targets, values, model)
         self.found.update((handle, values[id(handle.tensor)]) for handle in here)
-        for key, value in values.items():
-            # The first call of a shared model is the one that its layers stand for.
-            self.outermost.setdefault(key, value)
+        self.outermost.update((id(t), values[id(t)]) for t in wanted if id(t) in values)
         return [values[id(tensor)] for tensor in model.outputs]
 
 
@@ -534,6 +543,33 @@ def _innermost(nodes: Iterable[Any]) -> Iterator[Any]:
 def nodes_of(model: Any) -> list[Any]:
     """The nodes that compute what a model of its own graph returns, in order."""
     return _ordered(model.outputs, (), _node)
+
+
+def _hanging_from(tensors: Sequence[keras.KerasTensor]) -> list[Any]:
+    """The nodes of some tensors and those behind, but for those that are inside a nested model."""
+    # Layers may be part of other models too, whose nodes these tensors do not reach.
+    reached = {id(tensor) for tensor in tensors}
+    found: dict[int, Any] = {}
+    stack = [_operation(tensor) for tensor in tensors]
+    while stack:
+        for node in stack.pop()._outbound_nodes:
+            if id(node) not in found and not reached.isdisjoint(map(id, node.input_tensors)):
+                found[id(node)] = node
+                reached.update(map(id, node.outputs))
+                stack.append(node.operation)
+    # Those of a model that is called on its own input, as the encoder in an autoencoder.
+    inside = {
+        id(inner)
+        for node in found.values()
+        if is_container(node.operation) and _is_on_its_own_input(node)
+        for inner in nodes_of(node.operation)
+    }
+    return [*map(_node, tensors), *(node for key, node in found.items() if key not in inside)]
+
+
+def _is_on_its_own_input(node: Any) -> bool:
+    pairs = zip(node.input_tensors, node.operation.inputs, strict=False)
+    return all(given is own for given, own in pairs)
 
 
 def _index(node: Any) -> int:

@@ -1,10 +1,10 @@
-"""Inputs for models that have none: subclassed ones, of which Keras keeps no graph."""
+"""The inputs of models; those without any, subclassed ones, are given stand-ins."""
 
 from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -17,7 +17,27 @@ _inputs: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary
 _roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
 
 
-def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
+class Inputs(list):
+    """Input tensors that know whose they are, as those of a model may be another's, too.
+
+    Args:
+        tensors: The tensors.
+        model: The model, or None where everything counts that hangs from the tensors.
+    """
+
+    def __init__(
+        self, tensors: Iterable[keras.KerasTensor], model: keras.Model | None = None
+    ) -> None:
+        super().__init__(tensors)
+        self.model = model
+
+    def beginning_with(self, *tensors: keras.KerasTensor) -> Inputs:
+        """Some tensors, and then the others."""
+        first = {id(tensor) for tensor in tensors}
+        return Inputs([*tensors, *(t for t in self if id(t) not in first)], self.model)
+
+
+def inputs_of(model: keras.Model) -> Inputs:
     """The symbolic inputs of a model, or stand-ins for them where the model has no graph.
 
     Stand-ins live as long as the model, and leave no trace on it.
@@ -40,12 +60,12 @@ def inputs_of(model: keras.Model) -> list[keras.KerasTensor]:
                 "keras.Input(shape); model = keras.Model(inputs, model(inputs))`. "
                 f"Received: model '{model.name}' of type {type(model).__name__}"
             )
-        return inputs
+        return Inputs(inputs, model)
     if model not in _inputs:
         _inputs[model] = _stand_ins(model)
         for tensor in keras.tree.flatten(_inputs[model]):
             _roots[tensor._keras_history.operation] = weakref.ref(model)
-    return keras.tree.flatten(_inputs[model])
+    return Inputs(keras.tree.flatten(_inputs[model]), model)
 
 
 def _stand_ins(model: keras.Model) -> Any:

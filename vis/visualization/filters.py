@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vis.backend.engine import accepts, receptive_field
 from vis.backend.random import draw_seed
+from vis.backend.roots import Inputs
 from vis.backend.softmax import has_softmax
 from vis.backend.survey import find_layer
 from vis.callbacks import OptimizerCallback
@@ -118,7 +119,6 @@ def visualize_filters(
     layer = find_layer(model, layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
     what = optimisable(model, fixed_inputs, input_range, image_size=None if fits else image_size)
-    input_tensor = _only(what.tensors)
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -131,10 +131,10 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    others = [tensor for tensor in what.inputs if tensor is not input_tensor]
-    layout = _layout(input_tensor, layer, None if fits else image_size, others)
+    inputs = what.inputs.beginning_with(_only(what.tensors))
+    layout = _layout(inputs, layer, None if fits else image_size)
     if fits:
-        layout = _fitting(layout, input_tensor, layer, others)
+        layout = _fitting(layout, inputs, layer)
     if parametrization is None:
         parametrization = default_parametrization(layout)
     if input_modifiers is None:
@@ -146,7 +146,7 @@ def visualize_filters(
                 "`input_modifiers` must be `vis.input_modifiers.Transform` objects, which run "
                 f"inside the compiled step. Received: {modifier!r}"
             )
-    coarse = coarse_layout(layout, input_tensor, layer, input_modifiers, others)
+    coarse = coarse_layout(layout, inputs, layer, input_modifiers)
     stages = stages_of(parametrization, layout, coarse, max_iter)
 
     if _scores_classes(model, layer):
@@ -229,13 +229,10 @@ def default_input_modifiers(layout: Layout) -> list[InputModifier]:
 
 
 def _layout(
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer,
-    image_size: int | Sequence[int] | str | None,
-    others: Sequence[keras.KerasTensor],
+    inputs: Inputs, layer: keras.Layer, image_size: int | Sequence[int] | str | None
 ) -> Layout:
-    own, layout = layout_of(input_tensor), layout_of(input_tensor, image_size)
-    if layout != own and not accepts(input_tensor, layer, layout.shape, others):
+    own, layout = layout_of(inputs[0]), layout_of(inputs[0], image_size)
+    if layout != own and not accepts(inputs, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
@@ -243,20 +240,15 @@ def _layout(
     return layout
 
 
-def _fitting(
-    layout: Layout,
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer,
-    others: Sequence[keras.KerasTensor],
-) -> Layout:
+def _fitting(layout: Layout, inputs: Inputs, layer: keras.Layer) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
-    seen = receptive_field(input_tensor, layer, layout, others)
+    seen = receptive_field(inputs, layer, layout)
     sizes = [
         min(whole, max(_LEAST_FITTING_SIZE, _FIELDS * field))
         for whole, field in zip(layout.spatial_shape, seen, strict=True)
     ]
     smaller = layout.resized(tuple(sizes))
-    return smaller if accepts(input_tensor, layer, smaller.shape, others) else layout
+    return smaller if accepts(inputs, layer, smaller.shape) else layout
 
 
 def _threads() -> int:

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from vis.backend.entries import as_numbers, entry_of
-from vis.backend.roots import inputs_of
+from vis.backend.network import Network
+from vis.backend.roots import Inputs, inputs_of
 from vis.utils.inputs import arranged, by_layer_names
 from vis.utils.model import layout_of
 
@@ -27,7 +28,7 @@ class Optimisable(NamedTuple):
         names: Their names, where the model has its inputs by name.
     """
 
-    inputs: list[keras.KerasTensor]
+    inputs: Inputs
     fixed_inputs: list[Any] | None
     input_range: Any
     tensors: list[keras.KerasTensor]
@@ -65,12 +66,14 @@ def optimisable(
     by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)
     key_of = {id(tensor): key for key, tensor in given.items()} if by_name else {}
     names = [key_of[id(t)] for t, v in zip(tensors, fixed, strict=True) if v is None and by_name]
+    network = Network(tensors)
     numbers = [
-        as_numbers("fixed_inputs", t, value, model) for t, value in zip(tensors, fixed, strict=True)
+        as_numbers("fixed_inputs", t, value, network)
+        for t, value in zip(tensors, fixed, strict=True)
     ]
     tensors, fixed = map(list, zip(*numbers, strict=True))
     entries = [
-        entry_of(tensor, model) if value is None else tensor
+        entry_of(tensor, network) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
     optimised = [e for e, value in zip(entries, fixed, strict=True) if value is None]
@@ -83,7 +86,8 @@ def optimisable(
         )
     if not integers:
         fixed = None if fixed_inputs is None else fixed
-        return Optimisable(tensors, fixed, input_range, optimised, names or None)
+        inputs = Inputs(tensors, model)
+        return Optimisable(inputs, fixed, input_range, optimised, names or None)
     if isinstance(input_range, (tuple, list)) and tuple(input_range) == _DEFAULT_RANGE:
         input_range = [_range_of(entry) for entry in optimised]
         input_range = input_range[0] if len(optimised) == 1 else input_range
@@ -96,9 +100,8 @@ def optimisable(
         for tensor, entry in zip(tensors, entries, strict=True)
         if tensor is not entry
     ]
-    return Optimisable(
-        [*entries, *integers], [*fixed, *words], input_range, optimised, names or None
-    )
+    inputs = Inputs([*entries, *integers], model)
+    return Optimisable(inputs, [*fixed, *words], input_range, optimised, names or None)
 
 
 def _words(

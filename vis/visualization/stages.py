@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from vis.backend.engine import accepts
+from vis.backend.roots import Inputs
 from vis.descent import Descent
 from vis.input_modifiers import Transform, check_transforms
 from vis.parametrizations import Fourier, Parametrization
@@ -34,11 +35,7 @@ class Stage(NamedTuple):
 
 
 def coarse_layout(
-    layout: Layout,
-    input_tensor: keras.KerasTensor,
-    layer: keras.Layer,
-    input_modifiers: Sequence[Transform],
-    others: Sequence[keras.KerasTensor],
+    layout: Layout, inputs: Inputs, layer: keras.Layer, input_modifiers: Sequence[Transform]
 ) -> Layout | None:
     """Half the size, where the model and the modifiers take it and something can be seen in it."""
     half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
@@ -48,7 +45,7 @@ def coarse_layout(
         check_transforms(input_modifiers, (1, *half.shape), half.axes)
     except ValueError:
         return None
-    return half if accepts(input_tensor, layer, half.shape, others) else None
+    return half if accepts(inputs, layer, half.shape) else None
 
 
 def stages_of(

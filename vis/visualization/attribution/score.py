@@ -11,7 +11,7 @@ import numpy as np
 
 from vis.backend.attribution import Answer, Inquiry, Question, inquiry_for
 from vis.backend.engine import Expression
-from vis.backend.network import Handle, Place
+from vis.backend.network import Handle, Place, Source
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.utils.model import LayerOutput, channel_axis
@@ -149,7 +149,7 @@ class Score:
         self, images: np.ndarray, tensors: Sequence[keras.KerasTensor | Place], differentiate: bool
     ) -> Answer:
         question = Question(
-            inputs=tuple(Handle.of(tensor) for tensor in self._inputs),
+            source=Source.of(self._inputs),
             terms=self._terms,
             tensors=tuple(t if isinstance(t, Place) else Handle.of(t) for t in tensors),
             differentiate=differentiate,

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from vis.backend.entries import as_numbers, embedded, entry_of, takes_gradients
-from vis.backend.roots import inputs_of
+from vis.backend.network import Network
+from vis.backend.roots import Inputs, inputs_of
 from vis.utils.containers import is_container
 from vis.utils.inputs import arranged, by_layer_names
 from vis.utils.model import spatial_axes
@@ -33,7 +34,7 @@ class Subject(NamedTuple):
         fixed: The values of the others, `(samples, ...)` or `(1, ...)`.
     """
 
-    inputs: list[keras.KerasTensor]
+    inputs: Inputs
     images: np.ndarray
     fixed: list[np.ndarray]
 
@@ -43,20 +44,18 @@ class Subject(NamedTuple):
         return self.inputs[0]
 
 
-def explained_input(
-    inputs: Sequence[keras.KerasTensor], model: keras.Model | None = None
-) -> keras.KerasTensor:
+def explained_input(inputs: Sequence[keras.KerasTensor], network: Network) -> keras.KerasTensor:
     """The input that is explained where the user does not say: the first that is an image."""
-    open_to = [tensor for tensor in inputs if takes_gradients(tensor, model)]
+    open_to = [tensor for tensor in inputs if takes_gradients(tensor, network)]
     if not open_to:
         # Words, rather than masks of them.
-        return next((t for t in inputs if _has_entry(t, model)), inputs[0])
+        return next((t for t in inputs if _has_entry(t, network)), inputs[0])
     return next((t for t in open_to if spatial_axes(t)), open_to[0])
 
 
-def _has_entry(tensor: keras.KerasTensor, model: keras.Model | None) -> bool:
+def _has_entry(tensor: keras.KerasTensor, network: Network) -> bool:
     try:
-        entry_of(tensor, model)
+        entry_of(tensor, network)
     except ValueError:
         return False
     return True
@@ -64,44 +63,38 @@ def _has_entry(tensor: keras.KerasTensor, model: keras.Model | None) -> bool:
 
 def explained_tensor(model: keras.Model) -> keras.KerasTensor:
     """The tensor that a model's attributions belong to."""
-    return entry_of(explained_input(inputs_of(model), model), model)
+    network = Network(inputs_of(model))
+    return entry_of(explained_input(network.inputs, network), network)
 
 
 def subject_of_model(
     model: keras.Model, seed_input: Any, wrt: keras.KerasTensor | None = None
 ) -> Subject:
     """What of a model is explained; the same as `subject_of` its inputs."""
-    inputs = inputs_of(model)
     seed_input = by_layer_names(seed_input, getattr(model, "input", None))
-    return subject_of(inputs, seed_input, wrt, model)
+    return subject_of(inputs_of(model), seed_input, wrt)
 
 
-def subject_of(
-    inputs: Any,
-    seed_input: Any,
-    wrt: keras.KerasTensor | None = None,
-    model: keras.Model | None = None,
-) -> Subject:
+def subject_of(inputs: Inputs, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
     """What is explained, with images in the model's data format.
 
     It warns of images in another range than the model expects, where the model itself says which
     that is, by beginning with a `Rescaling` or a `Normalization`.
 
     Args:
-        inputs: The model's input, or a list or dict of several.
+        inputs: The model's inputs.
         seed_input: An image or a batch, with the channels at either end; for several inputs a
             list, or a dict by name.
         wrt: The input that is explained, or None.
-        model: The model, whose inputs may be those of others, too.
 
     Raises:
         TypeError: If `seed_input` does not hold numbers.
         ValueError: If it is of another shape, or a value is missing.
     """
-    tensors = keras.tree.flatten(inputs)
-    given = arranged("seed_input", by_layer_names(seed_input, inputs), tensors)
+    network = Network(inputs)
     numbers = [
-        as_numbers("seed_input", t, value, model) for t, value in zip(tensors, given, strict=True)
+        as_numbers("seed_input", tensor, value, network)
+        for tensor, value in zip(inputs, arranged("seed_input", seed_input, inputs), strict=True)
     ]
     tensors, given = zip(*numbers, strict=True)
     values = []
@@ -118,17 +111,18 @@ def subject_of(
             "`seed_input` must have as many samples for each input, or one. "
             f"Received: {[len(value) for value in values]} samples"
         )
-    wrt = wrt if any(wrt is tensor for tensor in tensors) else explained_input(tensors, model)
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else explained_input(tensors, network)
     chosen = next(i for i, tensor in enumerate(tensors) if tensor is wrt)
     others = [i for i in range(len(tensors)) if i != chosen]
     images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
     _warn_of_range(wrt, images)
     fixed = [values[i] for i in others]
-    entry = entry_of(wrt, model)
+    shown = Inputs((wrt, *(tensors[i] for i in others)), inputs.model)
+    entry = entry_of(wrt, network)
     if entry is wrt:
-        return Subject([wrt, *(tensors[i] for i in others)], images, fixed)
-    images_inside = embedded(wrt, entry, images, model)
-    return Subject([entry, wrt, *(tensors[i] for i in others)], images_inside, [images, *fixed])
+        return Subject(shown, images, fixed)
+    images_inside = embedded(wrt, entry, images, network)
+    return Subject(shown.beginning_with(entry), images_inside, [images, *fixed])
 
 
 def _warn_of_range(input_tensor: keras.KerasTensor, images: np.ndarray) -> None:
