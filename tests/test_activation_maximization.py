@@ -13,7 +13,11 @@ from vis.backprop_modifiers import guided
 from vis.losses import ActivationMaximization, Loss
 from vis.regularizers import LPNorm, TotalVariation
 from vis.utils.test_utils import across_data_formats
-from vis.visualization import visualize_activation, visualize_activation_with_losses
+from vis.visualization import (
+    visualize_activation,
+    visualize_activation_with_losses,
+    visualize_filters,
+)
 
 
 def case(rank, data_format="channels_last"):
@@ -359,3 +363,29 @@ def test_integers_that_uint8_does_not_hold_stay_float():
     image = visualize_activation(model, -1, 0, input_range=(-128, 127), max_iter=3, seed=0)
     assert np.issubdtype(image.dtype, np.floating)
     assert image.min() < 0
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.float32])
+def test_range_of_numpys_numbers(kind):
+    model = sequential((4, 4, 1), layers.Flatten(), layers.Dense(2))
+    ours, expected = (
+        visualize_activation(model, -1, 1, input_range=ends, max_iter=3, seed=0)
+        for ends in ((kind(-100), kind(100)), (-100.0, 100.0))
+    )
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ends", [(0, 1e39), (0, 10**400), iter([]), (0, 1, 2), "ab"])
+def test_bad_ranges(ends):
+    model = sequential((4, 4, 1), layers.Flatten(), layers.Dense(2))
+    for draw in (visualize_activation, visualize_filters):
+        with pytest.raises((TypeError, ValueError), match=r"`input_range` must be .*Received: "):
+            draw(model, -1, 1, input_range=ends, max_iter=1)
+
+
+@pytest.mark.parametrize("function", [int, layers.Dense(2)])
+def test_modifiers_that_are_no_functions(function):
+    model = sequential((4, 4, 1), layers.Flatten(), layers.Dense(2))
+    for name in ("backprop_modifier", "grad_modifier"):
+        with pytest.raises(TypeError, match=rf"`{name}` must be .*Received: "):
+            visualize_activation(model, -1, 1, max_iter=1, **{name: function})

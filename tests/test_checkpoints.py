@@ -20,6 +20,7 @@ from vis.losses import ActivationMaximization, Diversity, Loss
 from vis.optimizer import NonFiniteError, Optimizer
 from vis.parametrizations import Fourier, MagnitudeConstrained
 from vis.regularizers import LPNorm, TotalVariation
+from vis.updates import Update
 from vis.visualization import visualize_activation
 
 
@@ -426,7 +427,7 @@ OTHER_ARGUMENTS = {
     "`grad_modifier`": lambda: {"grad_modifier": "absolute"},
     "differs in `grad_modifier`. ": lambda: {"grad_modifier": lambda grads: grads * 2},
     "`input_modifiers`": lambda: {"input_modifiers": [Jitter(1)]},
-    "differs in `input_modifiers` (": lambda: {"input_modifiers": [Fade()]},
+    "differs in `input_modifiers`. ": lambda: {"input_modifiers": [Fade()]},
     "differs in `losses` (": lambda: {"losses": slice(2)},
     "what the losses look for": lambda: {"index": 2},
 }
@@ -610,3 +611,65 @@ def test_nothing_is_printed(tmp_path, capfd):
     run(tmp_path / "run.npz")
     run(tmp_path / "run.npz")
     assert capfd.readouterr() == ("", "")
+
+
+SCALE = 1.0
+
+
+def scaled(grads):
+    return SCALE * grads
+
+
+def test_what_a_function_reads_from_its_module_counts(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    model = sequential((4,), layers.Dense(2))
+
+    def run(steps):
+        return visualize_activation(
+            model, -1, 1, max_iter=steps, seed=0, checkpoint=path, every=2, grad_modifier=scaled
+        )
+
+    run(2)
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    with pytest.raises(ValueError, match=r"`grad_modifier`"):
+        run(4)
+
+
+def test_rules_are_told_apart_by_their_code(tmp_path):
+    path = tmp_path / "run.npz"
+    model = sequential((4,), layers.Dense(2))
+
+    def rule(step):
+        class Rule(Update):
+            def slots(self, variables):
+                return []
+
+            def apply(self, variables, grads, slots):
+                return [x - step * g for x, g in zip(variables, grads, strict=True)], []
+
+        return Rule()
+
+    def run(steps, step):
+        return visualize_activation(
+            model, -1, 1, max_iter=steps, seed=0, checkpoint=path, every=2, optimizer=rule(step)
+        )
+
+    run(2, 0.1)
+    run(4, 0.1)
+    with pytest.raises(ValueError, match="optimizer"):
+        run(6, -5.0)
+
+
+def test_iterators_that_are_read_are_refused(tmp_path):
+    model = sequential((4,), layers.Dense(2))
+    factors = iter([1.0, -1.0] * 10)
+    with pytest.raises(ValueError, match="`grad_modifier` must remember nothing"):
+        visualize_activation(
+            model,
+            -1,
+            1,
+            max_iter=4,
+            seed=0,
+            checkpoint=tmp_path / "run.npz",
+            grad_modifier=lambda grads: next(factors) * grads,
+        )

@@ -19,6 +19,8 @@ from vis.visualization import (
     visualize_filters,
     visualize_saliency,
 )
+from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.subject import subject_of_model
 
 QUICK = {"max_iter": 4, "seed": 0}
 WORDS = np.array([3, 1, 4, 1, 5])
@@ -340,3 +342,69 @@ def test_what_is_no_text():
         visualize_saliency(model, -1, 0, np.zeros((1, 1)))
     with pytest.raises(ValueError, match=r"`seed_input` must be text of shape.*Received: "):
         visualize_saliency(model, -1, 0, [["one", "two"]])
+
+
+class Positions(layers.Layer):
+    """Words and their places, with a mask of the words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = layers.Embedding(9, 4), layers.Embedding(5, 4)
+
+    def call(self, inputs):
+        return self.words(inputs) + self.places(ops.arange(5))
+
+    def compute_mask(self, inputs, mask=None):
+        return ops.not_equal(inputs, 0)
+
+
+class Block(layers.Layer):
+    """Attention of a layer's own, which takes the mask that its input carries."""
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+        self.attention = layers.MultiHeadAttention(2, 4)
+
+    def call(self, inputs):
+        return inputs + self.attention(inputs, inputs)
+
+
+def embedding():
+    return layers.Embedding(9, 4, mask_zero=True)
+
+
+def attended(x):
+    return layers.MultiHeadAttention(2, 4)(x, x)
+
+
+@pytest.mark.parametrize(
+    ("look_up", "read"),
+    [
+        (embedding, layers.LSTM(4)),
+        (embedding, attended),
+        (embedding, lambda x: layers.Attention()([x, x])),
+        (embedding, Block()),
+        (embedding, lambda x: attended(layers.BatchNormalization()(layers.Dense(4)(x)))),
+        (Positions, attended),
+        (lambda: sequential((5,), embedding()), layers.LSTM(4)),
+        (lambda: sequential((5,), embedding(), layers.Dense(4)), attended),
+    ],
+)
+def test_padding_is_masked(look_up, read):
+    """No gradient goes back to words that are padding, as the model itself has it."""
+    keras.utils.set_random_seed(0)
+    inputs = words()
+    x = read(look_up()(inputs))
+    x = layers.GlobalAveragePooling1D()(x) if len(x.shape) == 3 else x
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    tokens = np.array([[7, 3, 2, 0, 0]])
+    heat = visualize_saliency(model, -1, 1, tokens, keepdims=True, grad_modifier=None)
+    flat = np.ptp(heat.reshape(5, -1)[3:], axis=0)
+    np.testing.assert_allclose(flat, 0, atol=1e-6)
+    # The score is the one that the model gives with the mask.
+    losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
+    subject = subject_of_model(model, tokens)
+    expected = -model(tokens, training=False)[0, 1]
+    values = Score(subject.inputs, losses, subject.fixed).values(subject.images)
+    np.testing.assert_allclose(values, [expected], rtol=1e-4)

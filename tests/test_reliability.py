@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import random
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,12 @@ from helpers import nodes, sequential
 from keras import layers, ops
 from tensorflow.python.framework.func_graph import FuncGraph
 
+from vis.backend import engine
 from vis.input_modifiers import Jitter, Noise, Rotate
 from vis.losses import Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier
+from vis.utils.files import written_whole
 from vis.visualization import (
     GradCAMPlusPlus,
     GuidedGradCAM,
@@ -263,3 +266,34 @@ def test_checkpoints_leave_nothing_behind(tmp_path):
             compiled = graphs()
     assert graphs() <= compiled
     assert contents(model) == before
+
+
+def test_optimizers_of_keras_leave_no_graphs_behind(monkeypatch):
+    """TensorFlow keeps for good what is summed over replicas."""
+    monkeypatch.setattr(engine._engines, "_most", 2)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+
+    def graphs():
+        gc.collect()
+        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+    counts = []
+    for i in range(6):
+        optimizer = keras.optimizers.Adam(0.1 + 0.1 * i)
+        visualize_activation(model, -1, 1, max_iter=2, seed=0, optimizer=optimizer)
+        counts.append(graphs())
+    assert counts[-1] <= counts[2]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    code = (
+        "import os, signal, sys; from vis.utils.files import written_whole\n"
+        "with written_whole(sys.argv[1]) as path:\n"
+        "    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path = tmp_path / ("long" * 62 + ".npz")
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True)
+    assert len(list(tmp_path.iterdir())) == 1
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

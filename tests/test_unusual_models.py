@@ -267,3 +267,79 @@ def test_regularizer_of_activations_leaves_nothing_on_the_model(image):
     visualize_saliency(model, -1, 0, image)
     visualize_activation(model, -1, 0, max_iter=2, seed=0)
     assert [float(loss) for loss in model.losses] == before
+
+
+@pytest.mark.parametrize("mode", ["int", "tf_idf"])
+def test_modifications_keep_a_vocabulary(mode):
+    length = {"output_sequence_length": 4} if mode == "int" else {}
+    look_up = layers.TextVectorization(20, output_mode=mode, **length)
+    look_up.adapt(["a fine film", "a bad film"])
+    kinds = layers.StringLookup(output_mode="one_hot")
+    kinds.adapt(["drama", "comedy"])
+    texts, kind = (keras.Input((1,), dtype="string", name=name) for name in ("text", "kind"))
+    numbers = look_up(texts)
+    if mode == "int":
+        numbers = layers.Embedding(20, 3)(numbers)
+    numbers = layers.Flatten()(numbers)
+    outputs = layers.Dense(2)(layers.Concatenate()([numbers, keras.Model(kind, kinds(kind))(kind)]))
+    model = keras.Model([texts, kind], outputs)
+    data = [tf.constant([["a fine film"], ["bad"]]), tf.constant([["comedy"], ["opera"]])]
+    before = model(data).numpy()
+    copy = apply_modifications(model)
+    np.testing.assert_array_equal(copy(data), before)
+    np.testing.assert_array_equal(model(data), before)
+    assert copy.layers[-1].kernel is not model.layers[-1].kernel
+
+
+def test_subclassed_model_that_takes_a_dict(image):
+    class Two(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.flat = layers.Conv2D(2, 3), layers.Flatten()
+            self.join, self.out = layers.Concatenate(), layers.Dense(2)
+
+        def call(self, inputs):
+            seen = self.flat(self.conv(inputs["image"]))
+            return self.out(self.join([seen, inputs["meta"]]))
+
+    model = Two()
+    values = {"image": image[None], "meta": np.ones((1, 5), "float32")}
+    model(values)
+    assert visualize_saliency(model, -1, 0, values).shape == image.shape[:2]
+    drawn = visualize_activation(model, -1, 0, max_iter=2)
+    assert {name: picture.shape for name, picture in drawn.items()} == {
+        "image": image.shape,
+        "meta": (5,),
+    }
+    alone = visualize_activation(model, -1, 0, max_iter=2, fixed_inputs={"meta": values["meta"]})
+    assert alone.shape == image.shape
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, layers.Bidirectional])
+def test_stateful_layers_begin_anew_and_keep_their_state(wrap):
+    series = np.random.default_rng(0).normal(size=(1, 7, 3)).astype("float32")
+    stateful = keras.Input(batch_shape=(1, 7, 3))
+    model = keras.Sequential([stateful, wrap(layers.LSTM(4, stateful=True)), layers.Dense(2)])
+    plain = keras.Sequential([keras.Input((7, 3)), wrap(layers.LSTM(4)), layers.Dense(2)])
+    plain.set_weights(model.get_weights())
+    model(series)
+    before = [state.numpy() for state in model.non_trainable_variables]
+    for draw in (
+        lambda m: visualize_saliency(m, -1, 0, series),
+        lambda m: SmoothGrad(samples=3, seed=0)(m, series, -1, 0),
+        lambda m: visualize_activation(m, -1, 0, max_iter=3, seed=0),
+    ):
+        np.testing.assert_allclose(draw(model), draw(plain), atol=1e-5)
+    assert any(np.any(state) for state in before)
+    for state, old in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(state, old)
+
+
+def test_float64_by_default():
+    keras.config.set_floatx("float64")
+    try:
+        model = keras.Sequential([keras.Input((16, 16, 1)), layers.Conv2D(2, 3), layers.Flatten()])
+        pictures = visualize_filters(model, 0, [0], max_iter=2, progress=False)
+    finally:
+        keras.config.set_floatx("float32")
+    assert pictures.shape == (1, 16, 16, 1)

@@ -8,6 +8,7 @@ import keras
 
 from vis.backend import modify_model_backprop
 from vis.utils.utils import get_identifier
+from vis.utils.validation import check_function
 
 
 def guided(model: keras.Model) -> keras.Model:
@@ -74,4 +75,5 @@ def get(identifier: str | Callable | None) -> Callable | None:
     """
     if identifier is None:
         return None
+    check_function("backprop_modifier", identifier)
     return get_identifier(identifier, _MODIFIERS, "backprop_modifier")

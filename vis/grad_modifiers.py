@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from vis.utils.utils import get_identifier
+from vis.utils.validation import check_function
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -107,4 +108,5 @@ def get(identifier: str | Callable | None) -> Callable | None:
     """
     if identifier is None:
         return None
+    check_function("grad_modifier", identifier)
     return get_identifier(identifier, _MODIFIERS, "grad_modifier")

@@ -227,7 +227,8 @@ class Scale(Planar):
         check_spatial(self, shape, axes)
 
     def matrices(self, seeds):
-        return ops.eye(2) / self._factors(seeds)[:, None, None]
+        factors = self._factors(seeds)[:, None, None]
+        return ops.eye(2, dtype=factors.dtype) / factors
 
     def __call__(self, images, seeds, axes):
         if len(axes) == 2:

@@ -457,7 +457,11 @@ def channels_last(output: Any, axis: int) -> Any:
 
 def check_layer(layer: Any) -> keras.Layer | LayerOutput:
     """Returns a Keras layer, or one of its outputs, as it is, or raises a `TypeError`."""
-    if not isinstance(LayerOutput.of(layer).layer, keras.Layer):
+    target = LayerOutput.of(layer)
+    check_integer("call", target.call, least=0)
+    if target.output is not None:
+        check_integer("output", target.output, least=0)
+    if not isinstance(target.layer, keras.Layer):
         raise TypeError(
             "`layer` must be a Keras layer. "
             f"Received: layer={layer!r} of type {type(layer).__name__}"

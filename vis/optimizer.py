@@ -499,11 +499,6 @@ def _check_optimizer(optimizer: Any) -> Update:
         return RMSprop()
     if isinstance(optimizer, Update):
         return optimizer
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise TypeError(
-            "`optimizer` must be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`. "
-            f"Received: optimizer={optimizer!r}"
-        )
     return KerasUpdate(optimizer)
 
 

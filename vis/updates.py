@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from vis.utils.validation import check_number, check_positive
 from vis.utils.value import Value
 
 
@@ -49,8 +50,8 @@ class RMSprop(Update):
     """
 
     def __init__(self, learning_rate: float = 1.0, rho: float = 0.95) -> None:
-        self.learning_rate = learning_rate
-        self.rho = rho
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.rho = _check_share("rho", rho)
         self.epsilon = keras.config.epsilon()
 
     def slots(self, variables):
@@ -87,9 +88,9 @@ class Adam(Update):
     def __init__(
         self, learning_rate: float = 0.05, beta_1: float = 0.9, beta_2: float = 0.999
     ) -> None:
-        self.learning_rate = learning_rate
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.beta_1 = _check_share("beta_1", beta_1)
+        self.beta_2 = _check_share("beta_2", beta_2)
         self.epsilon = keras.config.epsilon()
 
     def slots(self, variables):
@@ -128,6 +129,11 @@ class KerasUpdate(Update):
     stateless = False
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(
+                "`optimizer` must be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`. "
+                f"Received: optimizer={optimizer!r}"
+            )
         self.kind = type(optimizer)
         config = keras.saving.serialize_keras_object(optimizer)["config"]
         # Keras numbers its optimizers, and the number decides nothing.
@@ -155,8 +161,17 @@ class KerasUpdate(Update):
         key = tuple((tuple(v.shape), v.dtype.name) for v in variables)
         if key not in self._registers:
             optimizer = self.kind.from_config(json.loads(self.config))
+            # There are no replicas to sum over, and TensorFlow keeps each graph that it has summed
+            # in for good.
+            vars(optimizer)["_all_reduce_sum_gradients"] = list
             registers = [keras.Variable("zeros", shape=shape, dtype=dtype) for shape, dtype in key]
             optimizer.build(registers)
             start = [ops.copy(slot) for slot in optimizer.variables]
             self._registers[key] = optimizer, registers, start
         return self._registers[key]
+
+
+def _check_share(name: str, value: Any) -> float:
+    if not 0 <= check_number(name, value) < 1:
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
+    return float(value)

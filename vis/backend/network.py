@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import set_keras_mask
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
 from vis.backend import captures, channels_first, folding, roots
 from vis.backend.folding import Folder
@@ -375,6 +375,9 @@ class _Run:
     def execute_opaque(self, layers: Iterable[keras.Layer], tensors: Sequence = ()) -> None:
         """Runs all calls of layers that hold others, and what computes some tensors."""
         tensors = list(tensors)
+        for tensor in self.network.inputs:
+            if self.network.level_of(tensor) is None:
+                self._mask(tensor, self.outermost, None)
         for layer in layers:
             if layer is self.network.root:
                 roots.call_root(layer, self.outermost)
@@ -414,6 +417,8 @@ class _Run:
                 before = folded[id(node)]
                 inputs = values[id(before.input_tensors[0])]
                 outputs = self.folder(before.operation, inputs, node.operation)
+                if before.operation.supports_masking:
+                    set_keras_mask(outputs, get_keras_mask(inputs))
             elif self._alone_in_folder(node):
                 inputs = values[id(node.input_tensors[0])]
                 outputs = self.folder(node.operation, inputs)
@@ -422,6 +427,13 @@ class _Run:
                 args, kwargs = node.arguments.fill_in(seen)
                 outputs = self.call(node, args, kwargs)
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+
+    def _mask(self, tensor: keras.KerasTensor, values: dict, container: Any) -> None:
+        """Says which of the words are padding, where what is made of them is fed."""
+        mask = get_keras_mask(tensor)
+        if mask is not None:
+            self.execute([mask], values, container)
+            set_keras_mask(values[id(tensor)], values[id(mask)])
 
     def _alone_in_folder(self, node: Any) -> bool:
         softmax_counts = id(node.operation) in self.network.without_softmax
@@ -447,7 +459,7 @@ class _Run:
             operation = in_precision(operation, self.network.precision)
         if "training" in inspect.signature(operation.call).parameters:
             kwargs = {**kwargs, "training": False}
-        return operation(*args, **kwargs)
+        return without_memory(operation)(*args, **kwargs)
 
     def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
         """The outputs of a nested model, walked through in place of its `call`."""
@@ -462,6 +474,7 @@ class _Run:
                     )
                 self.fed_inside.add(id(tensor))
                 values[id(tensor)] = self.outermost[id(tensor)]
+                self._mask(tensor, values, model)
         here = [handle for path, handle in of_call if not path]
         for path, handle in of_call:
             if path:
@@ -498,9 +511,28 @@ def losses_kept(operations: Iterable[Any]) -> Iterator[None]:
 
 def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
     """A stand-in for a layer that has its variables and computes in another type."""
+    return _stand_in(layer, _dtype_policy=keras.DTypePolicy(f"mixed_{precision}"))
+
+
+def without_memory(operation: Any) -> Any:
+    """A stand-in for a stateful recurrent layer that begins anew, or any other operation itself."""
+    if isinstance(operation, keras.layers.Bidirectional) and operation.stateful:
+        forward, backward = operation.forward_layer, operation.backward_layer
+        return _stand_in(
+            operation,
+            stateful=False,
+            forward_layer=without_memory(forward),
+            backward_layer=without_memory(backward),
+        )
+    if isinstance(operation, keras.layers.RNN) and operation.stateful:
+        return _stand_in(operation, stateful=False)
+    return operation
+
+
+def _stand_in(layer: keras.Layer, **attributes: Any) -> keras.Layer:
+    """A layer that has the variables of another, and all its attributes but some."""
     stand_in = object.__new__(type(layer))
-    policy = keras.DTypePolicy(f"mixed_{precision}")
-    vars(stand_in).update(vars(layer), _dtype_policy=policy)
+    vars(stand_in).update(vars(layer), **attributes)
     return stand_in
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Iterable, Mapping
@@ -68,6 +69,15 @@ def inputs_of(model: keras.Model) -> Inputs:
     return Inputs(keras.tree.flatten(_inputs[model]), model)
 
 
+def structure_of(model: keras.Model) -> Any:
+    """The inputs of a model as it takes them: a tensor, or a list or dict of several.
+
+    Args:
+        model: A model whose `inputs_of` are known.
+    """
+    return _inputs[model] if model in _inputs else getattr(model, "input", model.inputs)
+
+
 def _stand_ins(model: keras.Model) -> Any:
     needed = [
         name
@@ -89,9 +99,14 @@ def _stand_ins(model: keras.Model) -> Any:
             f"on data, as in `model(images)`. Received: model '{model.name}' of type "
             f"{type(model).__name__}"
         )
-    return keras.tree.map_shape_structure(
-        lambda shape: keras.Input(shape[1:], dtype=model.variable_dtype), shapes[0]
-    )
+
+    def stand_in(shape: tuple, name: str | None = None) -> keras.KerasTensor:
+        return keras.Input(shape[1:], dtype=model.variable_dtype, name=name)
+
+    if isinstance(shapes[0], dict) and all(isinstance(key, str) for key in shapes[0]):
+        with contextlib.suppress(ValueError):
+            return {key: stand_in(shape, key) for key, shape in shapes[0].items()}
+    return keras.tree.map_shape_structure(stand_in, shapes[0])
 
 
 def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:

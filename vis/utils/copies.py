@@ -95,7 +95,8 @@ class _IndependentCopier(Copier):
 class _Rebuilder(Copier):
     """Rebuilds layers from their configuration where they have one, and copies the others.
 
-    Layers of `lambda` functions, and custom layers without a configuration, are such others.
+    Layers of `lambda` functions, and custom layers without a configuration, are such others, and
+    those that know what is in no configuration.
     """
 
     def __init__(self) -> None:
@@ -105,11 +106,17 @@ class _Rebuilder(Copier):
         self._others._copied = self._copied
 
     def by_attributes(self, layer: Any) -> Any:
-        if not isinstance(layer, (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)):
+        kinds = (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)
+        if not isinstance(layer, kinds) and not knows_more(layer):
             # A configuration may fail in any way that its author has not thought of.
             with contextlib.suppress(Exception):
                 return type(layer).from_config(layer.get_config())
         return self._others.by_attributes(layer)
+
+
+def knows_more(layer: Any) -> bool:
+    """Whether a layer knows what is neither configuration nor weights, as a vocabulary."""
+    return any(hasattr(inner, "save_assets") for inner in layer._flatten_layers())
 
 
 def rebuilt(model: keras.Model) -> keras.Model:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import random
 import re
+import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -15,6 +17,11 @@ import numpy as np
 
 from vis.utils.value import Value
 
+_ADDRESS = r" at 0x[0-9a-fA-F]+"
+# What functions take from their module that is neither code nor another module.
+_DATA = (bool, int, float, complex, str, bytes, list, tuple, dict, np.ndarray, np.generic)
+# Whose classes are told apart by their names: their code is that of the version installed.
+_LIBRARIES = {"keras", "numpy", "tensorflow", "vis", *sys.stdlib_module_names}
 # What lies deeper is described by its type alone.
 _DEPTH = 8
 
@@ -81,17 +88,53 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
         code = [value.co_code, value.co_names, value.co_consts]
         return f"code {hashlib.sha256(inner(code).encode()).hexdigest()[:32]}"
     if isinstance(value, types.FunctionType):
-        cells = [_content(cell) for cell in value.__closure__ or ()]
-        parts = [value.__code__, cells, value.__defaults__, value.__kwdefaults__, vars(value)]
-        return f"{value.__module__}.{value.__qualname__}{inner(parts)}"
+        return f"{value.__module__}.{value.__qualname__}{inner(_parts(value))}"
     if isinstance(value, types.MethodType):
         return f"{inner(value.__func__)} of {inner(value.__self__)}"
     if isinstance(value, functools.partial):
         return f"{name}{inner([value.func, value.args, value.keywords])}"
-    attributes = value._attributes() if isinstance(value, Value) else getattr(value, "__dict__", {})
-    if attributes:
-        return f"{name}{inner(attributes)}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    if isinstance(value, Iterator):
+        frame = getattr(value, "gi_frame", None)
+        state = [operator.length_hint(value), frame and frame.f_lasti]
+        return f"{name}{inner(state)}{re.sub(_ADDRESS, '', repr(value))}"
+    attributes = value._attributes() if isinstance(value, Value) else _attributes(value)
+    methods = _methods(kind)
+    if attributes or methods:
+        return f"{name}{inner(attributes)}{inner(methods) if methods else ''}"
+    return re.sub(_ADDRESS, "", repr(value))
+
+
+def _parts(function: types.FunctionType) -> list[Any]:
+    """What decides what a function does: its code, and what that takes from elsewhere."""
+    code = function.__code__
+    cells = [_content(cell) for cell in function.__closure__ or ()]
+    outside = {
+        key: function.__globals__[key]
+        for key in code.co_names
+        if isinstance(function.__globals__.get(key), _DATA)
+    }
+    return [code, cells, outside, function.__defaults__, function.__kwdefaults__, vars(function)]
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    slots = [
+        name
+        for cls in type(value).__mro__
+        for name in np.atleast_1d(vars(cls).get("__slots__", ())).tolist()
+        if isinstance(name, str) and not name.startswith("__") and hasattr(value, name)
+    ]
+    return {**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})}
+
+
+def _methods(kind: type) -> dict[str, Any]:
+    """The functions in the body of a class that a user has written, and of those it comes from."""
+    return {
+        f"{cls.__qualname__}.{name}": value
+        for cls in kind.__mro__
+        if cls.__module__.split(".")[0] not in _LIBRARIES
+        for name, value in vars(cls).items()
+        if isinstance(value, types.FunctionType)
+    }
 
 
 def _content(cell: Any) -> Any:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def _is_at_work(name: str) -> bool:
+    """Whether the process still runs whose number a name begins with."""
+    number = name.split(".")[0]
+    if not number.isdecimal():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to, which takes the name `path` when the block ends without an error.
+
+    What a process has left unfinished that was killed is removed when the path is next written to.
 
     Args:
         path: Path of the file. Its folder must exist.
@@ -19,7 +37,13 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         A path in the same folder with the same suffix.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Short, so that it is no longer than a name may be.
+    begins = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}."
+    for left in path.parent.glob(f"{begins}*"):
+        if not _is_at_work(left.name.removeprefix(begins)):
+            left.unlink(missing_ok=True)
+    process, thread = os.getpid(), threading.get_ident()
+    unfinished = path.with_name(f"{begins}{process}.{thread}{path.suffix[-16:]}")
     try:
         yield unfinished
         # Or after a power failure the name may be there before what was written.

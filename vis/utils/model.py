@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from vis.utils.containers import cloned, is_container
-from vis.utils.copies import rebuilt, take_weights
+from vis.utils.copies import knows_more, rebuilt, take_weights
 from vis.utils.layout import Layout
 from vis.utils.validation import check_integer, check_model, close_matches, is_iterable
 
@@ -415,7 +415,7 @@ def _compile_like(new: keras.Model, model: keras.Model) -> None:
 
 
 def _cloned(model: keras.Model) -> keras.Model:
-    if is_container(model):
+    if is_container(model) and not knows_more(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
             clone = cloned(model)

@@ -14,6 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+# Half of what float32 can hold, so that it can hold the width of a range as well.
+_LARGEST = float(np.finfo(np.float32).max) / 2
+
 
 def check_backend() -> None:
     """Raises a `ValueError` unless Keras runs on TensorFlow."""
@@ -47,9 +50,13 @@ def check_number(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is one finite real number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"`{name}` must be finite. Received: {name}={value!r}")
-    return float(value)
+    return number
 
 
 def check_positive(name: str, value: Any) -> float:
@@ -62,10 +69,18 @@ def check_positive(name: str, value: Any) -> float:
 
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
-    try:
+    if value is None or isinstance(value, (np.bool_, numbers.Integral)):
         return bool(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}") from None
+    raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Raises a `TypeError` where `value` is a class or a layer, which no modifier is."""
+    if isinstance(value, (type, keras.Layer)):
+        raise TypeError(
+            f"`{name}` must be a name, a function or None, and no class or layer. "
+            f"Received: {name}={value!r}"
+        )
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -90,8 +105,18 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
             "`input_range` must be a pair of numbers `(low, high)`. "
             f"Received: input_range={input_range!r}"
         ) from None
-    for end in (low, high):
-        check_number("input_range", end)
+    # As Python's numbers, of which integers are still told from floats: NumPy's small integers
+    # overflow in what is computed of them.
+    ends = [check_number("input_range", end) for end in (low, high)]
+    low, high = (
+        operator.index(end) if isinstance(end, numbers.Integral) else number
+        for end, number in zip((low, high), ends, strict=True)
+    )
+    if max(abs(low), abs(high)) > _LARGEST:
+        raise ValueError(
+            "`input_range` must be within what float32 holds. "
+            f"Received: input_range={input_range!r}"
+        )
     if not low < high:
         raise ValueError(
             "`input_range` must be `(low, high)` with low < high. "

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
+from vis.backend.roots import structure_of
 from vis.backend.survey import find_layer
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
@@ -19,6 +20,7 @@ from vis.utils.image import in_type_of_range
 from vis.utils.inputs import by_layer_names
 from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
+from vis.utils.validation import check_input_range
 from vis.visualization.optimisable import optimisable
 
 
@@ -187,15 +189,14 @@ def visualize_activation(
         if wrt_tensor is not None:
             wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
     seed_input, parametrization = (
-        by_layer_names(values, getattr(model, "input", None))
-        for values in (seed_input, parametrization)
+        by_layer_names(values, structure_of(model)) for values in (seed_input, parametrization)
     )
     what = optimisable(
         model, fixed_inputs, input_range, seed_input, optimizer_params.get("image_size")
     )
     if optimizer is None and what.embeds:
         # Its steps are for images of bytes; embeddings have another scale.
-        low, high = what.input_range
+        low, high = check_input_range(what.input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
     for tensor in what.tensors:

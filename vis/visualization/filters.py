@@ -31,7 +31,13 @@ from vis.updates import Adam, Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.model import LayerOutput, layout_of
-from vis.utils.validation import check_all, check_flag, check_indices, check_integer
+from vis.utils.validation import (
+    check_all,
+    check_flag,
+    check_indices,
+    check_input_range,
+    check_integer,
+)
 from vis.visualization.optimisable import optimisable
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -119,6 +125,8 @@ def visualize_filters(
     layer = find_layer(model, layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
     what = optimisable(model, fixed_inputs, input_range, image_size=None if fits else image_size)
+    inputs = what.inputs.beginning_with(_only(what.tensors))
+    input_range = check_input_range(what.input_range)
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -131,7 +139,6 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    inputs = what.inputs.beginning_with(_only(what.tensors))
     layout = _layout(inputs, layer, None if fits else image_size)
     if fits:
         layout = _fitting(layout, inputs, layer)
@@ -164,7 +171,7 @@ def visualize_filters(
                 optimizing = Optimizer(
                     what.inputs,
                     [(wanted(layer, [batch[i][0] for i in which]), 1)],
-                    what.input_range,
+                    input_range,
                     parametrization=stage.parametrization,
                     optimizer=_DESCENT if optimizer is None else optimizer,
                     fixed_inputs=what.fixed_inputs,
@@ -186,7 +193,7 @@ def visualize_filters(
     pictures = np.stack(pictures)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
-    return in_type_of_range(pictures, what.input_range)
+    return in_type_of_range(pictures, input_range)
 
 
 def _scores_classes(model: keras.Model, layer: keras.Layer | LayerOutput) -> bool:

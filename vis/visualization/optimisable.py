@@ -10,7 +10,7 @@ import numpy as np
 
 from vis.backend.entries import as_numbers, entry_of
 from vis.backend.network import Network
-from vis.backend.roots import Inputs, inputs_of
+from vis.backend.roots import Inputs, inputs_of, structure_of
 from vis.utils.inputs import arranged, by_layer_names
 from vis.utils.model import layout_of
 
@@ -60,7 +60,7 @@ def optimisable(
         image_size: Size of the images where it is open.
     """
     tensors = inputs_of(model)
-    given = getattr(model, "input", None)
+    given = structure_of(model)
     input_range = by_layer_names(input_range, given)
     fixed = arranged("fixed_inputs", by_layer_names(fixed_inputs, given), tensors)
     by_name = isinstance(given, dict) and len(keras.tree.flatten(given)) == len(given)

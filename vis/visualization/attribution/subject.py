@@ -11,7 +11,7 @@ import numpy as np
 
 from vis.backend.entries import as_numbers, embedded, entry_of, takes_gradients
 from vis.backend.network import Network
-from vis.backend.roots import Inputs, inputs_of
+from vis.backend.roots import Inputs, inputs_of, structure_of
 from vis.utils.containers import is_container
 from vis.utils.inputs import arranged, by_layer_names
 from vis.utils.model import spatial_axes
@@ -71,8 +71,8 @@ def subject_of_model(
     model: keras.Model, seed_input: Any, wrt: keras.KerasTensor | None = None
 ) -> Subject:
     """What of a model is explained; the same as `subject_of` its inputs."""
-    seed_input = by_layer_names(seed_input, getattr(model, "input", None))
-    return subject_of(inputs_of(model), seed_input, wrt)
+    inputs = inputs_of(model)
+    return subject_of(inputs, by_layer_names(seed_input, structure_of(model)), wrt)
 
 
 def subject_of(inputs: Inputs, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
