@@ -235,3 +235,11 @@ def test_a_penultimate_layer_that_is_none():
         visualize_cam_with_losses(model.inputs[0], losses, image, "conv")
     with pytest.raises(ValueError, match="must be connected to the input"):
         visualize_cam_with_losses(model.inputs[0], losses, image, pooled().layers[0])
+
+
+def test_layer_that_has_no_places_in_time():
+    frames = sequential((8, 8, 1), layers.Conv2D(2, 3, name="conv"), layers.Flatten())
+    model = sequential((3, 8, 8, 1), layers.TimeDistributed(frames, name="td"), layers.LSTM(2))
+    path = f"td/{frames.name}/conv"
+    with pytest.raises(ValueError, match=r"must be a layer that has the spatial axes.*Received: "):
+        visualize_cam(model, -1, 0, np.ones((3, 8, 8, 1)), penultimate_layer_idx=path)

@@ -408,3 +408,25 @@ def test_padding_is_masked(look_up, read):
     expected = -model(tokens, training=False)[0, 1]
     values = Score(subject.inputs, losses, subject.fixed).values(subject.images)
     np.testing.assert_allclose(values, [expected], rtol=1e-4)
+
+
+def test_words_that_are_looked_up_where_no_graph_shows_it():
+    class Classifier(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.dense = layers.Embedding(9, 4), layers.Dense(2)
+            self.pool = layers.GlobalAveragePooling1D()
+
+        def call(self, inputs):
+            return self.dense(self.pool(self.embedding(inputs)))
+
+    model = Classifier()
+    model(WORDS[None])
+    inputs = words()
+    for wrong in (model, keras.Model(inputs, Classifier()(inputs))):
+        for draw in (
+            lambda model: visualize_saliency(model, -1, 0, WORDS),
+            lambda model: visualize_activation(model, -1, 0, **QUICK),
+        ):
+            with pytest.raises(ValueError, match=r"must be looked up by a layer.*Received: "):
+                draw(wrong)

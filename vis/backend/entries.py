@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from vis.backend.attribution import value_of
 from vis.backend.cache import WeakCache
 from vis.backend.channels_first import computed_channels_last
 from vis.backend.network import Network, losses_kept
+from vis.backend.roots import call_root, inputs_of
 from vis.utils.containers import is_container
 
 _passages = WeakCache()
@@ -123,6 +123,9 @@ def _flows_into(
     key = id(tensor), id(container)
     if key not in known:
         nodes = _readers(tensor, container, network)
+        if network.root is not None and not nodes:
+            known[key] = _passes_root(tensor, network)
+            return known[key]
         flows = (
             _passes(node, tensor, network, known) and _flows_out_of(node, container, network, known)
             for node in nodes
@@ -146,6 +149,14 @@ def _followed(
     tensor, container = input_tensor, network.level_of(input_tensor)
     while not arrived(tensor, container):
         nodes = _readers(tensor, container, network)
+        if network.root is not None or any(_does_all(node, network) for node in nodes):
+            raise ValueError(
+                f"The input '{input_tensor.name}' must be looked up by a layer of a model's graph, "
+                "as no gradient flows into words or categories, but into what is made of them. "
+                "Build the model by `keras.Model(inputs, outputs)` of its layers, or give the "
+                "input a value in `fixed_inputs`. Received: a model that looks it up inside the "
+                "`call` of its own or of its last layer"
+            )
         if len(nodes) != 1 or len(nodes[0].outputs) != 1 or not _is_alone(nodes[0], tensor):
             raise ValueError(
                 f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to one "
@@ -182,6 +193,13 @@ def _only_prepares(model: keras.Model) -> bool:
     )
 
 
+def _does_all(node: Any, network: Network) -> bool:
+    """Whether a layer that holds others makes the output of the whole model."""
+    outputs = getattr(network.inputs.model, "outputs", None) or []
+    makes_output = any(made is output for made in node.outputs for output in outputs)
+    return makes_output and any(node.operation is layer for layer in network.opaque())
+
+
 def _position(node: Any, tensor: keras.KerasTensor) -> int:
     return next(i for i, t in enumerate(node.input_tensors) if t is tensor)
 
@@ -192,29 +210,50 @@ def _passes(node: Any, tensor: keras.KerasTensor, network: Network, known: dict)
     if is_container(operation):
         return _flows_into(operation.inputs[position], operation, network, known)
     call = next(i for i, n in enumerate(operation._inbound_nodes) if n is node)
-    reference = weakref.ref(operation)
-    return _passages.get(operation, (call, position), lambda: _traced(reference(), call, position))
 
-
-def _traced(operation: Any, call: int, position: int) -> bool:
-    node = operation._inbound_nodes[call]
-    looked_at = node.input_tensors[position]
-    is_float = keras.backend.is_float_dtype(looked_at.dtype)
-    # A tensor may be several arguments at once.
-    tensors = {id(tensor): tensor for tensor in node.input_tensors}
-
-    @tf.function(autograph=False)
-    def passes(values: dict[int, Any]) -> Any:
+    def run(values: dict[int, Any]) -> Any:
         args, kwargs = node.arguments.fill_in(values)
         if "training" in inspect.signature(operation.call).parameters:
             kwargs = {**kwargs, "training": False}
-        outputs = tree.flatten(operation(*args, **kwargs))
-        grads = tf.gradients([o for o in outputs if o.dtype.is_floating], values[id(looked_at)])
+        return operation(*args, **kwargs)
+
+    return _passages.get(
+        operation,
+        (call, position),
+        lambda: _traced(operation, node.input_tensors, position, run),
+    )
+
+
+def _passes_root(tensor: keras.KerasTensor, network: Network) -> bool:
+    """Whether gradients flow back to an input of a model without a graph."""
+    inputs = inputs_of(network.root)
+    position = next(i for i, t in enumerate(inputs) if t is tensor)
+
+    def run(values: dict[int, Any]) -> Any:
+        return call_root(network.root, values)
+
+    return _passages.get(
+        network.root, position, lambda: _traced(network.root, inputs, position, run)
+    )
+
+
+def _traced(
+    operation: Any, inputs: Sequence[keras.KerasTensor], position: int, run: Callable
+) -> bool:
+    """Whether gradients flow through an operation to one of its inputs."""
+    looked_at = inputs[position]
+    is_float = keras.backend.is_float_dtype(looked_at.dtype)
+
+    @tf.function(autograph=False)
+    def passes(values: dict[int, Any]) -> Any:
+        outputs = [o for o in tree.flatten(run(values)) if o.dtype.is_floating]
+        grads = tf.gradients(outputs, values[id(looked_at)])
         return tf.constant(grads[0] is not None)
 
+    # A tensor may be several arguments at once.
     specs = {
-        key: tf.TensorSpec(t.shape, "float32" if t is looked_at and not is_float else t.dtype)
-        for key, t in tensors.items()
+        id(t): tf.TensorSpec(t.shape, "float32" if t is looked_at and not is_float else t.dtype)
+        for t in inputs
     }
     try:
         with computed_channels_last(), losses_kept([operation]):

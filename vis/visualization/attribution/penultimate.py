@@ -57,9 +57,9 @@ def penultimate_layers(
         ['conv']
     """
     look_inside(model)
-    before = _ids_before(model, LayerOutput.of(layer).layer)
+    explained = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
-        return [_nearest(model, LayerOutput.of(layer).layer, before)]
+        return [_nearest(model, explained, _ids_before(model, explained))]
     several = isinstance(penultimate_layer_idx, list | tuple)
     several = several and not isinstance(penultimate_layer_idx, LayerOutput)
     wanted = penultimate_layer_idx if several else [penultimate_layer_idx]
@@ -69,6 +69,8 @@ def penultimate_layers(
             f"Received: penultimate_layer_idx={penultimate_layer_idx!r}"
         )
     found = [find_layer(model, index, "penultimate_layer_idx") for index in wanted]
+    # Of layers inside others this is known once they have been found.
+    before = _ids_before(model, explained)
     for candidate in found:
         if id(LayerOutput.of(candidate).layer) not in before:
             raise ValueError(
