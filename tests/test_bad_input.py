@@ -32,6 +32,7 @@ from vis import (
     parametrizations,
     plotting,
     regularizers,
+    updates,
     visualization,
 )
 from vis.optimizer import Optimizer
@@ -432,3 +433,22 @@ def test_all_that_is_public_is_asked():
     asked = {function.__qualname__ for function, *_ in CALLS}
     assert asked.issuperset(set(visualization.__all__) - {"Attribution", "CAM"})
     assert asked.issuperset({name for name in utils.__all__ if name not in PLAIN})
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: losses.LossSum("xyz"), "pairs"),
+        (lambda: losses.LossSum(None), "pairs"),
+        (lambda: input_modifiers.Jitter(1).pre(None), "image"),
+        (lambda: input_modifiers.Blur().pre("xyz"), "image"),
+        (lambda: grad_modifiers.relu(None), "grads"),
+        (lambda: grad_modifiers.invert("x"), "grads"),
+        (lambda: updates.RMSprop("xyz"), "learning_rate"),
+        (lambda: updates.Adam(beta_1=float("nan")), "beta_1"),
+        (lambda: updates.KerasUpdate(None), "optimizer"),
+    ],
+)
+def test_small_objects(call, name):
+    with pytest.raises((TypeError, ValueError), match=rf"`{name}` must be .*Received: "):
+        call()

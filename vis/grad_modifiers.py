@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from vis.utils.utils import get_identifier
-from vis.utils.validation import check_function
+from vis.utils.validation import check_array, check_function
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -22,6 +22,8 @@ def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(formula)
     def modifier(grads: Any) -> Any:
+        if not (ops.is_tensor(grads) or isinstance(grads, keras.KerasTensor)):
+            grads = check_array("grads", grads)
         modified = formula(grads)
         return ops.convert_to_numpy(modified) if isinstance(grads, np.ndarray) else modified
 

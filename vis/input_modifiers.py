@@ -13,7 +13,13 @@ from keras import ops
 
 from vis import backend
 from vis.utils.model import spatial_axes_of
-from vis.utils.validation import check_integer, check_number, check_positive, is_iterable
+from vis.utils.validation import (
+    check_array,
+    check_integer,
+    check_number,
+    check_positive,
+    is_iterable,
+)
 from vis.utils.value import Value
 
 
@@ -94,7 +100,9 @@ class Transform(Value, InputModifier):
         Returns:
             A new array; of floats, unless pixels are only moved.
         """
-        image = np.asarray(image)
+        image = check_array("image", image)
+        if not image.ndim:
+            raise ValueError(f"`image` must be `(samples, ...)`. Received: image={image!r}")
         if not self.only_moves_pixels and not np.issubdtype(image.dtype, np.floating):
             image = image.astype("float32")
         axes = spatial_axes_of(image.shape, keras.config.image_data_format())

@@ -79,7 +79,14 @@ class LossSum:
     """
 
     def __init__(self, pairs: Sequence[tuple[Loss, float]]) -> None:
-        self.pairs = list(pairs)
+        self.pairs = list(pairs) if is_iterable(pairs) else [pairs]
+        for pair in self.pairs:
+            if not (
+                isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], Loss)
+            ):
+                raise TypeError(
+                    f"`pairs` must be a list of `(Loss, weight)`. Received: pairs={pairs!r}"
+                )
 
     def __add__(self, other: Loss | LossSum) -> LossSum:
         if isinstance(other, Loss):

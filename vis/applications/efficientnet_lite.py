@@ -95,7 +95,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     """
     _check_weights(weights)
     _check_ending(include_top, pooling, classes, classifier_activation)
-    pretrained = weights == "imagenet"
+    pretrained = isinstance(weights, str) and weights == "imagenet"
     if pretrained and include_top:
         _check_pretrained_top(classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
@@ -269,13 +269,13 @@ def _channel_axis() -> int:
 
 
 def _check_weights(weights: object) -> None:
-    if weights is None or weights == "imagenet":
+    if weights is None:
         return
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(
             f"`weights` must be None, 'imagenet' or the path of a file. Received: {weights=!r}"
         )
-    if not os.path.isfile(weights):
+    if weights != "imagenet" and not os.path.isfile(weights):
         raise ValueError(
             "`weights` must be None, 'imagenet' or the path of a file that exists. "
             f"Received: {weights=!r}"

@@ -23,6 +23,9 @@ from vis.utils.validation import (
     is_iterable,
 )
 
+# In points: above it a font takes memory without end.
+_LARGEST_FONT = 1000
+
 
 def deprocess_input(
     input_array: np.ndarray, input_range: tuple[float, float] = (0, 255)
@@ -97,6 +100,8 @@ def random_array(
     shape = shape if is_iterable(shape) else (shape,)
     shape = tuple(check_integer("shape", size, least=1) for size in shape)
     mean, std = check_number("mean", mean), check_number("std", std)
+    if rng is not None and not hasattr(rng, "random"):
+        raise TypeError(f"`rng` must be a NumPy generator. Received: rng={rng!r}")
     noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
@@ -256,6 +261,10 @@ def draw_text(
 def _font(font: str | None, font_size: float) -> Any:
     if check_number("font_size", font_size) < 1:
         raise ValueError(f"`font_size` must be at least 1. Received: font_size={font_size!r}")
+    if font_size > _LARGEST_FONT:
+        raise ValueError(
+            f"`font_size` must be at most {_LARGEST_FONT}. Received: font_size={font_size!r}"
+        )
     if font is not None:
         check_path("font", font)
     if font is not None:
