@@ -446,6 +446,22 @@ def test_precision_on_request():
         visualize_activation(model, -1, 1, precision="int8")
 
 
+def check_alike(model, other, names, image):
+    """Both draw the same of some layers, and of the maps inside the encoder."""
+    draws = [
+        lambda m, name: visualize_activation(m, name, 1, input_range=(0.0, 1.0), **QUICK),
+        lambda m, name: visualize_saliency(m, name, 1, image),
+    ]
+    for name in names:
+        for draw in draws:
+            np.testing.assert_allclose(draw(model, name), draw(other, name), atol=1e-5)
+    ours, expected = (
+        visualize_cam(m, -1, 1, image, penultimate_layer_idx="encoder/hidden")
+        for m in (model, other)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
 def test_nested_model_that_is_called_on_its_own_input():
     """As autoencoders are written: the encoder's input is the whole model's, too."""
     images = keras.Input((8, 8, 1))
@@ -457,19 +473,7 @@ def test_nested_model_that_is_called_on_its_own_input():
     inputs = keras.Input((8, 8, 1))
     other = keras.Model(inputs, decoder(encoder(inputs)))
     image = np.random.default_rng(0).uniform(size=(8, 8, 1))
-    for layer in ("decoder", "encoder", "encoder/hidden"):
-        ours, expected = (
-            visualize_activation(m, layer, 1, input_range=(0.0, 1.0), **QUICK)
-            for m in (model, other)
-        )
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
-        ours, expected = (visualize_saliency(m, layer, 1, image) for m in (model, other))
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
-    ours, expected = (
-        visualize_cam(m, -1, 1, image, penultimate_layer_idx="encoder/hidden")
-        for m in (model, other)
-    )
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    check_alike(model, other, ("decoder", "encoder", "encoder/hidden"), image)
 
 
 def test_nested_model_that_is_called_behind_a_layer_on_its_own_input():
@@ -482,14 +486,9 @@ def test_nested_model_that_is_called_behind_a_layer_on_its_own_input():
     inputs = keras.Input((8, 8, 1))
     other = keras.Model(inputs, model.get_layer("top")(encoder(scaled(inputs))))
     image = np.random.default_rng(0).uniform(size=(8, 8, 1))
-    for layer in ("top", "encoder", "encoder/hidden"):
-        ours, expected = (
-            visualize_activation(m, layer, 1, input_range=(0.0, 1.0), **QUICK)
-            for m in (model, other)
-        )
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
-        ours, expected = (visualize_saliency(m, layer, 1, image) for m in (model, other))
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    names = ("top", "encoder", "encoder/hidden")
+    check_alike(model, other, names, image)
+    for layer in names:
         # The losses alone do not say which of the models is meant, but these inputs do.
         losses = [(ActivationMaximization(find_layer(model, layer), 1), 1)]
         values = []
@@ -499,11 +498,6 @@ def test_nested_model_that_is_called_behind_a_layer_on_its_own_input():
             optimizer.minimize(image, 1, callbacks=[recorder], verbose=False)
             values.append(recorder.overall[0])
         assert values[0] == pytest.approx(values[1], rel=1e-5)
-    ours, expected = (
-        visualize_cam(m, -1, 1, image, penultimate_layer_idx="encoder/hidden")
-        for m in (model, other)
-    )
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
     # The encoder by itself is not scaled.
     fresh = keras.Input((8, 8, 1))
     alone = keras.models.clone_model(encoder, fresh)

@@ -95,7 +95,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     """
     _check_weights(weights)
     _check_ending(include_top, pooling, classes, classifier_activation)
-    pretrained = isinstance(weights, str) and weights == "imagenet"
+    pretrained = weights == "imagenet"
     if pretrained and include_top:
         _check_pretrained_top(classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
