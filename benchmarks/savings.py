@@ -27,7 +27,7 @@ import keras
 import numpy as np
 from speed import MODELS, Run, bare_gradient, images_for, measure, ours
 
-from vis.backend import folding
+from vis.backend.layers import folding
 from vis.visualization import visualize_filters
 
 NUMBER = 3

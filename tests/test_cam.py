@@ -8,6 +8,7 @@ import pytest
 from helpers import nodes, sequential
 from keras import layers
 
+from vis.backend.graph.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
 from vis.visualization.attribution.maps import enlarged
@@ -106,10 +107,15 @@ def test_penultimate_layer_has_maps_of_several_places():
         layers.Conv2D(2, 1, name="single"),
         layers.Flatten(),
     )
-    assert penultimate_layers(model, model.layers[-1], None) == [model.get_layer("several")]
+    assert penultimate_layers(Graph.of(model), model.layers[-1], None) == [
+        model.get_layer("several")
+    ]
     assert np.ptp(visualize_cam(model, -1, 0, noise(8, 8, 1))) == 1
     only_single = sequential((8, 8, 1), layers.Conv2D(3, 8), layers.Flatten())
-    assert penultimate_layers(only_single, only_single.layers[-1], None) == only_single.layers[:1]
+    assert (
+        penultimate_layers(Graph.of(only_single), only_single.layers[-1], None)
+        == only_single.layers[:1]
+    )
 
 
 def test_backprop_modifier():
@@ -136,7 +142,7 @@ def test_backprop_modifier():
 
 def found(model, layer_idx=-1):
     layer = model.layers[layer_idx] if isinstance(layer_idx, int) else layer_idx
-    return penultimate_layers(model, layer, None)[0].name
+    return penultimate_layers(Graph.of(model), layer, None)[0].name
 
 
 def test_the_nearest_convolution_or_pooling_layer_before():

@@ -9,8 +9,10 @@ import tensorflow as tf
 from helpers import sequential
 from keras import layers, ops
 
+from vis.backend.graph.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
+from vis.subject import explained
 from vis.visualization import (
     GradCAM,
     IntegratedGradients,
@@ -20,7 +22,6 @@ from vis.visualization import (
     visualize_saliency,
 )
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of_model
 
 QUICK = {"max_iter": 4, "seed": 0}
 WORDS = np.array([3, 1, 4, 1, 5])
@@ -404,9 +405,9 @@ def test_padding_is_masked(look_up, read):
     np.testing.assert_allclose(flat, 0, atol=1e-6)
     # The score is the one that the model gives with the mask.
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
-    subject = subject_of_model(model, tokens)
+    subject = explained(Graph.of(model), tokens)
     expected = -model(tokens, training=False)[0, 1]
-    values = Score(subject.inputs, losses, subject.fixed).values(subject.images)
+    values = Score(subject, losses).values(subject.images)
     np.testing.assert_allclose(values, [expected], rtol=1e-4)
 
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
-from vis.backend import convolution
-from vis.backend import onednn as onednn_kernels
+from vis.backend import device
+from vis.backend.layers import onednn as onednn_kernels
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_activation
@@ -242,8 +242,7 @@ def test_batch_normalisation_after_convolutions():
 @pytest.mark.parametrize("onednn", [False, True], ids=["Eigen", "oneDNN"])
 def test_convolutions_and_their_gradients(onednn, kind, channels, settings, norm, monkeypatch):
     """Both are computed with other kernels than TensorFlow would, on each kind of processor."""
-    for module in (convolution, onednn_kernels):
-        monkeypatch.setattr(module, "IsMklEnabled", lambda: onednn)
+    monkeypatch.setattr(device, "has_onednn", lambda: onednn)
     monkeypatch.setattr(onednn_kernels, "_LEAST_PRODUCTS", 0)
     first = settings.get("data_format") == "channels_first"
     depth = {"depthwise": 1, "depthwise, two filters": 2}.get(kind)
@@ -280,7 +279,7 @@ def test_convolutions_and_their_gradients(onednn, kind, channels, settings, norm
 
 
 def test_depthwise_convolution_without_the_kernels_inside_tensorflow(monkeypatch):
-    monkeypatch.setattr(onednn_kernels, "IsMklEnabled", lambda: False)
+    monkeypatch.setattr(device, "has_onednn", lambda: False)
     monkeypatch.setattr(onednn_kernels, "_FORWARD", "NoSuchOperation")
     onednn_kernels._works.cache_clear()
     try:

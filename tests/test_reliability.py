@@ -19,7 +19,7 @@ from helpers import nodes, sequential
 from keras import layers, ops
 from tensorflow.python.framework.func_graph import FuncGraph
 
-from vis.backend import engine
+from vis.backend.step import engine
 from vis.input_modifiers import Jitter, Noise, Rotate
 from vis.losses import Loss
 from vis.optimizer import Optimizer
@@ -270,7 +270,7 @@ def test_checkpoints_leave_nothing_behind(tmp_path):
 
 def test_optimizers_of_keras_leave_no_graphs_behind(monkeypatch):
     """TensorFlow keeps for good what is summed over replicas."""
-    monkeypatch.setattr(engine._engines, "_most", 2)
+    monkeypatch.setattr(engine.engines, "_most", 2)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
 
     def graphs():

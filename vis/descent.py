@@ -10,9 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.engine import Engine, Given, Observation, Problem
-from vis.backend.fingerprint import VERSIONS
-from vis.backend.weights import Prepared
+from vis.backend.graph.graph import Graph
+from vis.backend.layers.weights import Prepared
+from vis.backend.step.engine import Engine
+from vis.backend.step.fingerprint import VERSIONS
+from vis.backend.step.problem import Given, Observation, Problem
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
@@ -43,6 +45,7 @@ class Descent:
     """One descent: its state, and how it is driven.
 
     Args:
+        graph: The graph that is looked at.
         problem: What is optimised.
         engine: The problem's compiled functions.
         given: What the functions are called with.
@@ -55,6 +58,7 @@ class Descent:
 
     def __init__(
         self,
+        graph: Graph,
         problem: Problem,
         engine: Engine,
         given: Given,
@@ -67,7 +71,7 @@ class Descent:
         self._problem = problem
         self._engine = engine
         self._given = given
-        self._prepared = Prepared()
+        self._made_for = graph, Prepared()
         self._names = names
         self._input_ranges = input_ranges
         self._modifiers = modifiers
@@ -100,21 +104,21 @@ class Descent:
 
     def _steps_in_graph(self, steps: int) -> None:
         self._state, self._seen = self._engine.loop(
-            self._prepared, self._state, self._given, ops.convert_to_tensor(steps, "int32")
+            *self._made_for, self._state, self._given, ops.convert_to_tensor(steps, "int32")
         )
 
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self._modifiers)
         if any(canvas.moves for canvas in self._problem.canvases):
-            self._state = self._engine.move(self._prepared, self._state, self._given)
+            self._state = self._engine.move(*self._made_for, self._state, self._given)
         seen = self._engine.evaluate(
-            self._prepared, self._state.variables, self._given, self._state.step
+            *self._made_for, self._state.variables, self._given, self._state.step
         )
         if self._grad_modifier:
             seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
-        self._state = self._engine.update(self._prepared, self._state, seen, self._given)
+        self._state = self._engine.update(*self._made_for, self._state, seen, self._given)
 
     def _modified(self, grads: np.ndarray) -> Any:
         modified = np.asarray(self._grad_modifier(grads), grads.dtype)
@@ -185,7 +189,7 @@ class Descent:
             ValueError: If the model is not a function of its input and its weights alone.
         """
         problem, given = self._problem, self._given
-        forward = self._engine.fingerprint(self._state, given)
+        forward = self._engine.fingerprint(self._made_for[0], self._state, given)
         if forward.own_state:
             raise ValueError(
                 "`checkpoint` needs a model and losses that draw no random numbers and keep no "
@@ -259,7 +263,7 @@ class Descent:
     def pictures(self) -> list[np.ndarray]:
         """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
         return self._finished(
-            self._engine.images(self._prepared, self._state.variables, self._given)
+            self._engine.images(*self._made_for, self._state.variables, self._given)
         )
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from vis import backend
-from vis.utils.model import spatial_axes_of
+from vis.utils.layout import spatial_axes_of
 from vis.utils.validation import (
     check_array,
     check_integer,

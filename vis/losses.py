@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.attribution import value_of
-from vis.backend.captures import known_outputs
-from vis.backend.roots import Inputs
-from vis.utils.model import LayerOutput, channel_axis, check_output
+from vis.backend.graph.formats import filters_of
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import Target, check_layer
+from vis.backend.step.question import value_of
 from vis.utils.validation import (
     check_images,
     check_indices,
@@ -120,7 +120,7 @@ class TensorLoss(Loss):
 
     formula: ClassVar[Callable]
 
-    def __init__(self, target: keras.Layer | LayerOutput | keras.KerasTensor, name: str) -> None:
+    def __init__(self, target: Target | keras.KerasTensor, name: str) -> None:
         super().__init__()
         self.name = name
         self.target = target
@@ -152,9 +152,7 @@ class ActivationMaximization(TensorLoss):
         ActivationMax Loss
     """
 
-    def __init__(
-        self, layer: keras.Layer | LayerOutput, filter_indices: int | Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, layer: Target, filter_indices: int | Sequence[int] | None = None) -> None:
         super().__init__(check_layer(layer), name="ActivationMax Loss")
         self.layer = layer
         _, axis, count = filters_of(layer)
@@ -191,7 +189,7 @@ class FilterActivations(ActivationMaximization):
                [0., 0., 1.]], dtype=float32)
     """
 
-    def __init__(self, layer: keras.Layer | LayerOutput, filter_indices: Sequence[int]) -> None:
+    def __init__(self, layer: Target, filter_indices: Sequence[int]) -> None:
         super().__init__(layer, filter_indices)
         count = self.parameters["filter_weights"].shape[1]
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[self.filter_indices]}
@@ -239,7 +237,7 @@ class Neuron(TensorLoss):
 
     def __init__(
         self,
-        layer: keras.Layer | LayerOutput,
+        layer: Target,
         filter_index: int,
         position: Sequence[int] | None = None,
     ) -> None:
@@ -285,7 +283,7 @@ class Direction(TensorLoss):
         Direction Loss
     """
 
-    def __init__(self, layer: keras.Layer | LayerOutput, direction: Sequence[float]) -> None:
+    def __init__(self, layer: Target, direction: Sequence[float]) -> None:
         super().__init__(check_layer(layer), name="Direction Loss")
         self.layer = layer
         _, axis, count = filters_of(layer)
@@ -324,9 +322,7 @@ class CosineDirection(Direction):
         Cosine Direction Loss
     """
 
-    def __init__(
-        self, layer: keras.Layer | LayerOutput, direction: Sequence[float], power: float = 2.0
-    ) -> None:
+    def __init__(self, layer: Target, direction: Sequence[float], power: float = 2.0) -> None:
         super().__init__(layer, direction)
         if check_number("power", power) < 0:
             raise ValueError(f"`power` must not be negative. Received: power={power!r}")
@@ -360,7 +356,7 @@ class DeepDream(TensorLoss):
         DeepDream Loss
     """
 
-    def __init__(self, layer: keras.Layer | LayerOutput) -> None:
+    def __init__(self, layer: Target) -> None:
         super().__init__(check_layer(layer), name="DeepDream Loss")
         self.layer = layer
 
@@ -385,7 +381,7 @@ class Diversity(TensorLoss):
         Diversity Loss
     """
 
-    def __init__(self, layer: keras.Layer | LayerOutput) -> None:
+    def __init__(self, layer: Target) -> None:
         super().__init__(check_layer(layer), name="Diversity Loss")
         self.couples_samples = True
         self.layer = layer
@@ -436,7 +432,7 @@ class FeatureInversion(TensorLoss):
                 f"Received: img_input={img_input!r}"
             )
         image = check_images("image", image, tuple(img_input.shape[1:]))
-        self.parameters = {"features": value_of(Inputs([img_input]), layer, image)}
+        self.parameters = {"features": value_of(Graph.of_inputs(img_input), layer, image)}
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:
@@ -460,56 +456,6 @@ def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
 def channels_last(output: Any, axis: int) -> Any:
     """Activations with the channels on the last axis."""
     return output if axis == len(output.shape) - 1 else ops.moveaxis(output, axis, -1)
-
-
-def check_layer(layer: Any) -> keras.Layer | LayerOutput:
-    """Returns a Keras layer, or one of its outputs, as it is, or raises a `TypeError`."""
-    target = LayerOutput.of(layer)
-    check_integer("call", target.call, least=0)
-    if target.output is not None:
-        check_integer("output", target.output, least=0)
-    if not isinstance(target.layer, keras.Layer):
-        raise TypeError(
-            "`layer` must be a Keras layer. "
-            f"Received: layer={layer!r} of type {type(layer).__name__}"
-        )
-    return layer
-
-
-def filters_of(layer: keras.Layer | LayerOutput) -> tuple[tuple[int | None, ...], int, int]:
-    """Shape of a layer's output, the axis that has the filters, and their number.
-
-    Raises:
-        ValueError: If the number is not known.
-    """
-    shape = output_shape(layer)
-    axis = channel_axis(layer, len(shape))
-    count = shape[axis]
-    if count is None:
-        raise ValueError(
-            f"`layer` must have a known number of filters. Received: layer '{layer.name}' "
-            f"with an output of shape {shape}"
-        )
-    return shape, axis, count
-
-
-def output_shape(target: keras.Layer | LayerOutput) -> tuple[int | None, ...]:
-    """Shape of the output of a layer's first call, or of the one that is meant.
-
-    Args:
-        target: A layer, or a `LayerOutput`.
-
-    Raises:
-        ValueError: If the layer is not part of a model that has been built, or has several
-            outputs.
-    """
-    layer, call, output = LayerOutput.of(target)
-    nodes = getattr(layer, "_inbound_nodes", [])
-    outputs = [node.outputs for node in nodes] if nodes else known_outputs(layer)
-    # A layer inside a shared model runs more often than it has nodes.
-    tensors = outputs[min(call, len(outputs) - 1)]
-    check_output(layer, 0, output, [len(tensors)])
-    return tuple(tensors[output or 0].shape)
 
 
 def _filter_means(output: Any, axis: int) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from vis.backend.private import without_replicas
 from vis.utils.validation import check_number, check_positive
 from vis.utils.value import Value
 
@@ -161,9 +162,7 @@ class KerasUpdate(Update):
         key = tuple((tuple(v.shape), v.dtype.name) for v in variables)
         if key not in self._registers:
             optimizer = self.kind.from_config(json.loads(self.config))
-            # There are no replicas to sum over, and TensorFlow keeps each graph that it has summed
-            # in for good.
-            vars(optimizer)["_all_reduce_sum_gradients"] = list
+            without_replicas(optimizer)
             registers = [keras.Variable("zeros", shape=shape, dtype=dtype) for shape, dtype in key]
             optimizer.build(registers)
             start = [ops.copy(slot) for slot in optimizer.variables]
@@ -175,3 +174,17 @@ def _check_share(name: str, value: Any) -> float:
     if not 0 <= check_number(name, value) < 1:
         raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
     return float(value)
+
+
+def get(optimizer: keras.optimizers.Optimizer | Update | None) -> Update:
+    """The rule that a Keras optimizer stands for; a rule itself; for None `RMSprop`.
+
+    Args:
+        optimizer: One of these.
+
+    Raises:
+        TypeError: If it is none of them.
+    """
+    if optimizer is None:
+        return RMSprop()
+    return optimizer if isinstance(optimizer, Update) else KerasUpdate(optimizer)

@@ -8,12 +8,12 @@ Example:
     5.0
 """
 
-from vis.backend.backprop import modify_model_backprop
-from vis.backend.fourier import irfftn
 from vis.backend.functions import *  # noqa: F403
 from vis.backend.functions import __all__ as _functions
-from vis.backend.images import blur, roll, warp, zoom
-from vis.backend.random import fold_in, normal, set_random_seed, uniform
+from vis.backend.graph.backprop import modify_model_backprop
+from vis.backend.tensors.fourier import irfftn
+from vis.backend.tensors.images import blur, roll, warp, zoom
+from vis.backend.tensors.random import fold_in, normal, set_random_seed, uniform
 
 __all__ = [
     *_functions,

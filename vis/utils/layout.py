@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -37,3 +38,9 @@ class Layout(NamedTuple):
         for axis, size in zip(self.axes, spatial_shape, strict=True):
             shape[axis - 1] = size
         return self._replace(shape=tuple(shape))
+
+
+def spatial_axes_of(shape: Sequence[int | None], data_format: str) -> tuple[int, ...]:
+    """The axes of a shape that are neither samples nor channels."""
+    rank = len(shape)
+    return tuple(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))

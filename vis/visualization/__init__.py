@@ -1,7 +1,6 @@
 """What users call."""
 
-from vis.backend.roots import inputs_of
-from vis.backend.survey import find_layer
+from vis.backend.graph.graph import find_layer, inputs_of
 from vis.visualization.activation_maximization import (
     visualize_activation,
     visualize_activation_with_losses,

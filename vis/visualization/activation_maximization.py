@@ -9,19 +9,18 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.roots import structure_of
-from vis.backend.survey import find_layer
+from vis.backend.graph.copies import counterpart, counterpart_tensor
+from vis.backend.graph.formats import input_data_format
+from vis.backend.graph.graph import Graph
+from vis.canvases import ranges
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
+from vis.subject import optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.utils.inputs import by_layer_names
-from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
-from vis.utils.validation import check_input_range
-from vis.visualization.optimisable import optimisable
 
 
 def visualize_activation_with_losses(
@@ -181,38 +180,31 @@ def visualize_activation(
         >>> image.shape, str(image.dtype)
         ((8, 8, 1), 'uint8')
     """
-    layer = find_layer(model, layer_idx)
+    graph = Graph.of(model)
+    layer = graph.find(layer_idx)
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is not None:
-        original, model = model, modify(model)
-        layer = find_layer(model, counterpart(layer, original, model))
+        graph = Graph.of(modify(model))
+        layer = graph.find(counterpart(layer, model, graph.model))
         if wrt_tensor is not None:
-            wrt_tensor = counterpart_tensor(wrt_tensor, original, model)
-    seed_input, parametrization = (
-        by_layer_names(values, structure_of(model)) for values in (seed_input, parametrization)
-    )
-    what = optimisable(
-        model, fixed_inputs, input_range, seed_input, optimizer_params.get("image_size")
-    )
-    if optimizer is None and what.embeds:
+            wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
+    subject = optimised(graph, fixed_inputs, seed_input, optimizer_params.get("image_size"))
+    if optimizer is None and subject.embeds:
         # Its steps are for images of bytes; embeddings have another scale.
-        low, high = check_input_range(what.input_range)
+        ((low, high),) = ranges(subject, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
-    for tensor in what.tensors:
+    for tensor in subject.tensors:
         losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
-    images = visualize_activation_with_losses(
-        what.inputs,
+    return visualize_activation_with_losses(
+        subject,
         losses,
         wrt_tensor,
         seed_input,
-        what.input_range,
+        input_range,
         parametrization,
         optimizer,
-        what.fixed_inputs,
-        precision,
+        precision=precision,
         grad_modifier=grad_modifier,
         **optimizer_params,
     )
-    several = what.names is not None and len(what.names) > 1
-    return dict(zip(what.names, images, strict=True)) if several else images

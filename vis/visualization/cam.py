@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import LayerOutput
 from vis.losses import Loss
-from vis.optimizer import checked_inputs
-from vis.utils.model import LayerOutput
+from vis.subject import explained
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of
 
 
 def visualize_cam_with_losses(
@@ -56,8 +56,8 @@ def visualize_cam_with_losses(
             "`penultimate_layer` must be a layer of the model. "
             f"Received: penultimate_layer={penultimate_layer!r}"
         )
-    subject = subject_of(checked_inputs(input_tensor), seed_input)
-    score = Score(subject.inputs, losses, subject.fixed)
+    subject = explained(Graph.of_inputs(input_tensor), seed_input)
+    score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)
     return finished(method.fused(score, subject.images, [penultimate_layer]))
 

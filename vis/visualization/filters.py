@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +10,16 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from vis.backend.engine import accepts, receptive_field
-from vis.backend.random import draw_seed
-from vis.backend.roots import Inputs
-from vis.backend.softmax import has_softmax
-from vis.backend.survey import find_layer
+from vis.backend import device
+from vis.backend.graph.formats import filters_of, layout_of
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import LayerOutput, Target
+from vis.backend.layers.stand_ins import has_softmax
+from vis.backend.private import operation_of
+from vis.backend.step.sizes import accepts, receptive_field
+from vis.backend.tensors.random import draw_seed
 from vis.callbacks import OptimizerCallback
+from vis.canvases import ranges
 from vis.input_modifiers import (
     InputModifier,
     Jitter,
@@ -24,21 +27,19 @@ from vis.input_modifiers import (
     Scale,
     is_in_graph,
 )
-from vis.losses import ClassScores, FilterActivations, filters_of
+from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
+from vis.subject import Subject, optimised
 from vis.updates import Adam, Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
-from vis.utils.model import LayerOutput, layout_of
 from vis.utils.validation import (
     check_all,
     check_flag,
     check_indices,
-    check_input_range,
     check_integer,
 )
-from vis.visualization.optimisable import optimisable
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
 _BATCH_SIZE = 16
@@ -122,11 +123,12 @@ def visualize_filters(
         >>> pictures.shape, str(pictures.dtype)
         ((2, 16, 16, 1), 'uint8')
     """
-    layer = find_layer(model, layer_idx)
+    graph = Graph.of(model)
+    layer = graph.find(layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
-    what = optimisable(model, fixed_inputs, input_range, image_size=None if fits else image_size)
-    inputs = what.inputs.beginning_with(_only(what.tensors))
-    input_range = check_input_range(what.input_range)
+    subject = optimised(graph, fixed_inputs, image_size=None if fits else image_size)
+    _check_only_one(subject)
+    (input_range,) = ranges(subject, input_range)
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -139,9 +141,9 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(inputs, layer, None if fits else image_size)
+    layout = _layout(subject, layer, None if fits else image_size)
     if fits:
-        layout = _fitting(layout, inputs, layer)
+        layout = _fitting(layout, subject, layer)
     if parametrization is None:
         parametrization = default_parametrization(layout)
     if input_modifiers is None:
@@ -153,10 +155,10 @@ def visualize_filters(
                 "`input_modifiers` must be `vis.input_modifiers.Transform` objects, which run "
                 f"inside the compiled step. Received: {modifier!r}"
             )
-    coarse = coarse_layout(layout, inputs, layer, input_modifiers)
+    coarse = coarse_layout(layout, subject, layer, input_modifiers)
     stages = stages_of(parametrization, layout, coarse, max_iter)
 
-    if _scores_classes(model, layer):
+    if _scores_classes(graph, layer):
         wanted, slow_above = ClassScores, _UNSEEN
     else:
         wanted, slow_above = FilterActivations, np.inf
@@ -169,12 +171,11 @@ def visualize_filters(
             def descend(stage, which, variables, batch=batch):
                 """The descent of some pictures of the batch through a stage."""
                 optimizing = Optimizer(
-                    what.inputs,
+                    subject,
                     [(wanted(layer, [batch[i][0] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
                     optimizer=_DESCENT if optimizer is None else optimizer,
-                    fixed_inputs=what.fixed_inputs,
                     precision=precision,
                     skip_erosion=skip_erosion,
                 )
@@ -196,30 +197,22 @@ def visualize_filters(
     return in_type_of_range(pictures, input_range)
 
 
-def _scores_classes(model: keras.Model, layer: keras.Layer | LayerOutput) -> bool:
+def _scores_classes(graph: Graph, layer: Target) -> bool:
     """Whether a layer ends in a softmax, or is the dense one whose logits are a model's output."""
-    if has_softmax(layer):
-        return True
     own = LayerOutput.of(layer).layer
-    return (
+    return has_softmax(own) or (
         isinstance(own, keras.layers.Dense)
         and own.activation is keras.activations.linear
-        and any(own is output._keras_history.operation for output in _outputs(model))
+        and any(own is operation_of(output) for output in graph.outputs)
     )
 
 
-def _outputs(model: keras.Model) -> list[keras.KerasTensor]:
-    """The symbolic outputs of a model; of a subclassed one, which has none, an empty list."""
-    return keras.tree.flatten(getattr(model, "outputs", None) or [])
-
-
-def _only(tensors: list[keras.KerasTensor]) -> keras.KerasTensor:
-    if len(tensors) != 1:
+def _check_only_one(subject: Subject) -> None:
+    if len(subject.tensors) != 1:
         raise ValueError(
             "`fixed_inputs` must give a value for each input but the one that pictures are made "
-            f"of. Received: {len(tensors)} inputs without one"
+            f"of. Received: {len(subject.tensors)} inputs without one"
         )
-    return tensors[0]
 
 
 def default_parametrization(layout: Layout) -> Parametrization:
@@ -236,10 +229,11 @@ def default_input_modifiers(layout: Layout) -> list[InputModifier]:
 
 
 def _layout(
-    inputs: Inputs, layer: keras.Layer, image_size: int | Sequence[int] | str | None
+    subject: Subject, layer: Target, image_size: int | Sequence[int] | str | None
 ) -> Layout:
-    own, layout = layout_of(inputs[0]), layout_of(inputs[0], image_size)
-    if layout != own and not accepts(inputs, layer, layout.shape):
+    (tensor,) = subject.tensors
+    own, layout = layout_of(tensor), layout_of(tensor, image_size)
+    if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
@@ -247,15 +241,16 @@ def _layout(
     return layout
 
 
-def _fitting(layout: Layout, inputs: Inputs, layer: keras.Layer) -> Layout:
+def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
-    seen = receptive_field(inputs, layer, layout)
+    graph, (tensor,) = subject.graph, subject.tensors
+    seen = receptive_field(graph, tensor, layer, layout)
     sizes = [
         min(whole, max(_LEAST_FITTING_SIZE, _FIELDS * field))
         for whole, field in zip(layout.spatial_shape, seen, strict=True)
     ]
     smaller = layout.resized(tuple(sizes))
-    return smaller if accepts(inputs, layer, smaller.shape) else layout
+    return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
 
 
 def _threads() -> int:
@@ -263,7 +258,7 @@ def _threads() -> int:
 
     It does not depend on how many pictures there are, so that neither does their rounding.
     """
-    return max(1, (os.cpu_count() or 1) // _BATCH_SIZE)
+    return max(1, device.processors() // _BATCH_SIZE)
 
 
 def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.survey import find_layer
+from vis.backend.graph.copies import counterpart_tensor
+from vis.backend.graph.graph import Graph
 from vis.losses import Loss
-from vis.optimizer import checked_inputs
-from vis.utils.model import counterpart_tensor
+from vis.subject import Subject, explained
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import Subject, subject_of, subject_of_model
 
 
 def visualize_saliency_with_losses(
@@ -52,8 +51,8 @@ def visualize_saliency_with_losses(
         >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    subject = subject_of(checked_inputs(input_tensor), seed_input, wrt_tensor)
-    score = Score(subject.inputs, losses, subject.fixed)
+    subject = explained(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
+    score = Score(subject, losses)
     return _drawn(Saliency(grad_modifier, keepdims), score, subject, wrt_tensor)
 
 
@@ -100,10 +99,11 @@ def visualize_saliency(
         (8, 8)
     """
     method = Saliency(grad_modifier, keepdims, backprop_modifier)
-    modified, (layer,) = method.modified(model, [find_layer(model, layer_idx)])
+    graph = Graph.of(model)
+    modified, (layer,) = method.modified(graph, [graph.find(layer_idx)])
     if wrt_tensor is not None:
-        wrt_tensor = counterpart_tensor(wrt_tensor, model, modified)
-    subject = subject_of_model(modified, seed_input, wrt_tensor)
+        wrt_tensor = counterpart_tensor(wrt_tensor, model, modified.model)
+    subject = explained(modified, seed_input, wrt_tensor)
     score = Score.of_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)
 
@@ -111,6 +111,6 @@ def visualize_saliency(
 def _drawn(
     method: Saliency, score: Score, subject: Subject, wrt_tensor: keras.KerasTensor | None
 ) -> np.ndarray:
-    explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.inputs)
-    tensor = subject.input_tensor if explained else wrt_tensor
+    is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
+    tensor = subject.tensors[0] if is_explained else wrt_tensor
     return finished(method.summarise(score.gradients(subject.images, tensor), tensor))

@@ -6,14 +6,14 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from vis.backend.engine import accepts
-from vis.backend.roots import Inputs
+from vis.backend.graph.names import Target
+from vis.backend.step.sizes import accepts
 from vis.descent import Descent
 from vis.input_modifiers import Transform, check_transforms
 from vis.parametrizations import Fourier, Parametrization
+from vis.subject import Subject
 from vis.utils.layout import Layout
 
 # No coarse pictures below this size: too little can be seen in them.
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 
 def coarse_layout(
-    layout: Layout, inputs: Inputs, layer: keras.Layer, input_modifiers: Sequence[Transform]
+    layout: Layout, subject: Subject, layer: Target, input_modifiers: Sequence[Transform]
 ) -> Layout | None:
     """Half the size, where the model and the modifiers take it and something can be seen in it."""
     half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
@@ -45,7 +45,7 @@ def coarse_layout(
         check_transforms(input_modifiers, (1, *half.shape), half.axes)
     except ValueError:
         return None
-    return half if accepts(inputs, layer, half.shape) else None
+    return half if accepts(subject.graph, subject.tensors[0], layer, half.shape) else None
 
 
 def stages_of(

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.survey import find_layer
-from vis.utils.model import counterpart
+from vis.backend.graph.copies import counterpart
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import Target
+from vis.subject import Subject, explained, explained_tensor
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import explained_tensor, subject_of_model
 
 
 class Attribution(Value):
@@ -62,8 +63,9 @@ class Attribution(Value):
             TypeError: If an argument is of the wrong kind.
             ValueError: If an argument has a wrong value.
         """
+        graph = Graph.of(model)
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return finished(self.summarise(attributions, explained_tensor(model)))
+        return finished(self.summarise(attributions, explained_tensor(graph)))
 
     def attributions(
         self,
@@ -83,20 +85,22 @@ class Attribution(Value):
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
         """
-        layer = find_layer(model, layer_idx)
-        model, (layer,) = self.modified(model, [layer])
-        subject = subject_of_model(model, seed_input)
+        graph = Graph.of(model)
+        graph, (layer,) = self.modified(graph, [graph.find(layer_idx)])
+        subject = self.subject(graph, seed_input)
         return self.measure(Score.of_filters(subject, layer, filter_indices), subject.images)
 
-    def modified(
-        self, model: keras.Model, layers: Sequence[keras.Layer]
-    ) -> tuple[keras.Model, list[keras.Layer]]:
-        """The model as the backprop modifier changes it, and where some layers are in it."""
+    def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
+        """The graph as the backprop modifier changes its model, and where layers are in it."""
         modify = backprop_modifiers.get(self.backprop_modifier)
         if modify is None:
-            return model, list(layers)
-        copy = modify(model)
-        return copy, [find_layer(copy, counterpart(layer, model, copy)) for layer in layers]
+            return graph, list(layers)
+        copy = Graph.of(modify(graph.model))
+        return copy, [copy.find(counterpart(layer, graph.model, copy.model)) for layer in layers]
+
+    def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
+        """What of the graph is explained."""
+        return explained(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         """The attributions of each image's score.

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.survey import find_layer
-from vis.utils.model import channel_axis, spatial_axes
+from vis.backend.graph.formats import channel_axis, spatial_axes
+from vis.backend.graph.graph import Graph
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of_model
 
 
 class CAM(Attribution):
@@ -60,10 +59,11 @@ class CAM(Attribution):
         layer_idx: LayerIndex = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        layer = find_layer(model, layer_idx)
-        penultimate = penultimate_layers(model, layer, self.penultimate_layer_idx)
-        model, (layer, *penultimate) = self.modified(model, [layer, *penultimate])
-        subject = subject_of_model(model, seed_input)
+        graph = Graph.of(model)
+        layer = graph.find(layer_idx)
+        penultimate = penultimate_layers(graph, layer, self.penultimate_layer_idx)
+        graph, (layer, *penultimate) = self.modified(graph, [layer, *penultimate])
+        subject = self.subject(graph, seed_input)
         score = Score.of_filters(subject, layer, filter_indices)
         return self.fused(score, subject.images, penultimate)
 

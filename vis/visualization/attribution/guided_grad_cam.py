@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.utils.model import input_data_format
+from vis.backend.graph.formats import input_data_format
+from vis.backend.graph.graph import Graph
+from vis.subject import explained_tensor
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.saliency import Saliency
-from vis.visualization.attribution.subject import explained_tensor
 
 
 class GuidedGradCAM(Saliency):
@@ -54,8 +55,9 @@ class GuidedGradCAM(Saliency):
         layer_idx: LayerIndex = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
+        graph = Graph.of(model)
         where = (model, seed_input, layer_idx, filter_indices)
         maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
         guided = super().attributions(*where)
-        first = input_data_format(explained_tensor(model)) == "channels_first"
+        first = input_data_format(explained_tensor(graph)) == "channels_first"
         return guided * np.expand_dims(maps, 1 if first else -1)

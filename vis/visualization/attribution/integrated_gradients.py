@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.survey import find_layer
+from vis.backend.graph.flow import Flow
+from vis.backend.graph.graph import Graph
+from vis.subject import Subject, inside
 from vis.utils.validation import check_finite, check_integer
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-from vis.visualization.attribution.subject import subject_of_model
 
 # Powers of two apart from the end, so that the points stay evenly spaced where nothing happens.
 _FIRST_STEPS = 17
@@ -58,6 +59,11 @@ class IntegratedGradients(Saliency):
         self.steps = check_integer("steps", steps, least=2)
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)
+
+    def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
+        # A baseline of the value that a mask stands for would hide everything.
+        subject = super().subject(graph, seed_input)
+        return inside(subject, Flow(graph).behind_mask(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return np.stack(
@@ -115,14 +121,15 @@ class IntegratedGradients(Saliency):
             >>> bool(method.completeness_error(attributions, model, image) < 1e-4)
             True
         """
-        subject = subject_of_model(model, seed_input)
+        graph = Graph.of(model)
+        subject = self.subject(graph, seed_input)
         images = subject.images
         if np.shape(attributions) != images.shape:
             raise ValueError(
                 "`attributions` must be what `attributions` has returned for the same images, of "
                 f"shape {images.shape}. Received: an array of shape {np.shape(attributions)}"
             )
-        score = Score.of_filters(subject, find_layer(model, layer_idx), filter_indices)
+        score = Score.of_filters(subject, graph.find(layer_idx), filter_indices)
         explained = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
         return np.abs(total - explained) / np.abs(explained)

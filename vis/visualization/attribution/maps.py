@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import keras
 import numpy as np
 
 from vis import grad_modifiers
-from vis.utils.model import channel_axis, input_data_format
 
 
 def finished(maps: np.ndarray) -> np.ndarray:
@@ -59,17 +57,6 @@ def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
 
     factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
     return ndimage.zoom(maps, (1, *factors), order=1, mode="nearest", grid_mode=True)
-
-
-def channel_axis_of(tensor: keras.KerasTensor) -> int | None:
-    """The axis of a symbolic tensor that holds the channels, or None for plain vectors."""
-    rank = len(tensor.shape)
-    if rank == 2:
-        return None
-    operation = tensor._keras_history.operation
-    if isinstance(operation, keras.layers.InputLayer):
-        return 1 if input_data_format(tensor) == "channels_first" else rank - 1
-    return channel_axis(operation, rank)
 
 
 def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:

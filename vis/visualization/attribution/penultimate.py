@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 from keras import layers
 
-from vis.backend.captures import known_outputs, rank_of
-from vis.backend.network import Network
-from vis.backend.roots import inputs_of
-from vis.backend.survey import find_layer, look_inside
-from vis.losses import output_shape
-from vis.utils.containers import is_container
-from vis.utils.model import LayerOutput, channel_axis
-from vis.visualization.attribution.subject import explained_tensor
+from vis.backend.graph.formats import channel_axis, output_shape
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import LayerOutput, Target
+from vis.subject import explained_tensor
 
 _CONVOLUTION_OR_POOLING = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -28,18 +23,18 @@ _CONVOLUTION_OR_POOLING = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
 
-LayerIndex = int | str | keras.Layer | LayerOutput
+LayerIndex = int | str | Target
 
 
 def penultimate_layers(
-    model: keras.Model,
-    layer: keras.Layer,
+    graph: Graph,
+    layer: Target,
     penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None,
-) -> list[keras.Layer]:
+) -> list[Target]:
     """The layers whose feature maps are looked at.
 
     Args:
-        model: A model with one input.
+        graph: The graph of a model.
         layer: The layer that is explained.
         penultimate_layer_idx: Index, name or layer; a list of them; or None for the nearest
             convolution or pooling layer before `layer`, in nested models and wrappers too, whose
@@ -53,13 +48,12 @@ def penultimate_layers(
         >>> model = keras.Sequential(
         ...     [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv"), layers.Flatten()]
         ... )
-        >>> [found.name for found in penultimate_layers(model, model.layers[-1], None)]
+        >>> [found.name for found in penultimate_layers(Graph.of(model), model.layers[-1], None)]
         ['conv']
     """
-    look_inside(model)
     explained = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
-        return [_nearest(model, explained, _ids_before(model, explained))]
+        return [_nearest(graph, explained)]
     several = isinstance(penultimate_layer_idx, list | tuple)
     several = several and not isinstance(penultimate_layer_idx, LayerOutput)
     wanted = penultimate_layer_idx if several else [penultimate_layer_idx]
@@ -68,9 +62,8 @@ def penultimate_layers(
             "`penultimate_layer_idx` must hold at least one layer. "
             f"Received: penultimate_layer_idx={penultimate_layer_idx!r}"
         )
-    found = [find_layer(model, index, "penultimate_layer_idx") for index in wanted]
-    # Of layers inside others this is known once they have been found.
-    before = _ids_before(model, explained)
+    found = [graph.find(index, "penultimate_layer_idx") for index in wanted]
+    before = graph.before(explained)
     for candidate in found:
         if id(LayerOutput.of(candidate).layer) not in before:
             raise ValueError(
@@ -80,10 +73,14 @@ def penultimate_layers(
     return found
 
 
-def _nearest(model: keras.Model, layer: keras.Layer, before: set[int]) -> keras.Layer:
-    rank = len(explained_tensor(model).shape)
+def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
+    tensor = explained_tensor(graph)
+    rank = len(tensor.shape)
+    # What runs inside layers is only known to lie before others once it has been looked for.
+    candidates = graph.layers()
+    before = graph.before(layer)
     found = []
-    for candidate in _flattened(model):
+    for candidate in candidates:
         if candidate is layer:
             break
         if id(candidate) in before and _has_feature_maps(candidate, rank):
@@ -92,8 +89,8 @@ def _nearest(model: keras.Model, layer: keras.Layer, before: set[int]) -> keras.
         raise ValueError(
             "`penultimate_layer_idx` must be given, as there is no convolution or pooling layer "
             f"with {rank - 2} spatial axes, those of the input, before '{layer.name}', the layer "
-            f"of `layer_idx`. Received: penultimate_layer_idx=None, and the model '{model.name}' "
-            f"with an input of shape {explained_tensor(model).shape}"
+            f"of `layer_idx`. Received: penultimate_layer_idx=None, and the model "
+            f"'{graph.model.name}' with an input of shape {tensor.shape}"
         )
     # Maps of a single place, as MobileNet's last convolution has them, show nothing.
     return next((x for x in reversed(found) if _places(x) != 1), found[-1])
@@ -112,69 +109,3 @@ def _has_feature_maps(layer: keras.Layer, rank: int) -> bool:
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
     return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(output_shape(layer)) == rank
-
-
-def _flattened(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers in order, in the place of nested models and custom layers those inside."""
-    inputs_known = is_container(model)
-    inside = model.layers if inputs_known else _in_order(model)
-    for layer in inside:
-        if is_container(layer):
-            yield from _flattened(layer)
-        else:
-            if inputs_known:
-                yield from _in_order(layer)
-            yield layer
-
-
-def _in_order(outer: keras.Layer) -> list[keras.Layer]:
-    """The layers that run inside a custom layer or a subclassed model, in their order."""
-    known = [
-        inner
-        for inner in outer._flatten_layers(include_self=False)
-        if rank_of(inner) is not None and known_outputs(inner)[0]
-    ]
-    return sorted(known, key=rank_of)
-
-
-def _ids_before(model: keras.Model, layer: keras.Layer) -> set[int]:
-    """`id` of all operations that a layer's output is computed with, itself included."""
-    network = Network(inputs_of(model))
-    found: set[int] = set()
-    owner = layer if network.in_graph(layer) else network.owner(layer)
-    if owner is not layer:
-        earlier = _in_order(owner)
-        found.update(map(id, earlier[: 1 + earlier.index(layer)]))
-        if owner is network.root:
-            return found
-    stack = [network.place_of(o) for o in _owners(model, owner)]
-    stack = [place.operation()._inbound_nodes[place.call] for place in stack]
-    while stack:
-        node = stack.pop()
-        if id(node.operation) in found:
-            continue
-        found.add(id(node.operation))
-        if node.operation is not owner and isinstance(node.operation, keras.Layer):
-            found.update(map(id, _in_order(node.operation)))
-        stack.extend(node.parent_nodes)
-        if is_container(node.operation) and not _holds(node.operation, owner):
-            histories = [tensor._keras_history for tensor in node.operation.outputs]
-            stack.extend(op._inbound_nodes[node_index] for op, node_index, _ in histories)
-    return found
-
-
-def _owners(model: keras.Model, layer: keras.Layer) -> list[Any]:
-    """A layer, and the nested models that it lies in, the innermost first."""
-    for candidate in model.layers:
-        if candidate is layer:
-            return [layer]
-        if is_container(candidate) and _holds(candidate, layer):
-            return [*_owners(candidate, layer), candidate]
-    return [layer]
-
-
-def _holds(container: keras.Model, layer: keras.Layer) -> bool:
-    return any(
-        candidate is layer or (is_container(candidate) and _holds(candidate, layer))
-        for candidate in container.layers
-    )

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from vis.backend.graph.formats import channel_axis_of
 from vis.utils.validation import check_flag
 from vis.visualization.attribution.base import Attribution
-from vis.visualization.attribution.maps import channel_axis_of, modified_gradients
+from vis.visualization.attribution.maps import modified_gradients
 from vis.visualization.attribution.score import Score
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
-from vis.backend.attribution import Answer, Inquiry, Question, inquiry_for
-from vis.backend.engine import Expression
-from vis.backend.network import Handle, Place, Source
+from vis.backend.graph.formats import channel_axis
+from vis.backend.graph.names import Target
+from vis.backend.graph.places import Place
+from vis.backend.graph.walk import position_of
+from vis.backend.step.question import Answer, Inquiry, Question, inquiries
 from vis.losses import ActivationMaximization, Loss
-from vis.optimizer import Optimizer
-from vis.utils.model import LayerOutput, channel_axis
-from vis.visualization.attribution.subject import Subject
+from vis.objective import Objective, of_sample
+from vis.subject import Subject, inputs_optimised
 
 
 class Score:
@@ -44,30 +44,31 @@ class Score:
 
     def __init__(
         self,
-        input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor],
+        input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor] | Subject,
         losses: Iterable[tuple[Loss, float]],
         fixed: Sequence[np.ndarray] = (),
     ) -> None:
-        objective = Optimizer(
-            input_tensor, losses, norm_grads=False, fixed_inputs=[None, *fixed] if fixed else None
+        subject = input_tensor
+        if not isinstance(subject, Subject):
+            subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
+        self._graph = subject.graph
+        (self.input_tensor,) = subject.tensors
+        # What is explained is fed first.
+        first = position_of(self.input_tensor, subject.fed)
+        self._places = (
+            subject.places[first],
+            *subject.places[:first],
+            *subject.places[first + 1 :],
         )
-        self._inputs = objective.inputs
-        self._fixed = list(fixed)
-        self.input_tensor = self._inputs[0]
+        self._fixed = subject.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
-        self._network = objective.network
-        self._terms = tuple(objective.terms)
-        self._parameters = [dict(getattr(loss, "parameters", {})) for loss, _ in objective.losses]
-        self._weights = np.array([weight for _, weight in objective.losses], self._dtype)
-        # Questions that hold a user's own expression, and with it the model: they die with us.
-        self._own: dict[Question, Inquiry] = {}
+        self._objective = Objective(losses, subject.graph)
+        self._parameters = self._objective.parameters
+        self._weights = np.array(self._objective.weights, self._dtype)
 
     @classmethod
     def of_filters(
-        cls,
-        subject: Subject,
-        layer: keras.Layer | LayerOutput,
-        filter_indices: int | Sequence[int] | None,
+        cls, subject: Subject, layer: Target, filter_indices: int | Sequence[int] | None
     ) -> Score:
         """The mean activation of filters of a layer, the sum of it where there are several.
 
@@ -78,33 +79,32 @@ class Score:
                 most by each of the images.
         """
         loss = ActivationMaximization(layer, 0 if filter_indices is None else filter_indices)
-        score = cls(subject.inputs, [(loss, -1)], subject.fixed)
-        if filter_indices is not None:
-            return score
-        means = score._filter_means(subject.images, layer)
-        first = means.argmax(axis=1)
-        score._parameters[0]["filter_weights"] = np.eye(means.shape[1], dtype="float32")[first]
+        score = cls(subject, [(loss, -1)])
+        if filter_indices is None:
+            means = score._filter_means(subject.images, layer)
+            first = np.eye(means.shape[1], dtype="float32")[means.argmax(axis=1)]
+            score._parameters[0]["filter_weights"] = first
         return score
 
-    def _filter_means(self, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+    def _filter_means(self, images: np.ndarray, layer: Target) -> np.ndarray:
         """The mean activation of each filter, `(samples, filters)`."""
         activation = self.activations(images, self.output_of(layer))
         channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
         return channels.reshape(*channels.shape[:2], -1).mean(axis=2)
 
-    def output_of(self, layer: keras.Layer | LayerOutput) -> Place:
+    def output_of(self, layer: Target) -> Place:
         """Where the output of a layer's first call in the model is found.
 
         Raises:
             ValueError: If the layer is not part of the model.
         """
-        self._network.check_has("layer", layer)
-        return self._network.place_of(layer)
+        self._graph.check_has("layer", layer)
+        return self._graph.place_of(layer)
 
     def of_sample(self, i: int) -> Score:
         """The score that one of the images is given, for any number of images in its place."""
         score = copy.copy(self)
-        score._parameters, score._fixed = _of_sample((self._parameters, self._fixed), i)
+        score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
         return score
 
     def values(self, images: np.ndarray) -> np.ndarray:
@@ -142,42 +142,37 @@ class Score:
                     "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
                     f"Received: wrt_tensor={tensor!r}"
                 )
-            self._network.check_connected(tensor)
+            self._graph.check_connected(tensor)
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
         self, images: np.ndarray, tensors: Sequence[keras.KerasTensor | Place], differentiate: bool
     ) -> Answer:
         question = Question(
-            source=Source.of(self._inputs),
-            terms=self._terms,
-            tensors=tuple(t if isinstance(t, Place) else Handle.of(t) for t in tensors),
+            fed=self._places,
+            terms=self._objective.terms,
+            places=tuple(t if isinstance(t, Place) else Place.of(t) for t in tensors),
             differentiate=differentiate,
-            activations=self._network.activations(),
+            activations=self._graph.activations(),
         )
         images = np.asarray(images, self._dtype)
-        fixed = [np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed]
-        if not any(isinstance(term, Expression) for term in self._terms):
-            return _as_arrays(inquiry_for(question)(images, fixed, self._parameters, self._weights))
+        shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
+        inquiry = self._objective.compiled(inquiries, question, lambda: Inquiry(question))
+        if not self._objective.has_expression:
+            return _as_arrays(inquiry(self._graph, shown, self._parameters, self._weights))
         # An expression is a scalar over the whole batch, so that samples are shown one by one.
-        inquiry = self._own.setdefault(question, Inquiry(question))
         answers = [
             _as_arrays(
                 inquiry(
-                    images[i : i + 1],
-                    [values[i : i + 1] for values in fixed],
-                    _of_sample(self._parameters, i),
+                    self._graph,
+                    [values[i : i + 1] for values in shown],
+                    of_sample(self._parameters, i),
                     self._weights,
                 )
             )
             for i in range(len(images))
         ]
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
-
-
-def _of_sample(parameters: Any, i: int) -> Any:
-    """Parameters of one sample, where each has its own."""
-    return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
 
 
 def _as_arrays(answer: Answer) -> Answer:

@@ -1,0 +1,24 @@
+"""What the machine is: the one place that is asked for it."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from vis.backend.private import IsMklEnabled
+
+
+def has_gpu() -> bool:
+    """Whether networks run on a GPU, where batches are descended together by its own kernels."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def has_onednn() -> bool:
+    """Whether TensorFlow computes by oneDNN, as it does on processors with AVX-512."""
+    return IsMklEnabled()
+
+
+def processors() -> int:
+    """How many threads can run at the same time."""
+    return os.cpu_count() or 1

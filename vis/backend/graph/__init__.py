@@ -1,0 +1,1 @@
+"""A model understood once, and everything that is asked of it."""

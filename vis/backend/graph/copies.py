@@ -1,0 +1,274 @@
+"""Copies of models and layers: from their configuration, or attribute by attribute without one."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from vis.backend.graph.names import LayerOutput, Target
+from vis.backend.graph.walk import is_container
+from vis.backend.private import (
+    Functional,
+    attributes_to_copy,
+    calls_of,
+    layers_inside,
+    operation_of,
+    place_of,
+    with_layers_inside,
+    without_calls,
+    without_compilation,
+)
+from vis.utils.validation import check_model
+
+
+class Copier:
+    """Copies layers, each once, so that what is shared in a model is shared in its copy.
+
+    The copies have the variables of the originals: only the Python objects around them are new.
+    A subclass may say otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._copied: dict[int, Any] = {}
+
+    def layer(self, layer: Any) -> Any:
+        """The copy of a layer, a nested model or another operation."""
+        if id(layer) not in self._copied:
+            copy_of = self._model if is_container(layer) else self.by_attributes
+            self._copied[id(layer)] = copy_of(layer)
+        return self._copied[id(layer)]
+
+    def variable(self, variable: keras.Variable) -> keras.Variable:
+        """What takes a variable's place in a copy."""
+        return variable
+
+    def finish(self, copy: Any) -> None:
+        """Changes a copy that has just been made."""
+
+    def _model(self, model: keras.Model) -> keras.Model:
+        return cloned(model, self.layer)
+
+    def by_attributes(self, layer: Any) -> Any:
+        """The copy of a layer without a graph of its own."""
+        copy = object.__new__(type(layer))
+        self._copied[id(layer)] = copy
+        for name, value in attributes_to_copy(layer).items():
+            vars(copy)[name] = self._inside(value)
+        without_calls(copy)
+        self.finish(copy)
+        return copy
+
+    def _inside(self, value: Any) -> Any:
+        """An attribute's value with the layers and variables in it copied."""
+        if isinstance(value, keras.Layer):
+            return self.layer(value)
+        if isinstance(value, keras.Variable):
+            if id(value) not in self._copied:
+                self._copied[id(value)] = self.variable(value)
+            return self._copied[id(value)]
+        if isinstance(value, (list, tuple)) and _holds_ours(value):
+            kind = tuple if isinstance(value, tuple) else list
+            return kind(self._inside(v) for v in value)
+        if isinstance(value, dict) and _holds_ours(value):
+            return {key: self._inside(v) for key, v in value.items()}
+        return value
+
+
+def _holds_ours(value: Any) -> bool:
+    """Whether a value is a layer or a variable, or a container that has one in it."""
+    if isinstance(value, (keras.Layer, keras.Variable)):
+        return True
+    # Not by `keras.tree`, which sorts the keys of a dict: some have no order.
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, (dict, list, tuple)) and any(map(_holds_ours, parts))
+
+
+class _IndependentCopier(Copier):
+    """A `Copier` whose copies have variables of their own, of the same values."""
+
+    def variable(self, variable: keras.Variable) -> keras.Variable:
+        return keras.Variable(
+            keras.ops.convert_to_numpy(variable.value),
+            dtype=variable.dtype,
+            trainable=variable.trainable,
+            name=variable.name,
+        )
+
+
+class _Rebuilder(Copier):
+    """Rebuilds layers from their configuration where they have one, and copies the others.
+
+    Layers of `lambda` functions, and custom layers without a configuration, are such others, and
+    those that know what is in no configuration.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others = _IndependentCopier()
+        # What one of the two has copied is the same in the copies of the other.
+        self._others._copied = self._copied
+
+    def by_attributes(self, layer: Any) -> Any:
+        kinds = (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)
+        if not isinstance(layer, kinds) and not knows_more(layer):
+            # A configuration may fail in any way that its author has not thought of.
+            with contextlib.suppress(Exception):
+                return type(layer).from_config(layer.get_config())
+        return self._others.by_attributes(layer)
+
+
+def knows_more(layer: Any) -> bool:
+    """Whether a layer knows what is neither configuration nor weights, as a vocabulary."""
+    return any(hasattr(inner, "save_assets") for inner in with_layers_inside(layer))
+
+
+def rebuilt(model: keras.Model) -> keras.Model:
+    """A model of the same structure and with the same weights that shares nothing with another.
+
+    Args:
+        model: A Keras model, whose layers need not have a configuration.
+    """
+    copy = _Rebuilder().layer(model)
+    if not is_container(model):
+        without_compilation(copy)
+        return copy
+    if len(copy.weights) != len(model.weights):
+        # Layers whose configuration brings a layer along that another one has, too.
+        copy = _IndependentCopier().layer(model)
+    take_weights(copy, model)
+    return copy
+
+
+def take_weights(copy: keras.Model, model: keras.Model) -> None:
+    """Gives a copy the weights of a model, and what its layers have made of these."""
+    copy.set_weights(model.get_weights())
+    for layer in with_layers_inside(copy):
+        # Preprocessing layers such as `Normalization` compute with constants made of weights.
+        if layer.built and callable(finalize := getattr(layer, "finalize_state", None)):
+            finalize()
+
+
+def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.Model:
+    """A copy of a model of its own graph, not compiled, whose inputs are named as the model's.
+
+    Args:
+        model: A Functional or Sequential model.
+        clone_function: From a layer to its copy, or None for Keras's own way.
+    """
+    # Keras would compile the copy as well, which fails where losses are a user's own.
+    view = object.__new__(type(model))
+    vars(view).update(vars(model), compiled=False)
+    arguments = {} if clone_function is None else {"clone_function": clone_function}
+    return keras.models.clone_model(view, _fresh_inputs(model), **arguments)
+
+
+def _fresh_inputs(model: keras.Model) -> Any:
+    """Inputs for a copy of a Functional model, named as its input layers; else None.
+
+    Left to itself, `keras.models.clone_model` names input layers after their tensors.
+    """
+    if not isinstance(model, Functional):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=operation_of(tensor).name
+        ),
+        model.input,
+    )
+
+
+def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
+    """The layer of a rebuilt model that stands where `layer` stands in the original."""
+    if isinstance(layer, LayerOutput):
+        return layer._replace(layer=counterpart(layer.layer, model, copy))
+    for old, new in zip(with_layers_inside(model), with_layers_inside(copy), strict=True):
+        if old is layer:
+            return new
+    raise ValueError(f"`layer` must be part of the model '{model.name}'. Received: {layer!r}")
+
+
+def counterpart_tensor(
+    tensor: keras.KerasTensor, model: keras.Model, copy: keras.Model
+) -> keras.KerasTensor:
+    """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
+    if not isinstance(tensor, keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={tensor!r}"
+        )
+    if copy is model:
+        return tensor
+    for old, new in zip(model.inputs, copy.inputs, strict=True):
+        if old is tensor:
+            return new
+    operation, call, index = place_of(tensor)
+    calls = calls_of(counterpart(operation, model, copy))
+    # What the original layer does in other models, its copy does not.
+    return calls[call if len(calls) == len(calls_of(operation)) else 0].outputs[index]
+
+
+def apply_modifications(
+    model: keras.Model, custom_objects: Mapping[str, Any] | None = None
+) -> keras.Model:
+    """Rebuilds a model so that what was changed on its layers takes effect.
+
+    Args:
+        model: A Keras model whose layers' attributes, activations for instance, may have been
+            changed. It is left as it is.
+        custom_objects: Names and the classes or functions that they stand for, where the model
+            holds objects that Keras does not know.
+
+    Returns:
+        A new model with the same weights. It is compiled as the old one was, with a fresh
+        optimizer; where that cannot be made, a warning says so.
+
+    Raises:
+        TypeError: If `model` is not a Keras 3 model.
+
+    Example:
+        >>> from vis.utils.utils import apply_modifications
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
+        >>> model.layers[-1].activation = keras.activations.linear
+        >>> apply_modifications(model).layers[-1].get_config()["activation"]
+        'linear'
+    """
+    check_model(model)
+    if not layers_inside(model):
+        raise ValueError(f"`model` must have layers. Received: the model '{model.name}'")
+    if not isinstance(custom_objects, (Mapping, type(None))):
+        raise TypeError(
+            "`custom_objects` must be a dict of names and what they stand for. "
+            f"Received: custom_objects={custom_objects!r}"
+        )
+    with keras.saving.custom_object_scope(dict(custom_objects or {})):
+        new = _cloned(model)
+        if model.compiled:
+            _compile_like(new, model)
+    return new
+
+
+def _compile_like(new: keras.Model, model: keras.Model) -> None:
+    # The configuration may fail in any way that the author of a loss has not thought of.
+    try:
+        new.compile_from_config(model.get_compile_config())
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(
+            f"The copy of the model '{model.name}' is not compiled, as its losses, metrics or "
+            f"optimizer cannot be made anew; `custom_objects` helps Keras to find them: {reason}",
+            stacklevel=3,
+        )
+
+
+def _cloned(model: keras.Model) -> keras.Model:
+    if is_container(model) and not knows_more(model):
+        # Where all layers can be rebuilt from their configuration, Keras's own way is best.
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
+            clone = cloned(model)
+            take_weights(clone, model)
+            return clone
+    return rebuilt(model)

@@ -1,0 +1,179 @@
+"""Which axes of what a model takes and returns are samples, places and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from vis.backend.graph import inside
+from vis.backend.graph.names import LayerOutput, Target, check_output
+from vis.backend.private import calls_of, operation_of, readers_of, with_layers_inside
+from vis.utils.layout import Layout, spatial_axes_of
+from vis.utils.validation import check_integer, is_iterable
+
+# Sizes of images where a model leaves the size of its input open, by the number of its axes.
+_OPEN_SIZES = {1: 256, 2: 224, 3: 64}
+
+
+def output_shape(target: Target) -> tuple[int | None, ...]:
+    """Shape of the output of a layer's first call, or of the one that is meant.
+
+    Args:
+        target: A layer, or a `LayerOutput`.
+
+    Raises:
+        ValueError: If the layer is not part of a model that has been built, or has several
+            outputs.
+    """
+    layer, call, output = LayerOutput.of(target)
+    nodes = calls_of(layer)
+    outputs = [node.outputs for node in nodes] if nodes else inside.known_outputs(layer)
+    # A layer inside a shared model runs more often than it has nodes.
+    tensors = outputs[min(call, len(outputs) - 1)]
+    check_output(layer, 0, output, [len(tensors)])
+    return tuple(tensors[output or 0].shape)
+
+
+def filters_of(layer: Target) -> tuple[tuple[int | None, ...], int, int]:
+    """Shape of a layer's output, the axis that has the filters, and their number.
+
+    Raises:
+        ValueError: If the number is not known.
+    """
+    shape = output_shape(layer)
+    axis = channel_axis(layer, len(shape))
+    count = shape[axis]
+    if count is None:
+        raise ValueError(
+            f"`layer` must have a known number of filters. Received: layer '{layer.name}' "
+            f"with an output of shape {shape}"
+        )
+    return shape, axis, count
+
+
+def channel_axis(target: Target, rank: int) -> int:
+    """The axis of a layer's output that holds the channels, or the units.
+
+    A layer that does not know its data format, an activation for instance, has that of the
+    nearest layer before it that does.
+
+    Args:
+        target: A layer.
+        rank: Number of axes of its output, the batch included.
+    """
+    layer = LayerOutput.of(target).layer
+    if rank <= 2:
+        return rank - 1
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return channel_axis(layer.layer, rank - 1) + 1
+    for current in _spreading(layer, _before):
+        data_format = getattr(current, "data_format", None)
+        if data_format is not None:
+            first = 1 + rank - _rank_seen(current, rank)
+            return first if data_format == "channels_first" else rank - 1
+        axis = getattr(current, "axis", None)
+        if isinstance(current, keras.layers.BatchNormalization) and isinstance(axis, int):
+            return axis % rank
+    return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
+
+
+def input_data_format(input_tensor: keras.KerasTensor) -> str:
+    """Where a model's input has its channels: `"channels_last"` or `"channels_first"`.
+
+    The first layer behind the input that knows decides; without one, Keras's own setting.
+
+    Args:
+        input_tensor: A model's symbolic input.
+    """
+    for operation in _spreading(operation_of(input_tensor), _behind):
+        if isinstance(operation, keras.Layer):
+            for layer in with_layers_inside(operation):
+                data_format = getattr(layer, "data_format", None)
+                if data_format in ("channels_last", "channels_first"):
+                    return data_format
+    return keras.config.image_data_format()
+
+
+def _before(operation: Any) -> list[Any]:
+    return [parent.operation for node in calls_of(operation)[:1] for parent in node.parent_nodes]
+
+
+def _behind(operation: Any) -> list[Any]:
+    return [node.operation for node in readers_of(operation)]
+
+
+def _spreading(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[Any]:
+    """An operation and those that can be reached from it, the nearest first."""
+    queue, seen = [start], {id(start)}
+    for current in queue:
+        yield current
+        for operation in neighbours(current):
+            if id(operation) not in seen:
+                seen.add(id(operation))
+                queue.append(operation)
+
+
+def _rank_seen(layer: keras.Layer, rank: int) -> int:
+    """How many axes a layer itself sees, which has frames of its own where a wrapper runs it."""
+    return getattr(getattr(layer, "input_spec", None), "ndim", None) or rank
+
+
+def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
+    """The axes of a batch of images that are neither samples nor channels.
+
+    Args:
+        input_tensor: A model's symbolic input.
+    """
+    return spatial_axes_of(input_tensor.shape, input_data_format(input_tensor))
+
+
+def channel_axis_of(tensor: keras.KerasTensor) -> int | None:
+    """The axis of a symbolic tensor that holds the channels, or None for plain vectors."""
+    rank, operation = len(tensor.shape), operation_of(tensor)
+    if rank == 2:
+        return None
+    if isinstance(operation, keras.layers.InputLayer):
+        return 1 if input_data_format(tensor) == "channels_first" else rank - 1
+    return channel_axis(operation, rank)
+
+
+def layout_of(
+    input_tensor: keras.KerasTensor, image_size: int | Sequence[int] | None = None
+) -> Layout:
+    """How an image of a model's input lies in an array.
+
+    Args:
+        input_tensor: A model's symbolic input.
+        image_size: Size along each spatial axis, one number for all or one for each; None is that
+            of the input, and where it is open 256, 224 or 64, for one, two or three axes.
+
+    Raises:
+        TypeError: If `image_size` is neither.
+        ValueError: If it is for another number of axes, or another axis is open.
+    """
+    own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
+    if image_size is None:
+        default = _OPEN_SIZES.get(len(own.axes))
+        layout = own.resized(tuple(size or default for size in own.spatial_shape))
+    else:
+        if not own.axes:
+            raise ValueError(
+                "`image_size` needs images with a spatial axis. "
+                f"Received: image_size={image_size!r} for images of shape {own.shape}"
+            )
+        sizes = image_size if is_iterable(image_size) else [image_size] * len(own.axes)
+        sizes = tuple(check_integer("image_size", size, least=1) for size in sizes)
+        if len(sizes) != len(own.axes):
+            raise ValueError(
+                f"`image_size` must be one number, or one for each of the {len(own.axes)} spatial "
+                f"axes. Received: image_size={image_size!r}"
+            )
+        layout = own.resized(sizes)
+    if None in layout.shape:
+        raise ValueError(
+            "The model's input must have a known number of channels. "
+            f"Received: an input of shape {input_tensor.shape}"
+        )
+    return layout

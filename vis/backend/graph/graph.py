@@ -1,0 +1,438 @@
+"""A model, understood once: its inputs, its levels, its layers, and what lies before what."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from vis.backend.graph import inside, names
+from vis.backend.graph.inputs import own_inputs, root_of, structure_of
+from vis.backend.graph.names import LayerOutput, Target, check_output
+from vis.backend.graph.places import Place
+from vis.backend.graph.run import Run
+from vis.backend.graph.skips import Erosion
+from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
+from vis.backend.layers.channels_first import computed_channels_last
+from vis.backend.layers.folding import Folder
+from vis.backend.layers.stand_ins import losses_kept
+from vis.backend.layers.weights import Inline
+from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
+from vis.utils.validation import check_model
+
+_remembered: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDictionary()
+
+
+class Inputs(list):
+    """Input tensors that know their graph, as those of a model may be another's, too.
+
+    Args:
+        tensors: The tensors.
+        graph: The graph.
+    """
+
+    def __init__(self, tensors: Iterable[keras.KerasTensor], graph: Graph) -> None:
+        super().__init__(tensors)
+        self.graph = graph
+
+
+class Graph:
+    """The graph of a model, or all that hangs from some input tensors.
+
+    Layers of models nested in it are part of it: running the graph walks through the nested
+    models, so that their inner tensors exist and gradients flow through them, which
+    `keras.Model(model.input, inner.output)` cannot do.
+
+    A node may be on several levels, as a model may be built on the input of the one that it is
+    nested in.
+
+    Args:
+        structure: The inputs: a tensor, or a list or dict of several.
+        model: The model, or None where everything counts that hangs from the inputs.
+
+    Attributes:
+        structure: As given.
+        inputs: The input tensors.
+        model: As given.
+        root: The model where it has no graph, so that it is run as a whole.
+    """
+
+    def __init__(self, structure: Any, model: keras.Model | None = None) -> None:
+        self.structure = structure
+        tensors = tree.flatten(structure) if model is None else own_inputs(model)
+        self.inputs = Inputs(tensors or tree.flatten(structure), self)
+        self.model = model
+        self.root = root_of(self.inputs[0])
+        # Of each nested model, None for the outermost level, the nodes by their `id`.
+        self._levels: dict[int, dict[int, Any]] = {}
+        self._models: dict[int, Any] = {}
+        # Where each node is found first, and of each operation the first call.
+        self._level: dict[int, Any] = {}
+        self._first_node: dict[int, Any] = {}
+        if model is not None and is_container(model):
+            self._add(None, [*map(node_of, model.inputs), *nodes_of(model)])
+        else:
+            self._add_what_hangs_from_inputs()
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Graph:
+        """The graph of a model, the same for all who ask while somebody has it.
+
+        Raises:
+            TypeError: If `model` is no Keras model.
+            ValueError: If the shape of its input is not known yet, or if it has a graph and
+                computes something else.
+        """
+        check_model(model)
+        structure = structure_of(model)
+        # A Sequential model may have grown.
+        ends = [id(tensor) for tensor in (*own_inputs(model), *_outputs(model))]
+        reference, known = _remembered.get(model, (None, None))
+        graph = reference() if known == ends else None
+        if graph is None:
+            graph = cls(structure, model)
+            _remembered[model] = weakref.ref(graph), ends
+        return graph
+
+    @classmethod
+    def of_inputs(cls, input_tensor: Any) -> Graph:
+        """The graph that some input tensors know, or all that hangs from them.
+
+        Raises:
+            TypeError: If they are no symbolic tensors.
+            ValueError: If one of them is there twice.
+        """
+        if isinstance(input_tensor, Inputs):
+            return input_tensor.graph
+        tensors = tree.flatten(input_tensor)
+        if not tensors or not all(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
+            raise TypeError(
+                "`input_tensor` must be the input of a model, `model.input`, or a list or dict of "
+                f"several. Received: input_tensor={input_tensor!r}"
+            )
+        if len({id(tensor) for tensor in tensors}) < len(tensors):
+            raise ValueError(
+                "`input_tensor` must not hold an input twice. "
+                f"Received: input_tensor={input_tensor!r}"
+            )
+        return cls(input_tensor)
+
+    def _add_what_hangs_from_inputs(self) -> None:
+        # An input inside a nested model is found in it; by itself the graph begins there. What it
+        # is made of comes after it.
+        outermost = [t for t in self.inputs if isinstance(operation_of(t), keras.layers.InputLayer)]
+        for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
+            if any(id(node_of(tensor)) not in self._level for tensor in tensors):
+                self._add(None, hanging_from(tensors))
+
+    def _add(self, model: Any, nodes: Iterable[Any]) -> None:
+        """Adds nodes to a level, and the models that they are calls of."""
+        added = [(model, nodes)]
+        for model, nodes in added:
+            level = self._levels.setdefault(id(model), {})
+            self._models[id(model)] = model
+            level.update((id(node), node) for node in nodes)
+            first: dict[int, Any] = {}
+            for node in level.values():
+                self._level.setdefault(id(node), model)
+                known = first.setdefault(id(node.operation), node)
+                if call_of(node) < call_of(known):
+                    first[id(node.operation)] = node
+            for key, node in first.items():
+                self._first_node.setdefault(key, node)
+                operation = node.operation
+                if is_container(operation) and id(operation) not in self._levels:
+                    added.append((operation, nodes_of(operation)))
+
+    @property
+    def owner(self) -> Any:
+        """What caches are kept for: the model, or its first input."""
+        return operation_of(self.inputs[0]) if self.model is None else self.model
+
+    @property
+    def outputs(self) -> list[keras.KerasTensor]:
+        """The symbolic outputs of the model; an empty list where it is not known or has none."""
+        return _outputs(self.model)
+
+    @functools.cached_property
+    def operations(self) -> list[Any]:
+        """All operations, those of nested models included."""
+        roots = [] if self.root is None else [self.root]
+        return roots + [node.operation for node in self._first_node.values()]
+
+    @functools.cached_property
+    def opaque(self) -> list[Any]:
+        """The layers that hold others, and that the graph does not look into."""
+        return [
+            operation
+            for operation in self.operations
+            if isinstance(operation, keras.Layer)
+            and not is_container(operation)
+            and layers_inside(operation)
+        ]
+
+    def activations(self) -> tuple[Any, ...]:
+        """Weak references to the activation functions in use, so that a change can be noticed."""
+        layers = [
+            layer
+            for operation in self.operations
+            if isinstance(operation, keras.Layer) and not is_container(operation)
+            for layer in with_layers_inside(operation)
+        ]
+        return tuple(weakref.ref(a) for a in (getattr(x, "activation", None) for x in layers) if a)
+
+    def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
+        """The layer of the model that an index, a name or a path stands for.
+
+        Args:
+            layer_idx: As for `resolve_layer`.
+            name: The argument's name.
+        """
+        target = names.resolve_layer(self.model, layer_idx, name)
+        layer = LayerOutput.of(target).layer
+        if not self.in_graph(layer) and inside.rank_of(layer) is None:
+            self._survey()
+        return target
+
+    def in_graph(self, operation: Any) -> bool:
+        """Whether the graph itself has an operation, and does not only run it inside another."""
+        return id(operation) in self._first_node
+
+    def runner_of(self, layer: Any) -> Any:
+        """The operation in whose `call` a layer runs that the graph itself does not have."""
+        return next(
+            (
+                operation
+                for operation in self.opaque
+                if any(layer is inner for inner in layers_inside(operation))
+            ),
+            None,
+        )
+
+    def has(self, target: Target) -> bool:
+        """Whether the graph has a layer, or runs it inside another."""
+        layer = LayerOutput.of(target).layer
+        return self.in_graph(layer) or self.runner_of(layer) is not None
+
+    def check_has(self, name: str, target: Target) -> None:
+        """Raises a `ValueError` that names an argument unless the inputs reach a layer."""
+        if not self.has(target):
+            inputs = ", ".join(f"'{tensor.name}'" for tensor in self.inputs)
+            raise ValueError(
+                f"`{name}` must be connected to the input {inputs}. Received: layer '{target.name}'"
+            )
+
+    def check_connected(self, tensor: keras.KerasTensor) -> None:
+        """Raises a `ValueError` unless a tensor can be computed from the inputs."""
+        given = {id(t) for t in self.inputs}
+        nodes = ordered([tensor], given, lambda t: self.node_on_level(t, None))
+        missing = [f"'{t.name}'" for node in nodes if node.is_input for t in node.outputs]
+        if missing:
+            raise ValueError(
+                "`losses` and `wrt_tensor` must be computable from the input "
+                f"{', '.join(repr(t.name) for t in self.inputs)} alone. "
+                f"Received: {tensor}, which depends on {', '.join(missing)}"
+            )
+
+    def place_of(self, target: Target) -> Place:
+        """Where the output of a layer is found: that of its first call, unless it says which.
+
+        Raises:
+            ValueError: If the layer has several outputs, or is not called so often.
+        """
+        layer, call, output = LayerOutput.of(target)
+        for tensor in self.inputs:
+            if operation_of(tensor) is layer:
+                return Place.of(tensor)
+        if not self.in_graph(layer):
+            outputs = inside.known_outputs(layer)
+            check_output(layer, call, output, [len(o) for o in outputs])
+            return Place(weakref.ref(layer), call, output or 0, is_inside=True)
+        calls = self.calls(layer)
+        check_output(layer, call, output, [len(node.outputs) for _, node in calls])
+        path, node = calls[call]
+        within = tuple((weakref.ref(n.operation), call_of(n)) for n in path) if call else ()
+        return Place(weakref.ref(layer), call_of(node), output or 0, within)
+
+    def calls(self, operation: Any) -> list[tuple[tuple, Any]]:
+        """All calls of an operation: the calls of nested models around it, and its node."""
+        calls = []
+        for key, nodes in self._levels.items():
+            here = sorted((n for n in nodes.values() if n.operation is operation), key=call_of)
+            if here:
+                around = [()]
+                if self._models[key] is not None:
+                    around = [(*path, node) for path, node in self.calls(self._models[key])]
+                calls += [(path, node) for path in around for node in here]
+        return calls
+
+    def level_of(self, tensor: keras.KerasTensor) -> Any:
+        """The nested model in which a tensor is found first, or None for the outermost level."""
+        return self._level.get(id(node_of(tensor)))
+
+    def readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
+        """The nodes that take a tensor on one level."""
+        nodes = self._levels[id(level)].values()
+        return [node for node in nodes if any(t is tensor for t in node.input_tensors)]
+
+    def node_on_level(self, tensor: keras.KerasTensor, level: Any) -> Any:
+        """The node of a level that makes a tensor, or calls the model in which it is made."""
+        node, here = node_of(tensor), self._levels[id(level)]
+        while id(node) not in here and self._level.get(id(node)) is not None:
+            node = self._first_node[id(self._level[id(node)])]
+        return node
+
+    def layers(self) -> list[keras.Layer]:
+        """The layers in order, in the place of nested models and custom layers those inside.
+
+        What runs inside custom layers of a user's own is found out where it is not known yet.
+        """
+        hidden = [
+            inner
+            for operation in self.opaque
+            if not type(operation).__module__.startswith("keras.")
+            or any(map(is_container, layers_inside(operation)))
+            for inner in layers_inside(operation)
+        ]
+        if hidden and all(inside.rank_of(inner) is None for inner in hidden):
+            self._survey()
+        return list(_flattened(self.model))
+
+    def before(self, layer: keras.Layer) -> set[int]:
+        """`id` of all operations that a layer's output is computed with, itself included."""
+        found: set[int] = set()
+        runner = layer if self.in_graph(layer) else self.runner_of(layer)
+        if runner is not layer:
+            earlier = inside.in_order(runner)
+            found.update(map(id, earlier[: 1 + earlier.index(layer)]))
+            if runner is self.root:
+                return found
+        around = [runner]
+        while (model := self._level[id(self._first_node[id(around[-1])])]) is not None:
+            around.append(model)
+        stack = [self._first_node[id(operation)] for operation in around]
+        while stack:
+            operation, parents = stack[-1].operation, stack.pop().parent_nodes
+            if id(operation) in found:
+                continue
+            found.add(id(operation))
+            if operation is not runner and isinstance(operation, keras.Layer):
+                found.update(map(id, inside.in_order(operation)))
+            stack.extend(parents)
+            if is_container(operation) and not any(operation is model for model in around):
+                stack.extend(map(node_of, operation.outputs))
+        return found
+
+    def run(
+        self,
+        feeds: Sequence[tuple[keras.KerasTensor, Any]],
+        targets: Sequence[Place | keras.KerasTensor],
+        folder: Folder,
+        linear: Sequence[Any] = (),
+        erosion: Erosion | None = None,
+    ) -> list[Any]:
+        """Values of `targets`, in inference mode.
+
+        Args:
+            feeds: Tensors of the graph and backend tensors in their place, one for each input or
+                for what is made of it.
+            targets: Places in this graph, in models nested in it and in layers, or expressions
+                over such tensors.
+            folder: Runs layers together with the batch normalisation behind them.
+            linear: Layers that are run without their softmax.
+            erosion: What happens to skip connections, if anything does.
+        """
+        layers = [target.operation() for target in targets if _is_inside(target)]
+        owners = {id(o): o for o in map(self.runner_of, layers)}.values()
+        without_softmax = {id(layer) for layer in linear}
+        with inside.recorded(layers, owners, without_softmax) as records:
+            run = Run(self, feeds, folder, without_softmax, erosion)
+            with computed_channels_last(), losses_kept(self.operations):
+                run.execute_all([t for t in targets if not _is_inside(t)], owners)
+            return [
+                records.value(target.operation(), target.call, target.output)
+                if _is_inside(target)
+                else run.value_of(target)
+                for target in targets
+            ]
+
+    def _survey(self) -> None:
+        """Runs the graph once, symbolically, for the shapes of what is inside its layers."""
+        layers = [inner for operation in self.opaque for inner in layers_inside(operation)]
+
+        @tf.function(autograph=False)
+        def run(*feeds: Any) -> None:
+            with inside.recorded(layers, self.opaque) as records:
+                run = Run(self, list(zip(self.inputs, feeds, strict=True)), Folder(Inline()))
+                with computed_channels_last(), losses_kept(self.operations):
+                    run.execute_all([], self.opaque)
+            inside.remember(layers, records)
+
+        run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
+
+
+def _outputs(model: Any) -> list[keras.KerasTensor]:
+    return tree.flatten(getattr(model, "outputs", None) or [])
+
+
+def _is_inside(target: Place | keras.KerasTensor) -> bool:
+    return isinstance(target, Place) and target.is_inside
+
+
+def _flattened(model: keras.Model) -> Iterator[keras.Layer]:
+    has_graph = is_container(model)
+    for layer in model.layers if has_graph else inside.in_order(model):
+        if is_container(layer):
+            yield from _flattened(layer)
+        else:
+            if has_graph:
+                yield from inside.in_order(layer)
+            yield layer
+
+
+def inputs_of(model: keras.Model) -> Inputs:
+    """The symbolic inputs of a model, or stand-ins for them where the model has no graph.
+
+    Stand-ins live as long as the model, and leave no trace on it.
+
+    Args:
+        model: Any Keras model that has been built.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the shape of its input is not known yet, or if it has a graph and computes
+            something else.
+    """
+    return Graph.of(model).inputs
+
+
+def find_layer(model: keras.Model, layer_idx: Any, name: str = "layer_idx") -> Target:
+    """The layer of a model that an index, a name or a path stands for.
+
+    Args:
+        model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
+        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
+            as `"outer/inner"` into nested models, wrappers and custom layers; a layer; or a
+            `LayerOutput`, which says which of several calls or outputs of a layer is meant.
+        name: The argument's name, for messages.
+
+    Returns:
+        The layer, or the `LayerOutput`.
+
+    Raises:
+        TypeError: If `layer_idx` is none of these.
+        ValueError: If the model has no such layer.
+
+    Example:
+        >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="inner")])
+        >>> base.name = "base"
+        >>> model = keras.Sequential([keras.Input((4,)), base, keras.layers.Dense(2)])
+        >>> find_layer(model, "base/inner").name
+        'inner'
+    """
+    return Graph.of(model).find(layer_idx, name)

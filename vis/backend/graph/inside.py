@@ -1,0 +1,221 @@
+"""What layers return that run inside the `call` of another layer, where no graph shows them.
+
+A layer's `call` is wrapped for the length of a trace, and what it returns is written down. This
+works for subclassed models and custom layers as well as for wrappers, and gradients flow through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops, tree
+
+from vis.backend.layers.stand_ins import in_inference, without_softmax
+from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
+
+_lock = threading.RLock()
+
+
+class Records:
+    """What some layers have returned.
+
+    Attributes:
+        outputs: For the `id` of each layer its outputs, one list for each time that it ran.
+        order: `id` of the layers in the order in which they were done.
+        frames: The numbers of frames of the `TimeDistributed` layers that are running.
+    """
+
+    def __init__(self, layers: Iterable[keras.Layer]) -> None:
+        self.outputs: dict[int, list[list[Any]]] = {id(layer): [] for layer in layers}
+        self.order: list[int] = []
+        self.frames: list[int] = []
+
+    def value(self, layer: keras.Layer, call: int, output: int) -> Any:
+        """One of the outputs of one of the times that a layer ran.
+
+        Raises:
+            ValueError: If it did not run so often, or ran in a loop of its own.
+        """
+        record = self.outputs[id(layer)]
+        if call >= len(record):
+            raise ValueError(
+                f"The layer '{layer.name}' must run more than {call} times for this call to be "
+                f"looked at. Received: call={call}, where it runs {len(record)} times"
+            )
+        value = record[call][output]
+        if value.graph is not tf.compat.v1.get_default_graph():
+            raise ValueError(
+                f"The layer '{layer.name}' cannot be looked at on its own, as it runs in a loop of "
+                "the layer around it. Look at the layer around it instead. "
+                f"Received: layer '{layer.name}'"
+            )
+        return value
+
+
+class Known(NamedTuple):
+    """What is known of a layer that runs inside another.
+
+    Attributes:
+        outputs: Shapes and types of its outputs, one list for each time that it runs.
+        rank: How many layers are done before it.
+    """
+
+    outputs: list[list[keras.KerasTensor]]
+    rank: int
+
+
+_known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def recorded(
+    layers: Iterable[keras.Layer], owners: Iterable[Any] = (), linear: Collection[int] = ()
+) -> Iterator[Records]:
+    """Inside this, what layers return is written down.
+
+    Args:
+        layers: The layers.
+        owners: The operations of the graph that run them.
+        linear: `id` of those that are run without their softmax.
+
+    Yields:
+        The `Records`.
+    """
+    unique = {id(layer): layer for layer in layers}
+    records = Records(unique.values())
+    if not unique:
+        yield records
+        return
+    # So that what is inside them is run once, and not in a loop.
+    wrappers = {
+        id(layer): layer
+        for owner in owners
+        for layer in with_layers_inside(owner)
+        if isinstance(layer, keras.layers.TimeDistributed)
+        and any(id(inner) in unique for inner in layers_inside(layer))
+    }
+    with _lock:
+        calls = {
+            key: (without_softmax(layer) if key in linear else layer).call
+            for key, layer in unique.items()
+        }
+        calls.update((key, _on_all_frames(layer, records)) for key, layer in wrappers.items())
+        for key in unique:
+            calls[key] = _recording(calls[key], records, key)
+        changed = {**unique, **wrappers}
+        own = {key: vars(layer).get("call") for key, layer in changed.items()}
+        for key, layer in changed.items():
+            vars(layer)["call"] = calls[key]
+        try:
+            yield records
+        finally:
+            for key, layer in changed.items():
+                if own[key] is None:
+                    del vars(layer)["call"]
+                else:
+                    vars(layer)["call"] = own[key]
+
+
+def _recording(call: Callable, records: Records, key: int) -> Callable:
+    """A layer's `call` that writes down what it returns."""
+
+    @functools.wraps(call)
+    def recording(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        if records.frames:
+            outputs = tree.map_structure(lambda o: _apart(o, records.frames), outputs)
+        # Some return None among their outputs, as attention does in the place of its scores.
+        values = [output for output in tree.flatten(outputs) if output is not None]
+        records.outputs[key].append(values)
+        records.order.append(key)
+        if records.frames:
+            outputs = tree.map_structure(lambda o: _together(o, len(records.frames)), outputs)
+        return outputs
+
+    return recording
+
+
+def _on_all_frames(wrapper: keras.layers.TimeDistributed, records: Records) -> Callable:
+    """A `call` that shows a wrapper's layer all frames at once, as so many samples.
+
+    Where some are padding, or their number is open, it is the wrapper's own.
+    """
+    own = wrapper.call
+
+    @functools.wraps(own)
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        frames = inputs.shape[1]
+        if frames is None or mask is not None or get_keras_mask(inputs) is not None:
+            return own(inputs, training=training, mask=mask)
+        records.frames.append(frames)
+        try:
+            outputs = in_inference(wrapper.layer, (_together(inputs, 1),), {})
+        finally:
+            records.frames.pop()
+        return tree.map_structure(lambda output: _apart(output, [frames]), outputs)
+
+    return call
+
+
+def _together(values: Any, axes: int) -> Any:
+    """Values with some axes behind the samples' as parts of these."""
+    if values is None:
+        return None
+    return ops.reshape(values, (-1, *values.shape[1 + axes :]))
+
+
+def _apart(values: Any, frames: list[int]) -> Any:
+    """Values with frames on axes of their own again."""
+    if values is None:
+        return None
+    samples = values.shape[0]
+    return ops.reshape(
+        values, (samples // math.prod(frames) if samples else -1, *frames, *values.shape[1:])
+    )
+
+
+def remember(layers: Iterable[keras.Layer], records: Records) -> None:
+    """Keeps the shapes and types of recorded outputs for as long as their layers live."""
+    for layer in layers:
+        if records.outputs[id(layer)]:
+            outputs = [
+                [keras.KerasTensor(value.shape.as_list(), value.dtype.name) for value in values]
+                for values in records.outputs[id(layer)]
+            ]
+            _known[layer] = Known(outputs, records.order.index(id(layer)))
+
+
+def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
+    """Shapes and types of a layer's outputs, for each time that it runs.
+
+    Raises:
+        ValueError: If nothing has looked into what is around the layer yet.
+    """
+    if layer not in _known:
+        raise ValueError(
+            "`layer` must be part of a model that has been built. One inside a custom layer or a "
+            "subclassed model is known once `vis.visualization.find_layer(model, layer)` has "
+            f"returned it. Received: layer '{layer.name}' of type {type(layer).__name__}"
+        )
+    return _known[layer].outputs
+
+
+def rank_of(layer: keras.Layer) -> int | None:
+    """How many layers are done before a layer that runs inside another, or None if not known."""
+    return _known[layer].rank if layer in _known else None
+
+
+def in_order(outer: Any) -> list[keras.Layer]:
+    """The layers that run inside a custom layer or a subclassed model, in their order."""
+    known = [
+        inner for inner in layers_inside(outer) if inner in _known and _known[inner].outputs[0]
+    ]
+    return sorted(known, key=rank_of)

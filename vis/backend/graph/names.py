@@ -1,0 +1,249 @@
+"""How a user says which layer is meant, and which of its outputs: by index, name, path or itself."""
+
+from __future__ import annotations
+
+import operator
+import re
+from typing import Any, NamedTuple
+
+import keras
+
+from vis.backend.private import layers_inside
+from vis.utils.validation import check_integer, check_model, close_matches
+
+# Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
+_RENAMED = {
+    "fc1000": "predictions",
+    "conv1": "conv1_conv",
+    "bn_conv1": "conv1_bn",
+    "dense_1": "predictions",
+}
+
+
+class LayerOutput(NamedTuple):
+    """One of the outputs of one of the calls of a layer. It is taken wherever a layer is.
+
+    Attributes:
+        layer: The layer; where a model is given beside it, its index, name or path will do.
+        call: Which of the times that the model runs the layer, from 0.
+        output: Which of the outputs, from 0; None where there is only one.
+
+    Example:
+        >>> shared = keras.layers.Dense(3, name="shared")
+        >>> a, b = keras.Input((4,)), keras.Input((4,))
+        >>> model = keras.Model([a, b], keras.ops.add(shared(a), shared(b)))
+        >>> LayerOutput(shared, call=1).name
+        'shared, call 1'
+    """
+
+    layer: Any
+    call: int = 0
+    output: int | None = None
+
+    @classmethod
+    def of(cls, target: Any) -> LayerOutput:
+        """A layer's only output of its first call, or what says otherwise, as it is."""
+        return target if isinstance(target, cls) else cls(target)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        name = getattr(self.layer, "name", str(self.layer))
+        name += f", call {self.call}" if self.call else ""
+        return name + (f", output {self.output}" if self.output else "")
+
+    def checked(self, layer: keras.Layer) -> LayerOutput:
+        """The same of a layer, or an error unless both numbers are whole ones."""
+        call = check_integer("call", self.call, least=0)
+        output = self.output
+        return LayerOutput(
+            layer, call, None if output is None else check_integer("output", output, least=0)
+        )
+
+
+Target = keras.Layer | LayerOutput
+
+
+def check_layer(layer: Any) -> Target:
+    """Returns a Keras layer, or one of its outputs, as it is, or raises a `TypeError`."""
+    target = LayerOutput.of(layer)
+    target.checked(target.layer)
+    if not isinstance(target.layer, keras.Layer):
+        raise TypeError(
+            "`layer` must be a Keras layer. "
+            f"Received: layer={layer!r} of type {type(layer).__name__}"
+        )
+    return layer
+
+
+def check_output(layer: keras.Layer, call: int, output: int | None, counts: list[int]) -> None:
+    """Raises a `ValueError` unless a layer has one output, or the one that is asked for.
+
+    Args:
+        layer: The layer.
+        call: Which of its calls.
+        output: Which of the outputs of that call, or None for the only one.
+        counts: How many outputs each of its calls has.
+    """
+    if not 0 <= call < len(counts):
+        raise ValueError(
+            f"`call` must be one of the {len(counts)} times that the model runs the layer "
+            f"'{layer.name}', from 0. Received: call={call}"
+        )
+    if output is None and counts[call] != 1:
+        raise ValueError(
+            "`layer` must have one output to be looked at; say which with "
+            f"`vis.utils.utils.LayerOutput(layer, output=0)`. Received: layer '{layer.name}' with "
+            f"{counts[call]} outputs"
+        )
+    if output is not None and not 0 <= output < counts[call]:
+        raise ValueError(
+            f"`output` must be one of the {counts[call]} outputs of the layer '{layer.name}', "
+            f"from 0. Received: output={output}"
+        )
+
+
+def find_layer_idx(model: keras.Model, layer_name: str) -> int:
+    """Index of the layer of a given name.
+
+    Args:
+        model: A Keras model.
+        layer_name: The layer's name.
+
+    Returns:
+        Its index in `model.layers`.
+
+    Raises:
+        ValueError: If there is no such layer; close matches are named.
+
+    Example:
+        >>> from vis.utils.utils import find_layer_idx
+        >>> model = keras.Sequential(
+        ...     [keras.Input((4,)), keras.layers.Dense(2, name="predictions")]
+        ... )
+        >>> find_layer_idx(model, "predictions")
+        0
+    """
+    check_model(model)
+    names = [layer.name for layer in model.layers]
+    if isinstance(layer_name, str) and layer_name in names:
+        return names.index(layer_name)
+    matches, where, known = _alike(model, layer_name)
+    hint = "; did you mean " + " or ".join(f"'{name}'" for name in matches) + "?"
+    raise ValueError(
+        f"`layer_name` must be the name of a layer of the model{hint if matches else '.'} "
+        f"Received: layer_name={layer_name!r}, where the layers{where} are {_shortened(known)}"
+    )
+
+
+def resolve_layer(
+    model: keras.Model, layer_idx: int | str | Target, name: str = "layer_idx"
+) -> Target:
+    """The layer that an index, a name, a path or the layer itself stands for.
+
+    Args:
+        model: A Keras model.
+        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
+            as `"outer/inner"`; a layer of the model or of what is nested in it; or a
+            `LayerOutput` of one.
+        name: The argument's name.
+
+    Returns:
+        The layer, or the `LayerOutput`.
+
+    Raises:
+        TypeError: If `layer_idx` is none of these.
+        ValueError: If the model has no such layer.
+    """
+    check_model(model)
+    if isinstance(layer_idx, LayerOutput):
+        return layer_idx.checked(resolve_layer(model, layer_idx.layer, name))
+    if isinstance(layer_idx, keras.Layer):
+        if all(layer_idx is not layer for layer in layers_inside(model)):
+            raise ValueError(
+                f"`{name}` must be a layer of the model. "
+                f"Received: {name}={layer_idx!r}, which is not part of '{model.name}'"
+            )
+        return layer_idx
+    if isinstance(layer_idx, str):
+        return _at_path(model, layer_idx) or model.layers[find_layer_idx(model, layer_idx)]
+    try:
+        number = None if isinstance(layer_idx, bool) else operator.index(layer_idx)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(
+            f"`{name}` must be an index in `model.layers`, a layer's name or a layer. "
+            f"Received: {name}={layer_idx!r} of type {type(layer_idx).__name__}"
+        )
+    count = len(model.layers)
+    if not -count <= number < count:
+        raise ValueError(
+            f"`{name}` is out of range: the model has {count} layers, 0 to {count - 1}. "
+            f"Received: {name}={layer_idx}"
+        )
+    return model.layers[number]
+
+
+def _inner(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers right inside a layer."""
+    return layer.layers if isinstance(layer, keras.Model) else layers_inside(layer, recursive=False)
+
+
+def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
+    """The layer at the end of a path of names. Names may hold slashes of their own."""
+    for layer in _inner(outer):
+        if layer.name == path:
+            return layer
+    for layer in _inner(outer):
+        if path.startswith(f"{layer.name}/"):
+            found = _at_path(layer, path.removeprefix(f"{layer.name}/"))
+            if found is not None:
+                return found
+    return None
+
+
+def _paths(outer: keras.Layer, prefix: str = "") -> list[str]:
+    """The paths of all layers inside the layers of another, each named once."""
+    paths = []
+    for layer in _inner(outer):
+        inside = _paths(layer, f"{prefix}{layer.name}/")
+        paths += [f"{prefix}{layer.name}/{inner.name}" for inner in _inner(layer)] + inside
+    return list(dict.fromkeys(paths))
+
+
+def _alike(model: keras.Model, name: Any) -> tuple[list[str], str, list[str]]:
+    """Names that may be meant by one that is none, where they are looked for, and all there."""
+    names = [layer.name for layer in model.layers]
+    if not isinstance(name, str):
+        return list(close_matches(str(name), names)), "", names
+    today = _renamed(name, names)
+    if today:
+        return [today], "", names
+    paths = _paths(model)
+    inner = [path for path in paths if path.rsplit("/", 1)[-1] == name]
+    outer, before, _ = name.rpartition("/")
+    around = _at_path(model, outer) if before else None
+    if around is not None and _inner(around):
+        # As far as it goes, the path is right.
+        names = [layer.name for layer in _inner(around)]
+        matches = [f"{outer}/{match}" for match in close_matches(name[len(outer) + 1 :], names)]
+        return inner[:3] or matches, f" of '{outer}'", names
+    return inner[:3] or list(close_matches(name, names + paths * bool(before))), "", names
+
+
+def _renamed(old: str, names: list[str]) -> str | None:
+    """Today's name of a layer that Keras 2's applications called `old`."""
+    today = _RENAMED.get(old)
+    if today is None and (found := re.fullmatch(r"(res|bn)(\d)([a-z])_branch(1|2[abc])", old)):
+        kind, stage, block, branch = found.groups()
+        number = 0 if branch == "1" else "abc".index(branch[1]) + 1
+        suffix = "conv" if kind == "res" else "bn"
+        today = f"conv{stage}_block{ord(block) - ord('a') + 1}_{number}_{suffix}"
+    return today if today in names else None
+
+
+def _shortened(names: list[str], most: int = 12) -> str:
+    if len(names) <= most:
+        return str(names)
+    return f"{names[: most // 2]} ... {names[-most // 2 :]}".replace("] ... [", ", ..., ")

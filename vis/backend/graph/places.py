@@ -1,0 +1,55 @@
+"""Where a value is found in a graph. Compiled steps hold on to places, and not to models."""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+import keras
+
+from vis.backend.graph import inside
+from vis.backend.private import calls_of, place_of
+
+
+class Place(NamedTuple):
+    """A weak handle on what an operation returns.
+
+    Attributes:
+        operation: The operation.
+        call: Which of its calls.
+        output: Which of the outputs of that call.
+        within: The calls of nested models that it lies inside, the outermost first; empty for the
+            first of them.
+        is_inside: Whether it is a layer that runs inside the `call` of another, where no graph
+            shows it.
+    """
+
+    operation: weakref.ref
+    call: int
+    output: int
+    within: tuple[tuple[weakref.ref, int], ...] = ()
+    is_inside: bool = False
+
+    @classmethod
+    def of(cls, tensor: keras.KerasTensor) -> Place:
+        """The place of a symbolic tensor."""
+        operation, call, output = place_of(tensor)
+        return cls(weakref.ref(operation), call, output)
+
+    @property
+    def tensor(self) -> keras.KerasTensor:
+        """The symbolic tensor there; inside another layer one that only has its shape and type."""
+        operation = self.operation()
+        if self.is_inside:
+            return inside.known_outputs(operation)[self.call][self.output]
+        return calls_of(operation)[self.call].outputs[self.output]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Shape of the value, None where an axis is open."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the value."""
+        return self.tensor.dtype

@@ -1,0 +1,88 @@
+"""The range of images that a model says it expects, by beginning with a layer that scales them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.backend.graph.walk import is_container
+from vis.backend.private import IMAGE_PREPROCESSING, operation_of, readers_of
+
+# Values that a network's first trainable layer is usually trained on.
+_USUAL = {"from zero": (0.0, 1.0), "centred": (-1.0, 1.0)}
+# An image whose contrast is a smaller share of the expected range is in other units, not dark.
+_LEAST_CONTRAST = 0.02
+# By how much of its width an image may overshoot the expected range, as ringing does.
+_OVERSHOOT = 0.25
+
+
+def warn_of_range(input_tensor: keras.KerasTensor, images: np.ndarray) -> None:
+    """Warns of images in another range than the model says that it expects."""
+    expected = expected_range(input_tensor)
+    if expected is not None and not _looks_like(images, *expected):
+        low, high = expected
+        warnings.warn(
+            f"The model begins by scaling its input, and seems to expect values from about "
+            f"{low:.3g} to {high:.3g}. Received: `seed_input` with values from "
+            f"{images.min():.3g} to {images.max():.3g}",
+            stacklevel=4,
+        )
+
+
+def expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
+    """The range of images that a model's first layer says it expects, or None.
+
+    Example:
+        >>> layers = [keras.Input((4, 4, 3)), keras.layers.Rescaling(1 / 127.5, offset=-1)]
+        >>> expected_range(keras.Sequential(layers).inputs[0])
+        (0.0, 255.0)
+    """
+    operation = operation_of(input_tensor)
+    while operation is not None:
+        if isinstance(operation, keras.layers.Rescaling):
+            return _of_rescaling(operation)
+        if isinstance(operation, keras.layers.Normalization):
+            return _of_normalization(operation)
+        operation = _next(operation)
+    return None
+
+
+def _next(operation: Any) -> Any:
+    """What is done next to an image that the operation has not changed the range of."""
+    keeps_range = isinstance(operation, keras.layers.InputLayer) or (
+        type(operation).__module__.startswith(IMAGE_PREPROCESSING)
+    )
+    if is_container(operation) and len(operation.inputs) == 1:
+        return operation_of(operation.inputs[0])
+    followers = {id(node.operation): node.operation for node in readers_of(operation)}
+    return next(iter(followers.values())) if keeps_range and len(followers) == 1 else None
+
+
+def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
+    if np.ndim(layer.scale) or np.ndim(layer.offset) or not layer.scale > 0:
+        return None
+    if layer.scale > 1 and layer.offset == 0:
+        return _USUAL["from zero"]
+    low, high = _USUAL["centred" if layer.offset < 0 else "from zero"]
+    return tuple(round(float((end - layer.offset) / layer.scale), 6) + 0.0 for end in (low, high))
+
+
+def _of_normalization(layer: keras.layers.Normalization) -> tuple[float, float] | None:
+    if layer.invert or getattr(layer, "mean", None) is None:
+        return None
+    mean, spread = np.array(layer.mean), np.sqrt(np.array(layer.variance))
+    return float((mean - 2 * spread).min()), float((mean + 2 * spread).max())
+
+
+def _looks_like(images: np.ndarray, low: float, high: float) -> bool:
+    least, most = float(images.min()), float(images.max())
+    width = high - low
+    contrast = most - least
+    return (
+        least >= low - _OVERSHOOT * width
+        and most <= high + _OVERSHOOT * width
+        and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
+    )

@@ -1,0 +1,202 @@
+"""One run of a graph: which nodes are run, how each is, and what is found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import tree
+
+from vis.backend.graph.inputs import call_root
+from vis.backend.graph.places import Place
+from vis.backend.graph.skips import Erosion
+from vis.backend.graph.walk import innermost, is_container, ordered
+from vis.backend.layers import folding
+from vis.backend.layers.folding import Folder
+from vis.backend.layers.stand_ins import in_inference, in_precision, without_softmax
+from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from vis.backend.graph.graph import Graph
+
+
+class Run:
+    """One run of a graph, which remembers what is wanted from inside nested models.
+
+    Args:
+        graph: The graph.
+        feeds: Tensors of it and their values.
+        folder: Runs layers together with the batch normalisation behind them.
+        linear: `id` of layers that are run without their softmax.
+        erosion: What happens to skip connections, if anything does.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        feeds: Sequence[tuple[keras.KerasTensor, Any]],
+        folder: Folder,
+        linear: Collection[int] = (),
+        erosion: Erosion | None = None,
+    ) -> None:
+        self._graph = graph
+        self._feeds = feeds
+        self._folder = folder
+        self._linear = linear
+        self._erosion = erosion
+        self._outermost = {id(tensor): value for tensor, value in feeds}
+        # What is asked for of calls of nested models, by their nodes: of the first call, or any.
+        self._wanted_inside: dict[int, list[keras.KerasTensor]] = {}
+        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = {}
+        self._found: dict[Place, Any] = {}
+        self._fed_inside: set[int] = set()
+
+    def execute_all(
+        self, targets: Iterable[Place | keras.KerasTensor], layers: Iterable[Any]
+    ) -> None:
+        """Runs what computes some values, and all calls of some layers."""
+        tensors = []
+        for target in targets:
+            if isinstance(target, Place) and target.within:
+                path = tuple(calls_of(ref())[index] for ref, index in target.within)
+                self._want(path, target)
+                tensors.append(path[0].outputs[0])
+            else:
+                tensors.append(_tensor_of(target))
+        for tensor, _ in self._feeds:
+            if self._graph.level_of(tensor) is None:
+                self._mask(tensor, self._outermost, None)
+        for layer in layers:
+            if layer is self._graph.root:
+                call_root(layer, self._outermost)
+            else:
+                tensors.extend(node.outputs[0] for _, node in self._graph.calls(layer))
+        self._execute(tensors, self._outermost, None)
+
+    def value_of(self, target: Place | keras.KerasTensor) -> Any:
+        """One of the values."""
+        if isinstance(target, Place) and target.within:
+            return self._found[target]
+        return self._outermost[id(_tensor_of(target))]
+
+    def _want(self, path: tuple, target: Place) -> None:
+        self._wanted_of_call.setdefault(id(path[0]), []).append((path[1:], target))
+
+    def _execute(self, targets: Sequence, values: dict, level: Any) -> None:
+        """Runs what computes some tensors of one level, and puts it among the values there."""
+
+        def maker_of(tensor: keras.KerasTensor) -> Any:
+            node = self._graph.node_on_level(tensor, level)
+            if node is not node_of(tensor):
+                self._wanted_inside.setdefault(id(node), []).append(tensor)
+            return node
+
+        nodes = ordered(targets, values.keys(), maker_of)
+        folded = folding.plan(nodes, {id(t) for t in targets})
+        skipped = {id(node) for node in folded.values()}
+        if self._erosion and level is None:
+            self._erosion.begin(innermost(nodes))
+        for node in nodes:
+            if node.is_input:
+                names = ", ".join(f"'{t.name}'" for t in node.outputs)
+                raise ValueError(f"The value of the input {names} is needed, and was not given.")
+            if id(node) in skipped:
+                continue
+            if id(node) in folded:
+                before = folded[id(node)]
+                inputs = values[id(before.input_tensors[0])]
+                outputs = self._folder(before.operation, inputs, node.operation)
+                if before.operation.supports_masking:
+                    set_keras_mask(outputs, get_keras_mask(inputs))
+            elif id(node.operation) not in self._linear and self._folder.pays_for(node):
+                outputs = self._folder(node.operation, values[id(node.input_tensors[0])])
+            else:
+                seen = self._erosion(node, values) if self._erosion else values
+                outputs = self._call(node, *node.arguments.fill_in(seen))
+            values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+
+    def _mask(self, tensor: keras.KerasTensor, values: dict, level: Any) -> None:
+        """Says which of the words are padding, where what is made of them is fed."""
+        mask = get_keras_mask(tensor)
+        if mask is not None:
+            self._execute([mask], values, level)
+            set_keras_mask(values[id(tensor)], values[id(mask)])
+
+    def _call(self, node: Any, args: tuple, kwargs: dict) -> Any:
+        operation = node.operation
+        if id(operation) in self._linear:
+            operation = without_softmax(operation)
+        if is_container(operation):
+            feeds = _feeds(operation, args, kwargs)
+            wanted = self._wanted_inside.pop(id(node), [])
+            of_call = self._wanted_of_call.pop(id(node), [])
+            if feeds is not None:
+                return self._inside(operation, feeds, wanted, of_call)
+            if inside := [*wanted, *(place.tensor for _, place in of_call)]:
+                raise ValueError(
+                    f"The layers inside the nested model '{operation.name}' cannot be looked at, "
+                    "as it is called with inputs arranged otherwise than its own. "
+                    f"Received: {', '.join(map(str, inside))}"
+                )
+        if self._folder.precision is not None and isinstance(operation, keras.Layer):
+            operation = in_precision(operation, self._folder.precision)
+        return in_inference(operation, args, kwargs)
+
+    def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
+        """The outputs of a nested model, walked through in place of its `call`."""
+        values = dict(zip(map(id, model.inputs), feeds, strict=True))
+        for tensor, value in self._feeds:
+            if self._graph.level_of(tensor) is model:
+                if id(tensor) in self._fed_inside:
+                    raise ValueError(
+                        f"`model` must call the nested model '{model.name}' once for what goes "
+                        "into it to be optimised or explained, as it is looked up inside of it. "
+                        "Received: a model that calls it several times"
+                    )
+                self._fed_inside.add(id(tensor))
+                values[id(tensor)] = value
+                self._mask(tensor, values, model)
+        here = [place for path, place in of_call if not path]
+        for path, place in of_call:
+            if path:
+                self._want(path, place)
+        deeper = [path[0].outputs[0] for path, _ in of_call if path]
+        targets = [*model.outputs, *wanted, *(place.tensor for place in here), *deeper]
+        self._execute(targets, values, model)
+        self._found.update((place, values[id(place.tensor)]) for place in here)
+        self._outermost.update((id(t), values[id(t)]) for t in wanted if id(t) in values)
+        return [values[id(tensor)] for tensor in model.outputs]
+
+
+def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
+    return target.tensor if isinstance(target, Place) else target
+
+
+def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
+    """The values of a nested model's inputs, or None where only its `call` can place them."""
+    if len(args) != 1:
+        return None
+    values = tree.flatten(args[0])
+    same_kind = isinstance(args[0], dict) == isinstance(model.input, dict)
+    if len(values) != len(model.inputs) or not same_kind:
+        return None
+    if any(len(v.shape) != len(t.shape) for v, t in zip(values, model.inputs, strict=True)):
+        return None
+    feeds = [fed(v, tensor.dtype) for v, tensor in zip(values, model.inputs, strict=True)]
+    masks = tree.flatten(kwargs.get("mask"))
+    for feed, mask in zip(feeds, masks, strict=False):
+        if mask is not None:
+            set_keras_mask(feed, mask)
+    return feeds
+
+
+def fed(value: Any, dtype: str) -> Any:
+    """A value in the type of an input, but floats as they are where it is one of integers.
+
+    Rounded to integers pixels would have no gradient.
+    """
+    as_it_is = value.dtype.is_floating and not keras.backend.is_float_dtype(dtype)
+    return value if as_it_is or value.dtype == dtype else keras.ops.cast(value, dtype)

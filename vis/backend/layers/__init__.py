@@ -1,0 +1,1 @@
+"""Other ways to run a layer: faster, on weights made ready, without a softmax."""

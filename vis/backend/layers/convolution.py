@@ -1,0 +1,185 @@
+"""Convolutions of images on a processor, by the fastest way that there is to their gradients.
+
+For each gradient by the input TensorFlow lays the weights out anew, which for a late layer and a
+single image takes longer than the multiplication itself; it has no good kernel for the few
+channels of an image; and where it does without oneDNN, as on processors without AVX-512, the
+gradient of a large image takes up to three times as long as the convolution. But that gradient is
+a convolution too, with the kernel turned around. Where that can be made ahead, both cost the same.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vis.backend import device
+
+_GRADIENT = "VisConvolution"
+_TURNED = "vis/turned/"
+# Above so many places oneDNN's own gradient is as fast, unless the channels are as few as here.
+_FEW_PLACES = 32 * 32
+_FEW_CHANNELS = 4
+
+
+def is_of_images(layer: keras.Layer) -> bool:
+    """Whether a layer is one of those that this is about."""
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.data_format == "channels_last"
+        and {layer.groups, *layer.dilation_rate} == {1}
+        and len(set(layer.strides)) == 1
+        and not device.has_gpu()
+    )
+
+
+def is_better_turned(layer: keras.layers.Conv2D, shape: tf.TensorShape) -> bool:
+    """Whether the gradient is faster with a kernel that was turned ahead."""
+    _, height, width, channels = shape
+    if None in (height, width):
+        return False
+    if _is_pointwise(layer) or channels <= _FEW_CHANNELS:
+        return True
+    return layer.strides[0] == 1 and (height * width <= _FEW_PLACES or not device.has_onednn())
+
+
+def _is_pointwise(layer: keras.layers.Conv2D) -> bool:
+    return {*layer.kernel_size} == {1}
+
+
+def _stride(layer: keras.layers.Conv2D) -> int:
+    """The stride that is left when the places that a 1 x 1 kernel never reads are left out."""
+    return 1 if _is_pointwise(layer) else layer.strides[0]
+
+
+def _span(channels: int) -> int:
+    """Along an axis, the number of outputs for which the gradient is computed as one place.
+
+    Two where an image has few channels, so that there are enough of them to keep a kernel busy.
+    """
+    return 2 if channels <= _FEW_CHANNELS else 1
+
+
+def turned(layer: keras.layers.Conv2D, kernel: Any) -> Any:
+    """The kernel that the gradient of a layer's convolution is a convolution with.
+
+    Of a convolution with stride s it gives the pixels that n steps read first, n s of them along
+    each axis, as channels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using
+    an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016).
+
+    Args:
+        layer: The layer.
+        kernel: `(height, width, channels, filters)`.
+
+    Returns:
+        `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
+    """
+    height, width, channels, filters = kernel.shape
+    stride, span = _stride(layer), _span(channels)
+    # One place more, where it is zero.
+    kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
+    for axis, size in ((0, height), (2, width)):
+        kernel = tf.gather(kernel, _places(size, stride, span), axis=axis)
+    kernel = tf.transpose(kernel, (0, 2, 5, 1, 3, 4))
+    return tf.reshape(kernel, (*kernel.shape[:2], filters, (span * stride) ** 2 * channels))
+
+
+def _places(size: int, stride: int, span: int) -> np.ndarray:
+    """Which place of a kernel joins an output to a pixel; `size` where none does.
+
+    Args:
+        size: Of the kernel.
+        stride: s.
+        span: n.
+
+    Returns:
+        For each output that reads any of n s pixels, from the first on, a row of n s places.
+    """
+    outputs = np.arange(1 - -(-size // stride), span)[:, None]
+    places = np.arange(span * stride) - stride * outputs
+    return np.where((places >= 0) & (places < size), places, size)
+
+
+def convolution(
+    layer: keras.layers.Conv2D,
+    inputs: Any,
+    kernel: Any,
+    bias: Any | None = None,
+    turned: Any | None = None,
+) -> Any:
+    """What a layer makes of its inputs with another kernel than its own.
+
+    Args:
+        layer: The layer.
+        inputs: `(samples, height, width, channels)`.
+        kernel: `(height, width, channels, filters)`.
+        bias: `(filters,)`, or None.
+        turned: What the function of that name makes of the kernel, or None where that was not made
+            ahead.
+    """
+    if layer.strides[0] > _stride(layer):
+        inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
+    with _gradient_by(kernel, turned):
+        outputs = tf.nn.conv2d(inputs, kernel, _stride(layer), layer.padding.upper())
+    # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
+    return outputs if bias is None else tf.nn.bias_add(outputs, bias)
+
+
+def _gradient_by(kernel: Any, turned: Any | None) -> AbstractContextManager:
+    """Where the gradient of an operation on a kernel is computed with the kernel turned around."""
+    if turned is None:
+        return nullcontext()
+    graph = tf.compat.v1.get_default_graph()
+    graph.add_to_collection(_TURNED + kernel.name, turned)
+    return graph.gradient_override_map({"Conv2D": _GRADIENT})
+
+
+@tf.RegisterGradient(_GRADIENT)
+def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None]:
+    """Of the inputs alone; weights are not what is optimised here."""
+    inputs, kernel = operation.inputs
+    (turned,) = operation.graph.get_collection(_TURNED + kernel.name)
+    stride = operation.get_attr("strides")[1]
+    same = operation.get_attr("padding") == b"SAME"
+    block = math.isqrt(turned.shape[3] // inputs.shape[3])
+    axes = [
+        _Axis(*sizes, stride, same, block)
+        for sizes in zip(inputs.shape[1:3], kernel.shape[:2], grads.shape[1:3], strict=True)
+    ]
+    paddings = [[0, 0], *(axis.padding for axis in axes), [0, 0]]
+    pixels = tf.nn.conv2d(grads, turned, block // stride, paddings)
+    if block > 1:
+        pixels = tf.nn.depth_to_space(pixels, block)
+    rows, columns = (slice(axis.first, axis.first + axis.size) for axis in axes)
+    return pixels[:, rows, columns], None
+
+
+class _Axis:
+    """How a gradient lies along one axis of an image.
+
+    The convolution reads the pixel `s i + j - p` for its output `i` and the place `j` of its
+    kernel. The gradient is computed for whole blocks of pixels, counted from `p` pixels before the
+    first, each from the outputs that read any of its pixels.
+
+    Args:
+        size: Pixels.
+        window: Size of the kernel.
+        outputs: Size of the convolution's output.
+        stride: s.
+        same: Whether the image is padded, p pixels before it.
+        block: Pixels of a block, a multiple of s.
+    """
+
+    def __init__(
+        self, size: int, window: int, outputs: int, stride: int, same: bool, block: int
+    ) -> None:
+        padded = max((outputs - 1) * stride + window - size, 0) // 2 if same else 0
+        span, before = block // stride, -(-window // stride) - 1
+        begin, end = padded // block, -(-(padded + size) // block)
+        self.size = size
+        self.first = padded % block
+        self.padding = [before - span * begin, span * end - outputs]

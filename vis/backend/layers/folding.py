@@ -1,0 +1,163 @@
+"""Runs layers on weights that were made ready before, batch normalisation folded into them.
+
+In inference a batch normalisation is a scale and a shift of each channel, which the convolution
+or dense layer before it can do itself, exactly to rounding and for free. Only where nobody looks
+at what lies between the two.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from vis.backend.layers import convolution, onednn
+from vis.backend.layers.weights import Handed, Inline, Recipe
+
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_FOLDABLE = (*_CONVOLUTIONS, *_DEPTHWISE, layers.Dense)
+
+
+def plan(nodes: Sequence[Any], wanted: Collection[int]) -> dict[int, Any]:
+    """The batch normalisations that can be folded.
+
+    Args:
+        nodes: All nodes that will run, in order.
+        wanted: `id` of each tensor that somebody looks at.
+
+    Returns:
+        For the `id` of the node of each such normalisation the node of the layer before it.
+    """
+    producers = {id(t): node for node in nodes for t in node.outputs}
+    uses = Counter(id(t) for node in nodes for t in node.input_tensors)
+    pairs = {}
+    for node in nodes:
+        if type(node.operation) is not layers.BatchNormalization or len(node.input_tensors) != 1:
+            continue
+        between = node.input_tensors[0]
+        before = producers.get(id(between))
+        if before is None or uses[id(between)] != 1 or id(between) in wanted:
+            continue
+        if len(before.input_tensors) == 1 and _fits(before.operation, node.operation, between):
+            pairs[id(node)] = before
+    return pairs
+
+
+def _is_plain(layer: Any) -> bool:
+    """Whether a layer does with its kernel and bias what its type says, in one type of numbers."""
+    return (
+        type(layer) in _FOLDABLE
+        and "call" not in vars(layer)
+        and getattr(layer, "padding", None) != "causal"
+        and not getattr(layer, "lora_enabled", False)
+        and layer.quantization_mode is None
+        and layer.compute_dtype == layer.variable_dtype
+    )
+
+
+def _fits(layer: Any, norm: layers.BatchNormalization, between: keras.KerasTensor) -> bool:
+    if not _is_plain(layer) or layer.activation is not keras.activations.linear:
+        return False
+    if layer.dtype_policy != norm.dtype_policy:
+        return False
+    rank = len(between.shape)
+    first = getattr(layer, "data_format", "channels_last") == "channels_first"
+    return norm.axis % rank == (1 if first else rank - 1)
+
+
+class Folder:
+    """Runs layers on weights that were made ready for it, with batch normalisation in them.
+
+    Args:
+        weights: Makes them, or has made them.
+        precision: The type to compute in, or None for the layers' own.
+    """
+
+    def __init__(self, weights: Inline | Handed, precision: str | None = None) -> None:
+        self._weights = weights
+        self.precision = precision
+
+    def pays_for(self, node: Any) -> bool:
+        """Whether a layer with no normalisation behind it is better run here than by itself."""
+        layer = node.operation
+        if not self._weights.ahead or not _is_plain(layer) or len(node.input_tensors) != 1:
+            return False
+        if self.precision is None:
+            return convolution.is_of_images(layer) or onednn.is_for(layer, layer.compute_dtype)
+        # A dense layer passes masks on, of which an input of this rank has none.
+        return not isinstance(layer, layers.Dense) or len(node.input_tensors[0].shape) == 2
+
+    def __call__(
+        self, layer: Any, inputs: Any, norm: layers.BatchNormalization | None = None
+    ) -> Any:
+        """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
+        dtype = self.precision or layer.compute_dtype
+        inputs = ops.cast(inputs, dtype)
+        formula, run = _way(layer, inputs, self._weights.ahead)
+        parts = (layer,) if norm is None else (layer, norm)
+        weights = self._weights(Recipe(formula, tuple(map(weakref.ref, parts)), dtype))
+        return layer.activation(run(layer, inputs, **weights))
+
+
+def _way(layer: Any, inputs: Any, ahead: bool) -> tuple[Callable, Callable]:
+    """How a layer is run on inputs: which weights it needs, and what uses them."""
+    if onednn.is_for(layer, inputs.dtype.name) and onednn.is_worth_it(layer, inputs):
+        return _folded, _run_by_onednn
+    if not convolution.is_of_images(layer):
+        return _folded, _run
+    if ahead and convolution.is_better_turned(layer, inputs.shape):
+        return _turned, convolution.convolution
+    return _folded, convolution.convolution
+
+
+def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
+    """Kernel and bias of a layer, with the normalisation behind it if there is one."""
+    kernel = ops.convert_to_tensor(layer.kernel)
+    if norm is None:
+        return {"kernel": kernel, "bias": layer.bias} if layer.use_bias else {"kernel": kernel}
+    scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * norm.gamma
+    shift = -norm.moving_mean * scale
+    if norm.center:
+        shift = shift + norm.beta
+    if layer.use_bias:
+        shift = shift + layer.bias * scale
+    if isinstance(layer, _DEPTHWISE):
+        scale = ops.reshape(scale, kernel.shape[-2:])
+    return {"kernel": kernel * scale, "bias": shift}
+
+
+def _turned(*parts: Any) -> dict[str, Any]:
+    weights = _folded(*parts)
+    return {**weights, "turned": convolution.turned(parts[0], weights["kernel"])}
+
+
+def _run_by_onednn(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
+    return onednn.depthwise_convolution(inputs, kernel, bias, layer.strides[0], layer.padding)
+
+
+def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
+    if isinstance(layer, layers.Dense):
+        outputs = ops.matmul(inputs, kernel)
+    elif isinstance(layer, _DEPTHWISE):
+        outputs = ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+    else:
+        outputs = layer.convolution_op(inputs, kernel)
+    if bias is None:
+        return outputs
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return tf.nn.bias_add(outputs, bias, data_format="NC..." if first else "N...C")

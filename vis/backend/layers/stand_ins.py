@@ -1,0 +1,98 @@
+"""Layers as they are run to be looked at: in inference, without a softmax, in another precision."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from vis.backend.private import in_dtype_policy, losses_added_by, with_layers_inside
+
+
+def in_inference(operation: Any, args: tuple, kwargs: dict) -> Any:
+    """What an operation returns in inference, where it remembers nothing of earlier calls."""
+    if "training" in inspect.signature(operation.call).parameters:
+        kwargs = {**kwargs, "training": False}
+    return _without_memory(operation)(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def losses_kept(operations: Iterable[Any]) -> Iterator[None]:
+    """Inside this, layers forget what they add to the losses of their model.
+
+    Regularizers of activations leave a tensor of the graph there each time that they run.
+    """
+    layers = [
+        layer
+        for operation in operations
+        if isinstance(operation, keras.Layer)
+        for layer in with_layers_inside(operation)
+    ]
+    added = [losses_added_by(layer) for layer in layers]
+    before = [(losses[:], set(identities)) for losses, identities in added]
+    try:
+        yield
+    finally:
+        for (losses, identities), (own, known) in zip(added, before, strict=True):
+            losses[:] = own
+            identities.clear()
+            identities.update(known)
+
+
+def has_softmax(layer: Any) -> bool:
+    """Whether a layer ends in a softmax."""
+    if isinstance(layer, keras.layers.Softmax):
+        return True
+    return getattr(layer, "activation", None) is keras.activations.softmax
+
+
+class _Passing(keras.layers.Layer):
+    """Takes what a `Softmax` is called with, and lets it pass."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs
+
+
+def without_softmax(layer: Any) -> Any:
+    """A stand-in for a layer that has its variables and a linear activation."""
+    if isinstance(layer, keras.layers.Softmax):
+        return _Passing()
+    return _stand_in(layer, activation=keras.activations.linear)
+
+
+def check_precision(precision: Any) -> str | None:
+    """Returns `precision` as it is, or raises a `ValueError` unless layers can compute in it."""
+    if not (precision is None or (isinstance(precision, str) and precision == "bfloat16")):
+        raise ValueError(
+            "`precision` must be None, for the model's own, or 'bfloat16'. "
+            f"Received: precision={precision!r}"
+        )
+    return precision
+
+
+def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
+    """A stand-in for a layer that has its variables and computes in another type."""
+    return _stand_in(layer, **in_dtype_policy(keras.DTypePolicy(f"mixed_{precision}")))
+
+
+def _without_memory(operation: Any) -> Any:
+    """A stand-in for a stateful recurrent layer that begins anew, or any other operation itself."""
+    if isinstance(operation, keras.layers.Bidirectional) and operation.stateful:
+        parts = {
+            name: _without_memory(getattr(operation, name))
+            for name in ("forward_layer", "backward_layer")
+        }
+        return _stand_in(operation, stateful=False, **parts)
+    if isinstance(operation, keras.layers.RNN) and operation.stateful:
+        return _stand_in(operation, stateful=False)
+    return operation
+
+
+def _stand_in(layer: keras.Layer, **attributes: Any) -> keras.Layer:
+    """A layer that has the variables of another, and all its attributes but some."""
+    stand_in = object.__new__(type(layer))
+    vars(stand_in).update(vars(layer), **attributes)
+    return stand_in

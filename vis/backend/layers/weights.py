@@ -1,0 +1,159 @@
+"""What is made of a model's weights before they are used, and when.
+
+Weights do not change while an image is optimised. What is made of them, such as kernels with batch
+normalisation in them, is made once for a descent and handed to its compiled functions, however
+often these are called.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from vis.backend.private import empty_list, item_of_list, list_with
+
+# A list in a graph holds tensors of one type.
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+class Recipe(NamedTuple):
+    """How some tensors are made of the weights of layers.
+
+    Attributes:
+        formula: Called with the layers; returns tensors by name.
+        layers: Weak references, as compiled functions remember recipes and must not keep a model
+            alive.
+        dtype: The type of the tensors.
+    """
+
+    formula: Callable[..., dict[str, Any]]
+    layers: tuple[weakref.ref, ...]
+    dtype: str
+
+    def make(self) -> dict[str, Any]:
+        made = self.formula(*(layer() for layer in self.layers))
+        return {
+            name: tf.convert_to_tensor(keras.ops.cast(tensor, self.dtype))
+            for name, tensor in made.items()
+        }
+
+
+class Inline:
+    """Makes tensors inside a function that is being traced, outside of any loop in it.
+
+    Attributes:
+        ahead: Whether they are made ahead of the function's calls, so that they may cost something.
+        recipes: Those of them that a call has to bring along.
+    """
+
+    ahead = False
+    recipes = ()
+
+    def __init__(self) -> None:
+        self._graph = tf.compat.v1.get_default_graph()
+        self._made: dict[Recipe, dict[str, Any]] = {}
+
+    def __call__(self, recipe: Recipe) -> dict[str, Any]:
+        if recipe not in self._made:
+            with self._graph.as_default():
+                self._made[recipe] = recipe.make()
+        return self._made[recipe]
+
+
+class Unprepared:
+    """Where the weights of a function are found that makes them anew in each of its calls."""
+
+    signature: ClassVar = {}
+
+    def taken_from(self, packed: dict[str, Any]) -> Inline:
+        """What a function that is being traced makes its weights by."""
+        return Inline()
+
+    def packed(self, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
+        """What a call brings along."""
+        return {}
+
+
+class Prepared:
+    """What has been made for one descent. Threads may share it."""
+
+    signature: ClassVar = {dtype: tf.TensorSpec((), tf.variant) for dtype in _DTYPES}
+
+    def __init__(self) -> None:
+        self._made: dict[Recipe, dict[str, Any]] = {}
+        self._packed: dict[tuple[Recipe, ...], dict[str, Any]] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, recipe: Recipe) -> dict[str, Any]:
+        with self._lock:
+            if recipe not in self._made:
+                with tf.init_scope():
+                    self._made[recipe] = recipe.make()
+            return self._made[recipe]
+
+    def taken_from(self, packed: dict[str, Any]) -> Handed:
+        """What a function that is being traced takes its weights by, out of what it is given."""
+        return Handed(packed, self)
+
+    def packed(self, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
+        """All that some recipes make: a list of TensorFlow's for each type."""
+        with self._lock:
+            if recipes not in self._packed:
+                packed = {
+                    dtype: empty_list(element_shape=-1, max_num_elements=-1, element_dtype=dtype)
+                    for dtype in _DTYPES
+                }
+                for recipe in recipes:
+                    for tensor in self(recipe).values():
+                        before = packed[recipe.dtype]
+                        packed[recipe.dtype] = list_with(input_handle=before, tensor=tensor)
+                self._packed[recipes] = packed
+            return self._packed[recipes]
+
+
+class Handed:
+    """Takes tensors from the lists that a function which is being traced is called with.
+
+    How many tensors it will need is not known before it has been traced, so that they come in
+    lists, whose type does not say.
+
+    Args:
+        packed: These lists.
+        prepared: Where the tensors' shapes are found.
+    """
+
+    ahead = True
+
+    def __init__(self, packed: dict[str, Any], prepared: Prepared) -> None:
+        self._packed = packed
+        self._prepared = prepared
+        self._places: dict[Recipe, int] = {}
+        self._taken = dict.fromkeys(_DTYPES, 0)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What the lists must hold, in order."""
+        return tuple(self._places)
+
+    def __call__(self, recipe: Recipe) -> dict[str, Any]:
+        made = self._prepared(recipe)
+        if recipe not in self._places:
+            self._places[recipe] = self._taken[recipe.dtype]
+            self._taken[recipe.dtype] += len(made)
+        first = self._places[recipe]
+        return {
+            name: self._item(recipe.dtype, first + i, tensor.shape)
+            for i, (name, tensor) in enumerate(made.items())
+        }
+
+    def _item(self, dtype: str, index: int, shape: tf.TensorShape) -> Any:
+        item = item_of_list(
+            input_handle=self._packed[dtype], index=index, element_shape=shape, element_dtype=dtype
+        )
+        item.set_shape(shape)
+        return item

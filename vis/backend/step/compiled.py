@@ -1,0 +1,88 @@
+"""Functions that are compiled once for each signature, and say what went wrong in their call."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from vis.backend.graph.graph import Graph
+from vis.backend.layers.weights import Prepared, Unprepared
+
+_ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+
+
+class Compiled:
+    """A function of tensors, traced when it is first called with tensors of some types and shapes.
+
+    Args:
+        function: Called with a `Graph`, what makes or takes ready weights, and the tensors.
+        refusal: From the reason why a call failed, and its tensors, to the message of an error.
+        specified: From the tensors to what one trace is to serve; by default themselves.
+        turns: What is entered for each call.
+
+    Attributes:
+        traces: Number of traces made so far.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        refusal: Callable[..., str],
+        specified: Callable[..., tuple] = lambda *tensors: tensors,
+        turns: contextlib.AbstractContextManager = contextlib.nullcontext(),  # noqa: B008
+    ) -> None:
+        self._function = function
+        self._refusal = refusal
+        self._specified = specified
+        self._turns = turns
+        self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
+        self._lock = threading.Lock()
+        self.traces = 0
+
+    def __call__(self, graph: Graph, weights: Prepared | Unprepared, *tensors: Any) -> Any:
+        # Looked up here rather than by `tf.function`, which warns of many traces where many models
+        # are looked at.
+        specs = self._specified(*tensors)
+        signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
+        with self._lock:
+            if signature not in self._concrete:
+                self._concrete[signature] = self._traced(graph, weights, specs)
+            compiled, recipes = self._concrete[signature]
+        try:
+            with self._turns:
+                return compiled(weights.packed(recipes), *tensors)
+        except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
+            raise ValueError(self._refusal(reason_of(error), *tensors)) from None
+
+    def _traced(
+        self, graph: Graph, weights: Prepared | Unprepared, specs: tuple
+    ) -> tuple[Callable, tuple]:
+        recipes: tuple = ()
+
+        def traced(packed: dict[str, Any], *tensors: Any) -> Any:
+            nonlocal recipes
+            self.traces += 1
+            ready = weights.taken_from(packed)
+            outputs = self._function(graph, ready, *tensors)
+            recipes = ready.recipes
+            return outputs
+
+        compiled = tf.function(traced, autograph=False)
+        return compiled.get_concrete_function(weights.signature, *specs), recipes
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    r"""The sentence of an error's message that gives the reason, without where in the graph it is.
+
+    Example:
+        >>> text = "Graph execution error:\n\nDetected at node x\nindices = 9 [Op:Gather]"
+        >>> reason_of(tf.errors.InvalidArgumentError(None, None, text))
+        'indices = 9'
+    """
+    lines = [line.strip() for line in error.message.splitlines()]
+    said = [line for line in lines if line and not line.startswith(_ABOUT_THE_GRAPH)]
+    return said[-1].split(" [Op:")[0] if said else type(error).__name__

@@ -1,0 +1,1 @@
+"""Functions of tensors that `keras.ops` does not have."""

@@ -1,0 +1,171 @@
+"""What is optimised of a subject: for each part its range, its image's shape, how it is seen."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.backend.graph.formats import layout_of, spatial_axes
+from vis.backend.graph.names import LayerOutput
+from vis.backend.private import operation_of
+from vis.backend.step.problem import Canvas
+from vis.backend.step.sizes import accepts
+from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
+from vis.objective import Objective
+from vis.parametrizations import Parametrization, Pixels
+from vis.subject import Subject
+from vis.utils.layout import Layout
+from vis.utils.validation import check_input_range
+
+_DEFAULT_RANGE = (0, 255)
+
+
+def ranges(subject: Subject, input_range: Any) -> list[tuple[float, float]]:
+    """For each part that is optimised its lowest and highest value.
+
+    An embedding that is not given a range has that of the values that the model knows.
+
+    Args:
+        subject: What is optimised.
+        input_range: One pair for all, or a list of pairs, or a dict of pairs by name.
+    """
+    tensors = subject.tensors
+    each = isinstance(input_range, Mapping) or (
+        isinstance(input_range, (list, tuple))
+        and any(r is None or isinstance(r, (list, tuple)) for r in input_range)
+    )
+    if each:
+        chosen = subject.arranged("input_range", input_range)
+        return [check_input_range(_DEFAULT_RANGE if r is None else r) for r in chosen]
+    is_default = isinstance(input_range, (list, tuple)) and tuple(input_range) == _DEFAULT_RANGE
+    if is_default and len(subject.fed) > len(subject.graph.inputs):
+        return [_range_of(tensor) for tensor in tensors]
+    return [check_input_range(input_range) for _ in tensors]
+
+
+def _range_of(tensor: keras.KerasTensor) -> tuple[float, float]:
+    operation = operation_of(tensor)
+    if isinstance(operation, keras.layers.InputLayer):
+        return _DEFAULT_RANGE
+    if isinstance(operation, keras.layers.Embedding):
+        values = keras.ops.convert_to_numpy(operation.embeddings)
+        return check_input_range((float(np.min(values)), float(np.max(values))))
+    return -1.0, 1.0
+
+
+def parametrizations(subject: Subject, parametrization: Any) -> list[Parametrization]:
+    """For each part that is optimised how its image is made.
+
+    Args:
+        subject: What is optimised.
+        parametrization: One for all that have spatial axes, or for all where none has; or a list,
+            or a dict by name. None is the pixels.
+    """
+    if isinstance(parametrization, (Mapping, list, tuple)):
+        chosen = subject.arranged("parametrization", parametrization)
+    else:
+        spatial = [bool(spatial_axes(tensor)) for tensor in subject.tensors]
+        chosen = [parametrization if s == any(spatial) else None for s in spatial]
+    for value in chosen:
+        if value is not None and not isinstance(value, Parametrization):
+            raise TypeError(
+                "`parametrization` must be a `vis.parametrizations.Parametrization`, such as "
+                f"`Fourier()`. Received: parametrization={value!r}"
+            )
+    return [Pixels() if value is None else value for value in chosen]
+
+
+def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | None:
+    """The tensor that is not the input to take gradients of, or None."""
+    inputs = subject.tensors
+    if wrt_tensor is None or (len(inputs) == 1 and wrt_tensor is inputs[0]):
+        return None
+    tensors = keras.tree.flatten(wrt_tensor)
+    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={wrt_tensor!r}"
+        )
+    subject.graph.check_connected(tensors[0])
+    return None if len(inputs) == 1 and tensors[0] is inputs[0] else tensors[0]
+
+
+def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any) -> Layout:
+    """How an image lies in an array: as what it starts from, or of a size that the user wants."""
+    if start is not None:
+        return Layout(tuple(start.shape[1:]), spatial_axes(tensor))
+    made = layout_of(tensor, image_size if spatial_axes(tensor) else None)
+    if None in tensor.shape[1:] and image_size is None:
+        warnings.warn(
+            f"The model's input '{tensor.name}' is open in size, {tensor.shape[1:]}; an image "
+            f"of shape {made.shape} is made. `image_size` or `seed_input` make another.",
+            stacklevel=4,
+        )
+    return made
+
+
+def canvas(
+    subject: Subject,
+    tensor: keras.KerasTensor,
+    parametrization: Parametrization,
+    layout: Layout,
+    modifiers: Sequence[InputModifier],
+) -> Canvas:
+    """What a compiled step is to know of one part that is optimised."""
+    in_graph = fused([m for m in modifiers if is_in_graph(m)])
+    pixels = isinstance(parametrization, Pixels)
+    moves = [t for t in in_graph if pixels and t.only_moves_pixels]
+    transforms = tuple(t for t in in_graph if t not in moves)
+    by_hand = any(not is_in_graph(m) for m in modifiers)
+    number = next(i for i, fed in enumerate(subject.fed) if fed is tensor)
+    return Canvas(number, parametrization, layout, () if by_hand else tuple(moves), transforms)
+
+
+def check_seen(
+    subject: Subject,
+    tensor: keras.KerasTensor,
+    layout: Layout,
+    transforms: Sequence[Transform],
+    objective: Objective,
+) -> None:
+    """Raises a `ValueError` unless the losses' layers can be shown what transforms leave."""
+    shape = check_transforms(transforms, (1, *layout.shape), layout.axes)[1:]
+    if shape != layout.shape:
+        must, received = "`input_modifiers` must leave", f"{transforms}, which leave images"
+    elif shape != tensor.shape[1:] and len(subject.fed) == 1:
+        must, received = "`image_size` or `seed_input` must make", "images"
+    else:
+        return
+    for loss in objective.losses:
+        target = getattr(loss, "target", None)
+        layer = LayerOutput.of(target).layer
+        if isinstance(layer, keras.Layer) and not accepts(subject.graph, tensor, target, shape):
+            raise ValueError(
+                f"{must} images of a size that the model takes up to layer '{layer.name}'. "
+                f"Received: {received} of shape {shape} for an input of shape {tensor.shape}"
+            )
+
+
+def initial_variables(
+    canvases: Sequence[Canvas],
+    input_ranges: Sequence[tuple[float, float]],
+    start: Sequence[np.ndarray | None] | None,
+    rngs: Sequence[np.random.Generator],
+) -> list[list[np.ndarray]]:
+    """For each canvas the initial values of what is optimised, `(samples, ...)`."""
+    variables = []
+    for canvas, images, input_range in zip(
+        canvases, start or [None] * len(canvases), input_ranges, strict=True
+    ):
+        if images is None or len(images) == 1:
+            images = [None if images is None else images[0]] * len(rngs)
+        initial = [
+            canvas.parametrization.variables(image, canvas.layout, input_range, rng)
+            for image, rng in zip(images, rngs, strict=True)
+        ]
+        variables.append([np.stack(values) for values in zip(*initial, strict=True)])
+    return variables

@@ -1,0 +1,135 @@
+"""Weighted losses, bound to a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import keras
+
+from vis.backend.cache import WeakCache
+from vis.backend.graph.expressions import symbolic_scalar
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.names import LayerOutput
+from vis.backend.graph.places import Place
+from vis.backend.layers.stand_ins import has_softmax
+from vis.backend.step.problem import Expression, Formula, Term
+from vis.losses import Loss, LossSum, TensorLoss
+from vis.utils.validation import check_number, is_iterable
+
+
+class Objective:
+    """A weighted sum of losses of one graph.
+
+    Args:
+        losses: List of `(Loss, weight)`, or a sum of losses such as `a + 0.5 * b`. A loss with
+            weight 0 is left out.
+        graph: The graph.
+
+    Attributes:
+        graph: As given.
+        losses: The losses.
+        weights: Their weights.
+        terms: What a compiled step is to know of each.
+        parameters: For each the arrays that its formula is called with, by name.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a loss does not belong to the graph, or no weight is left.
+    """
+
+    def __init__(self, losses: Iterable[tuple[Loss, float]] | Loss | LossSum, graph: Graph) -> None:
+        pairs = _checked(losses)
+        self.graph = graph
+        self.losses = [loss for loss, _ in pairs]
+        self.weights = [weight for _, weight in pairs]
+        self.terms = tuple(_term(loss, graph) for loss in self.losses)
+        self.parameters = [dict(getattr(loss, "parameters", {})) for loss in self.losses]
+        self._own: dict[Hashable, Any] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """What the losses are called."""
+        return [str(loss) for loss in self.losses]
+
+    @property
+    def has_expression(self) -> bool:
+        """Whether a loss is a user's own expression, over the whole batch."""
+        return any(isinstance(term, Expression) for term in self.terms)
+
+    def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What has been compiled for a key: for as long as the model lives, for all who ask.
+
+        A user's own expression holds on to the model. What is compiled of one dies with this.
+        """
+        if not self.has_expression:
+            return cache.get(self.graph.owner, key, make)
+        if key not in self._own:
+            self._own[key] = make()
+        return self._own[key]
+
+    def check_samples(self, samples: int) -> None:
+        """Raises a `ValueError` unless the losses are made for that number of images."""
+        for loss, parameters in zip(self.losses, self.parameters, strict=True):
+            for value in parameters.values():
+                if len(value) not in (1, samples):
+                    raise ValueError(
+                        "`losses` must be for one image, or for as many as are optimised, "
+                        f"{samples}. Received: the loss '{loss}', which is for {len(value)}"
+                    )
+
+
+def of_sample(parameters: Any, i: int) -> Any:
+    """Arrays for all samples, or for each, as those for one of them."""
+    return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
+
+
+def _term(loss: Loss, graph: Graph) -> Term:
+    name = str(loss)
+    if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
+        return Expression(name, symbolic_scalar(loss.build_loss, graph, name))
+    target = loss.target
+    before_softmax = loss.before_softmax and has_softmax(LayerOutput.of(target).layer)
+    if isinstance(target, keras.KerasTensor):
+        place = Place.of(target)
+    else:
+        if not graph.has(target):
+            raise ValueError(
+                "`losses` must be on layers of the model that `input_tensor` belongs to. "
+                f"Received: the loss '{loss}' on the layer '{target.name}', which is not "
+                f"connected to '{graph.inputs[0].name}'"
+            )
+        place = graph.place_of(target)
+    if not place.is_inside:
+        graph.check_connected(place.tensor)
+    settings = tuple(sorted(loss.settings.items()))
+    function = type(loss).formula
+    return Formula(name, function, place, settings, before_softmax, loss.couples_samples)
+
+
+def _checked(losses: Any) -> list[tuple[Loss, float]]:
+    if isinstance(losses, (Loss, LossSum)):
+        losses = [(losses, 1)]
+    try:
+        pairs = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
+    except (TypeError, ValueError):
+        pairs = None
+    if pairs is None:
+        raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
+    for loss, _ in pairs:
+        if not isinstance(loss, (Loss, LossSum)):
+            raise TypeError(
+                "`losses` must be a list of `(Loss, weight)`. "
+                f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
+            )
+    sums = [
+        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
+        for loss, weight in pairs
+    ]
+    pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
+    pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
+    if not pairs:
+        raise ValueError(
+            f"`losses` must hold a loss with a weight other than 0. Received: losses={losses!r}"
+        )
+    return pairs

@@ -1,0 +1,302 @@
+"""What of a graph is acted on, optimised or explained, and what everything else is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from vis.backend.graph.flow import Flow
+from vis.backend.graph.formats import layout_of, spatial_axes
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.inputs import arranged, by_layer_names, names_of
+from vis.backend.graph.places import Place
+from vis.backend.graph.ranges import warn_of_range
+from vis.backend.private import operation_of
+from vis.backend.step.question import value_of
+from vis.utils.validation import check_images
+
+
+class Subject(NamedTuple):
+    """What of a graph is acted on, and the values of all else that it is fed.
+
+    Words and categories are looked up, which has no gradient: what an embedding makes of them is
+    acted on, and they are still fed, as masks are made of them.
+
+    Attributes:
+        graph: The graph.
+        structure: The inputs as a user names them: a tensor, or a list or dict of several.
+        fed: For each input of the graph what is fed in its place, and then what is fed besides.
+        values: For each of these its values, `(samples, ...)`, or None where it is acted on.
+        images: The values of what is explained, `(samples, ...)`; None for what is optimised.
+    """
+
+    graph: Graph
+    structure: Any
+    fed: tuple[keras.KerasTensor, ...]
+    values: tuple[np.ndarray | None, ...]
+    images: np.ndarray | None = None
+
+    @property
+    def tensors(self) -> list[keras.KerasTensor]:
+        """What is acted on."""
+        return [t for t, value in zip(self.fed, self.values, strict=True) if value is None]
+
+    @property
+    def fixed(self) -> list[np.ndarray]:
+        """The values of all else."""
+        return [value for value in self.values if value is not None]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where in the graph everything is that is fed."""
+        return tuple(map(Place.of, self.fed))
+
+    @property
+    def embeds(self) -> bool:
+        """Whether what is acted on is one embedding, or what is like it."""
+        is_input = [isinstance(operation_of(t), keras.layers.InputLayer) for t in self.tensors]
+        return is_input == [False]
+
+    def arranged(self, name: str, values: Any) -> list[Any]:
+        """One value for each that is acted on, of values for these or for all inputs.
+
+        Args:
+            name: The argument's name, for messages.
+            values: A list, a dict by name, or one value alone.
+        """
+        count = len(self.graph.inputs)
+        in_place = self.fed[:count]
+        values = by_layer_names(values, self.structure)
+        if isinstance(values, Mapping):
+            # What stands in the place of an input goes by its name, too.
+            instead = {
+                names_of(own)[0]: names_of(tensor)[0]
+                for own, tensor in zip(self.graph.inputs, in_place, strict=True)
+            }
+            values = {instead.get(key, key): value for key, value in values.items()}
+        elif not (isinstance(values, (list, tuple)) and len(values) == count > 1):
+            return arranged(name, values, self.tensors)
+        acted_on = [value is None for value in self.values[:count]]
+        return [
+            value
+            for value, chosen in zip(arranged(name, values, in_place), acted_on, strict=True)
+            if chosen
+        ]
+
+    def as_given(self, values: Sequence[Any]) -> Any:
+        """Values of what is acted on: alone, by name where inputs are named, or a list."""
+        if len(values) == 1:
+            return values[0]
+        by_name = isinstance(self.structure, Mapping)
+        keys = {id(tensor): key for key, tensor in self.structure.items()} if by_name else {}
+        pairs = zip(self.graph.inputs, self.values, strict=False)
+        names = [keys.get(id(own)) for own, value in pairs if value is None]
+        return dict(zip(names, values, strict=True)) if None not in names else list(values)
+
+
+def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
+    """The inputs of a model, or what hangs from tensors, but for those that are fixed.
+
+    Raises:
+        TypeError: If `input_tensor` is no symbolic tensor, nor several.
+        ValueError: If nothing is left, or no gradient flows into it, or a value is of another
+            shape.
+    """
+    graph = Graph.of_inputs(input_tensor)
+    given = by_layer_names(fixed_inputs, input_tensor)
+    values = _checked("fixed_inputs", arranged("fixed_inputs", given, graph.inputs), graph.inputs)
+    subject = Subject(graph, input_tensor, tuple(graph.inputs), values)
+    _check_something_left(subject)
+    flow = Flow(graph)
+    for tensor in subject.tensors:
+        if not flow.reaches(tensor):
+            raise ValueError(
+                "`input_tensor` must be what gradients flow into, and none flow into what is "
+                "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "
+                "what an embedding makes of them: `embedding.output`. Received: the input "
+                f"'{tensor.name}' of type {tensor.dtype}"
+            )
+    return subject
+
+
+def optimised(
+    graph: Graph,
+    fixed_inputs: Any,
+    seed_input: Any = None,
+    image_size: int | Sequence[int] | None = None,
+) -> Subject:
+    """What of a model is optimised: its inputs, or what embeddings make of integers.
+
+    Args:
+        graph: The model's graph.
+        fixed_inputs: Values of inputs that are not optimised, by position or by name.
+        seed_input: What the images start from.
+        image_size: Size of the images where it is open.
+    """
+    given = by_layer_names(fixed_inputs, graph.structure)
+    fixed = arranged("fixed_inputs", given, graph.inputs)
+    tensors, fixed = _as_numbers("fixed_inputs", graph, fixed)
+    flow = Flow(graph)
+    entries = [
+        flow.entry_of(tensor) if value is None else tensor
+        for tensor, value in zip(tensors, fixed, strict=True)
+    ]
+    acted_on = [e for e, value in zip(entries, fixed, strict=True) if value is None]
+    looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
+    if len({id(entry) for entry in acted_on}) < len(acted_on):
+        raise ValueError(
+            "`model` must look up each of its inputs in a layer that it calls once. Received: "
+            f"model '{graph.model.name}', which looks up {len(looked_up)} inputs in a nested "
+            "model that is called more than once"
+        )
+    subject = Subject(
+        graph, graph.structure, tuple(entries), _checked("fixed_inputs", fixed, entries)
+    )
+    _check_something_left(subject)
+    seeds = dict(zip(map(id, acted_on), subject.arranged("seed_input", seed_input), strict=True))
+    # Masks are still made of the integers: as if there were no padding among them.
+    words = [
+        np.ones((1, *_sizes(tensor, entry, seeds[id(entry)], image_size)), tensor.dtype)
+        for tensor, entry in looked_up
+    ]
+    return subject._replace(
+        fed=(*entries, *(tensor for tensor, _ in looked_up)), values=(*subject.values, *words)
+    )
+
+
+def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
+    """What is explained, with images in the model's data format.
+
+    Args:
+        graph: The graph.
+        seed_input: An image or a batch, with the channels at either end; for several inputs a
+            list, or a dict by name.
+        wrt: The input that is explained; by default the first that is an image.
+
+    Raises:
+        TypeError: If `seed_input` does not hold numbers.
+        ValueError: If it is of another shape, or a value is missing.
+    """
+    given = by_layer_names(seed_input, graph.structure)
+    tensors, given = _as_numbers("seed_input", graph, arranged("seed_input", given, graph.inputs))
+    for tensor, value in zip(tensors, given, strict=True):
+        if value is None and len(tensors) > 1:
+            raise ValueError(
+                "`seed_input` must have a value for each input. "
+                f"Received: nothing for the input '{tensor.name}'"
+            )
+    values = [
+        check_images("seed_input", value, tuple(tensor.shape[1:]))
+        for tensor, value in zip(tensors, given, strict=True)
+    ]
+    samples = max(map(len, values))
+    if any(len(value) not in (1, samples) for value in values):
+        raise ValueError(
+            "`seed_input` must have as many samples for each input, or one. "
+            f"Received: {[len(value) for value in values]} samples"
+        )
+    flow = Flow(graph)
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else _first_image(tensors, flow)
+    chosen = next(i for i, tensor in enumerate(tensors) if tensor is wrt)
+    images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
+    warn_of_range(wrt, images)
+    fixed: list[np.ndarray | None] = [*values]
+    fixed[chosen] = None
+    subject = Subject(graph, graph.structure, tuple(tensors), tuple(fixed), images)
+    return inside(subject, flow.entry_of(wrt))
+
+
+def explained_tensor(graph: Graph) -> keras.KerasTensor:
+    """The tensor that a model's attributions belong to."""
+    flow = Flow(graph)
+    return flow.entry_of(_first_image(graph.inputs, flow))
+
+
+def inside(subject: Subject, entry: keras.KerasTensor) -> Subject:
+    """The same explained further inside: what a model makes of the images there.
+
+    Args:
+        subject: A subject with images.
+        entry: What is made of the tensor that they are values of, or that tensor itself.
+    """
+    (tensor,) = subject.tensors
+    if entry is tensor:
+        return subject
+    place = next(i for i, fed in enumerate(subject.fed) if fed is tensor)
+    fed = [*subject.fed, tensor]
+    fed[place] = entry
+    images = value_of(subject.graph, entry, subject.images, tensor)
+    return subject._replace(fed=tuple(fed), values=(*subject.values, subject.images), images=images)
+
+
+def _first_image(tensors: Sequence[keras.KerasTensor], flow: Flow) -> keras.KerasTensor:
+    """The input that is explained where the user does not say."""
+    open_to = [tensor for tensor in tensors if flow.reaches(tensor)]
+    if not open_to:
+        # Words, rather than masks of them.
+        return next((t for t in tensors if flow.has_entry(t)), tensors[0])
+    return next((t for t in open_to if spatial_axes(t)), open_to[0])
+
+
+def _check_something_left(subject: Subject) -> None:
+    if not subject.tensors:
+        raise ValueError(
+            "`fixed_inputs` must leave an input to be optimised. "
+            f"Received: fixed_inputs for all of the {len(subject.graph.inputs)} inputs"
+        )
+
+
+def _checked(
+    name: str, values: Sequence[Any], tensors: Sequence[keras.KerasTensor]
+) -> tuple[np.ndarray | None, ...]:
+    return tuple(
+        None if value is None else check_images(name, value, tuple(tensor.shape[1:]))
+        for tensor, value in zip(tensors, values, strict=True)
+    )
+
+
+def _as_numbers(
+    name: str, graph: Graph, values: Sequence[Any]
+) -> tuple[list[keras.KerasTensor], list[Any]]:
+    """Inputs and values for them; where they hold text, the numbers that the model makes of it.
+
+    Raises:
+        TypeError: If the values of an input of text are no text.
+        ValueError: If they are of another shape, or if text leads to no numbers, or to several.
+    """
+    tensors, numbers = [], []
+    for tensor, value in zip(graph.inputs, values, strict=True):
+        tensors.append(Flow(graph).numbers_of(tensor))
+        if value is not None and tensors[-1] is not tensor:
+            value = value_of(graph, tensors[-1], _texts(name, value, tensor.shape), tensor)
+        numbers.append(value)
+    return tensors, numbers
+
+
+def _texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    texts = np.asarray(values, object)
+    if not all(isinstance(text, (str, bytes)) for text in texts.flat):
+        raise TypeError(f"`{name}` must hold text for an input of text. Received: {values!r}")
+    if not texts.ndim:
+        texts = texts.reshape((1,) * len(shape))
+    for given in (texts, texts[None], texts[..., None]):
+        if given.ndim == len(shape) and all(
+            wanted in (None, size) for size, wanted in zip(given.shape, shape, strict=True)
+        ):
+            return given
+    raise ValueError(
+        f"`{name}` must be text of shape {tuple(shape[1:])}, or {tuple(shape)} with the batch "
+        f"axis. Received: text of shape {texts.shape}"
+    )
+
+
+def _sizes(
+    tensor: keras.KerasTensor, entry: keras.KerasTensor, seed: Any, image_size: Any
+) -> tuple[int, ...]:
+    """The shape of an integer input that goes with what is made of it."""
+    layout = layout_of(entry, image_size)
+    sizes = layout.shape if seed is None else np.shape(seed)[-len(layout.shape) :]
+    return tuple(size or sizes[i] for i, size in enumerate(tensor.shape[1:]))
