@@ -8,7 +8,7 @@ import pytest
 from helpers import nodes, sequential
 from keras import layers
 
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
 from vis.visualization.attribution.maps import enlarged

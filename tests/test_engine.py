@@ -14,7 +14,7 @@ from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
 from vis.backend import modify_model_backprop
-from vis.backend.step.engine import engines as _engines
+from vis.backend.step import engines as _engines
 from vis.input_modifiers import InputModifier, Jitter
 from vis.losses import Loss
 from vis.optimizer import Optimizer

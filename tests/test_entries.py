@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers import sequential
 from keras import layers, ops
 
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
 from vis.subject import explained

@@ -9,11 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import layout_of, spatial_axes
-from vis.backend.graph.names import LayerOutput
+from vis.backend.graph import LayerOutput, layout_of, spatial_axes
 from vis.backend.private import operation_of
-from vis.backend.step.problem import Canvas
-from vis.backend.step.sizes import accepts
+from vis.backend.step import Canvas, accepts
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels

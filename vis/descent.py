@@ -10,11 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph.graph import Graph
-from vis.backend.layers.weights import Prepared
-from vis.backend.step.engine import Engine
-from vis.backend.step.fingerprint import VERSIONS
-from vis.backend.step.problem import Given, Observation, Problem
+from vis.backend.graph import Graph
+from vis.backend.layers import Prepared
+from vis.backend.step import VERSIONS, Engine, Given, Observation, Problem
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest

@@ -9,10 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph.formats import filters_of
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import Target, check_layer
-from vis.backend.step.question import value_of
+from vis.backend.graph import Graph, Target, check_layer, filters_of
+from vis.backend.step import value_of
 from vis.utils.validation import (
     check_images,
     check_indices,

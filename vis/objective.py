@@ -8,12 +8,9 @@ from typing import Any
 import keras
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.expressions import symbolic_scalar
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import LayerOutput
-from vis.backend.graph.places import Place
-from vis.backend.layers.stand_ins import has_softmax
-from vis.backend.step.problem import Expression, Formula, Term
+from vis.backend.graph import Graph, LayerOutput, Place, symbolic_scalar
+from vis.backend.layers import has_softmax
+from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
 from vis.utils.validation import check_number, is_iterable
 

@@ -13,13 +13,10 @@ import numpy as np
 from keras import ops
 
 from vis import grad_modifiers, updates
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.places import Place
-from vis.backend.graph.skips import check_erosion
-from vis.backend.layers.stand_ins import check_precision
-from vis.backend.step.engine import Engine, engines
-from vis.backend.step.problem import Given, Problem
-from vis.backend.tensors.random import draw_seed
+from vis.backend.graph import Graph, Place, check_erosion
+from vis.backend.layers import check_precision
+from vis.backend.step import Engine, Given, Problem, engines
+from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
 from vis.canvases import (
     canvas,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from vis.backend.graph.formats import spatial_axes
+from vis.backend.graph import spatial_axes
 from vis.losses import TensorLoss
 from vis.utils.validation import check_number
 

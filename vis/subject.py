@@ -8,14 +8,19 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from vis.backend.graph.flow import Flow
-from vis.backend.graph.formats import layout_of, spatial_axes
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.inputs import arranged, by_layer_names, names_of
-from vis.backend.graph.places import Place
-from vis.backend.graph.ranges import warn_of_range
+from vis.backend.graph import (
+    Flow,
+    Graph,
+    Place,
+    arranged,
+    by_layer_names,
+    layout_of,
+    names_of,
+    spatial_axes,
+    warn_of_range,
+)
 from vis.backend.private import operation_of
-from vis.backend.step.question import value_of
+from vis.backend.step import value_of
 from vis.utils.validation import check_images
 
 

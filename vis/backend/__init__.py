@@ -11,9 +11,17 @@ Example:
 from vis.backend.functions import *  # noqa: F403
 from vis.backend.functions import __all__ as _functions
 from vis.backend.graph.backprop import modify_model_backprop
-from vis.backend.tensors.fourier import irfftn
-from vis.backend.tensors.images import blur, roll, warp, zoom
-from vis.backend.tensors.random import fold_in, normal, set_random_seed, uniform
+from vis.backend.tensors import (
+    blur,
+    fold_in,
+    irfftn,
+    normal,
+    roll,
+    set_random_seed,
+    uniform,
+    warp,
+    zoom,
+)
 
 __all__ = [
     *_functions,

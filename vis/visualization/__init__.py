@@ -1,6 +1,6 @@
 """What users call."""
 
-from vis.backend.graph.graph import find_layer, inputs_of
+from vis.backend.graph import find_layer, inputs_of
 from vis.visualization.activation_maximization import (
     visualize_activation,
     visualize_activation_with_losses,

@@ -9,9 +9,7 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.graph.copies import counterpart, counterpart_tensor
-from vis.backend.graph.formats import input_data_format
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph, counterpart, counterpart_tensor, input_data_format
 from vis.canvases import ranges
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import LayerOutput
+from vis.backend.graph import Graph, LayerOutput
 from vis.losses import Loss
 from vis.subject import explained
 from vis.visualization.attribution.grad_cam import GradCAM

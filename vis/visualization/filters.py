@@ -11,13 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from vis.backend import device
-from vis.backend.graph.formats import filters_of, layout_of
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import LayerOutput, Target
-from vis.backend.layers.stand_ins import has_softmax
+from vis.backend.graph import Graph, LayerOutput, Target, filters_of, layout_of
+from vis.backend.layers import has_softmax
 from vis.backend.private import operation_of
-from vis.backend.step.sizes import accepts, receptive_field
-from vis.backend.tensors.random import draw_seed
+from vis.backend.step import accepts, receptive_field
+from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.canvases import ranges
 from vis.input_modifiers import (

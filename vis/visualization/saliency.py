@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.copies import counterpart_tensor
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph, counterpart_tensor
 from vis.losses import Loss
 from vis.subject import Subject, explained
 from vis.visualization.attribution.maps import finished

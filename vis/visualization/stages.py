@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vis.backend.graph.names import Target
-from vis.backend.step.sizes import accepts
+from vis.backend.graph import Target
+from vis.backend.step import accepts
 from vis.descent import Descent
 from vis.input_modifiers import Transform, check_transforms
 from vis.parametrizations import Fourier, Parametrization

@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import channel_axis, output_shape
-from vis.backend.graph.names import check_layer
+from vis.backend.graph import channel_axis, check_layer, output_shape
 from vis.utils.validation import check_array, check_number
 
 

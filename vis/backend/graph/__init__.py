@@ -1,1 +1,22 @@
 """A model understood once, and everything that is asked of it."""
+
+from vis.backend.graph.copies import apply_modifications, counterpart, counterpart_tensor
+from vis.backend.graph.expressions import symbolic_scalar
+from vis.backend.graph.flow import Flow
+from vis.backend.graph.formats import (
+    channel_axis,
+    channel_axis_of,
+    filters_of,
+    input_data_format,
+    layout_of,
+    output_shape,
+    spatial_axes,
+)
+from vis.backend.graph.graph import Graph, Inputs, find_layer, inputs_of
+from vis.backend.graph.inputs import arranged, by_layer_names, names_of
+from vis.backend.graph.names import LayerOutput, Target, check_layer, find_layer_idx, resolve_layer
+from vis.backend.graph.places import Place
+from vis.backend.graph.ranges import warn_of_range
+from vis.backend.graph.run import fed
+from vis.backend.graph.skips import Erosion, check_erosion
+from vis.backend.graph.walk import is_container, position_of

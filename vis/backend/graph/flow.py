@@ -13,8 +13,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.graph.graph import Graph
 from vis.backend.graph.inputs import call_root
 from vis.backend.graph.walk import call_of, is_container, position_of
-from vis.backend.layers.channels_first import computed_channels_last
-from vis.backend.layers.stand_ins import in_inference, losses_kept
+from vis.backend.layers import computed_channels_last, in_inference, losses_kept
 from vis.backend.private import layers_inside
 
 _passages = WeakCache()

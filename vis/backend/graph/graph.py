@@ -18,10 +18,7 @@ from vis.backend.graph.places import Place
 from vis.backend.graph.run import Run
 from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
-from vis.backend.layers.channels_first import computed_channels_last
-from vis.backend.layers.folding import Folder
-from vis.backend.layers.stand_ins import losses_kept
-from vis.backend.layers.weights import Inline
+from vis.backend.layers import Folder, Inline, computed_channels_last, losses_kept
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
 from vis.utils.validation import check_model
 

@@ -15,7 +15,7 @@ import keras
 from keras import tree
 
 from vis.backend.graph.walk import is_container
-from vis.backend.layers.stand_ins import in_inference
+from vis.backend.layers import in_inference
 from vis.backend.private import operation_of, shapes_built_with
 from vis.utils.validation import close_matches
 

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers.stand_ins import in_inference, without_softmax
+from vis.backend.layers import in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 
 _lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""How a user says which layer is meant, and which of its outputs: by index, name, path or itself."""
+"""How a user says which layer is meant, and which of its outputs."""
 
 from __future__ import annotations
 

@@ -12,9 +12,7 @@ from vis.backend.graph.inputs import call_root
 from vis.backend.graph.places import Place
 from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import innermost, is_container, ordered
-from vis.backend.layers import folding
-from vis.backend.layers.folding import Folder
-from vis.backend.layers.stand_ins import in_inference, in_precision, without_softmax
+from vis.backend.layers import Folder, folding, in_inference, in_precision, without_softmax
 from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
 
 if TYPE_CHECKING:

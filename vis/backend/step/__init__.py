@@ -1,1 +1,16 @@
 """The compiled step, the loop over steps, and the question that is a step without a descent."""
+
+from vis.backend.step.engine import Engine, engines
+from vis.backend.step.fingerprint import VERSIONS
+from vis.backend.step.problem import (
+    Canvas,
+    Expression,
+    Formula,
+    Given,
+    Observation,
+    Problem,
+    State,
+    Term,
+)
+from vis.backend.step.question import Answer, Inquiry, Question, inquiries, value_of
+from vis.backend.step.sizes import accepts, receptive_field

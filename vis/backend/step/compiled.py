@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from vis.backend.graph.graph import Graph
-from vis.backend.layers.weights import Prepared, Unprepared
+from vis.backend.graph import Graph
+from vis.backend.layers import Prepared, Unprepared
 
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 

@@ -10,11 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.run import fed
-from vis.backend.graph.skips import Erosion
-from vis.backend.layers.folding import Folder
-from vis.backend.layers.weights import Inline, Prepared
+from vis.backend.graph import Erosion, Graph, fed
+from vis.backend.layers import Folder, Inline, Prepared
 from vis.backend.private import select
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled

@@ -7,11 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.places import Place
-from vis.backend.graph.run import fed
-from vis.backend.graph.skips import Erosion
-from vis.backend.layers.folding import Folder
+from vis.backend.graph import Erosion, Graph, Place, fed
+from vis.backend.layers import Folder
 from vis.backend.step.problem import Expression, Formula, Term
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from vis.backend.graph.places import Place
+from vis.backend.graph import Place
 from vis.utils.layout import Layout
 
 

@@ -14,12 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import Target
-from vis.backend.graph.places import Place
-from vis.backend.graph.walk import position_of
-from vis.backend.layers.folding import Folder
-from vis.backend.layers.weights import Unprepared
+from vis.backend.graph import Graph, Place, Target, position_of
+from vis.backend.layers import Folder, Unprepared
 from vis.backend.step.compiled import Compiled
 from vis.backend.step.look import look, named
 from vis.backend.step.problem import Term

@@ -10,12 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.formats import channel_axis
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import Target
-from vis.backend.graph.places import Place
-from vis.backend.layers.folding import Folder
-from vis.backend.layers.weights import Inline
+from vis.backend.graph import Graph, Place, Target, channel_axis
+from vis.backend.layers import Folder, Inline
 from vis.utils.layout import Layout
 
 _acceptances = WeakCache()

@@ -8,9 +8,7 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.graph.copies import counterpart
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import Target
+from vis.backend.graph import Graph, Target, counterpart
 from vis.subject import Subject, explained, explained_tensor
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import finished

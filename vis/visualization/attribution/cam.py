@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import channel_axis, spatial_axes
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import input_data_format
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Graph, input_data_format
 from vis.subject import explained_tensor
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.penultimate import LayerIndex

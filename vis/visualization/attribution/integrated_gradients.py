@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.flow import Flow
-from vis.backend.graph.graph import Graph
+from vis.backend.graph import Flow, Graph
 from vis.subject import Subject, inside
 from vis.utils.validation import check_finite, check_integer
 from vis.visualization.attribution.maps import batches

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import spatial_axes
+from vis.backend.graph import spatial_axes
 from vis.utils.validation import check_integer, check_number
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from vis.backend.graph.formats import channel_axis, output_shape
-from vis.backend.graph.graph import Graph
-from vis.backend.graph.names import LayerOutput, Target
+from vis.backend.graph import Graph, LayerOutput, Target, channel_axis, output_shape
 from vis.subject import explained_tensor
 
 _CONVOLUTION_OR_POOLING = (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import channel_axis_of
+from vis.backend.graph import channel_axis_of
 from vis.utils.validation import check_flag
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import modified_gradients

@@ -8,11 +8,8 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import channel_axis
-from vis.backend.graph.names import Target
-from vis.backend.graph.places import Place
-from vis.backend.graph.walk import position_of
-from vis.backend.step.question import Answer, Inquiry, Question, inquiries
+from vis.backend.graph import Place, Target, channel_axis, position_of
+from vis.backend.step import Answer, Inquiry, Question, inquiries
 from vis.losses import ActivationMaximization, Loss
 from vis.objective import Objective, of_sample
 from vis.subject import Subject, inputs_optimised

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph.formats import input_data_format, spatial_axes
+from vis.backend.graph import input_data_format, spatial_axes
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import batches, enlarged, unit_range

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vis.backend.tensors.random import draw_seed
+from vis.backend.tensors import draw_seed
 from vis.utils.validation import check_integer, check_number
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
