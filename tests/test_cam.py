@@ -5,13 +5,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import nodes, sequential
 from keras import layers
 
 from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
-from vis.visualization.attribution.maps import enlarged
+from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import penultimate_layers
 
 
@@ -243,9 +244,23 @@ def test_a_penultimate_layer_that_is_none():
         visualize_cam_with_losses(model.inputs[0], losses, image, pooled().layers[0])
 
 
-def test_layer_that_has_no_places_in_time():
-    frames = sequential((8, 8, 1), layers.Conv2D(2, 3, name="conv"), layers.Flatten())
-    model = sequential((3, 8, 8, 1), layers.TimeDistributed(frames, name="td"), layers.LSTM(2))
-    path = f"td/{frames.name}/conv"
-    with pytest.raises(ValueError, match=r"must be a layer that has the spatial axes.*Received: "):
-        visualize_cam(model, -1, 0, np.ones((3, 8, 8, 1)), penultimate_layer_idx=path)
+@pytest.mark.parametrize("path", [None, "td/frames/conv"])
+def test_network_that_is_shown_each_frame_gives_a_map_for_each(path):
+    """As Grad-CAM of the same layers, called frame by frame outside of any wrapper."""
+    keras.utils.set_random_seed(0)
+    conv, flatten, memory = layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.LSTM(2)
+    frames = keras.Sequential([keras.Input((8, 8, 1)), conv, flatten], name="frames")
+    model = sequential((3, 8, 8, 1), layers.TimeDistributed(frames, name="td"), memory)
+    video = noise(3, 8, 8, 1)
+
+    values = tf.Variable(conv(video))
+    with tf.GradientTape() as tape:
+        score = memory(flatten(values)[None])[0, 1]
+    grads = tape.gradient(score, values)[None].numpy()
+    weights = grads.mean(axis=(1, 2, 3), keepdims=True)
+    expected = np.maximum((weights * values.numpy()[None]).sum(axis=-1), 0)
+    expected = unit_range(enlarged(expected, (3, 8, 8)))[0]
+
+    heat = visualize_cam(model, -1, 1, video, penultimate_layer_idx=path)
+    assert heat.shape == (3, 8, 8)
+    np.testing.assert_allclose(heat, expected, atol=1e-5)

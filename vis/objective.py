@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, LayerOutput, Place, symbolic_scalar
+from vis.backend.graph import Graph, LayerOutput, Place, output_shape, symbolic_scalar
 from vis.backend.layers import has_softmax
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
@@ -97,6 +97,12 @@ def _term(loss: Loss, graph: Graph) -> Term:
                 f"connected to '{graph.inputs[0].name}'"
             )
         place = graph.place_of(target)
+        if len(place.shape) != len(output_shape(target)):
+            raise ValueError(
+                f"The layer '{target.name}' cannot be looked at on its own, as the layer around it "
+                "runs it on each frame. Look at the layer around it instead. "
+                f"Received: layer '{target.name}'"
+            )
     if not place.is_inside:
         graph.check_connected(place.tensor)
     settings = tuple(sorted(loss.settings.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from vis.backend.graph import (
     Graph,
     Place,
     arranged,
-    by_layer_names,
     layout_of,
     names_of,
     spatial_axes,
@@ -72,34 +72,26 @@ class Subject(NamedTuple):
             name: The argument's name, for messages.
             values: A list, a dict by name, or one value alone.
         """
-        count = len(self.graph.inputs)
-        in_place = self.fed[:count]
-        values = by_layer_names(values, self.structure)
-        if isinstance(values, Mapping):
-            # What stands in the place of an input goes by its name, too.
-            instead = {
-                names_of(own)[0]: names_of(tensor)[0]
-                for own, tensor in zip(self.graph.inputs, in_place, strict=True)
-            }
-            values = {instead.get(key, key): value for key, value in values.items()}
-        elif not (isinstance(values, (list, tuple)) and len(values) == count > 1):
-            return arranged(name, values, self.tensors)
-        acted_on = [value is None for value in self.values[:count]]
-        return [
-            value
-            for value, chosen in zip(arranged(name, values, in_place), acted_on, strict=True)
-            if chosen
+        # What stands in the place of an input goes by that one's names, too.
+        names = [
+            (*own, *names_of(fed)) for own, fed in zip(self.graph.names, self.fed, strict=False)
         ]
+        acted_on = [value is None for value in self.values[: len(names)]]
+        for_all = isinstance(values, (list, tuple)) and len(values) == len(names) > 1
+        if for_all or isinstance(values, Mapping):
+            return list(itertools.compress(arranged(name, values, names), acted_on))
+        return arranged(name, values, list(itertools.compress(names, acted_on)))
 
     def as_given(self, values: Sequence[Any]) -> Any:
         """Values of what is acted on: alone, by name where inputs are named, or a list."""
         if len(values) == 1:
             return values[0]
-        by_name = isinstance(self.structure, Mapping)
-        keys = {id(tensor): key for key, tensor in self.structure.items()} if by_name else {}
-        pairs = zip(self.graph.inputs, self.values, strict=False)
-        names = [keys.get(id(own)) for own, value in pairs if value is None]
-        return dict(zip(names, values, strict=True)) if None not in names else list(values)
+        given = self.structure
+        if not isinstance(given, Mapping) or len(given) < len(keras.tree.flatten(given)):
+            return list(values)
+        pairs = zip(self.graph.names, self.values, strict=False)
+        keys = [names[0] for names, value in pairs if value is None]
+        return dict(zip(keys, values, strict=True))
 
 
 def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
@@ -111,8 +103,8 @@ def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
             shape.
     """
     graph = Graph.of_inputs(input_tensor)
-    given = by_layer_names(fixed_inputs, input_tensor)
-    values = _checked("fixed_inputs", arranged("fixed_inputs", given, graph.inputs), graph.inputs)
+    fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
+    values = _checked("fixed_inputs", fixed, graph.inputs)
     subject = Subject(graph, input_tensor, tuple(graph.inputs), values)
     _check_something_left(subject)
     flow = Flow(graph)
@@ -141,9 +133,7 @@ def optimised(
         seed_input: What the images start from.
         image_size: Size of the images where it is open.
     """
-    given = by_layer_names(fixed_inputs, graph.structure)
-    fixed = arranged("fixed_inputs", given, graph.inputs)
-    tensors, fixed = _as_numbers("fixed_inputs", graph, fixed)
+    tensors, fixed = _as_numbers("fixed_inputs", graph, fixed_inputs)
     flow = Flow(graph)
     entries = [
         flow.entry_of(tensor) if value is None else tensor
@@ -185,8 +175,7 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
         TypeError: If `seed_input` does not hold numbers.
         ValueError: If it is of another shape, or a value is missing.
     """
-    given = by_layer_names(seed_input, graph.structure)
-    tensors, given = _as_numbers("seed_input", graph, arranged("seed_input", given, graph.inputs))
+    tensors, given = _as_numbers("seed_input", graph, seed_input)
     for tensor, value in zip(tensors, given, strict=True):
         if value is None and len(tensors) > 1:
             raise ValueError(
@@ -263,9 +252,7 @@ def _checked(
     )
 
 
-def _as_numbers(
-    name: str, graph: Graph, values: Sequence[Any]
-) -> tuple[list[keras.KerasTensor], list[Any]]:
+def _as_numbers(name: str, graph: Graph, values: Any) -> tuple[list[keras.KerasTensor], list[Any]]:
     """Inputs and values for them; where they hold text, the numbers that the model makes of it.
 
     Raises:
@@ -273,7 +260,7 @@ def _as_numbers(
         ValueError: If they are of another shape, or if text leads to no numbers, or to several.
     """
     tensors, numbers = [], []
-    for tensor, value in zip(graph.inputs, values, strict=True):
+    for tensor, value in zip(graph.inputs, arranged(name, values, graph.names), strict=True):
         tensors.append(Flow(graph).numbers_of(tensor))
         if value is not None and tensors[-1] is not tensor:
             value = value_of(graph, tensors[-1], _texts(name, value, tensor.shape), tensor)

@@ -13,7 +13,7 @@ from vis.backend.graph.formats import (
     spatial_axes,
 )
 from vis.backend.graph.graph import Graph, Inputs, find_layer, inputs_of
-from vis.backend.graph.inputs import arranged, by_layer_names, names_of
+from vis.backend.graph.inputs import arranged, names_of
 from vis.backend.graph.names import LayerOutput, Target, check_layer, find_layer_idx, resolve_layer
 from vis.backend.graph.places import Place
 from vis.backend.graph.ranges import warn_of_range

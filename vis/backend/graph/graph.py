@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.graph import inside, names
-from vis.backend.graph.inputs import own_inputs, root_of, structure_of
+from vis.backend.graph.inputs import input_names, own_inputs, root_of, structure_of
 from vis.backend.graph.names import LayerOutput, Target, check_output
 from vis.backend.graph.places import Place
 from vis.backend.graph.run import Run
@@ -145,6 +145,11 @@ class Graph:
                 operation = node.operation
                 if is_container(operation) and id(operation) not in self._levels:
                     added.append((operation, nodes_of(operation)))
+
+    @functools.cached_property
+    def names(self) -> list[tuple[str, ...]]:
+        """The names that each input goes by."""
+        return input_names(self.structure, self.inputs)
 
     @property
     def owner(self) -> Any:

@@ -99,79 +99,69 @@ def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:
 
 
 def names_of(tensor: keras.KerasTensor) -> tuple[str, ...]:
-    """The names that an input goes by: its layer's and its tensor's."""
-    return tuple(dict.fromkeys((operation_of(tensor).name, tensor.name)))
+    """The names that a tensor goes by: its layer's and its own."""
+    return operation_of(tensor).name, tensor.name
 
 
-def by_layer_names(values: Any, inputs: Any) -> Any:
-    """Values by the keys of a dict of inputs, by the names of the input layers instead.
-
-    Args:
-        values: A dict; anything else stays as it is.
-        inputs: A model's `input`. Unless it is a dict, values stay as they are.
+def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tuple[str, ...]]:
+    """The names that each input goes by: its key in a dict of inputs, its layer's, its own.
 
     Example:
-        >>> by_layer_names({"image": 1}, {"image": keras.Input((2,), name="pixels")})
-        {'pixels': 1}
+        >>> pixels = keras.Input((2,), name="pixels")
+        >>> input_names({"image": pixels}, [pixels])
+        [('image', 'pixels', 'pixels')]
     """
-    if not (isinstance(values, Mapping) and isinstance(inputs, Mapping)):
-        return values
-    names = {
-        key: names_of(tensor)[0]
-        for key, tensor in inputs.items()
-        if isinstance(tensor, keras.KerasTensor)
-    }
-    return {names.get(key, key): value for key, value in values.items()}
+    items = structure.items() if isinstance(structure, Mapping) else ()
+    keys = {key: tensor for key, tensor in items if isinstance(tensor, keras.KerasTensor)}
+    own = {id(tensor): key for key, tensor in keys.items()}
+    return [
+        tuple(n for n in (own.get(id(t)), *names_of(t)) if n is not None and keys.get(n, t) is t)
+        for t in tensors
+    ]
 
 
-def arranged(name: str, values: Any, tensors: Sequence[keras.KerasTensor]) -> list[Any]:
+def arranged(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
     """One value for each input, None where there is none.
 
     Args:
         name: The argument's name, for messages.
-        values: A dict by the inputs' names, a list in their order, or None; for a model with one
-            input the value alone.
-        tensors: The inputs.
+        values: A dict by the inputs' names, a list in their order, or None; for one input the
+            value alone.
+        names: The names that each input goes by.
 
     Raises:
         TypeError: If there are several inputs, and `values` is none of these.
         ValueError: If a name is not that of an input, or their number is another.
 
     Example:
-        >>> inputs = [keras.Input((2,), name="a"), keras.Input((3,), name="b")]
-        >>> arranged("seed_input", {"b": 1}, inputs), arranged("seed_input", [5, None], inputs)
+        >>> names = [("a",), ("b",)]
+        >>> arranged("seed_input", {"b": 1}, names), arranged("seed_input", [5, None], names)
         ([None, 1], [5, None])
     """
     if values is None:
-        return [None] * len(tensors)
-    listed = ", ".join(repr(names_of(tensor)[0]) for tensor in tensors)
+        return [None] * len(names)
+    listed = ", ".join(repr(each[0]) for each in names)
     if isinstance(values, Mapping):
-        return _by_name(name, values, tensors, listed)
-    if len(tensors) == 1:
+        known = [known for each in names for known in each]
+        for key in values:
+            if key not in known:
+                matches = close_matches(str(key), known)
+                hint = f"; did you mean {matches[0]!r}?" if matches else "."
+                raise ValueError(
+                    f"`{name}` must be given by the names of the inputs, {listed}{hint} "
+                    f"Received: {name} with the name {key!r}"
+                )
+        return [next((values[n] for n in each if n in values), None) for each in names]
+    if len(names) == 1:
         return [values]
     if not isinstance(values, (list, tuple)):
         raise TypeError(
-            f"`{name}` must be a list with a value for each of the inputs {listed}, or "
-            f"a dict by their names. Received: {name} of type {type(values).__name__}"
+            f"`{name}` must be a list with a value for each of the inputs {listed}, or a dict by "
+            f"their names. Received: {name} of type {type(values).__name__}"
         )
-    if len(values) != len(tensors):
+    if len(values) != len(names):
         raise ValueError(
             f"`{name}` must have a value for each of the inputs {listed}. "
             f"Received: {name} with {len(values)} values"
         )
     return list(values)
-
-
-def _by_name(
-    name: str, values: Mapping, tensors: Sequence[keras.KerasTensor], listed: str
-) -> list[Any]:
-    known = [names_of(tensor) for tensor in tensors]
-    for key in values:
-        if not any(key in names for names in known):
-            matches = close_matches(str(key), [n for names in known for n in names])
-            hint = f"; did you mean {matches[0]!r}?" if matches else "."
-            raise ValueError(
-                f"`{name}` must be given by the names of the inputs, {listed}{hint} "
-                f"Received: {name} with the name {key!r}"
-            )
-    return [next((values[n] for n in names if n in values), None) for names in known]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from vis.backend.graph import Graph, LayerOutput, Target, channel_axis, output_shape
+from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
 from vis.subject import explained_tensor
 
 _CONVOLUTION_OR_POOLING = (
@@ -81,7 +81,7 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     for candidate in candidates:
         if candidate is layer:
             break
-        if id(candidate) in before and _has_feature_maps(candidate, rank):
+        if id(candidate) in before and _has_feature_maps(graph, candidate, rank):
             found.append(candidate)
     if not found:
         raise ValueError(
@@ -91,19 +91,21 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             f"'{graph.model.name}' with an input of shape {tensor.shape}"
         )
     # Maps of a single place, as MobileNet's last convolution has them, show nothing.
-    return next((x for x in reversed(found) if _places(x) != 1), found[-1])
+    return next((x for x in reversed(found) if _places(graph, x) != 1), found[-1])
 
 
-def _places(layer: keras.Layer) -> int | None:
+def _places(graph: Graph, layer: keras.Layer) -> int | None:
     """Number of places in a layer's feature maps, None where it is open."""
-    shape = output_shape(layer)
+    shape = graph.place_of(layer).shape
     axis = channel_axis(layer, len(shape))
     sizes = [size for i, size in enumerate(shape) if i not in (0, axis)]
     return None if None in sizes else math.prod(sizes)
 
 
-def _has_feature_maps(layer: keras.Layer, rank: int) -> bool:
+def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
     inner = layer
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
-    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(output_shape(layer)) == rank
+    if not isinstance(inner, _CONVOLUTION_OR_POOLING):
+        return False
+    return len(graph.place_of(layer).shape) == rank
