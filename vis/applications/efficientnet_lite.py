@@ -287,7 +287,7 @@ def _check_ending(
 ) -> None:
     if not isinstance(include_top, bool):
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
-    if pooling not in (None, "avg", "max"):
+    if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
     _check_int("classes", classes)
     if classes < 1:
@@ -341,6 +341,8 @@ def _inputs(
         )
     shape = tuple(input_tensor.shape[1:])
     _check_shape("input_tensor.shape[1:]", shape, fixed_size)
+    if input_shape is not None:
+        _check_shape("input_shape", input_shape, fixed_size)
     if input_shape is not None and tuple(input_shape) != shape:
         raise ValueError(
             f"`input_shape` must be that of `input_tensor`, {shape}, if both are given. "

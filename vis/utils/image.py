@@ -100,7 +100,8 @@ def random_array(
     shape = shape if is_iterable(shape) else (shape,)
     shape = tuple(check_integer("shape", size, least=1) for size in shape)
     mean, std = check_number("mean", mean), check_number("std", std)
-    if rng is not None and not hasattr(rng, "random"):
+    # Python's own generators have `random` too, but only for single numbers.
+    if rng is not None and not hasattr(rng, "standard_normal"):
         raise TypeError(f"`rng` must be a NumPy generator. Received: rng={rng!r}")
     noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
@@ -241,9 +242,9 @@ def draw_text(
     if place.shape != (2,):
         raise ValueError(f"`position` must be two numbers. Received: position={position!r}")
     ink = Image.new("L", (img.shape[1], img.shape[0]))
-    ImageDraw.Draw(ink).text(
-        tuple(place.tolist()), str(text), fill=255, font=_font(font, font_size)
-    )
+    # Nothing is seen of what is written further away, and Pillow counts no further.
+    place = np.clip(place, -(2**31), 2**31).tolist()
+    ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
     opacity = np.asarray(ink, dtype=np.float32) / 255
     paint = check_some("color", color).astype(np.float32)
     if paint.shape != (3,):
