@@ -15,76 +15,31 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-abs = ops.abs
-all = ops.all
-any = ops.any
-argmax = ops.argmax
-argmin = ops.argmin
-cast = ops.cast
-clip = ops.clip
-concatenate = ops.concatenate
-cos = ops.cos
-cumprod = ops.cumprod
-cumsum = ops.cumsum
-dot = ops.dot
-elu = ops.elu
+# isort: off
+from keras.ops import (  # noqa: F401
+    abs, all, any, argmax, argmin, cast, clip, concatenate, cos, cumprod, cumsum, dot, elu,
+    equal, exp, expand_dims, greater, greater_equal, hard_sigmoid, less, less_equal, log,
+    logsumexp, max, maximum, mean, min, minimum, not_equal, one_hot, prod, relu, reshape, round,
+    sigmoid, sign, sin, softmax, softplus, softsign, sqrt, square, squeeze, stack, std,
+    stop_gradient, sum, tanh, tile, transpose, var,
+)  # fmt: skip
+# isort: on
+
+# What lies elsewhere today, or has another name.
 epsilon = keras.config.epsilon
-equal = ops.equal
-exp = ops.exp
-expand_dims = ops.expand_dims
 floatx = keras.config.floatx
-greater = ops.greater
-greater_equal = ops.greater_equal
-hard_sigmoid = ops.hard_sigmoid
 image_data_format = keras.config.image_data_format
 is_keras_tensor = keras.utils.is_keras_tensor
-less = ops.less
-less_equal = ops.less_equal
-log = ops.log
-logsumexp = ops.logsumexp
-max = ops.max
-maximum = ops.maximum
-mean = ops.mean
-min = ops.min
-minimum = ops.minimum
-not_equal = ops.not_equal
-one_hot = ops.one_hot
 permute_dimensions = ops.transpose
 pow = ops.power
-prod = ops.prod
-relu = ops.relu
 repeat_elements = ops.repeat
-reshape = ops.reshape
 reverse = ops.flip
-round = ops.round
 set_image_data_format = keras.config.set_image_data_format
 shape = ops.shape
-sigmoid = ops.sigmoid
-sign = ops.sign
-sin = ops.sin
-softmax = ops.softmax
-softplus = ops.softplus
-softsign = ops.softsign
-sqrt = ops.sqrt
-square = ops.square
-squeeze = ops.squeeze
-stack = ops.stack
-std = ops.std
-stop_gradient = ops.stop_gradient
-sum = ops.sum
 switch = ops.where
-tanh = ops.tanh
-tile = ops.tile
-transpose = ops.transpose
-var = ops.var
 
 
-def constant(
-    value: Any,
-    dtype: str | None = None,
-    shape: int | Sequence[int] | None = None,
-    name: str | None = None,
-) -> Any:
+def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any = None) -> Any:
     """A tensor with a value that stays as it is.
 
     Args:
@@ -92,9 +47,6 @@ def constant(
         dtype: Type of the tensor, `floatx()` by default.
         shape: Shape of the tensor, that of `value` by default. A single number fills it.
         name: Of no effect.
-
-    Returns:
-        A tensor.
 
     Raises:
         ValueError: If `value` does not fit into `shape`.
@@ -142,71 +94,37 @@ def variable(
     return tf.Variable(value, name=name, constraint=constraint)
 
 
-def zeros(
-    shape: int | Sequence[int], dtype: str | None = None, name: str | None = None
-) -> tf.Variable:
-    """A `variable` of zeros.
-
-    Args:
-        shape: Its shape.
-        dtype: Its type, `floatx()` by default.
-        name: Its name.
-
-    Example:
-        >>> eval(zeros((2,)))
-        array([0., 0.], dtype=float32)
-    """
+def zeros(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
+    """A `variable` of zeros. Its type is `floatx()` by default."""
     return variable(ops.zeros(shape, dtype or floatx()), dtype, name)
 
 
-def ones(
-    shape: int | Sequence[int], dtype: str | None = None, name: str | None = None
-) -> tf.Variable:
-    """A `variable` of ones.
-
-    Args:
-        shape: Its shape.
-        dtype: Its type, `floatx()` by default.
-        name: Its name.
-
-    Example:
-        >>> eval(ones((2,)))
-        array([1., 1.], dtype=float32)
-    """
+def ones(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
+    """A `variable` of ones. Its type is `floatx()` by default."""
     return variable(ops.ones(shape, dtype or floatx()), dtype, name)
 
 
 def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
-    """Zeros of the shape and, unless `dtype` is given, the type of a tensor; `name` is dropped."""
+    """Zeros of a tensor's shape, and of its type by default; `name` is of no effect."""
     return ops.zeros_like(x, dtype)
 
 
 def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
-    """Ones of the shape and, unless `dtype` is given, the type of a tensor; `name` is dropped."""
+    """Ones of a tensor's shape, and of its type by default; `name` is of no effect."""
     return ops.ones_like(x, dtype)
 
 
 def eval(x: Any) -> np.ndarray:
-    """The value of a tensor or a variable.
-
-    Args:
-        x: A tensor that has a value, which those have not that a model is built of.
-
-    Returns:
-        A NumPy array.
+    """The value of a tensor or a variable as an array.
 
     Raises:
-        ValueError: If `x` is symbolic.
-
-    Example:
-        >>> eval(square(constant([1, 2])))
-        array([1., 4.], dtype=float32)
+        ValueError: If `x` is symbolic, as those tensors are that a model is built of.
     """
     if isinstance(x, keras.KerasTensor):
         raise ValueError(
             f"`x` must have a value, and a symbolic tensor has none. Received: x={x!r}"
         )
-    return ops.convert_to_numpy(ops.convert_to_tensor(x))
+    return ops.convert_to_numpy(tf.convert_to_tensor(x))
 
 
 def ndim(x: Any) -> int:
