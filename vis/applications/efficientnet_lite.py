@@ -19,6 +19,7 @@ import numpy as np
 
 from vis.applications import efficientnet_lite_weights
 from vis.utils.imagenet import imagenet_classes
+from vis.utils.validation import check_integer
 
 __all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
 
@@ -95,12 +96,10 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     """
     _check_weights(weights)
     _check_ending(include_top, pooling, classes, classifier_activation)
-    pretrained = weights == "imagenet"
-    if pretrained and include_top:
-        _check_pretrained_top(classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
+    pretrained = weights == "imagenet"
     if pretrained:
-        _check_three_channels(inputs)
+        _check_pretrained(inputs, include_top, classes, classifier_activation)
         state = efficientnet_lite_weights.load_imagenet_state()
 
     x = features(inputs)
@@ -173,8 +172,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
             f"`preds` must be of shape (samples, {len(names)}). "
             f"Received: an array of shape {preds.shape}"
         )
-    _check_int("top", top)
-    if not 1 <= top <= len(names):
+    if check_integer("top", top, least=1) > len(names):
         raise ValueError(f"`top` must be between 1 and {len(names)}. Received: top={top!r}")
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
@@ -198,9 +196,7 @@ def features(x: keras.KerasTensor, stages: Sequence[Stage] = STAGES) -> keras.Ke
         (None, 2, 2, 1280)
     """
     x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
-    x = _conv(x, 32, 3, strides=2, name="stem_conv")
-    x = _batch_norm(x, "stem_bn")
-    x = _relu6(x, "stem_relu")
+    x = _rectified(_conv(x, 32, 3, name="stem_conv", strides=2), "stem")
     number = 0
     for stage in stages:
         for repeat in range(stage.repeats):
@@ -208,9 +204,7 @@ def features(x: keras.KerasTensor, stages: Sequence[Stage] = STAGES) -> keras.Ke
             # Only the first block of a stage makes the feature maps smaller.
             strides = stage.strides if repeat == 0 else 1
             x = _block(x, stage._replace(strides=strides), name=f"block{number}")
-    x = _conv(x, 1280, 1, name="head_conv")
-    x = _batch_norm(x, "head_bn")
-    return _relu6(x, "head_relu")
+    return _rectified(_conv(x, 1280, 1, name="head_conv"), "head")
 
 
 def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTensor:
@@ -218,8 +212,7 @@ def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTen
     x = inputs
     if stage.expansion != 1:
         x = _conv(x, filters_in * stage.expansion, 1, name=f"{name}_expand")
-        x = _batch_norm(x, f"{name}_expand_bn")
-        x = _relu6(x, f"{name}_expand_relu")
+        x = _rectified(x, f"{name}_expand")
     x = keras.layers.DepthwiseConv2D(
         stage.kernel,
         strides=stage.strides,
@@ -228,10 +221,9 @@ def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTen
         depthwise_initializer=_conv_initializer(),
         name=f"{name}_depthwise",
     )(x)
-    x = _batch_norm(x, f"{name}_depthwise_bn")
-    x = _relu6(x, f"{name}_depthwise_relu")
+    x = _rectified(x, f"{name}_depthwise")
     x = _conv(x, stage.filters, 1, name=f"{name}_project")
-    x = _batch_norm(x, f"{name}_project_bn")
+    x = _normalized(x, f"{name}_project")
     if stage.strides == 1 and filters_in == stage.filters:
         x = keras.layers.Add(name=f"{name}_add")([x, inputs])
     return x
@@ -251,12 +243,13 @@ def _conv(
     )(x)
 
 
-def _batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-3, name=name)(x)
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    axis = _channel_axis()
+    return keras.layers.BatchNormalization(axis=axis, epsilon=1e-3, name=f"{name}_bn")(x)
 
 
-def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.ReLU(6.0, name=name)(x)
+def _rectified(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(_normalized(x, name))
 
 
 def _conv_initializer() -> keras.initializers.Initializer:
@@ -289,9 +282,7 @@ def _check_ending(
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
     if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
-    _check_int("classes", classes)
-    if classes < 1:
-        raise ValueError(f"`classes` must be at least 1. Received: {classes=!r}")
+    check_integer("classes", classes, least=1)
     try:
         keras.activations.get(classifier_activation)
     except (TypeError, ValueError) as error:
@@ -301,26 +292,20 @@ def _check_ending(
         ) from error
 
 
-def _check_int(argument: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"`{argument}` must be an integer. Received: {argument}={value!r}")
-
-
-def _check_pretrained_top(classes: int, classifier_activation: object) -> None:
-    if classes != len(imagenet_classes()):
+def _check_pretrained(
+    inputs: keras.KerasTensor, include_top: bool, classes: int, classifier_activation: object
+) -> None:
+    activation = keras.activations.get(classifier_activation)
+    if include_top and classes != len(imagenet_classes()):
         raise ValueError(
             f"`classes` must be {len(imagenet_classes())} with the top of the ImageNet weights. "
             f"Received: {classes=!r}"
         )
-    activation = keras.activations.get(classifier_activation)
-    if activation not in (keras.activations.softmax, keras.activations.linear):
+    if include_top and activation not in (keras.activations.softmax, keras.activations.linear):
         raise ValueError(
             "`classifier_activation` must be 'softmax' or None with the top of the ImageNet "
             f"weights. Received: {classifier_activation=!r}"
         )
-
-
-def _check_three_channels(inputs: keras.KerasTensor) -> None:
     if inputs.shape[_channel_axis()] != 3:
         raise ValueError(
             "`input_shape` must have 3 channels for the ImageNet weights. "
@@ -331,18 +316,16 @@ def _check_three_channels(inputs: keras.KerasTensor) -> None:
 def _inputs(
     input_tensor: keras.KerasTensor | None, input_shape: object, *, fixed_size: bool
 ) -> keras.KerasTensor:
+    if input_shape is not None:
+        _check_shape("input_shape", input_shape, fixed_size)
     if input_tensor is None:
-        shape = _default_shape(fixed_size) if input_shape is None else input_shape
-        _check_shape("input_shape", shape, fixed_size)
-        return keras.Input(tuple(shape))
+        return keras.Input(_default_shape(fixed_size) if input_shape is None else input_shape)
     if not isinstance(input_tensor, keras.KerasTensor):
         raise TypeError(
             f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"
         )
     shape = tuple(input_tensor.shape[1:])
     _check_shape("input_tensor.shape[1:]", shape, fixed_size)
-    if input_shape is not None:
-        _check_shape("input_shape", input_shape, fixed_size)
     if input_shape is not None and tuple(input_shape) != shape:
         raise ValueError(
             f"`input_shape` must be that of `input_tensor`, {shape}, if both are given. "

@@ -67,6 +67,14 @@ def check_positive(name: str, value: Any) -> float:
     return number
 
 
+def check_not_negative(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises unless it is a number of at least zero."""
+    number = check_number(name, value)
+    if number < 0:
+        raise ValueError(f"`{name}` must not be negative. Received: {name}={value!r}")
+    return number
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
     if value is None or isinstance(value, (np.bool_, numbers.Integral)):
