@@ -114,15 +114,9 @@ class Checkpoint:
         return descend
 
     def _write(self, contents: _Contents) -> None:
-        step, seed, made_by, arrays = contents
-        header = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "step": step,
-            "seed": seed,
-            "made_by": made_by,
-            "types": [array.dtype.name for array in arrays],
-        }
+        header = {"format": _FORMAT, "version": _VERSION, **contents._asdict()}
+        arrays = header.pop("arrays")
+        header["types"] = [array.dtype.name for array in arrays]
         entries = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
         for number, array in enumerate(arrays):
             # NumPy's format does not have all types that TensorFlow has.
