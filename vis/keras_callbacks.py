@@ -14,7 +14,7 @@ from PIL import Image
 
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
-from vis.utils.image import stitch_images
+from vis.utils.image import in_colour, stitch_images
 from vis.utils.validation import check_array, check_finite, check_integer
 
 # Opacity of a heat map over its image, where it is greatest.
@@ -144,9 +144,7 @@ def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callab
 def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
     batch = images[None] if images.ndim == 3 else images
-    if batch.ndim == 4 and batch.shape[-1] not in (1, 3):
-        batch = np.moveaxis(batch, 1, -1)
-    if batch.ndim != 4 or batch.shape[-1] not in (1, 3) or not len(batch):
+    if batch.ndim != 4 or not {1, 3} & {batch.shape[1], batch.shape[-1]} or not len(batch):
         raise ValueError(
             f"`{name}` must be pictures of two spatial dimensions, with 1 or 3 channels. "
             f"Received: an array of shape {images.shape}"
@@ -154,7 +152,7 @@ def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
         batch = np.uint8(np.round(255 * (batch - low) / (high - low or 1)))
-    return np.repeat(batch, 3, axis=-1) if batch.shape[-1] == 1 else batch
+    return in_colour(batch)
 
 
 def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:

@@ -74,6 +74,21 @@ def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.
     return image
 
 
+def in_colour(images: np.ndarray) -> np.ndarray:
+    """Images of either data format as `(..., height, width, 3)`.
+
+    Args:
+        images: With three channels, or any other number of which the first is shown in grey.
+
+    Example:
+        >>> in_colour(np.zeros((1, 8, 6))).shape
+        (8, 6, 3)
+    """
+    if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
+        images = np.moveaxis(images, -3, -1)
+    return images if images.shape[-1] == 3 else np.repeat(images[..., :1], 3, axis=-1)
+
+
 def random_array(
     shape: Sequence[int],
     mean: float = 128.0,
