@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
 from vis.utils.image import in_colour, stitch_images
-from vis.utils.validation import check_array, check_finite, check_integer
+from vis.utils.validation import check_finite, check_integer
 
 # Opacity of a heat map over its image, where it is greatest.
 _ALPHA = 0.7
@@ -80,11 +79,11 @@ class VisualizationCallback(keras.callbacks.Callback):
                 "`pictures` and `maps` must have names of their own. "
                 f"Received: {sorted(both)} in both"
             )
-        self.images = None if images is None else check_array("images", images)
+        self.images = None if images is None else check_finite("images", images)
         if self.maps and self.images is None:
             raise ValueError("`images` must be given for `maps`. Received: images=None")
         if self.images is not None:
-            _pictures("images", check_finite("images", self.images))
+            _pictures("images", self.images)
         self.every = check_integer("every", every, least=1)
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
         self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
@@ -112,16 +111,14 @@ class VisualizationCallback(keras.callbacks.Callback):
     def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
         columns = int(np.ceil(np.sqrt(len(pictures))))
         picture = Image.fromarray(stitch_images(pictures, margin=2, cols=columns))
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / f"epoch_{epoch + 1:04d}.png") as unfinished:
-            Path(unfinished).write_bytes(file.getvalue())
+        path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as unfinished:
+            picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:
                 self._writer = PictureWriter(self._log_dir / "visualization")
-            self._writer.write(name, file.getvalue(), picture.size, epoch)
+            self._writer.write(name, path.read_bytes(), picture.size, epoch)
 
 
 def _checked_folder(name: str, folder: Any) -> Path:

@@ -140,7 +140,7 @@ def heatmap(
         2
     """
     image = _check_picture("image", image)
-    heat = check_finite("heat", check_array("heat", heat)).astype("float64")
+    heat = check_finite("heat", heat).astype("float64")
     if not 0 <= check_number("alpha", alpha) <= 1:
         raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
     if heat.shape != image.shape[:2]:

@@ -283,7 +283,6 @@ def _font(font: str | None, font_size: float) -> Any:
         )
     if font is not None:
         check_path("font", font)
-    if font is not None:
         try:
             return ImageFont.truetype(font, font_size)
         except OSError:
