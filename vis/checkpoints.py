@@ -29,14 +29,7 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 
 
 class _Contents(NamedTuple):
-    """What is in the file.
-
-    Attributes:
-        step: Number of steps taken.
-        seed: What all randomness follows from.
-        made_by: What decides the picture, by name.
-        arrays: The descent's state.
-    """
+    """What is in the file: what has decided the picture so far, and the descent's state."""
 
     step: int
     seed: int

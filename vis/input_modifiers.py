@@ -400,11 +400,7 @@ def is_in_graph(modifier: InputModifier) -> bool:
 class Seeded(InputModifier):
     """A transform among modifiers in NumPy, as random as it would be in the compiled step.
 
-    Args:
-        transform: The transform.
-        number: Its number among the transforms of its kind.
-        seeds: Backend tensor of integers `(samples, 2)`.
-        axes: The spatial axes of the images.
+    `number` is its own among the transforms there.
     """
 
     def __init__(self, transform: Transform, number: int, seeds: Any, axes: tuple[int, ...]):
