@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -28,7 +28,7 @@ _MIN_SIZE = 32
 _DROPOUT_RATE = 0.2
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A stage: blocks in a row, of which the first may make the feature maps smaller."""
 
     expansion: int
@@ -38,14 +38,14 @@ class Stage(NamedTuple):
     repeats: int
 
 
-STAGES = (
-    Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, 24, 2),
-    Stage(6, 5, 2, 40, 2),
-    Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
-    Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, 320, 1),
+_STAGES = (
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
 )
 
 
@@ -102,7 +102,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
         _check_pretrained(inputs, include_top, classes, classifier_activation)
         state = efficientnet_lite_weights.load_imagenet_state()
 
-    x = features(inputs)
+    x = _features(inputs)
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
@@ -181,33 +181,22 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     ]
 
 
-def features(x: keras.KerasTensor, stages: Sequence[Stage] = STAGES) -> keras.KerasTensor:
-    """The convolutional part of a network of this family.
-
-    Args:
-        x: Images, RGB, with values from 0 to 255.
-        stages: The stages between stem and head; other members of the family have others.
-
-    Returns:
-        Feature maps with 1280 channels.
-
-    Example:
-        >>> features(keras.Input((64, 64, 3))).shape
-        (None, 2, 2, 1280)
-    """
+def _features(x: keras.KerasTensor) -> keras.KerasTensor:
+    """The convolutional part, which makes feature maps with 1280 channels of images."""
     x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
     x = _rectified(_conv(x, 32, 3, name="stem_conv", strides=2), "stem")
-    number = 0
-    for stage in stages:
-        for repeat in range(stage.repeats):
-            number += 1
-            # Only the first block of a stage makes the feature maps smaller.
-            strides = stage.strides if repeat == 0 else 1
-            x = _block(x, stage._replace(strides=strides), name=f"block{number}")
+    # Only the first block of a stage makes the feature maps smaller.
+    blocks = [
+        stage if repeat == 0 else stage._replace(strides=1)
+        for stage in _STAGES
+        for repeat in range(stage.repeats)
+    ]
+    for number, block in enumerate(blocks, start=1):
+        x = _block(x, block, name=f"block{number}")
     return _rectified(_conv(x, 1280, 1, name="head_conv"), "head")
 
 
-def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTensor:
+def _block(inputs: keras.KerasTensor, stage: _Stage, name: str) -> keras.KerasTensor:
     filters_in = inputs.shape[_channel_axis()]
     x = inputs
     if stage.expansion != 1:
