@@ -159,15 +159,14 @@ class GifGenerator(OptimizerCallback):
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         import imageio.v2
 
-        low, high = self.input_range
-        frame = deprocess_input(_first_image(wrt_value), self.input_range)
+        # Standardised, an image no longer depends on the range that it was made in.
+        frame = deprocess_input(_first_image(wrt_value), (0, 255))
         if frame.ndim != 3:
             raise ValueError(
                 "`GifGenerator` needs images with two spatial dimensions. "
                 f"Received: an image of shape {frame.shape}"
             )
-        frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
-        frame = draw_text(in_colour(frame), f"Step {i + 1}", font=None)
+        frame = draw_text(in_colour(np.uint8(frame.round())), f"Step {i + 1}", font=None)
         if self._writer is None:
             unfinished = self._open_file.enter_context(written_whole(self.path))
             self._writer = self._open_file.enter_context(
