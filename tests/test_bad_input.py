@@ -10,6 +10,7 @@ import decimal
 import fractions
 import inspect
 import math
+import random
 import re
 import tempfile
 from pathlib import Path
@@ -35,6 +36,7 @@ from vis import (
     updates,
     visualization,
 )
+from vis.applications import EfficientNetLite0
 from vis.optimizer import Optimizer
 from vis.utils import utils
 from vis.utils.imagenet import imagenet_class_index
@@ -447,8 +449,32 @@ def test_all_that_is_public_is_asked():
         (lambda: updates.RMSprop("xyz"), "learning_rate"),
         (lambda: updates.Adam(beta_1=float("nan")), "beta_1"),
         (lambda: updates.KerasUpdate(None), "optimizer"),
+        (lambda: utils.random_array((2, 2), rng=1), "rng"),
+        (lambda: utils.random_array((2, 2), rng=random.Random(1)), "rng"),
+        (lambda: utils.draw_text(IMAGE, "a", font=None, font_size=10**30), "font_size"),
+        (lambda: utils.draw_text(IMAGE, "a", font=None, font_size=math.inf), "font_size"),
+        (lambda: EfficientNetLite0(weights=IMAGE), "weights"),
+        (lambda: EfficientNetLite0(weights=None, pooling=IMAGE), "pooling"),
+        (
+            lambda: EfficientNetLite0(
+                weights=None, input_tensor=keras.Input((64, 64, 3)), input_shape=3
+            ),
+            "input_shape",
+        ),
     ],
 )
 def test_small_objects(call, name):
-    with pytest.raises((TypeError, ValueError), match=rf"`{name}` must be .*Received: "):
+    with pytest.raises((TypeError, ValueError), match=rf"`{name}` must (be|have) .*Received: "):
         call()
+
+
+@pytest.mark.parametrize("position", [(1e300, 1), (1, -1e300), (3e9, 3e9)])
+def test_text_far_away_is_not_seen(position):
+    np.testing.assert_array_equal(utils.draw_text(IMAGE, "a", position, font=None), IMAGE)
+
+
+@pytest.mark.parametrize("rng", [np.random.default_rng(0), np.random.RandomState(0), np.random])
+def test_noise_of_any_numpy_generator(rng):
+    noise = utils.random_array((9, 9), mean=3.0, std=2.0, rng=rng)
+    assert noise.mean() == pytest.approx(3)
+    assert noise.std() == pytest.approx(2, rel=1e-5)

@@ -167,3 +167,37 @@ def test_vectors_cannot_move():
         np.arange(5.0), 1, input_modifiers=[Jitter(2)], callbacks=[recorder], verbose=False
     )
     np.testing.assert_array_equal(recorder.wrt_values[0][0], np.arange(5.0))
+
+
+class Dim(InputModifier):
+    """As users of keras-vis write them, who call the image what they like."""
+
+    def pre(self, inp):
+        return inp - 1
+
+    def post(self, img):
+        return 0.5 * img
+
+
+class DimJitter(Jitter):
+    def pre(self, inp):
+        return inp - 1
+
+    def post(self, img):
+        return 0.5 * img
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("modifier", [Dim(), DimJitter(0)])
+def test_the_first_argument_is_a_users_to_name(modifier, checkpointed, tmp_path):
+    model = sequential((4, 3, 1), layers.Flatten())
+    recorder = Recorder()
+    checkpoint = {"checkpoint": tmp_path / "run.npz"} if checkpointed else {}
+    optimizer = Optimizer(model.inputs[0], [(LPNorm(model.inputs[0]), 1e-30)], norm_grads=False)
+    optimizer.minimize(
+        np.full((4, 3, 1), 8.0), 3, input_modifiers=[modifier, Dim()], callbacks=[recorder],
+        verbose=False, **checkpoint,
+    )  # fmt: skip
+    # Each step takes one away twice, and halves what is left twice.
+    seen = [value.mean() for value in recorder.wrt_values]
+    np.testing.assert_allclose(seen, [6, 6 / 4 - 2, (6 / 4 - 2) / 4 - 2], rtol=1e-4)

@@ -424,3 +424,77 @@ def test_old_names_do_what_they_did():
     assert K.dtype(x) == "float32"
     assert K.epsilon() == keras.config.epsilon()
     assert K.floatx() == keras.config.floatx()
+
+
+def test_old_constants_have_the_type_and_shape_that_they_had():
+    assert K.dtype(K.constant([1, 2])) == "float32"
+    assert K.dtype(K.constant([1.5], "int32", name="one")) == "int32"
+    np.testing.assert_array_equal(K.constant(np.arange(6), shape=(2, 3)), [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(K.constant(7, dtype="int64", shape=(2, 1)), [[7], [7]])
+    np.testing.assert_array_equal(K.constant(7, shape=2), [7, 7])
+    with pytest.raises(ValueError, match=r"`shape` must hold the 3 numbers.*Received: shape=\(2,"):
+        K.constant([1, 2, 3], shape=(2, 3))
+
+
+def test_old_variables_have_the_type_and_shape_that_they_had():
+    variable = K.variable([[1, 2]], name="place", constraint=abs)
+    assert K.dtype(variable) == "float32"
+    assert variable.name.startswith("place")
+    assert variable.constraint is abs
+    assert K.dtype(K.variable(np.zeros(2, "float64"), "float16")) == "float16"
+    variable.assign([[3.0, 4.0]])
+    np.testing.assert_array_equal(K.square(variable), [[9, 16]])
+    for make, value in [(K.zeros, 0), (K.ones, 1)]:
+        filled = make((2, 3), "int32", "filled")
+        np.testing.assert_array_equal(K.eval(filled), np.full((2, 3), value))
+        assert K.dtype(filled) == "int32"
+        assert K.dtype(make(4)) == "float32"
+        filled.assign_add(filled + 1)
+        assert K.eval(filled).min() == 2 * value + 1
+    for make, value in [(K.zeros_like, 0), (K.ones_like, 1)]:
+        np.testing.assert_array_equal(K.eval(make(variable)), [[value, value]])
+        assert K.dtype(make(np.zeros(2, "int32"))) == "int32"
+        assert K.dtype(make(np.zeros(2, "int32"), "float16", "x")) == "float16"
+        assert K.int_shape(make(keras.Input((4,)))) == (None, 4)
+
+
+@pytest.mark.parametrize("kind", [K.constant, K.variable, K.sum, np.float32])
+def test_old_eval_gives_arrays(kind):
+    value = K.eval(kind([1.0, 2.0]))
+    assert isinstance(value, np.ndarray)
+    np.testing.assert_array_equal(value, kind([1.0, 2.0]))
+
+
+def test_old_eval_says_that_symbols_have_no_value():
+    with pytest.raises(ValueError, match=r"`x` must have a value.*Received: x=<KerasTensor"):
+        K.eval(keras.Input((4,)))
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_old_name_sets_the_data_format(data_format):
+    before = keras.config.image_data_format()
+    try:
+        K.set_image_data_format(data_format)
+        assert keras.config.image_data_format() == data_format == K.image_data_format()
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def test_an_old_loss_computes_with_what_its_variable_holds(model):
+    class Distance(Loss):
+        def __init__(self, place):
+            super().__init__()
+            self.place = place
+
+        def build_loss(self):
+            image = model.inputs[0]
+            offset = K.zeros((6, 5, 2)) + K.constant([1.0, 2.0])
+            distance = K.ones_like(image) * image - self.place * offset
+            return K.mean(K.square(distance)) * K.constant(3.0)
+
+    image, place = noise(6, 5, 2), K.variable(2.0)
+    loss = Distance(place)
+    for value in (2.0, -5.0):
+        place.assign(value)
+        expected = 3 * np.mean(np.square(image - value * np.array([1, 2])))
+        assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)

@@ -34,13 +34,7 @@ def rectified(model: keras.Model) -> keras.Model:
     """A copy of a model whose rectifiers pass back all positive gradients, and no others.
 
     The deconvolutional network (Zeiler & Fergus, "Visualizing and Understanding Convolutional
-    Networks", arXiv:1311.2901).
-
-    Args:
-        model: A Functional or Sequential model. It is left as it is.
-
-    Returns:
-        A model with the same outputs, which shares the weights of `model`.
+    Networks", arXiv:1311.2901). Takes and returns what `guided` does.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])

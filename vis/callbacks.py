@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vis.keras_callbacks import VisualizationCallback as VisualizationCallback
 from vis.utils.files import written_whole
-from vis.utils.image import deprocess_input, draw_text
+from vis.utils.image import deprocess_input, draw_text, in_colour
 from vis.utils.validation import check_input_range, check_integer, check_path
 
 
@@ -159,10 +159,14 @@ class GifGenerator(OptimizerCallback):
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         import imageio.v2
 
-        low, high = self.input_range
-        frame = deprocess_input(_first_image(wrt_value), self.input_range)
-        frame = np.uint8(np.round(255 * (frame - low) / (high - low)))
-        frame = draw_text(_as_picture(frame), f"Step {i + 1}", font=None)
+        # Standardised, an image no longer depends on the range that it was made in.
+        frame = deprocess_input(_first_image(wrt_value), (0, 255))
+        if frame.ndim != 3:
+            raise ValueError(
+                "`GifGenerator` needs images with two spatial dimensions. "
+                f"Received: an image of shape {frame.shape}"
+            )
+        frame = draw_text(in_colour(np.uint8(frame.round())), f"Step {i + 1}", font=None)
         if self._writer is None:
             unfinished = self._open_file.enter_context(written_whole(self.path))
             self._writer = self._open_file.enter_context(
@@ -179,15 +183,3 @@ def _first_image(wrt_value: Any) -> np.ndarray:
     """The first sample, of several inputs that of the one with the most axes."""
     values = wrt_value if isinstance(wrt_value, list) else [wrt_value]
     return max(values, key=np.ndim)[0]
-
-
-def _as_picture(image: np.ndarray) -> np.ndarray:
-    """An image as `(height, width, 3)`, whatever its data format and number of channels."""
-    if image.ndim != 3:
-        raise ValueError(
-            "`GifGenerator` needs images with two spatial dimensions. "
-            f"Received: an image of shape {image.shape}"
-        )
-    if image.shape[0] in (1, 3) and image.shape[-1] not in (1, 3):
-        image = np.moveaxis(image, 0, -1)
-    return image if image.shape[-1] == 3 else np.repeat(image[..., :1], 3, axis=-1)

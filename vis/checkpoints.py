@@ -29,14 +29,7 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 
 
 class _Contents(NamedTuple):
-    """What is in the file.
-
-    Attributes:
-        step: Number of steps taken.
-        seed: What all randomness follows from.
-        made_by: What decides the picture, by name.
-        arrays: The descent's state.
-    """
+    """What is in the file: what has decided the picture so far, and the descent's state."""
 
     step: int
     seed: int
@@ -114,15 +107,9 @@ class Checkpoint:
         return descend
 
     def _write(self, contents: _Contents) -> None:
-        step, seed, made_by, arrays = contents
-        header = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "step": step,
-            "seed": seed,
-            "made_by": made_by,
-            "types": [array.dtype.name for array in arrays],
-        }
+        header = {"format": _FORMAT, "version": _VERSION, **contents._asdict()}
+        arrays = header.pop("arrays")
+        header["types"] = [array.dtype.name for array in arrays]
         entries = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
         for number, array in enumerate(arrays):
             # NumPy's format does not have all types that TensorFlow has.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from vis.utils.layout import spatial_axes_of
 from vis.utils.validation import (
     check_array,
     check_integer,
+    check_not_negative,
     check_number,
     check_positive,
     is_iterable,
@@ -46,14 +48,7 @@ class InputModifier:
         return image
 
     def post(self, image: np.ndarray) -> np.ndarray:
-        """Changes the image after it was updated.
-
-        Args:
-            image: `(samples, ...)`.
-
-        Returns:
-            An image of the same shape.
-        """
+        """Changes the image after it was updated, with arguments as in `pre`."""
         return image
 
 
@@ -111,6 +106,17 @@ class Transform(Value, InputModifier):
         return ops.convert_to_numpy(self(ops.convert_to_tensor(image), seeds, axes))
 
 
+class Spatial(Transform):
+    """Base class of transforms of images with a spatial axis."""
+
+    def check(self, shape, axes):
+        if not axes:
+            raise ValueError(
+                f"`{type(self).__name__}` needs images with a spatial axis. "
+                f"Received: images of shape {shape[1:]}"
+            )
+
+
 class Jitter(Transform):
     """Rolls the image by a random whole number of pixels along each spatial axis.
 
@@ -140,8 +146,7 @@ class Jitter(Transform):
                 f"`jitter` must be a number or a sequence of numbers. Received: jitter={jitter!r}"
             )
         for value in values:
-            if check_number("jitter", value) < 0:
-                raise ValueError(f"`jitter` must not be negative. Received: jitter={jitter!r}")
+            check_not_negative("jitter", value)
         self.jitter = values if is_iterable(jitter) else jitter
 
     def check(self, shape, axes):
@@ -152,9 +157,10 @@ class Jitter(Transform):
             )
 
     def __call__(self, images, seeds, axes):
-        values = self.jitter if isinstance(self.jitter, tuple) else (self.jitter,) * len(axes)
-        sizes = [images.shape[axis] for axis in axes]
-        most = [int(v * size) if v < 1 else int(v) for v, size in zip(values, sizes, strict=True)]
+        most = [
+            int(value * images.shape[axis]) if value < 1 else int(value)
+            for axis, value in per_axis(self.jitter, axes).items()
+        ]
         if not any(most):
             return images
         numbers = backend.uniform(seeds, [len(axes)])
@@ -200,8 +206,7 @@ class Rotate(Planar):
     """
 
     def __init__(self, degrees: float = 10.0) -> None:
-        if check_number("degrees", degrees) < 0:
-            raise ValueError(f"`degrees` must not be negative. Received: degrees={degrees!r}")
+        check_not_negative("degrees", degrees)
         self.degrees = degrees
 
     def matrices(self, seeds):
@@ -231,8 +236,7 @@ class Scale(Planar):
         self.low = low
         self.high = high
 
-    def check(self, shape, axes):
-        check_spatial(self, shape, axes)
+    check = Spatial.check
 
     def matrices(self, seeds):
         factors = self._factors(seeds)[:, None, None]
@@ -257,14 +261,13 @@ class Composed(Planar):
         self.parts = tuple(parts)
 
     def matrices(self, seeds):
-        product = None
-        for number, part in enumerate(self.parts):
-            matrix = part.matrices(backend.fold_in(seeds, number))
-            product = matrix if product is None else ops.matmul(product, matrix)
-        return product
+        matrices = [
+            part.matrices(backend.fold_in(seeds, number)) for number, part in enumerate(self.parts)
+        ]
+        return functools.reduce(ops.matmul, matrices)
 
 
-class Pad(Transform):
+class Pad(Spatial):
     """Surrounds the image, so that nothing of it lies at the edge of what the model sees.
 
     The model is shown a larger image; with `Crop` behind it, one of the old size again.
@@ -283,9 +286,6 @@ class Pad(Transform):
         self.pixels = check_integer("pixels", pixels, least=0)
         self.value = None if value is None else check_number("value", value)
 
-    def check(self, shape, axes):
-        check_spatial(self, shape, axes)
-
     def __call__(self, images, seeds, axes):
         widths = [(self.pixels,) * 2 if i in axes else (0, 0) for i in range(len(images.shape))]
         if self.value is not None:
@@ -297,7 +297,7 @@ class Pad(Transform):
         return tuple(n + 2 * self.pixels if i in axes else n for i, n in enumerate(shape))
 
 
-class Crop(Transform):
+class Crop(Spatial):
     """Shows a part of the image at a random place.
 
     Args:
@@ -314,32 +314,26 @@ class Crop(Transform):
         self.size = checked if is_iterable(size) else checked[0]
 
     def check(self, shape, axes):
-        check_spatial(self, shape, axes)
-        sizes = self._sizes(axes)
-        if len(sizes) != len(axes) or any(n > shape[i] for n, i in zip(sizes, axes, strict=False)):
+        super().check(shape, axes)
+        counted = not isinstance(self.size, tuple) or len(self.size) == len(axes)
+        if not counted or any(n > shape[i] for i, n in per_axis(self.size, axes).items()):
             raise ValueError(
                 f"`size` must be one number, or one for each of the {len(axes)} spatial axes, and "
                 f"fit into the image. Received: size={self.size!r} for images of shape {shape[1:]}"
             )
 
     def __call__(self, images, seeds, axes):
-        sizes = self._sizes(axes)
-        room = [images.shape[axis] - size for axis, size in zip(axes, sizes, strict=True)]
+        sizes = per_axis(self.size, axes)
+        room = [images.shape[axis] - size for axis, size in sizes.items()]
         numbers = backend.uniform(seeds, [len(axes)])
         starts = ops.cast(ops.floor(numbers * [n + 1.0 for n in room]), "int32")
         # Rolled to the front, the part is at the same place in each sample.
         rolled = backend.roll(images, -starts, axes)
-        part = [slice(None)] * len(images.shape)
-        for axis, size in zip(axes, sizes, strict=True):
-            part[axis] = slice(size)
-        return rolled[tuple(part)]
+        return rolled[tuple(slice(sizes.get(axis)) for axis in range(len(images.shape)))]
 
     def output_shape(self, shape, axes):
-        sizes = dict(zip(axes, self._sizes(axes), strict=True))
+        sizes = per_axis(self.size, axes)
         return tuple(sizes.get(i, n) for i, n in enumerate(shape))
-
-    def _sizes(self, axes: tuple[int, ...]) -> tuple[int, ...]:
-        return self.size if isinstance(self.size, tuple) else (self.size,) * len(axes)
 
 
 class Noise(Transform):
@@ -354,16 +348,14 @@ class Noise(Transform):
     """
 
     def __init__(self, std: float = 10.0) -> None:
-        if check_number("std", std) < 0:
-            raise ValueError(f"`std` must not be negative. Received: std={std!r}")
-        self.std = check_number("std", std)
+        self.std = check_not_negative("std", std)
 
     def __call__(self, images, seeds, axes):
         noise = backend.normal(seeds, images.shape[1:])
         return images + self.std * ops.cast(noise, images.dtype)
 
 
-class Blur(Transform):
+class Blur(Spatial):
     """Blurs the image by a Gaussian of random width.
 
     Args:
@@ -383,9 +375,6 @@ class Blur(Transform):
         self.high = float(high)
         self.low = float(low)
 
-    def check(self, shape, axes):
-        check_spatial(self, shape, axes)
-
     def __call__(self, images, seeds, axes):
         deviations = ops.maximum(backend.uniform(seeds, [], self.low, self.high), 1e-2)
         for axis in axes:
@@ -393,13 +382,10 @@ class Blur(Transform):
         return images
 
 
-def check_spatial(transform: Transform, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
-    """Raises a `ValueError` unless images have a spatial axis."""
-    if not axes:
-        raise ValueError(
-            f"`{type(transform).__name__}` needs images with a spatial axis. "
-            f"Received: images of shape {shape[1:]}"
-        )
+def per_axis(values: float | tuple[float, ...], axes: tuple[int, ...]) -> dict[int, float]:
+    """The value for each axis, of one for all or one for each."""
+    each = values if isinstance(values, tuple) else (values,) * len(axes)
+    return dict(zip(axes, each, strict=True))
 
 
 def is_in_graph(modifier: InputModifier) -> bool:
@@ -414,11 +400,7 @@ def is_in_graph(modifier: InputModifier) -> bool:
 class Seeded(InputModifier):
     """A transform among modifiers in NumPy, as random as it would be in the compiled step.
 
-    Args:
-        transform: The transform.
-        number: Its number among the transforms of its kind.
-        seeds: Backend tensor of integers `(samples, 2)`.
-        axes: The spatial axes of the images.
+    `number` is its own among the transforms there.
     """
 
     def __init__(self, transform: Transform, number: int, seeds: Any, axes: tuple[int, ...]):
@@ -449,12 +431,11 @@ def in_order(
 
 def fused(transforms: Sequence[Transform]) -> list[Transform]:
     """The same transforms, with neighbouring maps of the plane composed."""
-    groups = itertools.groupby(transforms, key=lambda t: isinstance(t, Planar))
-    return [
-        transform
-        for planar, group in ((planar, list(group)) for planar, group in groups)
-        for transform in ([Composed(group)] if planar and len(group) > 1 else group)
-    ]
+    joined: list[Transform] = []
+    for planar, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
+        group = list(neighbours)
+        joined += [Composed(group)] if planar and len(group) > 1 else group
+    return joined
 
 
 def check_transforms(

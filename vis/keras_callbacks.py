@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from PIL import Image
 
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
-from vis.utils.image import stitch_images
-from vis.utils.validation import check_array, check_finite, check_integer
+from vis.utils.image import in_colour, stitch_images
+from vis.utils.validation import check_finite, check_integer
 
 # Opacity of a heat map over its image, where it is greatest.
 _ALPHA = 0.7
@@ -80,11 +79,11 @@ class VisualizationCallback(keras.callbacks.Callback):
                 "`pictures` and `maps` must have names of their own. "
                 f"Received: {sorted(both)} in both"
             )
-        self.images = None if images is None else check_array("images", images)
+        self.images = None if images is None else check_finite("images", images)
         if self.maps and self.images is None:
             raise ValueError("`images` must be given for `maps`. Received: images=None")
         if self.images is not None:
-            _pictures("images", check_finite("images", self.images))
+            _pictures("images", self.images)
         self.every = check_integer("every", every, least=1)
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
         self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
@@ -112,16 +111,14 @@ class VisualizationCallback(keras.callbacks.Callback):
     def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
         columns = int(np.ceil(np.sqrt(len(pictures))))
         picture = Image.fromarray(stitch_images(pictures, margin=2, cols=columns))
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / f"epoch_{epoch + 1:04d}.png") as unfinished:
-            Path(unfinished).write_bytes(file.getvalue())
+        path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as unfinished:
+            picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:
                 self._writer = PictureWriter(self._log_dir / "visualization")
-            self._writer.write(name, file.getvalue(), picture.size, epoch)
+            self._writer.write(name, path.read_bytes(), picture.size, epoch)
 
 
 def _checked_folder(name: str, folder: Any) -> Path:
@@ -144,9 +141,7 @@ def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callab
 def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
     batch = images[None] if images.ndim == 3 else images
-    if batch.ndim == 4 and batch.shape[-1] not in (1, 3):
-        batch = np.moveaxis(batch, 1, -1)
-    if batch.ndim != 4 or batch.shape[-1] not in (1, 3) or not len(batch):
+    if batch.ndim != 4 or not {1, 3} & {batch.shape[1], batch.shape[-1]} or not len(batch):
         raise ValueError(
             f"`{name}` must be pictures of two spatial dimensions, with 1 or 3 channels. "
             f"Received: an array of shape {images.shape}"
@@ -154,7 +149,7 @@ def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
         batch = np.uint8(np.round(255 * (batch - low) / (high - low or 1)))
-    return np.repeat(batch, 3, axis=-1) if batch.shape[-1] == 1 else batch
+    return in_colour(batch)
 
 
 def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:

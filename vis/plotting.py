@@ -140,7 +140,7 @@ def heatmap(
         2
     """
     image = _check_picture("image", image)
-    heat = check_finite("heat", check_array("heat", heat)).astype("float64")
+    heat = check_finite("heat", heat).astype("float64")
     if not 0 <= check_number("alpha", alpha) <= 1:
         raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
     if heat.shape != image.shape[:2]:
@@ -216,17 +216,15 @@ def film_strip(
     """
     check_kind("history", history, History)
     count = check_integer("count", count, least=1)
-    low, high = check_input_range(input_range)
+    check_input_range(input_range)
     if not history.frames:
         raise ValueError(
             "`history` must have frames: make it with `History(frames_every=...)`. "
             "Received: a history without frames"
         )
     places = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
-    frames = [
-        (deprocess_input(history.frames[place], input_range) - low) / (high - low)
-        for place in places
-    ]
+    # Standardised, an image no longer depends on the range that it was made in.
+    frames = [deprocess_input(history.frames[place], (0, 1)) for place in places]
     return grid(frames, cols=len(frames), save_to=save_to)
 
 

@@ -149,9 +149,7 @@ class L1(TensorLoss):
 class L2(TensorLoss):
     """Mean squared distance of the image's values from a centre, which keeps contrast low.
 
-    Args:
-        img_input: The model's input.
-        center: The centre, in the units of the image.
+    Arguments are as in `L1`.
 
     Example:
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))

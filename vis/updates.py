@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -59,10 +60,7 @@ class RMSprop(Update):
         return [ops.zeros_like(variable) for variable in variables]
 
     def apply(self, variables, grads, slots):
-        slots = [
-            self.rho * cache + (1 - self.rho) * ops.square(g)
-            for cache, g in zip(slots, grads, strict=True)
-        ]
+        slots = _running_means(self.rho, slots, map(ops.square, grads))
         moved = [
             x - self.learning_rate * g / ops.sqrt(cache + self.epsilon)
             for x, g, cache in zip(variables, grads, slots, strict=True)
@@ -99,12 +97,9 @@ class Adam(Update):
         return [ops.zeros((), variables[0].dtype), zeros, zeros]
 
     def apply(self, variables, grads, slots):
-        step, means, squares = slots[0] + 1, slots[1], slots[2]
-        means = [self.beta_1 * m + (1 - self.beta_1) * g for m, g in zip(means, grads, strict=True)]
-        squares = [
-            self.beta_2 * v + (1 - self.beta_2) * ops.square(g)
-            for v, g in zip(squares, grads, strict=True)
-        ]
+        step = slots[0] + 1
+        means = _running_means(self.beta_1, slots[1], grads)
+        squares = _running_means(self.beta_2, slots[2], map(ops.square, grads))
         rate = self.learning_rate * ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
         moved = [
             x - rate * m / (ops.sqrt(v) + self.epsilon)
@@ -168,6 +163,11 @@ class KerasUpdate(Update):
             start = [ops.copy(slot) for slot in optimizer.variables]
             self._registers[key] = optimizer, registers, start
         return self._registers[key]
+
+
+def _running_means(share: float, means: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+    """Means of which a share is kept, and the rest is that of new values."""
+    return [share * mean + (1 - share) * v for mean, v in zip(means, values, strict=True)]
 
 
 def _check_share(name: str, value: Any) -> float:

@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -19,6 +19,7 @@ import numpy as np
 
 from vis.applications import efficientnet_lite_weights
 from vis.utils.imagenet import imagenet_classes
+from vis.utils.validation import check_integer
 
 __all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
 
@@ -27,7 +28,7 @@ _MIN_SIZE = 32
 _DROPOUT_RATE = 0.2
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A stage: blocks in a row, of which the first may make the feature maps smaller."""
 
     expansion: int
@@ -37,14 +38,14 @@ class Stage(NamedTuple):
     repeats: int
 
 
-STAGES = (
-    Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, 24, 2),
-    Stage(6, 5, 2, 40, 2),
-    Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
-    Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, 320, 1),
+_STAGES = (
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
 )
 
 
@@ -95,15 +96,13 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     """
     _check_weights(weights)
     _check_ending(include_top, pooling, classes, classifier_activation)
-    pretrained = weights == "imagenet"
-    if pretrained and include_top:
-        _check_pretrained_top(classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
+    pretrained = weights == "imagenet"
     if pretrained:
-        _check_three_channels(inputs)
+        _check_pretrained(inputs, include_top, classes, classifier_activation)
         state = efficientnet_lite_weights.load_imagenet_state()
 
-    x = features(inputs)
+    x = _features(inputs)
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
@@ -173,8 +172,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
             f"`preds` must be of shape (samples, {len(names)}). "
             f"Received: an array of shape {preds.shape}"
         )
-    _check_int("top", top)
-    if not 1 <= top <= len(names):
+    if check_integer("top", top, least=1) > len(names):
         raise ValueError(f"`top` must be between 1 and {len(names)}. Received: top={top!r}")
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
@@ -183,43 +181,27 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     ]
 
 
-def features(x: keras.KerasTensor, stages: Sequence[Stage] = STAGES) -> keras.KerasTensor:
-    """The convolutional part of a network of this family.
-
-    Args:
-        x: Images, RGB, with values from 0 to 255.
-        stages: The stages between stem and head; other members of the family have others.
-
-    Returns:
-        Feature maps with 1280 channels.
-
-    Example:
-        >>> features(keras.Input((64, 64, 3))).shape
-        (None, 2, 2, 1280)
-    """
+def _features(x: keras.KerasTensor) -> keras.KerasTensor:
+    """The convolutional part, which makes feature maps with 1280 channels of images."""
     x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
-    x = _conv(x, 32, 3, strides=2, name="stem_conv")
-    x = _batch_norm(x, "stem_bn")
-    x = _relu6(x, "stem_relu")
-    number = 0
-    for stage in stages:
-        for repeat in range(stage.repeats):
-            number += 1
-            # Only the first block of a stage makes the feature maps smaller.
-            strides = stage.strides if repeat == 0 else 1
-            x = _block(x, stage._replace(strides=strides), name=f"block{number}")
-    x = _conv(x, 1280, 1, name="head_conv")
-    x = _batch_norm(x, "head_bn")
-    return _relu6(x, "head_relu")
+    x = _rectified(_conv(x, 32, 3, name="stem_conv", strides=2), "stem")
+    # Only the first block of a stage makes the feature maps smaller.
+    blocks = [
+        stage if repeat == 0 else stage._replace(strides=1)
+        for stage in _STAGES
+        for repeat in range(stage.repeats)
+    ]
+    for number, block in enumerate(blocks, start=1):
+        x = _block(x, block, name=f"block{number}")
+    return _rectified(_conv(x, 1280, 1, name="head_conv"), "head")
 
 
-def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTensor:
+def _block(inputs: keras.KerasTensor, stage: _Stage, name: str) -> keras.KerasTensor:
     filters_in = inputs.shape[_channel_axis()]
     x = inputs
     if stage.expansion != 1:
         x = _conv(x, filters_in * stage.expansion, 1, name=f"{name}_expand")
-        x = _batch_norm(x, f"{name}_expand_bn")
-        x = _relu6(x, f"{name}_expand_relu")
+        x = _rectified(x, f"{name}_expand")
     x = keras.layers.DepthwiseConv2D(
         stage.kernel,
         strides=stage.strides,
@@ -228,10 +210,9 @@ def _block(inputs: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTen
         depthwise_initializer=_conv_initializer(),
         name=f"{name}_depthwise",
     )(x)
-    x = _batch_norm(x, f"{name}_depthwise_bn")
-    x = _relu6(x, f"{name}_depthwise_relu")
+    x = _rectified(x, f"{name}_depthwise")
     x = _conv(x, stage.filters, 1, name=f"{name}_project")
-    x = _batch_norm(x, f"{name}_project_bn")
+    x = _normalized(x, f"{name}_project")
     if stage.strides == 1 and filters_in == stage.filters:
         x = keras.layers.Add(name=f"{name}_add")([x, inputs])
     return x
@@ -251,12 +232,13 @@ def _conv(
     )(x)
 
 
-def _batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-3, name=name)(x)
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    axis = _channel_axis()
+    return keras.layers.BatchNormalization(axis=axis, epsilon=1e-3, name=f"{name}_bn")(x)
 
 
-def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.ReLU(6.0, name=name)(x)
+def _rectified(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(_normalized(x, name))
 
 
 def _conv_initializer() -> keras.initializers.Initializer:
@@ -287,11 +269,9 @@ def _check_ending(
 ) -> None:
     if not isinstance(include_top, bool):
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
-    if pooling not in (None, "avg", "max"):
+    if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
-    _check_int("classes", classes)
-    if classes < 1:
-        raise ValueError(f"`classes` must be at least 1. Received: {classes=!r}")
+    check_integer("classes", classes, least=1)
     try:
         keras.activations.get(classifier_activation)
     except (TypeError, ValueError) as error:
@@ -301,26 +281,20 @@ def _check_ending(
         ) from error
 
 
-def _check_int(argument: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"`{argument}` must be an integer. Received: {argument}={value!r}")
-
-
-def _check_pretrained_top(classes: int, classifier_activation: object) -> None:
-    if classes != len(imagenet_classes()):
+def _check_pretrained(
+    inputs: keras.KerasTensor, include_top: bool, classes: int, classifier_activation: object
+) -> None:
+    activation = keras.activations.get(classifier_activation)
+    if include_top and classes != len(imagenet_classes()):
         raise ValueError(
             f"`classes` must be {len(imagenet_classes())} with the top of the ImageNet weights. "
             f"Received: {classes=!r}"
         )
-    activation = keras.activations.get(classifier_activation)
-    if activation not in (keras.activations.softmax, keras.activations.linear):
+    if include_top and activation not in (keras.activations.softmax, keras.activations.linear):
         raise ValueError(
             "`classifier_activation` must be 'softmax' or None with the top of the ImageNet "
             f"weights. Received: {classifier_activation=!r}"
         )
-
-
-def _check_three_channels(inputs: keras.KerasTensor) -> None:
     if inputs.shape[_channel_axis()] != 3:
         raise ValueError(
             "`input_shape` must have 3 channels for the ImageNet weights. "
@@ -331,10 +305,10 @@ def _check_three_channels(inputs: keras.KerasTensor) -> None:
 def _inputs(
     input_tensor: keras.KerasTensor | None, input_shape: object, *, fixed_size: bool
 ) -> keras.KerasTensor:
+    if input_shape is not None:
+        _check_shape("input_shape", input_shape, fixed_size)
     if input_tensor is None:
-        shape = _default_shape(fixed_size) if input_shape is None else input_shape
-        _check_shape("input_shape", shape, fixed_size)
-        return keras.Input(tuple(shape))
+        return keras.Input(_default_shape(fixed_size) if input_shape is None else input_shape)
     if not isinstance(input_tensor, keras.KerasTensor):
         raise TypeError(
             f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"

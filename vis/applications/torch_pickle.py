@@ -90,9 +90,9 @@ class _RebuildTensor:
         backward_hooks: OrderedDict[Any, Any],
     ) -> _Tensor:
         # The bytes of the storage come later in the file, so this only notes how to view them.
-        tensor = _Tensor(storage, offset, size, strides)
-        _check_bounds(tensor)
-        return tensor
+        if not isinstance(storage, _Storage):
+            raise pickle.UnpicklingError(f"a tensor has {storage!r} for a storage")
+        return _Tensor(storage, offset, size, strides)
 
 
 # The storages stand for themselves as strings, which no opcode can call or change.
@@ -167,32 +167,22 @@ def _read_exactly(file: BinaryIO, count: int) -> bytes:
     return file.read(count)
 
 
-def _check_bounds(tensor: _Tensor) -> None:
+def _view(tensor: _Tensor, data: np.ndarray) -> np.ndarray:
     storage, offset, size, strides = tensor
-    if not isinstance(storage, _Storage):
-        raise pickle.UnpicklingError(f"a tensor has {storage!r} for a storage")
-    if not (isinstance(size, tuple) and isinstance(strides, tuple) and len(size) == len(strides)):
-        raise pickle.UnpicklingError(f"a tensor has size {size!r} and strides {strides!r}")
-    if not all(map(_is_count, (offset, *size, *strides))):
-        raise pickle.UnpicklingError(f"a tensor has {offset=!r}, {size=!r}, {strides=!r}")
-    last = offset + sum((n - 1) * stride for n, stride in zip(size, strides, strict=True))
-    # An empty tensor reaches nothing. One larger than its storage repeats elements, which no
-    # weight does and which lets a small file ask for all the memory there is.
-    if math.prod(size) > storage.numel or (math.prod(size) and last >= storage.numel):
-        raise pickle.UnpicklingError(
-            f"a tensor reaches beyond its storage of {storage.numel} elements: "
-            f"{offset=}, {size=}, {strides=}"
-        )
+    # A tensor larger than its storage repeats elements, which no weight does and which lets a small
+    # file ask for all the memory there is. The rest is for NumPy to check: that all elements lie
+    # within `data`. Kernels are often stored with their axes permuted: the strides, not the order
+    # of the bytes, say which element is which.
+    try:
+        if not isinstance(size, tuple) or not all(map(_is_count, (offset, *size, *strides))):
+            raise TypeError("what it is made of are not tuples of counts")
+        if math.prod(size) > storage.numel:
+            raise ValueError("it is larger")
+        place, *steps = (data.itemsize * count for count in (offset, *strides))
+        return np.ndarray(size, data.dtype, data, place, steps).copy()
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"a tensor is no part of its storage, {tensor}: {error}") from error
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _view(tensor: _Tensor, data: np.ndarray) -> np.ndarray:
-    if not math.prod(tensor.size):
-        return np.empty(tensor.size, data.dtype)
-    # Kernels are often stored with their axes permuted: the strides, not the order of the bytes,
-    # say which element is which. `_check_bounds` has seen to it that all lie within `data`.
-    strides = [stride * data.itemsize for stride in tensor.strides]
-    return np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.size, strides).copy()

@@ -1,82 +1,130 @@
 """The functions of the old `keras.backend` that losses are written with.
 
 `from vis import backend as K` in place of `from keras import backend as K` lets an old
-`build_loss` run on Keras 3 as it stands. Each name is `keras.ops`, under the old spelling.
+`build_loss` run on Keras 3 as it stands. Most names are `keras.ops`, under the old spelling.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
-abs = ops.abs
-all = ops.all
-any = ops.any
-argmax = ops.argmax
-argmin = ops.argmin
-cast = ops.cast
-clip = ops.clip
-concatenate = ops.concatenate
-constant = ops.convert_to_tensor
-cos = ops.cos
-cumprod = ops.cumprod
-cumsum = ops.cumsum
-dot = ops.dot
-elu = ops.elu
+# isort: off
+from keras.ops import (  # noqa: F401
+    abs, all, any, argmax, argmin, cast, clip, concatenate, cos, cumprod, cumsum, dot, elu,
+    equal, exp, expand_dims, greater, greater_equal, hard_sigmoid, less, less_equal, log,
+    logsumexp, max, maximum, mean, min, minimum, not_equal, one_hot, prod, relu, reshape, round,
+    sigmoid, sign, sin, softmax, softplus, softsign, sqrt, square, squeeze, stack, std,
+    stop_gradient, sum, tanh, tile, transpose, var,
+)  # fmt: skip
+# isort: on
+
+# What lies elsewhere today, or has another name.
 epsilon = keras.config.epsilon
-equal = ops.equal
-exp = ops.exp
-expand_dims = ops.expand_dims
 floatx = keras.config.floatx
-greater = ops.greater
-greater_equal = ops.greater_equal
-hard_sigmoid = ops.hard_sigmoid
 image_data_format = keras.config.image_data_format
 is_keras_tensor = keras.utils.is_keras_tensor
-less = ops.less
-less_equal = ops.less_equal
-log = ops.log
-logsumexp = ops.logsumexp
-max = ops.max
-maximum = ops.maximum
-mean = ops.mean
-min = ops.min
-minimum = ops.minimum
-not_equal = ops.not_equal
-one_hot = ops.one_hot
-ones_like = ops.ones_like
 permute_dimensions = ops.transpose
 pow = ops.power
-prod = ops.prod
-relu = ops.relu
 repeat_elements = ops.repeat
-reshape = ops.reshape
 reverse = ops.flip
-round = ops.round
+set_image_data_format = keras.config.set_image_data_format
 shape = ops.shape
-sigmoid = ops.sigmoid
-sign = ops.sign
-sin = ops.sin
-softmax = ops.softmax
-softplus = ops.softplus
-softsign = ops.softsign
-sqrt = ops.sqrt
-square = ops.square
-squeeze = ops.squeeze
-stack = ops.stack
-std = ops.std
-stop_gradient = ops.stop_gradient
-sum = ops.sum
 switch = ops.where
-tanh = ops.tanh
-tile = ops.tile
-transpose = ops.transpose
-var = ops.var
-zeros_like = ops.zeros_like
+
+
+def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any = None) -> Any:
+    """A tensor with a value that stays as it is.
+
+    Args:
+        value: A number, a list or an array.
+        dtype: Type of the tensor, `floatx()` by default.
+        shape: Shape of the tensor, that of `value` by default. A single number fills it.
+        name: Of no effect.
+
+    Raises:
+        ValueError: If `value` does not fit into `shape`.
+
+    Example:
+        >>> eval(constant([1, 2, 3, 4], shape=(2, 2)))
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
+    """
+    tensor = ops.convert_to_tensor(value, dtype or floatx())
+    if shape is None:
+        return tensor
+    count, size = math.prod(tensor.shape), int(np.prod(shape))
+    if count not in (1, size):
+        raise ValueError(
+            f"`shape` must hold the {count} numbers of `value`. Received: shape={shape!r}"
+        )
+    return ops.reshape(ops.broadcast_to(ops.reshape(tensor, (-1,)), (size,)), shape)
+
+
+def variable(
+    value: Any,
+    dtype: str | None = None,
+    name: str | None = None,
+    constraint: Callable[[Any], Any] | None = None,
+) -> tf.Variable:
+    """A value that can be changed: a loss computes with what was last assigned to it.
+
+    Args:
+        value: A number, a list or an array.
+        dtype: Type of the variable, `floatx()` by default.
+        name: Name of the variable.
+        constraint: What an optimizer of TensorFlow is to do to the value after each update.
+
+    Returns:
+        A TensorFlow variable, which all that takes a tensor takes too.
+
+    Example:
+        >>> weight = variable(2.0)
+        >>> _ = weight.assign_add(1.0)
+        >>> float(sum(weight * [1.0, 2.0]))
+        9.0
+    """
+    value = ops.convert_to_tensor(value, dtype or floatx())
+    return tf.Variable(value, name=name, constraint=constraint)
+
+
+def zeros(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
+    """A `variable` of zeros. Its type is `floatx()` by default."""
+    return variable(ops.zeros(shape, dtype or floatx()), dtype, name)
+
+
+def ones(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
+    """A `variable` of ones. Its type is `floatx()` by default."""
+    return variable(ops.ones(shape, dtype or floatx()), dtype, name)
+
+
+def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
+    """Zeros of a tensor's shape, and of its type by default; `name` is of no effect."""
+    return ops.zeros_like(x, dtype)
+
+
+def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
+    """Ones of a tensor's shape, and of its type by default; `name` is of no effect."""
+    return ops.ones_like(x, dtype)
+
+
+def eval(x: Any) -> np.ndarray:
+    """The value of a tensor or a variable as an array.
+
+    Raises:
+        ValueError: If `x` is symbolic, as those tensors are that a model is built of.
+    """
+    if isinstance(x, keras.KerasTensor):
+        raise ValueError(
+            f"`x` must have a value, and a symbolic tensor has none. Received: x={x!r}"
+        )
+    return ops.convert_to_numpy(tf.convert_to_tensor(x))
 
 
 def ndim(x: Any) -> int:
@@ -117,5 +165,5 @@ def l2_normalize(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 __all__ = sorted(
     name for name in globals() if not name.startswith("_") and name not in
-    ("annotations", "math", "Any", "Sequence", "keras", "ops")
+    ("annotations", "math", "Any", "Callable", "Sequence", "keras", "np", "ops", "tf")
 )  # fmt: skip

@@ -8,24 +8,13 @@ import tensorflow as tf
 
 
 class PictureWriter:
-    """Writes pictures to a folder that TensorBoard reads.
-
-    Args:
-        folder: The folder; it is made when the first picture is written.
-    """
+    """Writes pictures to a folder that TensorBoard reads; it is made with the first of them."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self._writer = tf.summary.create_file_writer(os.fspath(folder))
 
     def write(self, name: str, png: bytes, size: tuple[int, int], step: int) -> None:
-        """Writes one picture.
-
-        Args:
-            name: What TensorBoard lists it under.
-            png: The picture as a PNG file.
-            size: Its width and height.
-            step: Where it stands on TensorBoard's slider.
-        """
+        """Writes a picture of `(width, height)`, a PNG file, as one step of those of a name."""
         width, height = size
         # As a protocol buffer, for `tf.summary.image` needs TensorBoard to be installed here.
         image = tf.compat.v1.Summary.Image(

@@ -74,6 +74,21 @@ def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.
     return image
 
 
+def in_colour(images: np.ndarray) -> np.ndarray:
+    """Images of either data format as `(..., height, width, 3)`.
+
+    Args:
+        images: With three channels, or any other number of which the first is shown in grey.
+
+    Example:
+        >>> in_colour(np.zeros((1, 8, 6))).shape
+        (8, 6, 3)
+    """
+    if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
+        images = np.moveaxis(images, -3, -1)
+    return images if images.shape[-1] == 3 else np.repeat(images[..., :1], 3, axis=-1)
+
+
 def random_array(
     shape: Sequence[int],
     mean: float = 128.0,
@@ -100,7 +115,8 @@ def random_array(
     shape = shape if is_iterable(shape) else (shape,)
     shape = tuple(check_integer("shape", size, least=1) for size in shape)
     mean, std = check_number("mean", mean), check_number("std", std)
-    if rng is not None and not hasattr(rng, "random"):
+    # Python's own generators have `random` too, but only for single numbers.
+    if rng is not None and not hasattr(rng, "standard_normal"):
         raise TypeError(f"`rng` must be a NumPy generator. Received: rng={rng!r}")
     noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
@@ -241,9 +257,9 @@ def draw_text(
     if place.shape != (2,):
         raise ValueError(f"`position` must be two numbers. Received: position={position!r}")
     ink = Image.new("L", (img.shape[1], img.shape[0]))
-    ImageDraw.Draw(ink).text(
-        tuple(place.tolist()), str(text), fill=255, font=_font(font, font_size)
-    )
+    # Nothing is seen of what is written further away, and Pillow counts no further.
+    place = np.clip(place, -(2**31), 2**31).tolist()
+    ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
     opacity = np.asarray(ink, dtype=np.float32) / 255
     paint = check_some("color", color).astype(np.float32)
     if paint.shape != (3,):
@@ -267,7 +283,6 @@ def _font(font: str | None, font_size: float) -> Any:
         )
     if font is not None:
         check_path("font", font)
-    if font is not None:
         try:
             return ImageFont.truetype(font, font_size)
         except OSError:

@@ -29,7 +29,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     """
     text = resources.files("vis.utils").joinpath("imagenet_class_index.json").read_text("utf-8")
     index = json.loads(text)
-    return tuple((wnid, name) for wnid, name in (index[str(i)] for i in range(len(index))))
+    return tuple(tuple(index[str(i)]) for i in range(len(index)))
 
 
 def lookup_imagenet_labels(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[str]:
@@ -100,27 +100,23 @@ def imagenet_class_index(name: str) -> int:
 
 
 def _as_ints(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
-    # Not by asking whether it is iterable: NumPy's 0-dimensional arrays claim it, and are not.
     try:
-        given = [indices] if _is_int(indices) else list(indices)
+        # Not by asking whether it is iterable: NumPy's 0-dimensional arrays claim it, and are not.
+        try:
+            return [_as_int(indices)]
+        except TypeError:
+            return [_as_int(index) for index in indices]
     except (TypeError, NotImplementedError):
-        given = [None]
-    if not all(map(_is_int, given)):
         raise TypeError(
             f"`indices` must be an integer or a list of integers. Received: indices={indices!r}"
-        )
-    return [operator.index(index) for index in given]
+        ) from None
 
 
-def _is_int(value: object) -> bool:
+def _as_int(value: SupportsIndex) -> int:
     # True and False pass for integers, but as an index they can only be a mistake.
     if isinstance(value, bool):
-        return False
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
+        raise TypeError
+    return operator.index(value)
 
 
 @functools.cache

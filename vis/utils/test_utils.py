@@ -59,16 +59,5 @@ def skip_backends(backends: str | Collection[str]) -> Callable[[Callable], Calla
         unittest.case.SkipTest: not for the backend tensorflow
     """
     names = {backends} if isinstance(backends, str) else set(backends)
-
-    def decorator(test: Callable) -> Callable:
-        @functools.wraps(test)
-        def skipping(*args: Any, **kwargs: Any) -> Any:
-            # When the test runs, not when it is defined: the backend may not be known before.
-            backend = keras.config.backend()
-            if backend in names:
-                raise unittest.SkipTest(f"not for the backend {backend}")
-            return test(*args, **kwargs)
-
-        return skipping
-
-    return decorator
+    backend = keras.config.backend()
+    return unittest.skipIf(backend in names, f"not for the backend {backend}")

@@ -86,22 +86,14 @@ def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name:
         >>> get_identifier("square", {"square": abs}, "demo")
         <built-in function abs>
     """
-    if isinstance(identifier, str):
-        function = module_globals.get(identifier)
-        if function is None or not callable(function):
-            known = sorted(
-                name for name, value in module_globals.items()
-                if callable(value) and not name.startswith("_")
-            )  # fmt: skip
-            raise ValueError(
-                f"`{module_name}` must be one of {known} or a callable. "
-                f"Received: {module_name}={identifier!r}"
-            )
+    is_name = isinstance(identifier, str)
+    function = module_globals.get(identifier) if is_name else identifier
+    if callable(function):
         return function
-    if callable(identifier):
-        return identifier
+    public = [name for name, value in module_globals.items() if callable(value) and name[:1] != "_"]
+    wanted = f"one of {sorted(public)}" if is_name else "a name"
     raise ValueError(
-        f"`{module_name}` must be a name or a callable. Received: {module_name}={identifier!r}"
+        f"`{module_name}` must be {wanted} or a callable. Received: {module_name}={identifier!r}"
     )
 
 

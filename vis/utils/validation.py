@@ -67,6 +67,14 @@ def check_positive(name: str, value: Any) -> float:
     return number
 
 
+def check_not_negative(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises unless it is a number of at least zero."""
+    number = check_number(name, value)
+    if number < 0:
+        raise ValueError(f"`{name}` must not be negative. Received: {name}={value!r}")
+    return number
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
     if value is None or isinstance(value, (np.bool_, numbers.Integral)):
@@ -85,15 +93,20 @@ def check_function(name: str, value: Any) -> None:
 
 def check_integer(name: str, value: Any, least: int) -> int:
     """Returns `value` as an int, or raises unless it is a whole number of at least `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
+    number = _as_integer(value)
+    if number is None:
         raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
     if number < least:
         raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value!r}")
     return number
+
+
+def _as_integer(value: Any) -> int | None:
+    """A whole number as an int, or None for all else, True and False among it."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, AttributeError):
+        return None
 
 
 def check_input_range(input_range: Any) -> tuple[float, float]:
@@ -137,11 +150,8 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
     values = indices if is_iterable(indices) else [indices]
     checked = []
     for value in values:
-        try:
-            index = operator.index(value)
-        except (TypeError, AttributeError):
-            index = None
-        if index is None or isinstance(value, bool):
+        index = _as_integer(value)
+        if index is None:
             raise TypeError(
                 f"`{name}` must be an integer or a list of integers. Received: {name}={indices!r}"
             )
@@ -158,30 +168,25 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
     return checked
 
 
-def check_real(name: str, array: np.ndarray) -> np.ndarray:
-    """Returns an array as it is, or raises a `TypeError` unless it holds real numbers."""
-    kinds = (np.floating, np.integer, np.bool_)
-    if not any(np.issubdtype(array.dtype, kind) for kind in kinds):
-        raise TypeError(
-            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
-        )
-    return array
-
-
 def check_array(name: str, value: Any) -> np.ndarray:
-    """Returns `value` as an array of numbers, or raises."""
+    """Returns `value` as an array of real numbers, or raises."""
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"`{name}` must be one array of numbers, images of one shape. Received: {error}"
         ) from error
-    return check_real(name, array)
+    if not any(np.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
+        raise TypeError(
+            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
+        )
+    return array
 
 
-def check_finite(name: str, array: np.ndarray) -> np.ndarray:
-    """Returns an array of numbers as it is, or raises where one is NaN or infinite."""
-    finite = np.isfinite(check_real(name, array))
+def check_finite(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of finite numbers, or raises."""
+    array = check_array(name, value)
+    finite = np.isfinite(array)
     if not finite.all():
         raise ValueError(
             f"`{name}` must be finite. Received: {name} with "
@@ -192,7 +197,7 @@ def check_finite(name: str, array: np.ndarray) -> np.ndarray:
 
 def check_some(name: str, value: Any) -> np.ndarray:
     """Returns `value` as an array of finite numbers, or raises unless there is at least one."""
-    array = check_finite(name, check_array(name, value))
+    array = check_finite(name, value)
     if not array.size:
         raise ValueError(f"`{name}` must not be empty. Received: {name} of shape {array.shape}")
     return array
@@ -208,19 +213,18 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
     """
     array = check_array(name, images)
     batch = array[None] if array.ndim == len(shape) else array
-    if batch.ndim == len(shape) + 1:
-        arrangements = [batch]
-        if len(shape) > 1:
-            arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
-        for arranged in arrangements:
-            sizes = zip(arranged.shape[1:], shape, strict=True)
-            if all(wanted in (None, size) for size, wanted in sizes):
-                if not len(arranged):
-                    raise ValueError(
-                        f"`{name}` must hold at least one image. "
-                        f"Received: {name} of shape {array.shape}"
-                    )
-                return check_finite(name, arranged)
+    arrangements = [batch] if batch.ndim == len(shape) + 1 else []
+    if arrangements and len(shape) > 1:
+        arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
+    for arranged in arrangements:
+        sizes = zip(arranged.shape[1:], shape, strict=True)
+        if all(wanted in (None, size) for size, wanted in sizes):
+            if not len(arranged):
+                raise ValueError(
+                    f"`{name}` must hold at least one image. "
+                    f"Received: {name} of shape {array.shape}"
+                )
+            return check_finite(name, arranged)
     raise ValueError(
         f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
         f"Received: {name} of shape {array.shape}"

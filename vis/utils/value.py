@@ -25,11 +25,7 @@ class Value:
 
 
 class FrozenArray:
-    """An array that is compared and hashed by its contents.
-
-    Args:
-        array: Any array; a copy is kept.
-    """
+    """A copy of an array that is compared and hashed by its contents."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = np.array(array)

@@ -85,18 +85,17 @@ class _Reader:
         # Not by recursion, which deep networks would take too far.
         stack = [_source(result) for result in results]
         while stack:
-            name = stack[-1]
+            name = stack.pop()
             used.add(name)
             if name in found:
-                stack.pop()
                 continue
             node = by_name[name]
             inputs = [i for i in node.input if not i.startswith("^")]
-            missing = [source for source in map(_source, inputs) if source not in found]
-            if missing:
-                stack.extend(missing)
+            sources = [_source(i) for i in inputs]
+            used.update(sources)
+            if missing := [source for source in sources if source not in found]:
+                stack += [name, *missing]
                 continue
-            used.update(map(_source, inputs))
             found[name] = self._operation(node, [found[_source(i)] + _output(i) for i in inputs])
         return _hash(*(found[_source(result)] + _output(result) for result in results)), used
 

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.private import projective_transform
+from vis.backend.tensors.random import each
 
 
 def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
@@ -20,12 +21,7 @@ def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
         axes: The axes of `images` to roll along.
     """
     axes = [axis - 1 for axis in axes]
-    return tf.stack(
-        [
-            tf.roll(image, shift, axes)
-            for image, shift in zip(tf.unstack(images), tf.unstack(shifts), strict=True)
-        ]
-    )
+    return each(lambda image, shift: tf.roll(image, shift, axes), images, shifts)
 
 
 def warp(images: Any, matrices: Any) -> Any:

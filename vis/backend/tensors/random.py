@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -28,6 +28,11 @@ def draw_seed() -> int:
     return int(np.random.randint(2**31))  # noqa: NPY002
 
 
+def each(function: Callable[..., Any], *batches: Any) -> Any:
+    """What a function makes of each sample, as a batch."""
+    return tf.stack([function(*parts) for parts in zip(*map(tf.unstack, batches), strict=True)])
+
+
 def fold_in(seeds: Any, number: Any) -> Any:
     """Other seeds, one for each of `seeds`, that depend on `number` too.
 
@@ -36,22 +41,16 @@ def fold_in(seeds: Any, number: Any) -> Any:
         number: An integer, or a scalar integer tensor.
     """
     number = tf.cast(number, tf.int32)
-    return tf.stack(
-        [tf.random.experimental.stateless_fold_in(seed, number) for seed in tf.unstack(seeds)]
-    )
+    return each(lambda seed: tf.random.experimental.stateless_fold_in(seed, number), seeds)
 
 
 def uniform(
     seeds: Any, shape: Sequence[int], low: float = 0.0, high: float = 1.0, dtype: str = "float32"
 ) -> Any:
     """Uniform numbers in `[low, high)`, of `(samples, *shape)`: each sample has its own seed."""
-    return tf.stack(
-        [tf.random.stateless_uniform(shape, seed, low, high, dtype) for seed in tf.unstack(seeds)]
-    )
+    return each(lambda seed: tf.random.stateless_uniform(shape, seed, low, high, dtype), seeds)
 
 
 def normal(seeds: Any, shape: Sequence[int], dtype: str = "float32") -> Any:
     """Standard normal numbers of `(samples, *shape)`: each sample has its own seed."""
-    return tf.stack(
-        [tf.random.stateless_normal(shape, seed, dtype=dtype) for seed in tf.unstack(seeds)]
-    )
+    return each(lambda seed: tf.random.stateless_normal(shape, seed, dtype=dtype), seeds)
