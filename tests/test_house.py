@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,12 @@ def test_who_asks_again_gets_the_same_graph_while_somebody_has_it():
     growing.add(layers.Dense(2, name="new"))
     assert Graph.of(growing) is not before
     assert Graph.of(growing).has(growing.get_layer("new"))
+
+
+def test_a_graph_goes_with_those_who_have_it():
+    model = classifier()
+    graph = Graph.of(model)
+    graph.flow.reaches(graph.inputs[0])
+    seen = weakref.ref(graph)
+    del graph
+    assert seen() is None

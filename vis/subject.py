@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 from vis.backend.graph import (
-    Flow,
     Graph,
     Place,
     arranged,
     layout_of,
     names_of,
+    position_of,
     spatial_axes,
     warn_of_range,
 )
@@ -107,9 +107,8 @@ def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
     values = _checked("fixed_inputs", fixed, graph.inputs)
     subject = Subject(graph, input_tensor, tuple(graph.inputs), values)
     _check_something_left(subject)
-    flow = Flow(graph)
     for tensor in subject.tensors:
-        if not flow.reaches(tensor):
+        if not graph.flow.reaches(tensor):
             raise ValueError(
                 "`input_tensor` must be what gradients flow into, and none flow into what is "
                 "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "
@@ -134,9 +133,8 @@ def optimised(
         image_size: Size of the images where it is open.
     """
     tensors, fixed = _as_numbers("fixed_inputs", graph, fixed_inputs)
-    flow = Flow(graph)
     entries = [
-        flow.entry_of(tensor) if value is None else tensor
+        graph.flow.entry_of(tensor) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
     acted_on = [e for e, value in zip(entries, fixed, strict=True) if value is None]
@@ -192,21 +190,19 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
             "`seed_input` must have as many samples for each input, or one. "
             f"Received: {[len(value) for value in values]} samples"
         )
-    flow = Flow(graph)
-    wrt = wrt if any(wrt is tensor for tensor in tensors) else _first_image(tensors, flow)
-    chosen = next(i for i, tensor in enumerate(tensors) if tensor is wrt)
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else _first_image(tensors, graph)
+    chosen = position_of(wrt, tensors)
     images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
     warn_of_range(wrt, images)
     fixed: list[np.ndarray | None] = [*values]
     fixed[chosen] = None
     subject = Subject(graph, graph.structure, tuple(tensors), tuple(fixed), images)
-    return inside(subject, flow.entry_of(wrt))
+    return inside(subject, graph.flow.entry_of(wrt))
 
 
 def explained_tensor(graph: Graph) -> keras.KerasTensor:
     """The tensor that a model's attributions belong to."""
-    flow = Flow(graph)
-    return flow.entry_of(_first_image(graph.inputs, flow))
+    return graph.flow.entry_of(_first_image(graph.inputs, graph))
 
 
 def inside(subject: Subject, entry: keras.KerasTensor) -> Subject:
@@ -219,19 +215,18 @@ def inside(subject: Subject, entry: keras.KerasTensor) -> Subject:
     (tensor,) = subject.tensors
     if entry is tensor:
         return subject
-    place = next(i for i, fed in enumerate(subject.fed) if fed is tensor)
-    fed = [*subject.fed, tensor]
-    fed[place] = entry
+    fed = [entry if t is tensor else t for t in subject.fed]
     images = value_of(subject.graph, entry, subject.images, tensor)
-    return subject._replace(fed=tuple(fed), values=(*subject.values, subject.images), images=images)
+    values = (*subject.values, subject.images)
+    return subject._replace(fed=(*fed, tensor), values=values, images=images)
 
 
-def _first_image(tensors: Sequence[keras.KerasTensor], flow: Flow) -> keras.KerasTensor:
+def _first_image(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.KerasTensor:
     """The input that is explained where the user does not say."""
-    open_to = [tensor for tensor in tensors if flow.reaches(tensor)]
+    open_to = [tensor for tensor in tensors if graph.flow.reaches(tensor)]
     if not open_to:
         # Words, rather than masks of them.
-        return next((t for t in tensors if flow.has_entry(t)), tensors[0])
+        return next((t for t in tensors if graph.flow.has_entry(t)), tensors[0])
     return next((t for t in open_to if spatial_axes(t)), open_to[0])
 
 
@@ -261,7 +256,7 @@ def _as_numbers(name: str, graph: Graph, values: Any) -> tuple[list[keras.KerasT
     """
     tensors, numbers = [], []
     for tensor, value in zip(graph.inputs, arranged(name, values, graph.names), strict=True):
-        tensors.append(Flow(graph).numbers_of(tensor))
+        tensors.append(graph.flow.numbers_of(tensor))
         if value is not None and tensors[-1] is not tensor:
             value = value_of(graph, tensors[-1], _texts(name, value, tensor.shape), tensor)
         numbers.append(value)

@@ -2,7 +2,6 @@
 
 from vis.backend.graph.copies import apply_modifications, counterpart, counterpart_tensor
 from vis.backend.graph.expressions import symbolic_scalar
-from vis.backend.graph.flow import Flow
 from vis.backend.graph.formats import (
     channel_axis,
     channel_axis_of,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.graph import Graph
 from vis.backend.graph.inputs import call_root
 from vis.backend.graph.walk import call_of, is_container, position_of
 from vis.backend.layers import computed_channels_last, in_inference, losses_kept
 from vis.backend.private import layers_inside
+
+if TYPE_CHECKING:
+    from vis.backend.graph.graph import Graph
 
 _passages = WeakCache()
 
@@ -26,9 +28,10 @@ class Flow:
         graph: The graph.
 
     Example:
+        >>> from vis.backend.graph import Graph
         >>> inputs = keras.Input((5,), dtype="int32")
         >>> embedded = keras.layers.Embedding(100, 8)(inputs)
-        >>> Flow(Graph(inputs)).entry_of(inputs) is embedded
+        >>> Graph(inputs).flow.entry_of(inputs) is embedded
         True
     """
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.graph import inside, names
+from vis.backend.graph.flow import Flow
 from vis.backend.graph.inputs import input_names, own_inputs, root_of, structure_of
 from vis.backend.graph.names import LayerOutput, Target, check_output
 from vis.backend.graph.places import Place
@@ -62,7 +63,7 @@ class Graph:
     def __init__(self, structure: Any, model: keras.Model | None = None) -> None:
         self.structure = structure
         tensors = tree.flatten(structure) if model is None else own_inputs(model)
-        self.inputs = Inputs(tensors or tree.flatten(structure), self)
+        self.inputs = tensors or tree.flatten(structure)
         self.model = model
         self.root = root_of(self.inputs[0])
         # Of each nested model, None for the outermost level, the nodes by their `id`.
@@ -145,6 +146,12 @@ class Graph:
                 operation = node.operation
                 if is_container(operation) and id(operation) not in self._levels:
                     added.append((operation, nodes_of(operation)))
+
+    @functools.cached_property
+    def flow(self) -> Flow:
+        """Where gradients enter it."""
+        # So that the graph goes when nobody has it any more, and not when circles are looked for.
+        return Flow(weakref.proxy(self))
 
     @functools.cached_property
     def names(self) -> list[tuple[str, ...]]:
@@ -410,7 +417,8 @@ def inputs_of(model: keras.Model) -> Inputs:
         ValueError: If the shape of its input is not known yet, or if it has a graph and computes
             something else.
     """
-    return Graph.of(model).inputs
+    graph = Graph.of(model)
+    return Inputs(graph.inputs, graph)
 
 
 def find_layer(model: keras.Model, layer_idx: Any, name: str = "layer_idx") -> Target:

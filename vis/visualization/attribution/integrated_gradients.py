@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import Flow, Graph
+from vis.backend.graph import Graph
 from vis.subject import Subject, inside
 from vis.utils.validation import check_finite, check_integer
 from vis.visualization.attribution.maps import batches
@@ -62,7 +62,7 @@ class IntegratedGradients(Saliency):
     def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
         # A baseline of the value that a mask stands for would hide everything.
         subject = super().subject(graph, seed_input)
-        return inside(subject, Flow(graph).behind_mask(subject.tensors[0]))
+        return inside(subject, graph.flow.behind_mask(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return np.stack(
