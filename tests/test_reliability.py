@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from helpers import nodes, sequential
 from keras import layers, ops
+from keras.src.backend.common import global_state
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from vis.backend import engine
@@ -181,6 +182,8 @@ def set_seeds(seed):
     np.random.seed(seed)  # noqa: NPY002
     tf.random.set_seed(seed)
     keras.utils.set_random_seed(seed)
+    # As later versions of Keras do in the line before.
+    global_state.set_global_attribute("global_seed_generator", None)
     tf.random.get_global_generator().reset_from_seed(seed)
 
 
