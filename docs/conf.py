@@ -66,4 +66,5 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "models": []}
+# Only the names are so many that they need a list at the side.
+html_sidebars = {"*": [], "notebooks/*": []}

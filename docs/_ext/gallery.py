@@ -15,7 +15,6 @@ from typing import NamedTuple
 import nbformat
 from docutils import nodes
 from docutils.parsers.rst import Directive
-from sphinx import addnodes
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "gallery.ipynb"
 TYPES = {"image/jpeg": "jpg", "image/png": "png"}
@@ -32,7 +31,7 @@ class Card(NamedTuple):
     @property
     def name(self) -> str:
         """What the heading is called in addresses, and the picture's file."""
-        return re.sub(r"[^\w]+", "-", self.title.lower()).strip("-")
+        return nodes.make_id(self.title)
 
 
 def cards(path: Path = NOTEBOOK) -> Iterator[Card]:
@@ -67,18 +66,10 @@ class Gallery(Directive):
             file.write_bytes(card.picture)
             picture = nodes.image(uri=f"gallery/{file.name}", alt=card.title)
             code = nodes.literal_block(card.code, card.code, language="python")
-            link = addnodes.pending_xref(
-                "",
-                nodes.strong("", card.title),
-                refdoc=env.docname,
-                refdomain="std",
-                reftype="doc",
-                refexplicit=True,
-                reftarget="/notebooks/gallery",
-                refwarn=True,
-            )
-            anchored = nodes.container("", nodes.paragraph("", "", link), ids=[f"card-{card.name}"])
-            grid += nodes.container("", picture, anchored, code, classes=["gallery-card"])
+            address = env.app.builder.get_relative_uri(env.docname, "notebooks/gallery")
+            link = nodes.reference("", card.title, refuri=f"{address}#{card.name}", internal=True)
+            titled = nodes.container("", nodes.paragraph("", "", link))
+            grid += nodes.container("", picture, titled, code, classes=["gallery-card"])
         return [grid]
 
 
