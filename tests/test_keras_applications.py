@@ -1,6 +1,6 @@
-"""Every architecture of `keras.applications`, in each of the six calls that matter most.
+"""Architectures of `keras.applications`, in each of the six calls that matter most.
 
-With `--write-docs` a run of this file writes its table, `docs/models.md`.
+The smallest of each family; with `--write-docs` all of them, and the run writes `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,23 @@ from vis.visualization import visualize_activation, visualize_cam, visualize_sal
 from vis.visualization.attribution.maps import enlarged
 
 DOCS = Path(__file__).parent.parent / "docs" / "models.md"
+
+# What the names of a family begin with, and which of it is tested each day.
+FAMILIES = {
+    "ConvNeXt": "ConvNeXtTiny",
+    "DenseNet": "DenseNet121",
+    "EfficientNetB": "EfficientNetB0",
+    "EfficientNetV2": "EfficientNetV2B0",
+    "Inception": "InceptionV3",
+    "MobileNet": "MobileNet",
+    "MobileNetV2": "MobileNetV2",
+    "MobileNetV3": "MobileNetV3Small",
+    "NASNet": "NASNetMobile",
+    "ResNet": "ResNet50",
+    "ResNet50V": "ResNet50V2",
+    "VGG": "VGG16",
+    "Xception": "Xception",
+}
 
 # The first that an architecture takes; below 64 most have last feature maps of a single place.
 SIZES = (64, 75, 96, 128, 224, 331)
@@ -229,9 +246,11 @@ CHECKS = {
     "guided": guided_copy,
 }
 
+VERSION = "All architectures of `keras.applications`, in Keras {}, each with random weights"
+
 INTRODUCTION = f"""# Networks that are tested
 
-All architectures of `keras.applications`, in Keras {keras.__version__}, each with random weights
+{VERSION.format(keras.__version__)}
 and a small input. *yes* stands for a test that passed; `tests/test_keras_applications.py` says
 what it asks for, and writes this table:
 
@@ -245,23 +264,43 @@ gradients, with a warning.
 """
 
 
+def minor(version):
+    """3 and 15 of version 3.15.1."""
+    return [int(number) for number in version.split(".")[:2]]
+
+
+def documented_version():
+    """Which Keras the docs speak of."""
+    pattern = re.escape(VERSION).replace(r"\{\}", "([0-9.]+)")
+    return minor(re.search(pattern, DOCS.read_text())[1])
+
+
 def documented():
     """The cells of the table in the docs, by architecture."""
-    text = DOCS.read_text() if DOCS.exists() else ""
     rows = [
         [cell.strip() for cell in row.split("|")]
-        for row in re.findall(r"^\| (`.*) \|$", text, re.M)
+        for row in re.findall(r"^\| (`.*) \|$", DOCS.read_text(), re.M)
     ]
     return {row[0].strip("`"): row[1:] for row in rows}
 
 
-def document(name, cells):
-    """Puts an architecture's row in its place in the docs; the others stay as they are."""
-    known = {**documented(), name: cells}
-    columns = ["architecture", "input", "layers", *CHECKS]
-    rows = [[f"`{name}`", *known[name]] for name in architectures() if name in known]
-    lines = [columns, ["---"] * len(columns), *rows]
-    DOCS.write_text(INTRODUCTION + "".join(f"| {' | '.join(line)} |\n" for line in lines))
+@pytest.fixture(scope="module")
+def rows(request):
+    """The cells of each architecture that was tested; with `--write-docs` they become the page."""
+    found = {}
+    yield found
+    if request.config.getoption("--write-docs"):
+        assert found.keys() == architectures().keys(), "the page is written of all of them"
+        columns = ["architecture", "input", "layers", *CHECKS]
+        lines = [columns, ["---"] * len(columns)]
+        lines += [[f"`{name}`", *cells] for name, cells in found.items()]
+        DOCS.write_text(INTRODUCTION + "".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def pytest_generate_tests(metafunc):
+    if "name" in metafunc.fixturenames:
+        whole = metafunc.config.getoption("--write-docs")
+        metafunc.parametrize("name", architectures() if whole else FAMILIES.values())
 
 
 @pytest.fixture(autouse=True)
@@ -271,8 +310,7 @@ def free_memory():
     gc.collect()
 
 
-@pytest.mark.parametrize("name", architectures())
-def test_architecture(name, subtests, recwarn, request):
+def test_architecture(name, subtests, recwarn, rows):
     case = Case(architectures()[name])
     results = dict.fromkeys(CHECKS, "no")
     for title, check in CHECKS.items():
@@ -283,9 +321,7 @@ def test_architecture(name, subtests, recwarn, request):
         assert state(case.linear) == case.linear_before
         assert state(case.model) == case.before
         np.testing.assert_array_equal(case.model(case.image[None])[0], case.probabilities)
-    if request.config.getoption("--write-docs"):
-        size = f"{case.size} x {case.size}"
-        document(name, [size, str(len(case.model.layers)), *results.values()])
+    rows[name] = [f"{case.size} x {case.size}", str(len(case.model.layers)), *results.values()]
 
 
 def test_all_architectures_are_found():
@@ -297,9 +333,18 @@ def test_all_architectures_are_found():
     assert architectures().keys() == named
 
 
-def test_docs_list_all_architectures(request):
+def test_each_architecture_belongs_to_a_family():
+    for name in architectures():
+        assert any(name.startswith(family) for family in FAMILIES), name
+    assert set(FAMILIES.values()) <= architectures().keys()
+
+
+def test_docs_list_all_architectures_of_this_version_of_keras(request):
     if request.config.getoption("--write-docs"):
         pytest.skip("they are being written")
+    if minor(keras.__version__) < documented_version():
+        pytest.skip("the page is about a later version of Keras")
+    assert documented_version() == minor(keras.__version__), "write it anew, as it says itself"
     assert list(documented()) == list(architectures())
     for name, (_, _, *results) in documented().items():
         assert len(results) == len(CHECKS), name

@@ -218,6 +218,7 @@ def test_batch_normalisation_after_convolutions():
     check(model, model.layers[2], lambda x: model.layers[2](model.layers[1](x)), image)
 
 
+@pytest.mark.every(11)
 @pytest.mark.parametrize("norm", [False, True], ids=["alone", "with a normalisation"])
 @pytest.mark.parametrize(
     "settings",

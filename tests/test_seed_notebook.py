@@ -118,9 +118,33 @@ def asked_for(monkeypatch):
     return numbers
 
 
+def little(weights, include_top):
+    """A network that takes and gives what VGG16 does, and is quickly drawn for."""
+    assert weights is None
+    assert include_top
+    return keras.Sequential(
+        [
+            keras.Input((224, 224, 3)),
+            keras.layers.Conv2D(8, 3, strides=4, activation="relu"),
+            keras.layers.MaxPooling2D(4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1000, activation="softmax", name="predictions"),
+        ]
+    )
+
+
 @pytest.mark.filterwarnings("ignore:Font")
-def test_cells_run_as_they_stand(tmp_path, monkeypatch, capsys, asked_for):
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(little, id="little"),
+        pytest.param(keras.applications.VGG16, id="VGG16", marks=pytest.mark.long),
+    ],
+)
+def test_cells_run_as_they_stand(network, tmp_path, monkeypatch, capsys, asked_for):
     from matplotlib import pyplot as plt
+
+    monkeypatch.setattr(keras.applications, "VGG16", network)
 
     monkeypatch.chdir(tmp_path)
     labels = {str(i): name for i, (_, name) in enumerate(imagenet_classes())}
