@@ -108,7 +108,7 @@ class Attribution(Value):
             images: `(samples, ...)`.
 
         Returns:
-            `(samples, ...)`, of the images' shape or of their spatial shape.
+            As in `attributions`.
         """
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
