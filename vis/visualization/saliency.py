@@ -180,9 +180,7 @@ def visualize_cam(
         layer_idx: As in `visualize_saliency`.
         filter_indices: As in `visualize_saliency`.
         seed_input: As in `visualize_saliency`.
-        penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
-            the nearest convolution or pooling layer before `layer_idx` by default. A list of
-            layers gives the mean of their maps, each scaled to [0, 1] before.
+        penultimate_layer_idx: The layer whose feature maps are looked at, or several, as in `CAM`.
         backprop_modifier: As in `visualize_saliency`.
         grad_modifier: As in `visualize_saliency`.
 
