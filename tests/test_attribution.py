@@ -604,3 +604,24 @@ def test_a_user_s_expression_of_a_batch():
     # A square rises where what is squared does, which is positive behind a softplus.
     np.testing.assert_allclose(maps, visualize_saliency(model, -1, 0, images), atol=1e-4)
     assert nodes(model) == before
+
+
+def test_integrated_gradients_behind_a_mask():
+    """The baseline is that of the frames that are there; masked ones say nothing."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((5, 2)), keras.layers.Masking(), keras.layers.LSTM(3), keras.layers.Dense(2)]
+    )
+    frames = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    frames[3:] = 0
+    method = IntegratedGradients(steps=200)
+    found = method.attributions(model, frames, -1, 1)[0]
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[3:], 0)
+
+    def score(x):
+        memory, dense = model.layers[1:]
+        return keras.ops.convert_to_numpy(dense(memory(x[None, :3])))[0, 1]
+
+    np.testing.assert_allclose(found.sum(), score(frames) - score(np.zeros_like(frames)), rtol=1e-3)
+    assert method.completeness_error(found[None], model, frames, -1, 1) < 1e-3

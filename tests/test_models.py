@@ -524,3 +524,28 @@ def test_nested_model_whose_second_call_comes_first():
     optimizer = Optimizer(model.inputs[0], losses)
     optimizer.minimize(vector, 1, callbacks=[recorder], verbose=False)
     assert recorder.named_losses[0][1][1] == pytest.approx(-np.tanh(x @ w), rel=1e-4)
+
+
+def test_a_mistyped_path_is_answered_by_names_where_it_still_goes_right():
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="units")], name="inner")
+    outer = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)], name="outer")
+    model = keras.Sequential([keras.Input((4,)), outer, layers.Dense(2, name="last")])
+    expected = r"did you mean 'outer/inner/units'\?.*layers of 'outer/inner' are \['units'\]"
+    with pytest.raises(ValueError, match=expected):
+        find_layer(model, "outer/inner/unit")
+    with pytest.raises(ValueError, match=r"did you mean 'outer/inner'\?"):
+        find_layer(model, "outer/iner")
+    with pytest.raises(ValueError, match=r"did you mean 'outer/inner/units'\?"):
+        find_layer(model, "units")
+
+
+def test_no_gradient_is_said_in_the_words_of_the_caller():
+    inputs = keras.Input((6, 6, 1), name="pixels")
+    steps = layers.Lambda(lambda x: keras.ops.cast(x > 0, "float32"))
+    flat = steps(layers.Conv2D(2, 1)(inputs))
+    model = keras.Model(inputs, layers.Conv2D(3, 3, name="conv")(flat))
+    expected = r"gradient.*back to 'pixels'.*Received: .*'conv'"
+    with pytest.raises(ValueError, match=expected) as error:
+        visualize_filters(model, "conv", 1, max_iter=1)
+    for internal in ("Formula", "weakref", "Place(", "function"):
+        assert internal not in str(error.value)

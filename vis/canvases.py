@@ -159,11 +159,12 @@ def initial_variables(
     for canvas, images, input_range in zip(
         canvases, start or [None] * len(canvases), input_ranges, strict=True
     ):
-        if images is None or len(images) == 1:
-            images = [None if images is None else images[0]] * len(rngs)
+        several = images is not None and len(images) > 1
         initial = [
-            canvas.parametrization.variables(image, canvas.layout, input_range, rng)
-            for image, rng in zip(images, rngs, strict=True)
+            canvas.parametrization.variables(
+                None if images is None else images[i * several], canvas.layout, input_range, rng
+            )
+            for i, rng in enumerate(rngs)
         ]
         variables.append([np.stack(values) for values in zip(*initial, strict=True)])
     return variables

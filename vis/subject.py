@@ -142,7 +142,7 @@ def optimised(
     if len({id(entry) for entry in acted_on}) < len(acted_on):
         raise ValueError(
             "`model` must look up each of its inputs in a layer that it calls once. Received: "
-            f"model '{graph.model.name}', which looks up {len(looked_up)} inputs in a nested "
+            f"model '{graph.owner.name}', which looks up {len(looked_up)} inputs in a nested "
             "model that is called more than once"
         )
     subject = Subject(

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend import Variable
 from keras.src.backend import nn as kernels
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
@@ -18,6 +19,7 @@ from keras.src.ops.numpy import Add
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.python.framework.test_util import IsMklEnabled
 
+# `Variable`: what layers make, which is no `keras.Variable` before Keras 3.7. In its place: that.
 # `kernels`: where Keras's layers look up their convolutions, which are replaced while a network is
 # traced. In its place: a way to register one's own kernels.
 # `get_keras_mask`, `set_keras_mask`: padding travels with a tensor. In its place: `mask` arguments
@@ -31,6 +33,7 @@ __all__ = [
     "AttrValue",
     "Functional",
     "IsMklEnabled",
+    "Variable",
     "get_keras_mask",
     "kernels",
     "set_keras_mask",

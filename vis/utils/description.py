@@ -68,7 +68,8 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
         return value.__name__
     if depth == 0 or isinstance(value, (keras.Layer, keras.KerasTensor)):
         return name
-    if isinstance(value, (np.ndarray, keras.Variable)) or keras.ops.is_tensor(value):
+    is_variable = keras.ops.is_tensor(getattr(value, "value", None))
+    if isinstance(value, np.ndarray) or is_variable or keras.ops.is_tensor(value):
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
             return inner(value.tolist())
         return f"array of shape {tuple(value.shape)}, {digest([value])}"

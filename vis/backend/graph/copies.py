@@ -13,6 +13,7 @@ from vis.backend.graph.names import LayerOutput, Target
 from vis.backend.graph.walk import is_container
 from vis.backend.private import (
     Functional,
+    Variable,
     attributes_to_copy,
     calls_of,
     layers_inside,
@@ -42,7 +43,7 @@ class Copier:
             self._copied[id(layer)] = copy_of(layer)
         return self._copied[id(layer)]
 
-    def variable(self, variable: keras.Variable) -> keras.Variable:
+    def variable(self, variable: Variable) -> Variable:
         """What takes a variable's place in a copy."""
         return variable
 
@@ -66,7 +67,7 @@ class Copier:
         """An attribute's value with the layers and variables in it copied."""
         if isinstance(value, keras.Layer):
             return self.layer(value)
-        if isinstance(value, keras.Variable):
+        if isinstance(value, Variable):
             if id(value) not in self._copied:
                 self._copied[id(value)] = self.variable(value)
             return self._copied[id(value)]
@@ -80,7 +81,7 @@ class Copier:
 
 def _holds_ours(value: Any) -> bool:
     """Whether a value is a layer or a variable, or a container that has one in it."""
-    if isinstance(value, (keras.Layer, keras.Variable)):
+    if isinstance(value, (keras.Layer, Variable)):
         return True
     # Not by `keras.tree`, which sorts the keys of a dict: some have no order.
     parts = value.values() if isinstance(value, dict) else value
@@ -90,8 +91,8 @@ def _holds_ours(value: Any) -> bool:
 class _IndependentCopier(Copier):
     """A `Copier` whose copies have variables of their own, of the same values."""
 
-    def variable(self, variable: keras.Variable) -> keras.Variable:
-        return keras.Variable(
+    def variable(self, variable: Variable) -> Variable:
+        return Variable(
             keras.ops.convert_to_numpy(variable.value),
             dtype=variable.dtype,
             trainable=variable.trainable,

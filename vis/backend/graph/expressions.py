@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import traceback
 from collections.abc import Callable
@@ -80,5 +81,5 @@ def _is_about_symbolic_tensors(error: Exception) -> bool:
         return True
     message = str(error)
     if isinstance(error, AttributeError):
-        return "keras.backend' has no attribute" in message
+        return bool(re.search(r"keras\.(api\.)?backend' has no attribute", message))
     return "KerasTensor" in message or "Keras tensor" in message

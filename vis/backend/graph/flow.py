@@ -31,7 +31,8 @@ class Flow:
         >>> from vis.backend.graph import Graph
         >>> inputs = keras.Input((5,), dtype="int32")
         >>> embedded = keras.layers.Embedding(100, 8)(inputs)
-        >>> Graph(inputs).flow.entry_of(inputs) is embedded
+        >>> graph = Graph(inputs)
+        >>> graph.flow.entry_of(inputs) is embedded
         True
     """
 
@@ -123,7 +124,7 @@ class Flow:
                     "give the input a value in `fixed_inputs`. Received: a model that looks it up "
                     "inside the `call` of its own or of its last layer"
                 )
-            if len(nodes) != 1 or len(nodes[0].outputs) != 1 or not _is_alone(nodes[0], tensor):
+            if len(nodes) != 1 or not _is_alone(nodes[0], tensor):
                 raise ValueError(
                     f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to "
                     "one embedding, as no gradient flows into what is looked up; `fixed_inputs` "
@@ -176,8 +177,10 @@ class Flow:
 
 
 def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
-    """Whether an operation makes something of a tensor alone, as one that looks up does."""
-    return is_container(node.operation) or all(t is tensor for t in node.input_tensors)
+    """Whether an operation makes one thing of a tensor alone, as one that looks up does."""
+    if is_container(node.operation):
+        return len(node.outputs) == 1 or not _only_prepares(node.operation)
+    return len(node.outputs) == 1 and all(t is tensor for t in node.input_tensors)
 
 
 def _only_prepares(model: keras.Model) -> bool:

@@ -155,8 +155,9 @@ def layout_of(
     """
     own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
     if image_size is None:
-        default = _OPEN_SIZES.get(len(own.axes))
-        layout = own.resized(tuple(size or default for size in own.spatial_shape))
+        default, layout = _OPEN_SIZES.get(len(own.axes)), own
+        if default is not None:
+            layout = own.resized(tuple(size or default for size in own.spatial_shape))
     else:
         if not own.axes:
             raise ValueError(

@@ -215,7 +215,5 @@ def rank_of(layer: keras.Layer) -> int | None:
 
 def in_order(outer: Any) -> list[keras.Layer]:
     """The layers that run inside a custom layer or a subclassed model, in their order."""
-    known = [
-        inner for inner in layers_inside(outer) if inner in _known and _known[inner].outputs[0]
-    ]
-    return sorted(known, key=rank_of)
+    known = [inner for inner in layers_inside(outer) if inner in _known]
+    return sorted((x for x in known if _known[x].outputs[0]), key=lambda x: _known[x].rank)

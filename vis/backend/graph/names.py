@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
@@ -61,7 +61,7 @@ class LayerOutput(NamedTuple):
         )
 
 
-Target = keras.Layer | LayerOutput
+Target: TypeAlias = keras.Layer | LayerOutput
 
 
 def check_layer(layer: Any) -> Target:

@@ -67,7 +67,8 @@ def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
     if layer.scale > 1 and layer.offset == 0:
         return _USUAL["from zero"]
     low, high = _USUAL["centred" if layer.offset < 0 else "from zero"]
-    return tuple(round(float((end - layer.offset) / layer.scale), 6) + 0.0 for end in (low, high))
+    low, high = ((end - layer.offset) / layer.scale for end in (low, high))
+    return round(float(low), 6) + 0.0, round(float(high), 6) + 0.0
 
 
 def _of_normalization(layer: keras.layers.Normalization) -> tuple[float, float] | None:
