@@ -19,9 +19,6 @@ from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
-# keras-vis had them here.
-from vis.visualization.cam import visualize_cam, visualize_cam_with_losses  # noqa: F401
-
 
 def visualize_saliency_with_losses(
     input_tensor: keras.KerasTensor,
