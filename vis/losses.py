@@ -79,9 +79,8 @@ class LossSum:
     def __init__(self, pairs: Sequence[tuple[Loss, float]]) -> None:
         self.pairs = list(pairs) if is_iterable(pairs) else [pairs]
         for pair in self.pairs:
-            if not (
-                isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], Loss)
-            ):
+            is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+            if not (is_pair and isinstance(pair[0], Loss)):
                 raise TypeError(
                     f"`pairs` must be a list of `(Loss, weight)`. Received: pairs={pairs!r}"
                 )
@@ -157,17 +156,15 @@ class ActivationMaximization(TensorLoss):
         listed = isinstance(filter_indices, (list, tuple))
         if filter_indices is None or (listed and any(i is None for i in filter_indices)):
             filter_indices = range(count)
-        self.filter_indices = check_indices(
-            "filter_indices", filter_indices, count, of=f"layer '{layer.name}'"
-        )
-        filter_weights = np.zeros((1, count), dtype="float32")
-        np.add.at(filter_weights[0], self.filter_indices, 1)
-        self.parameters = {"filter_weights": filter_weights}
+        of = f"layer '{layer.name}'"
+        self.filter_indices = check_indices("filter_indices", filter_indices, count, of)
+        times = np.bincount(self.filter_indices, minlength=count)
+        self.parameters = {"filter_weights": times[None].astype("float32")}
         self.settings = {"axis": axis}
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        means = _filter_means(output, axis)
+        means = _means(output, kept=axis)
         return -ops.sum(means * ops.cast(filter_weights, means.dtype), axis=-1)
 
 
@@ -177,14 +174,13 @@ class FilterActivations(ActivationMaximization):
     A layer that ends in a softmax is looked at before it.
 
     Args:
-        layer: The layer that has the filters.
+        layer: As in `ActivationMaximization`.
         filter_indices: The filter of each sample.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> FilterActivations(model.layers[-1], [0, 2]).parameters["filter_weights"]
-        array([[1., 0., 0.],
-               [0., 0., 1.]], dtype=float32)
+        >>> FilterActivations(model.layers[-1], [0, 2]).parameters["filter_weights"].tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
     def __init__(self, layer: Target, filter_indices: Sequence[int]) -> None:
@@ -215,7 +211,7 @@ class ClassScores(FilterActivations):
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
         own = FilterActivations.formula(output, filter_weights, axis)
-        return own + 0.9 * ops.logsumexp(_filter_means(output, axis), axis=-1)
+        return own + 0.9 * ops.logsumexp(_means(output, kept=axis), axis=-1)
 
 
 class Neuron(TensorLoss):
@@ -234,10 +230,7 @@ class Neuron(TensorLoss):
     """
 
     def __init__(
-        self,
-        layer: Target,
-        filter_index: int,
-        position: Sequence[int] | None = None,
+        self, layer: Target, filter_index: int, position: Sequence[int] | None = None
     ) -> None:
         super().__init__(check_layer(layer), name="Neuron Loss")
         self.layer = layer
@@ -300,7 +293,7 @@ class Direction(TensorLoss):
     @staticmethod
     def formula(output: Any, direction: Any, axis: int) -> Any:
         dots = channels_last(output, axis) @ ops.cast(direction, output.dtype)[0][:, None]
-        return -ops.mean(dots, axis=list(range(1, len(dots.shape))))
+        return -_means(dots)
 
 
 class CosineDirection(Direction):
@@ -310,8 +303,8 @@ class CosineDirection(Direction):
     (Carter et al., "Activation Atlas", Distill 2019).
 
     Args:
-        layer: The layer.
-        direction: One number for each of its filters; not all of them zero.
+        layer: As in `Direction`.
+        direction: As in `Direction`.
         power: Power of the cosine, non-negative.
 
     Example:
@@ -335,9 +328,7 @@ class CosineDirection(Direction):
         lengths = ops.sqrt(ops.sum(ops.square(output), axis=-1) + keras.config.epsilon())
         cosines = dots / (lengths * ops.sqrt(ops.sum(ops.square(direction))))
         # A floor keeps a gradient where the two point apart.
-        weighted = dots * ops.power(ops.maximum(cosines, 0.1), power)
-        axes = list(range(1, len(weighted.shape)))
-        return -(ops.mean(weighted, axis=axes) if axes else weighted)
+        return -_means(dots * ops.power(ops.maximum(cosines, 0.1), power))
 
 
 class DeepDream(TensorLoss):
@@ -360,7 +351,7 @@ class DeepDream(TensorLoss):
 
     @staticmethod
     def formula(output: Any) -> Any:
-        return -ops.mean(ops.square(output), axis=list(range(1, len(output.shape))))
+        return -_means(ops.square(output))
 
 
 class Diversity(TensorLoss):
@@ -383,8 +374,7 @@ class Diversity(TensorLoss):
         super().__init__(check_layer(layer), name="Diversity Loss")
         self.couples_samples = True
         self.layer = layer
-        _, axis, _ = filters_of(layer)
-        self.settings = {"axis": axis}
+        self.settings = {"axis": filters_of(layer)[1]}
 
     @staticmethod
     def formula(output: Any, axis: int) -> Any:
@@ -434,20 +424,16 @@ class FeatureInversion(TensorLoss):
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:
-        axes = list(range(1, len(output.shape)))
-        scale = ops.mean(ops.square(features), axis=axes) + keras.config.epsilon()
-        return ops.mean(ops.square(output - features), axis=axes) / scale
+        scale = _means(ops.square(features)) + keras.config.epsilon()
+        return _means(ops.square(output - features)) / scale
 
 
 def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
-    return (
-        is_iterable(position)
-        and hasattr(position, "__len__")
-        and len(position) == len(sizes)
-        and all(
-            isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
-            for place, size in zip(position, sizes, strict=True)
-        )
+    if not (is_iterable(position) and hasattr(position, "__len__") and len(position) == len(sizes)):
+        return False
+    return all(
+        isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
+        for place, size in zip(position, sizes, strict=True)
     )
 
 
@@ -456,8 +442,9 @@ def channels_last(output: Any, axis: int) -> Any:
     return output if axis == len(output.shape) - 1 else ops.moveaxis(output, axis, -1)
 
 
-def _filter_means(output: Any, axis: int) -> Any:
-    """Mean activation of each filter, `(samples, filters)`."""
-    output = ops.cast(output, "float32") if output.dtype == "float16" else output
-    others = [i for i in range(1, len(output.shape)) if i != axis]
-    return ops.mean(output, axis=others) if others else output
+def _means(value: Any, kept: int | None = None) -> Any:
+    """The mean of each sample, or of each filter on an axis that is kept."""
+    # The sum of many values overflows in float16.
+    value = ops.cast(value, "float32") if value.dtype == "float16" else value
+    axes = [i for i in range(1, len(value.shape)) if i != kept]
+    return ops.mean(value, axis=axes) if axes else value

@@ -20,9 +20,13 @@ from vis.visualization.attribution import (
     ScoreCAM,
     SmoothGrad,
 )
-from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.filters import visualize_filters
-from vis.visualization.saliency import visualize_saliency, visualize_saliency_with_losses
+from vis.visualization.saliency import (
+    visualize_cam,
+    visualize_cam_with_losses,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
 from vis.visualization.tools import get_num_filters, overlay
 
 __all__ = [

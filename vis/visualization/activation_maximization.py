@@ -39,26 +39,18 @@ def visualize_activation_with_losses(
         input_tensor: The model's input, `model.input`; a list or dict of several.
         losses: List of `(Loss, weight)`.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
-            dict by name.
-        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ.
-        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
-            another.
-        optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
-        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
-            for all others.
-        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
-            has it; None for the model's own.
+        seed_input: As in `visualize_activation`.
+        input_range: As in `visualize_activation`.
+        parametrization: As in `visualize_activation`.
+        optimizer: As in `visualize_activation`.
+        fixed_inputs: As in `visualize_activation`.
+        precision: As in `visualize_activation`.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
             200), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose` (default False),
             `seed`, and `checkpoint` and `every`, with which a run goes on after an interruption.
 
     Returns:
-        One image, without the batch axis and channels last; with the batch axis where
-        `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, and float otherwise. Where several inputs are optimised a list of
-        images, or a dict by name.
+        As `visualize_activation`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

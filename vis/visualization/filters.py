@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +17,7 @@ from vis.backend.step import accepts, receptive_field
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.canvases import ranges
-from vis.input_modifiers import (
-    InputModifier,
-    Jitter,
-    Rotate,
-    Scale,
-    is_in_graph,
-)
+from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale, is_in_graph
 from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
@@ -32,12 +25,7 @@ from vis.subject import Subject, optimised
 from vis.updates import Adam, Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
-from vis.utils.validation import (
-    check_all,
-    check_flag,
-    check_indices,
-    check_integer,
-)
+from vis.utils.validation import check_all, check_flag, check_indices, check_integer
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
 _BATCH_SIZE = 16
@@ -80,8 +68,7 @@ def visualize_filters(
 
     Args:
         model: A Keras model.
-        layer_idx: The layer: an index in `model.layers`, a name or a path such as
-            `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
+        layer_idx: As in `visualize_activation`.
         filter_indices: An index or a list of indices, None for all filters of the layer. An index
             that is repeated gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
@@ -102,8 +89,7 @@ def visualize_filters(
         input_range: Lowest and highest value of the model's input.
         fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
             list with None for that one.
-        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
-            has it; None for the model's own.
+        precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
             network change from step to step, 0 to 0.5. Pictures are not of this network alone.
 
@@ -243,11 +229,8 @@ def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
     graph, (tensor,) = subject.graph, subject.tensors
     seen = receptive_field(graph, tensor, layer, layout)
-    sizes = [
-        min(whole, max(_LEAST_FITTING_SIZE, _FIELDS * field))
-        for whole, field in zip(layout.spatial_shape, seen, strict=True)
-    ]
-    smaller = layout.resized(tuple(sizes))
+    fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
+    smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
 
 
@@ -261,12 +244,7 @@ def _threads() -> int:
 
 def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
     """Each filter with how often it has come before."""
-    seen: Counter[int] = Counter()
-    facets = []
-    for index in indices:
-        facets.append((index, seen[index]))
-        seen[index] += 1
-    return facets
+    return [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
 
 
 class _Bar(OptimizerCallback):

@@ -1,4 +1,7 @@
-"""Saliency maps under keras-vis's names; `vis.visualization.attribution` has the whole family."""
+"""Saliency and class activation maps, under the names that keras-vis had here.
+
+`vis.visualization.attribution` has the whole family.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import Graph, counterpart_tensor
+from vis.backend.graph import Graph, LayerOutput, counterpart_tensor
 from vis.losses import Loss
 from vis.subject import Subject, explained
+from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
+from vis.visualization.attribution.penultimate import LayerIndex
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
-
-# keras-vis had them here.
-from vis.visualization.cam import visualize_cam, visualize_cam_with_losses  # noqa: F401
 
 
 def visualize_saliency_with_losses(
@@ -32,15 +34,13 @@ def visualize_saliency_with_losses(
         input_tensor: The model's input, `model.input`.
         losses: List of `(Loss, weight)`. A loss that falls as the model is more excited, such as
             `vis.losses.ActivationMaximization`, wants a negative weight.
-        seed_input: An image, or a batch of images, with the channels at either end.
-        wrt_tensor: The tensor that gradients are taken of; the input by default.
-        grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
-        keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
-            Plain vectors have no channels.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `visualize_saliency`.
+        grad_modifier: As in `visualize_saliency`.
+        keepdims: As in `visualize_saliency`.
 
     Returns:
-        A map in [0, 1] of the spatial shape of what gradients are taken of; for a batch of
-        several images one for each, scaled on its own.
+        As `visualize_saliency`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -116,3 +116,88 @@ def _drawn(
     is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
     tensor = subject.tensors[0] if is_explained else wrt_tensor
     return finished(method.summarise(score.gradients(subject.images, tensor), tensor))
+
+
+def visualize_cam_with_losses(
+    input_tensor: keras.KerasTensor,
+    losses: Iterable[tuple[Loss, float]],
+    seed_input: np.ndarray,
+    penultimate_layer: keras.Layer,
+    grad_modifier: str | Callable | None = None,
+) -> np.ndarray:
+    """Draws a gradient-weighted class activation map of a weighted sum of losses.
+
+    Args:
+        input_tensor: As in `visualize_saliency_with_losses`.
+        losses: As in `visualize_saliency_with_losses`.
+        seed_input: As in `visualize_saliency`.
+        penultimate_layer: The layer whose feature maps are looked at.
+        grad_modifier: As in `visualize_saliency`.
+
+    Returns:
+        As `visualize_cam`.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value.
+
+    Example:
+        >>> from vis.losses import ActivationMaximization
+        >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+        >>> losses = [(ActivationMaximization(layers[-1], filter_indices=2), -1)]
+        >>> image = np.ones((8, 8, 3))
+        >>> visualize_cam_with_losses(model.inputs[0], losses, image, layers[0]).shape
+        (8, 8)
+    """
+    if not isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer):
+        raise TypeError(
+            "`penultimate_layer` must be a layer of the model. "
+            f"Received: penultimate_layer={penultimate_layer!r}"
+        )
+    subject = explained(Graph.of_inputs(input_tensor), seed_input)
+    score = Score(subject, losses)
+    method = GradCAM(grad_modifier=grad_modifier)
+    return finished(method.fused(score, subject.images, [penultimate_layer]))
+
+
+def visualize_cam(
+    model: keras.Model,
+    layer_idx: int | str | keras.Layer,
+    filter_indices: int | Sequence[int] | None,
+    seed_input: np.ndarray,
+    penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+    backprop_modifier: str | Callable | None = None,
+    grad_modifier: str | Callable | None = None,
+) -> np.ndarray:
+    """Draws where in an image a class is seen: a gradient-weighted class activation map.
+
+    For a class of a network that ends in a softmax, replace it by a linear activation first, as
+    for `visualize_saliency`.
+
+    Args:
+        model: As in `visualize_saliency`.
+        layer_idx: As in `visualize_saliency`.
+        filter_indices: As in `visualize_saliency`.
+        seed_input: As in `visualize_saliency`.
+        penultimate_layer_idx: The layer whose feature maps are looked at, or several, as in `CAM`.
+        backprop_modifier: As in `visualize_saliency`.
+        grad_modifier: As in `visualize_saliency`.
+
+    Returns:
+        A map in [0, 1] of the image's spatial shape; for a batch of several images one for each,
+        scaled on its own.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value, there is no convolution or pooling layer
+            before `layer_idx`, or the penultimate layer lies after it.
+
+    Example:
+        >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+        >>> visualize_cam(model, -1, filter_indices=2, seed_input=np.ones((8, 8, 3))).shape
+        (8, 8)
+    """
+    method = GradCAM(penultimate_layer_idx, grad_modifier, backprop_modifier)
+    return method(model, seed_input, layer_idx, filter_indices)

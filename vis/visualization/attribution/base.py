@@ -47,11 +47,8 @@ class Attribution(Value):
             seed_input: An image, or a batch of images. For a model with several inputs a list,
                 or a dict by name; the first that is an image is explained. Of words and other
                 integers what the model's embedding makes of them is explained.
-            layer_idx: The layer whose activation is explained: an index in `model.layers`, a
-                name, or the layer itself.
-            filter_indices: An index, or a list of indices that are explained jointly. None means
-                the filter that the image excites most, which in the last layer is the class
-                that the model puts first; for each image its own.
+            layer_idx: The layer whose activation is explained, as in `visualize_saliency`.
+            filter_indices: As in `visualize_saliency`.
 
         Returns:
             A map in [0, 1] of the image's spatial shape; for a batch of several images one for
@@ -108,7 +105,7 @@ class Attribution(Value):
             images: `(samples, ...)`.
 
         Returns:
-            `(samples, ...)`, of the images' shape or of their spatial shape.
+            As in `attributions`.
         """
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"

@@ -73,13 +73,13 @@ class CAM(Attribution):
 
     def _map(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
         spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
-        rank = len(score.output_of(layer).shape)
-        if not spatial_shape or rank != len(spatial_shape) + 2:
+        shape = score.output_of(layer).shape
+        if not spatial_shape or len(shape) != len(spatial_shape) + 2:
             raise ValueError(
                 f"`penultimate_layer_idx` must be a layer that has the spatial axes of the input, "
                 f"{len(spatial_shape)} and at least 1, for its maps to be laid over the image. "
-                f"Received: layer '{layer.name}' with an output of shape "
-                f"{score.output_of(layer).shape}, and an input of shape {score.input_tensor.shape}"
+                f"Received: layer '{layer.name}' with an output of shape {shape}, and an input of "
+                f"shape {score.input_tensor.shape}"
             )
         maps = self.weighted(score, images, layer).sum(axis=-1)
         return enlarged(np.maximum(maps, 0), spatial_shape)

@@ -65,14 +65,7 @@ class IntegratedGradients(Saliency):
         return inside(subject, graph.flow.behind_mask(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [
-                self._of_sample(score.of_sample(i), image, baseline)
-                for i, (image, baseline) in enumerate(
-                    zip(images, self._baselines(images), strict=True)
-                )
-            ]
-        )
+        return score.one_by_one(self._of_sample, images, self._baselines(images))
 
     def _of_sample(self, score: Score, image: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         line = _Line(score, image, baseline, self.batch_size)
@@ -172,8 +165,10 @@ class _Line:
         The change of the score that the two gradients do not explain, and a share of what they
         would not with equal weights, so that smooth curves are followed as well.
         """
+        before, after, mean = self._slopes()
         share = self._shares()
-        return np.abs(self._unexplained(share)) + np.abs(self._unexplained(0.5)) / 4
+        unexplained = [mean - (before * (1 - s) + after * s) for s in (share, 0.5)]
+        return np.diff(self.places) * (np.abs(unexplained[0]) + np.abs(unexplained[1]) / 4)
 
     def _shares(self) -> np.ndarray:
         """The weight of the second gradient in each interval.
@@ -181,18 +176,12 @@ class _Line:
         The two have the weights with which they add up to the change of the score. Where a
         network of rectifiers has a single kink in the interval, this is exact.
         """
-        slopes = self._slopes()
-        change = np.diff(slopes)
-        share = np.full(len(change), 0.5)
-        mean = np.diff(self.scores) / np.diff(self.places)
-        np.divide(mean - slopes[:-1], change, out=share, where=change != 0)
+        before, after, mean = self._slopes()
+        share = np.full(len(mean), 0.5)
+        np.divide(mean - before, after - before, out=share, where=after != before)
         return np.clip(share, 0, 1)
 
-    def _unexplained(self, share: np.ndarray | float) -> np.ndarray:
-        slopes = self._slopes()
-        mean = slopes[:-1] * (1 - share) + slopes[1:] * share
-        return np.diff(self.scores) - np.diff(self.places) * mean
-
-    def _slopes(self) -> np.ndarray:
-        """The change of the score along the line, at each point."""
-        return np.tensordot(self.grads, self._way, self._way.ndim)
+    def _slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How the score changes along each interval: where it begins and ends, and on average."""
+        slopes = np.tensordot(self.grads, self._way, self._way.ndim)
+        return slopes[:-1], slopes[1:], np.diff(self.scores) / np.diff(self.places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -43,11 +43,7 @@ def unit_range(maps: np.ndarray) -> np.ndarray:
 
 
 def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
-    """Maps resized by linear interpolation between the centres of their cells.
-
-    Args:
-        maps: `(samples, ...)`, with any number of spatial axes.
-        spatial_shape: The sizes wanted.
+    """Maps, `(samples, ...)`, resized by linear interpolation between their cells' centres.
 
     Example:
         >>> enlarged(np.array([[0.0, 1.0]]), (4,))
@@ -73,12 +69,12 @@ def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) 
     return modified
 
 
-def batches(count: int, batch_size: int) -> Iterator[slice]:
+def batches(count: int, batch_size: int) -> list[slice]:
     """Slices of at most `batch_size` that together cover `range(count)`.
 
     Example:
-        >>> list(batches(5, 3))
+        >>> batches(5, 3)
         [slice(0, 3, None), slice(3, 5, None)]
     """
-    for start in range(0, count, batch_size):
-        yield slice(start, min(start + batch_size, count))
+    starts = range(0, count, batch_size)
+    return [slice(start, min(start + batch_size, count)) for start in starts]

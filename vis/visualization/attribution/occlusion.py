@@ -58,33 +58,22 @@ class Occlusion(Attribution):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        # A plain vector has its features in place of pixels.
-        axes = spatial_axes(score.input_tensor) or (1,)
         whole = score.values(images)
-        return np.stack(
-            [
-                self._of_sample(score.of_sample(i), image, whole[i], axes)
-                for i, image in enumerate(np.asarray(images, "float32"))
-            ]
-        )
+        return score.one_by_one(self._of_sample, np.asarray(images, "float32"), whole)
 
-    def _of_sample(
-        self, score: Score, image: np.ndarray, whole: float, axes: tuple[int, ...]
-    ) -> np.ndarray:
-        axes = tuple(axis - 1 for axis in axes)
+    def _of_sample(self, score: Score, image: np.ndarray, whole: float) -> np.ndarray:
+        # A plain vector has its features in place of pixels.
+        axes = tuple(axis - 1 for axis in spatial_axes(score.input_tensor) or (1,))
         shape = tuple(image.shape[axis] for axis in axes)
         fill = image.mean(axis=axes, keepdims=True) if self.fill is None else self.fill
         patches = list(self._patches(shape))
         falls, covered = np.zeros(shape), np.zeros(shape)
         for batch in batches(len(patches), self.batch_size):
-            some = patches[batch]
-            images = np.repeat(image[None], len(some), axis=0)
-            for copy, place in zip(images, some, strict=True):
-                inside = [slice(None)] * image.ndim
-                for axis, part in zip(axes, place, strict=True):
-                    inside[axis] = part
-                copy[tuple(inside)] = fill
-            for place, value in zip(some, score.values(images), strict=True):
+            places = patches[batch]
+            images = np.repeat(image[None], len(places), axis=0)
+            for copy, place in zip(images, places, strict=True):
+                copy[(*[slice(None)] * axes[0], *place)] = fill
+            for place, value in zip(places, score.values(images), strict=True):
                 falls[place] += whole - value
                 covered[place] += 1
         return falls / covered
@@ -92,8 +81,8 @@ class Occlusion(Attribution):
     def _patches(self, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         """All places of the patch, which together cover the image."""
         default = [max(1, round(size / _PATCHES_ALONG_AN_AXIS)) for size in shape]
-        sizes = _for_each_axis("patch", self.patch, shape, default)
-        steps = _for_each_axis("stride", self.stride, shape, [max(1, s // 2) for s in sizes])
+        sizes = _for_each_axis("patch", self.patch, default)
+        steps = _for_each_axis("stride", self.stride, [max(1, size // 2) for size in sizes])
         along = []
         for size, step, whole in zip(sizes, steps, shape, strict=True):
             if not step <= size <= whole:
@@ -110,23 +99,20 @@ class Occlusion(Attribution):
 
 
 def _checked_sizes(name: str, sizes: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    if sizes is None:
-        return None
     if isinstance(sizes, list | tuple):
         return tuple(check_integer(name, size, least=1) for size in sizes)
-    return check_integer(name, sizes, least=1)
+    return None if sizes is None else check_integer(name, sizes, least=1)
 
 
 def _for_each_axis(
-    name: str, sizes: int | tuple[int, ...] | None, shape: tuple[int, ...], default: list[int]
+    name: str, sizes: int | tuple[int, ...] | None, default: Sequence[int]
 ) -> Sequence[int]:
-    if sizes is None:
-        return default
-    if isinstance(sizes, int):
-        return [sizes] * len(shape)
-    if len(sizes) != len(shape):
+    count = len(default)
+    if not isinstance(sizes, tuple):
+        return default if sizes is None else [sizes] * count
+    if len(sizes) != count:
         raise ValueError(
-            f"`{name}` must be one number, or one for each of the {len(shape)} spatial axes. "
+            f"`{name}` must be one number, or one for each of the {count} spatial axes. "
             f"Received: {name}={sizes!r}"
         )
     return sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -31,16 +32,9 @@ def penultimate_layers(
 ) -> list[Target]:
     """The layers whose feature maps are looked at.
 
-    Args:
-        graph: The graph of a model.
-        layer: The layer that is explained.
-        penultimate_layer_idx: Index, name or layer; a list of them; or None for the nearest
-            convolution or pooling layer before `layer`, in nested models and wrappers too, whose
-            maps have more than one place, where there is such a layer.
-
-    Raises:
-        TypeError: If an index is none of these.
-        ValueError: If there is no such layer, or it does not lie before `layer`.
+    None stands for the nearest convolution or pooling layer before the one that is explained, in
+    nested models and wrappers too, whose maps have more than one place, where there is such a
+    layer.
 
     Example:
         >>> model = keras.Sequential(
@@ -52,9 +46,10 @@ def penultimate_layers(
     explained = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
         return [_nearest(graph, explained)]
-    several = isinstance(penultimate_layer_idx, list | tuple)
-    several = several and not isinstance(penultimate_layer_idx, LayerOutput)
-    wanted = penultimate_layer_idx if several else [penultimate_layer_idx]
+    wanted = penultimate_layer_idx
+    # A `LayerOutput` is a tuple, too.
+    if isinstance(wanted, LayerOutput) or not isinstance(wanted, list | tuple):
+        wanted = [wanted]
     if not wanted:
         raise ValueError(
             "`penultimate_layer_idx` must hold at least one layer. "
@@ -77,12 +72,11 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     # What runs inside layers is only known to lie before others once it has been looked for.
     candidates = graph.layers()
     before = graph.before(layer)
-    found = []
-    for candidate in candidates:
-        if candidate is layer:
-            break
-        if id(candidate) in before and _has_feature_maps(graph, candidate, rank):
-            found.append(candidate)
+    found = [
+        candidate
+        for candidate in itertools.takewhile(lambda other: other is not layer, candidates)
+        if id(candidate) in before and _has_feature_maps(graph, candidate, rank)
+    ]
     if not found:
         raise ValueError(
             "`penultimate_layer_idx` must be given, as there is no convolution or pooling layer "
@@ -106,6 +100,5 @@ def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
     inner = layer
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
-    if not isinstance(inner, _CONVOLUTION_OR_POOLING):
-        return False
-    return len(graph.place_of(layer).shape) == rank
+    of_kind = isinstance(inner, _CONVOLUTION_OR_POOLING)
+    return of_kind and len(graph.place_of(layer).shape) == rank

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -52,11 +52,8 @@ class Score:
         (self.input_tensor,) = subject.tensors
         # What is explained is fed first.
         first = position_of(self.input_tensor, subject.fed)
-        self._places = (
-            subject.places[first],
-            *subject.places[:first],
-            *subject.places[first + 1 :],
-        )
+        places = list(subject.places)
+        self._places = (places.pop(first), *places)
         self._fixed = subject.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         self._objective = Objective(losses, subject.graph)
@@ -69,32 +66,20 @@ class Score:
     ) -> Score:
         """The mean activation of filters of a layer, the sum of it where there are several.
 
-        Args:
-            subject: What is explained.
-            layer: The layer that has the filters.
-            filter_indices: An index, a list of indices, or None for the filter that is excited
-                most by each of the images.
+        None stands for the filter that is excited most by each of the images.
         """
         loss = ActivationMaximization(layer, 0 if filter_indices is None else filter_indices)
         score = cls(subject, [(loss, -1)])
         if filter_indices is None:
-            means = score._filter_means(subject.images, layer)
+            activation = score.activations(subject.images, score.output_of(layer))
+            channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
+            means = channels.reshape(*channels.shape[:2], -1).mean(axis=2)
             first = np.eye(means.shape[1], dtype="float32")[means.argmax(axis=1)]
             score._parameters[0]["filter_weights"] = first
         return score
 
-    def _filter_means(self, images: np.ndarray, layer: Target) -> np.ndarray:
-        """The mean activation of each filter, `(samples, filters)`."""
-        activation = self.activations(images, self.output_of(layer))
-        channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
-        return channels.reshape(*channels.shape[:2], -1).mean(axis=2)
-
     def output_of(self, layer: Target) -> Place:
-        """Where the output of a layer's first call in the model is found.
-
-        Raises:
-            ValueError: If the layer is not part of the model.
-        """
+        """Where the output of a layer's first call in the model is found."""
         self._graph.check_has("layer", layer)
         return self._graph.place_of(layer)
 
@@ -103,6 +88,11 @@ class Score:
         score = copy.copy(self)
         score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
         return score
+
+    def one_by_one(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
+        """What a function makes of each sample: of its score, and its part of some arrays."""
+        parts = zip(*arrays, strict=True)
+        return np.stack([function(self.of_sample(i), *part) for i, part in enumerate(parts)])
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, `(samples,)`."""
@@ -155,22 +145,13 @@ class Score:
         images = np.asarray(images, self._dtype)
         shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
         inquiry = self._objective.compiled(inquiries, question, lambda: Inquiry(question))
+
+        def ask(some: slice, parameters: list[dict[str, np.ndarray]]) -> Answer:
+            answer = inquiry(self._graph, [v[some] for v in shown], parameters, self._weights)
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, answer)
+
         if not self._objective.has_expression:
-            return _as_arrays(inquiry(self._graph, shown, self._parameters, self._weights))
+            return ask(slice(None), self._parameters)
         # An expression is a scalar over the whole batch, so that samples are shown one by one.
-        answers = [
-            _as_arrays(
-                inquiry(
-                    self._graph,
-                    [values[i : i + 1] for values in shown],
-                    of_sample(self._parameters, i),
-                    self._weights,
-                )
-            )
-            for i in range(len(images))
-        ]
+        answers = [ask(slice(i, i + 1), of_sample(self._parameters, i)) for i in range(len(images))]
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
-
-
-def _as_arrays(answer: Answer) -> Answer:
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, answer)

@@ -26,9 +26,8 @@ class ScoreCAM(CAM):
         batch_size: How many masked images are shown to the model at once.
 
     Example:
-        >>> model = keras.Sequential(
-        ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
-        ... )
+        >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
         >>> ScoreCAM()(model, np.ones((8, 8, 3))).shape
         (8, 8)
     """
@@ -42,12 +41,14 @@ class ScoreCAM(CAM):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        from scipy.special import softmax
+
         values = channels_last(score.activations(images, score.output_of(layer)), layer)
         weights = np.zeros((len(images), values.shape[-1]))
         for i, image in enumerate(images):
             chosen = self.channels(values[i])
             features = np.moveaxis(values[i][..., chosen], -1, 0)
-            weights[i, chosen] = _softmax(self._scores(score.of_sample(i), image, features))
+            weights[i, chosen] = softmax(self._scores(score.of_sample(i), image, features))
         return values * weights.reshape(len(images), *[1] * (values.ndim - 2), -1)
 
     def channels(self, values: np.ndarray) -> np.ndarray:
@@ -75,12 +76,11 @@ class FasterScoreCAM(ScoreCAM):
         penultimate_layer_idx: As in `CAM`.
         max_channels: How many feature maps take part. Ten, as in the original, miss all but the
             largest object.
-        batch_size: How many masked images are shown to the model at once.
+        batch_size: As in `ScoreCAM`.
 
     Example:
-        >>> model = keras.Sequential(
-        ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
-        ... )
+        >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
         >>> FasterScoreCAM(max_channels=2)(model, np.ones((8, 8, 3))).shape
         (8, 8)
     """
@@ -97,8 +97,3 @@ class FasterScoreCAM(ScoreCAM):
     def channels(self, values: np.ndarray) -> np.ndarray:
         deviation = values.std(axis=tuple(range(values.ndim - 1)))
         return np.argsort(-deviation, kind="stable")[: self.max_channels]
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max())
-    return powers / powers.sum()
