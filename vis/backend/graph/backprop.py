@@ -52,28 +52,22 @@ def _passing_positive_gradients(dtype: tf.DType) -> Callable[[Any, Any], Any]:
     return tf.function(pass_positive, input_signature=[tf.TensorSpec(None, dtype)] * 2)
 
 
-def _pass_positive(x: Any, y: Any) -> Any:
-    result = _passing_positive_gradients(y.dtype)(x, y)
-    result.set_shape(y.shape)
-    return result
-
-
 def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
     y = rectifier(x)
     if isinstance(y, keras.KerasTensor):
         return y
     # What is guided goes on through the rectifier's own gradient.
-    return _pass_positive(y if kind == "guided" else x, y)
+    result = _passing_positive_gradients(y.dtype)(y if kind == "guided" else x, y)
+    result.set_shape(y.shape)
+    return result
 
 
 @keras.saving.register_keras_serializable("vis")
 class ModifiedActivation:
-    """An activation function with another gradient.
+    """A rectifier with another gradient.
 
-    Args:
-        activation: The rectifier.
-        kind: `"guided"` passes back positive gradients where the activation was positive, too;
-            `"rectified"` passes back all positive gradients.
+    `"guided"` passes back positive gradients where the activation was positive, too, and
+    `"rectified"` all positive gradients.
     """
 
     def __init__(self, activation: Callable, kind: str) -> None:
@@ -85,10 +79,8 @@ class ModifiedActivation:
         return _rectified(self.activation, x, self.kind)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "activation": keras.saving.serialize_keras_object(self.activation),
-            "kind": self.kind,
-        }
+        activation = keras.saving.serialize_keras_object(self.activation)
+        return {"activation": activation, "kind": self.kind}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ModifiedActivation:
@@ -144,19 +136,20 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
 def _rewritten(model: keras.Model, kind: str) -> keras.Model:
     rewriter = _Rewriter(kind)
     rewritten = rewriter.layer(model)
+    doubt = None
     if rewriter.undefined:
-        warnings.warn(
-            f"'{kind}' is defined for rectifiers; these activations keep their gradients: "
-            f"{', '.join(sorted(rewriter.undefined))}.",
-            stacklevel=4,
+        doubt = (
+            "is defined for rectifiers; these activations keep their gradients: "
+            f"{', '.join(sorted(rewriter.undefined))}."
         )
     elif not rewriter.found:
-        warnings.warn(
-            f"'{kind}' changes nothing: no rectifier was found in the model '{model.name}'. One "
-            "inside a function of your own, or in a layer's `call`, cannot be found; use a layer "
-            "or `activation='relu'` in its place.",
-            stacklevel=4,
+        doubt = (
+            f"changes nothing: no rectifier was found in the model '{model.name}'. One inside a "
+            "function of your own, or in a layer's `call`, cannot be found; use a layer or "
+            "`activation='relu'` in its place."
         )
+    if doubt:
+        warnings.warn(f"'{kind}' {doubt}", stacklevel=4)
     return rewritten
 
 
