@@ -136,20 +136,19 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
 def _rewritten(model: keras.Model, kind: str) -> keras.Model:
     rewriter = _Rewriter(kind)
     rewritten = rewriter.layer(model)
-    doubt = None
     if rewriter.undefined:
-        doubt = (
-            "is defined for rectifiers; these activations keep their gradients: "
-            f"{', '.join(sorted(rewriter.undefined))}."
+        warnings.warn(
+            f"'{kind}' is defined for rectifiers; these activations keep their gradients: "
+            f"{', '.join(sorted(rewriter.undefined))}.",
+            stacklevel=4,
         )
     elif not rewriter.found:
-        doubt = (
-            f"changes nothing: no rectifier was found in the model '{model.name}'. One inside a "
-            "function of your own, or in a layer's `call`, cannot be found; use a layer or "
-            "`activation='relu'` in its place."
+        warnings.warn(
+            f"'{kind}' changes nothing: no rectifier was found in the model '{model.name}'. One "
+            "inside a function of your own, or in a layer's `call`, cannot be found; use a layer "
+            "or `activation='relu'` in its place.",
+            stacklevel=4,
         )
-    if doubt:
-        warnings.warn(f"'{kind}' {doubt}", stacklevel=4)
     return rewritten
 
 
