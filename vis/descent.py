@@ -42,16 +42,8 @@ class NonFiniteError(FloatingPointError, ValueError):
 class Descent:
     """One descent: its state, and how it is driven.
 
-    Args:
-        graph: The graph that is looked at.
-        problem: What is optimised.
-        engine: The problem's compiled functions.
-        given: What the functions are called with.
-        variables: Initial values, for each input that is optimised arrays of `(samples, ...)`.
-        names: Names of the losses, for messages and callbacks.
-        input_ranges: For each of these inputs the lowest and highest value of an image.
-        modifiers: Modifiers in NumPy, which are called around each step.
-        grad_modifier: A function of the gradient array, called in each step.
+    There are initial variables and the ends of a range for each input that is optimised, and a name
+    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it.
     """
 
     def __init__(
@@ -76,7 +68,11 @@ class Descent:
         self._grad_modifier = grad_modifier
         self._state = engine.initial_state(variables, given)
         self._seen: Observation | None = None
-        self.step = 0
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return int(self._state.step)
 
     def descend(self, max_iter: int, watchers: list[OptimizerCallback]) -> None:
         """Takes steps, as many of them in one go as there is nobody who needs to see each."""
@@ -89,21 +85,18 @@ class Descent:
             if by_hand:
                 self._step_by_hand()
             else:
-                self._steps_in_graph(min(steps, max_iter - self.step))
+                many = ops.convert_to_tensor(min(steps, max_iter - self.step), "int32")
+                self._state, self._seen = self._engine.loop(
+                    *self._made_for, self._state, self._given, many
+                )
             if self._state.failed:
                 raise self._non_finite()
-            self.step = int(self._state.step)
             self._show(watchers)
             if self._modifiers:
                 self._modify(InputModifier.post.__name__, reversed(self._modifiers))
             if not watched:
                 share = response_time / (time.perf_counter() - began)
                 steps = max(steps, int(steps * min(share, _GROWTH)))
-
-    def _steps_in_graph(self, steps: int) -> None:
-        self._state, self._seen = self._engine.loop(
-            *self._made_for, self._state, self._given, ops.convert_to_tensor(steps, "int32")
-        )
 
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
@@ -153,18 +146,14 @@ class Descent:
                 self.step - 1,
                 list(zip(self._names, values, strict=True)),
                 float(self._seen.overall.numpy().mean()),
-                _alone([grads.numpy() for grads in self._seen.grads]),
-                _alone([value.numpy() for value in self._seen.wrt_values]),
+                *map(_alone, self._last()),
             )
 
     def _non_finite(self) -> NonFiniteError:
         values = self._seen.losses.numpy()
-        names = [
-            f"'{name}'"
-            for name, value in zip(self._names, values, strict=True)
-            if not np.isfinite(value).all()
-        ]
-        step = int(self._state.step)
+        pairs = zip(self._names, values, strict=True)
+        names = [f"'{name}'" for name, value in pairs if not np.isfinite(value).all()]
+        step = self.step
         what = f"The loss {' and '.join(names)}" if names else "The gradient"
         rescue = (
             "The best image until then is the error's `best_image`: `except NonFiniteError as "
@@ -224,28 +213,23 @@ class Descent:
 
     def restore(self, snapshot: Sequence[np.ndarray]) -> None:
         """Goes on from the snapshot of another descent, of the same description."""
-        shown = [""] * len(self._problem.canvases if self._problem.wrt is None else [""])
+        shown = [""] * len(self._problem.wrt_places)
         like = self._state, Observation("", "", shown, shown)
         tensors = [ops.convert_to_tensor(value) for value in snapshot]
         self._state, self._seen = keras.tree.pack_sequence_as(like, tensors)
-        self.step = int(self._state.step)
         for modifier in self._modifiers:
             if isinstance(modifier, Seeded):
                 modifier.step = self.step
 
     def _pictures(self) -> list[np.ndarray]:
         """For each input the best pictures; of a single sample without its axis."""
-        pictures = self._finished(self._state.best_images)
-        return [images[0] if len(images) == 1 else images for images in pictures]
+        return list(map(_alone, self._finished(self._state.best_images)))
 
     def _finished(self, images: Sequence[Any]) -> list[np.ndarray]:
+        each = zip(self._problem.canvases, images, self._input_ranges, strict=True)
         return [
-            np.stack(
-                [canvas.parametrization.picture(image, input_range) for image in batch.numpy()]
-            )
-            for canvas, batch, input_range in zip(
-                self._problem.canvases, images, self._input_ranges, strict=True
-            )
+            np.stack([canvas.parametrization.picture(image, ends) for image in batch.numpy()])
+            for canvas, batch, ends in each
         ]
 
     @property
@@ -266,17 +250,18 @@ class Descent:
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
         """The best pictures, the last gradients and the values of what they are of."""
-        seen = self._seen
-        if seen is None:
+        if self._seen is None:
             nothing = [None] * len(self._input_ranges)
             return self._pictures(), nothing, nothing
-        return (
-            self._pictures(),
-            [grads.numpy() for grads in seen.grads],
-            [value.numpy() for value in seen.wrt_values],
+        return self._pictures(), *self._last()
+
+    def _last(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The gradients that were seen last, and the values of what they are of."""
+        return tuple(
+            [v.numpy() for v in some] for some in (self._seen.grads, self._seen.wrt_values)
         )
 
 
-def _alone(values: list) -> Any:
+def _alone(values: Any) -> Any:
     """The only value, or all of several."""
     return values[0] if len(values) == 1 else values

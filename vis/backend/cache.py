@@ -44,8 +44,6 @@ class WeakCache:
 
 
 def _has_dead_reference(key: Any) -> bool:
-    if isinstance(key, weakref.ref):
-        return key() is None
     if isinstance(key, tuple):
-        return any(_has_dead_reference(part) for part in key)
-    return False
+        return any(map(_has_dead_reference, key))
+    return isinstance(key, weakref.ref) and key() is None

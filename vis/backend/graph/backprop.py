@@ -52,28 +52,22 @@ def _passing_positive_gradients(dtype: tf.DType) -> Callable[[Any, Any], Any]:
     return tf.function(pass_positive, input_signature=[tf.TensorSpec(None, dtype)] * 2)
 
 
-def _pass_positive(x: Any, y: Any) -> Any:
-    result = _passing_positive_gradients(y.dtype)(x, y)
-    result.set_shape(y.shape)
-    return result
-
-
 def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
     y = rectifier(x)
     if isinstance(y, keras.KerasTensor):
         return y
     # What is guided goes on through the rectifier's own gradient.
-    return _pass_positive(y if kind == "guided" else x, y)
+    result = _passing_positive_gradients(y.dtype)(y if kind == "guided" else x, y)
+    result.set_shape(y.shape)
+    return result
 
 
 @keras.saving.register_keras_serializable("vis")
 class ModifiedActivation:
-    """An activation function with another gradient.
+    """A rectifier with another gradient.
 
-    Args:
-        activation: The rectifier.
-        kind: `"guided"` passes back positive gradients where the activation was positive, too;
-            `"rectified"` passes back all positive gradients.
+    `"guided"` passes back positive gradients where the activation was positive, too, and
+    `"rectified"` all positive gradients.
     """
 
     def __init__(self, activation: Callable, kind: str) -> None:
@@ -85,10 +79,8 @@ class ModifiedActivation:
         return _rectified(self.activation, x, self.kind)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "activation": keras.saving.serialize_keras_object(self.activation),
-            "kind": self.kind,
-        }
+        activation = keras.saving.serialize_keras_object(self.activation)
+        return {"activation": activation, "kind": self.kind}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ModifiedActivation:

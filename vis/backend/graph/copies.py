@@ -39,8 +39,9 @@ class Copier:
     def layer(self, layer: Any) -> Any:
         """The copy of a layer, a nested model or another operation."""
         if id(layer) not in self._copied:
-            copy_of = self._model if is_container(layer) else self.by_attributes
-            self._copied[id(layer)] = copy_of(layer)
+            own_graph = is_container(layer)
+            copy = cloned(layer, self.layer) if own_graph else self.by_attributes(layer)
+            self._copied[id(layer)] = copy
         return self._copied[id(layer)]
 
     def variable(self, variable: Variable) -> Variable:
@@ -49,9 +50,6 @@ class Copier:
 
     def finish(self, copy: Any) -> None:
         """Changes a copy that has just been made."""
-
-    def _model(self, model: keras.Model) -> keras.Model:
-        return cloned(model, self.layer)
 
     def by_attributes(self, layer: Any) -> Any:
         """The copy of a layer without a graph of its own."""
@@ -71,12 +69,12 @@ class Copier:
             if id(value) not in self._copied:
                 self._copied[id(value)] = self.variable(value)
             return self._copied[id(value)]
-        if isinstance(value, (list, tuple)) and _holds_ours(value):
-            kind = tuple if isinstance(value, tuple) else list
-            return kind(self._inside(v) for v in value)
-        if isinstance(value, dict) and _holds_ours(value):
+        if not _holds_ours(value):
+            return value
+        if isinstance(value, dict):
             return {key: self._inside(v) for key, v in value.items()}
-        return value
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(self._inside(v) for v in value)
 
 
 def _holds_ours(value: Any) -> bool:
@@ -128,10 +126,9 @@ def knows_more(layer: Any) -> bool:
 
 
 def rebuilt(model: keras.Model) -> keras.Model:
-    """A model of the same structure and with the same weights that shares nothing with another.
+    """A model of the same structure and weights that shares nothing with another.
 
-    Args:
-        model: A Keras model, whose layers need not have a configuration.
+    Its layers need not have a configuration.
     """
     copy = _Rebuilder().layer(model)
     if not is_container(model):
@@ -156,30 +153,20 @@ def take_weights(copy: keras.Model, model: keras.Model) -> None:
 def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.Model:
     """A copy of a model of its own graph, not compiled, whose inputs are named as the model's.
 
-    Args:
-        model: A Functional or Sequential model.
-        clone_function: From a layer to its copy, or None for Keras's own way.
+    `clone_function` makes a layer's copy; None is Keras's own way.
     """
     # Keras would compile the copy as well, which fails where losses are a user's own.
     view = object.__new__(type(model))
     vars(view).update(vars(model), compiled=False)
+    inputs = None
+    if isinstance(model, Functional):
+        # Left to itself, Keras names input layers after their tensors.
+        inputs = keras.tree.map_structure(
+            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=operation_of(t).name),
+            model.input,
+        )
     arguments = {} if clone_function is None else {"clone_function": clone_function}
-    return keras.models.clone_model(view, _fresh_inputs(model), **arguments)
-
-
-def _fresh_inputs(model: keras.Model) -> Any:
-    """Inputs for a copy of a Functional model, named as its input layers; else None.
-
-    Left to itself, `keras.models.clone_model` names input layers after their tensors.
-    """
-    if not isinstance(model, Functional):
-        return None
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=tensor.shape, dtype=tensor.dtype, name=operation_of(tensor).name
-        ),
-        model.input,
-    )
+    return keras.models.clone_model(view, inputs, **arguments)
 
 
 def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
@@ -246,26 +233,24 @@ def apply_modifications(
             f"Received: custom_objects={custom_objects!r}"
         )
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
-        new = _cloned(model)
-        if model.compiled:
-            _compile_like(new, model)
+        new = _anew(model)
+        if not model.compiled:
+            return new
+        # A configuration may fail in any way that the author of a loss has not thought of.
+        try:
+            new.compile_from_config(model.get_compile_config())
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            warnings.warn(
+                f"The copy of the model '{model.name}' is not compiled, as its losses, metrics or "
+                "optimizer cannot be made anew; `custom_objects` helps Keras to find them: "
+                f"{reason}",
+                stacklevel=2,
+            )
     return new
 
 
-def _compile_like(new: keras.Model, model: keras.Model) -> None:
-    # The configuration may fail in any way that the author of a loss has not thought of.
-    try:
-        new.compile_from_config(model.get_compile_config())
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        warnings.warn(
-            f"The copy of the model '{model.name}' is not compiled, as its losses, metrics or "
-            f"optimizer cannot be made anew; `custom_objects` helps Keras to find them: {reason}",
-            stacklevel=3,
-        )
-
-
-def _cloned(model: keras.Model) -> keras.Model:
+def _anew(model: keras.Model) -> keras.Model:
     if is_container(model) and not knows_more(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):

@@ -10,7 +10,7 @@ a convolution too, with the kernel turned around. Where that can be made ahead, 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -56,30 +56,19 @@ def _stride(layer: keras.layers.Conv2D) -> int:
     return 1 if _is_pointwise(layer) else layer.strides[0]
 
 
-def _span(channels: int) -> int:
-    """Along an axis, the number of outputs for which the gradient is computed as one place.
-
-    Two where an image has few channels, so that there are enough of them to keep a kernel busy.
-    """
-    return 2 if channels <= _FEW_CHANNELS else 1
-
-
 def turned(layer: keras.layers.Conv2D, kernel: Any) -> Any:
     """The kernel that the gradient of a layer's convolution is a convolution with.
 
     Of a convolution with stride s it gives the pixels that n steps read first, n s of them along
     each axis, as channels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using
     an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016).
-
-    Args:
-        layer: The layer.
-        kernel: `(height, width, channels, filters)`.
-
-    Returns:
-        `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
+    It is `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
     """
     height, width, channels, filters = kernel.shape
-    stride, span = _stride(layer), _span(channels)
+    stride = _stride(layer)
+    # The gradient is computed for n steps as one place: for two where an image has few channels,
+    # so that there are enough of them to keep a kernel busy.
+    span = 2 if channels <= _FEW_CHANNELS else 1
     # One place more, where it is zero.
     kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
     for axis, size in ((0, height), (2, width)):
@@ -89,15 +78,10 @@ def turned(layer: keras.layers.Conv2D, kernel: Any) -> Any:
 
 
 def _places(size: int, stride: int, span: int) -> np.ndarray:
-    """Which place of a kernel joins an output to a pixel; `size` where none does.
+    """Which place of a kernel joins an output to a pixel; `size`, the kernel's, where none does.
 
-    Args:
-        size: Of the kernel.
-        stride: s.
-        span: n.
-
-    Returns:
-        For each output that reads any of n s pixels, from the first on, a row of n s places.
+    For each output that reads any of n s pixels, from the first on, a row of n s places; n is the
+    span and s the stride.
     """
     outputs = np.arange(1 - -(-size // stride), span)[:, None]
     places = np.arange(span * stride) - stride * outputs
@@ -113,29 +97,20 @@ def convolution(
 ) -> Any:
     """What a layer makes of its inputs with another kernel than its own.
 
-    Args:
-        layer: The layer.
-        inputs: `(samples, height, width, channels)`.
-        kernel: `(height, width, channels, filters)`.
-        bias: `(filters,)`, or None.
-        turned: What the function of that name makes of the kernel, or None where that was not made
-            ahead.
+    `turned` is what the function of that name makes of the kernel, or None where that was not made
+    ahead.
     """
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
-    with _gradient_by(kernel, turned):
+    gradient = nullcontext()
+    if turned is not None:
+        graph = tf.compat.v1.get_default_graph()
+        graph.add_to_collection(_TURNED + kernel.name, turned)
+        gradient = graph.gradient_override_map({"Conv2D": _GRADIENT})
+    with gradient:
         outputs = tf.nn.conv2d(inputs, kernel, _stride(layer), layer.padding.upper())
     # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
     return outputs if bias is None else tf.nn.bias_add(outputs, bias)
-
-
-def _gradient_by(kernel: Any, turned: Any | None) -> AbstractContextManager:
-    """Where the gradient of an operation on a kernel is computed with the kernel turned around."""
-    if turned is None:
-        return nullcontext()
-    graph = tf.compat.v1.get_default_graph()
-    graph.add_to_collection(_TURNED + kernel.name, turned)
-    return graph.gradient_override_map({"Conv2D": _GRADIENT})
 
 
 @tf.RegisterGradient(_GRADIENT)
@@ -146,40 +121,26 @@ def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None]:
     stride = operation.get_attr("strides")[1]
     same = operation.get_attr("padding") == b"SAME"
     block = math.isqrt(turned.shape[3] // inputs.shape[3])
-    axes = [
-        _Axis(*sizes, stride, same, block)
-        for sizes in zip(inputs.shape[1:3], kernel.shape[:2], grads.shape[1:3], strict=True)
-    ]
-    paddings = [[0, 0], *(axis.padding for axis in axes), [0, 0]]
-    pixels = tf.nn.conv2d(grads, turned, block // stride, paddings)
+    sizes = zip(inputs.shape[1:3], kernel.shape[:2], grads.shape[1:3], strict=True)
+    (rows, above), (columns, left) = (_along_axis(*s, stride, same, block) for s in sizes)
+    pixels = tf.nn.conv2d(grads, turned, block // stride, [[0, 0], above, left, [0, 0]])
     if block > 1:
         pixels = tf.nn.depth_to_space(pixels, block)
-    rows, columns = (slice(axis.first, axis.first + axis.size) for axis in axes)
     return pixels[:, rows, columns], None
 
 
-class _Axis:
-    """How a gradient lies along one axis of an image.
+def _along_axis(
+    size: int, window: int, outputs: int, stride: int, same: bool, block: int
+) -> tuple[slice, list[int]]:
+    """Where along an axis the pixels lie in a gradient, and how it pads what it is made of.
 
-    The convolution reads the pixel `s i + j - p` for its output `i` and the place `j` of its
-    kernel. The gradient is computed for whole blocks of pixels, counted from `p` pixels before the
-    first, each from the outputs that read any of its pixels.
-
-    Args:
-        size: Pixels.
-        window: Size of the kernel.
-        outputs: Size of the convolution's output.
-        stride: s.
-        same: Whether the image is padded, p pixels before it.
-        block: Pixels of a block, a multiple of s.
+    A convolution of `size` pixels by a kernel of `window` reads the pixel `s i + j - p` for its
+    output `i` and the place `j` of its kernel, where s is the stride and the image is padded by p
+    pixels before the first, if it is. The gradient is computed for whole blocks of pixels, of a
+    multiple of s, counted from `p` before the first, each from the outputs that read any of them.
     """
-
-    def __init__(
-        self, size: int, window: int, outputs: int, stride: int, same: bool, block: int
-    ) -> None:
-        padded = max((outputs - 1) * stride + window - size, 0) // 2 if same else 0
-        span, before = block // stride, -(-window // stride) - 1
-        begin, end = padded // block, -(-(padded + size) // block)
-        self.size = size
-        self.first = padded % block
-        self.padding = [before - span * begin, span * end - outputs]
+    padded = max((outputs - 1) * stride + window - size, 0) // 2 if same else 0
+    span, before = block // stride, -(-window // stride) - 1
+    begin, end = padded // block, -(-(padded + size) // block)
+    first = padded % block
+    return slice(first, first + size), [before - span * begin, span * end - outputs]

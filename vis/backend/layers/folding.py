@@ -25,14 +25,10 @@ _FOLDABLE = (*_CONVOLUTIONS, *_DEPTHWISE, layers.Dense)
 
 
 def plan(nodes: Sequence[Any], wanted: Collection[int]) -> dict[int, Any]:
-    """The batch normalisations that can be folded.
+    """The batch normalisations that can be folded, among the nodes that will run, in order.
 
-    Args:
-        nodes: All nodes that will run, in order.
-        wanted: `id` of each tensor that somebody looks at.
-
-    Returns:
-        For the `id` of the node of each such normalisation the node of the layer before it.
+    For the `id` of each one's node this has the node of the layer before it. `wanted` has the `id`
+    of each tensor that somebody looks at.
     """
     producers = {id(t): node for node in nodes for t in node.outputs}
     uses = Counter(id(t) for node in nodes for t in node.input_tensors)
@@ -62,21 +58,23 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _fits(layer: Any, norm: layers.BatchNormalization, between: keras.KerasTensor) -> bool:
-    if not _is_plain(layer) or layer.activation is not keras.activations.linear:
-        return False
-    if layer.dtype_policy != norm.dtype_policy:
-        return False
     rank = len(between.shape)
-    first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    return norm.axis % rank == (1 if first else rank - 1)
+    return (
+        _is_plain(layer)
+        and layer.activation is keras.activations.linear
+        and layer.dtype_policy == norm.dtype_policy
+        and norm.axis % rank == (1 if _is_channels_first(layer) else rank - 1)
+    )
+
+
+def _is_channels_first(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) == "channels_first"
 
 
 class Folder:
     """Runs layers on weights that were made ready for it, with batch normalisation in them.
 
-    Args:
-        weights: Makes them, or has made them.
-        precision: The type to compute in, or None for the layers' own.
+    They compute in `precision`, or in their own where that is None.
     """
 
     def __init__(self, weights: Inline | Handed, precision: str | None = None) -> None:
@@ -147,17 +145,11 @@ def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
     if isinstance(layer, layers.Dense):
         outputs = ops.matmul(inputs, kernel)
     elif isinstance(layer, _DEPTHWISE):
-        outputs = ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
+        how = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
+        outputs = ops.depthwise_conv(inputs, kernel, *how)
     else:
         outputs = layer.convolution_op(inputs, kernel)
     if bias is None:
         return outputs
-    first = getattr(layer, "data_format", None) == "channels_first"
-    return tf.nn.bias_add(outputs, bias, data_format="NC..." if first else "N...C")
+    data_format = "NC..." if _is_channels_first(layer) else "N...C"
+    return tf.nn.bias_add(outputs, bias, data_format=data_format)

@@ -23,9 +23,11 @@ _LEAST_PRODUCTS = 800_000
 _FORWARD = "_MklNativeFusedDepthwiseConv2dNative"
 _BACKWARD = "_MklNativeDepthwiseConv2dNativeBackpropInput"
 _GRADIENT = "VisDepthwiseConvolution"
-_DATA_TYPE = AttrValue(type=tf.float32.as_datatype_enum)
-# The label of the kernels that TensorFlow's own rewriting of a graph would choose.
-_LABEL = AttrValue(s=b"MklNameChangeOp")
+_COMMON = {
+    "T": AttrValue(type=tf.float32.as_datatype_enum),
+    # The label of the kernels that TensorFlow's own rewriting of a graph would choose.
+    "_kernel": AttrValue(s=b"MklNameChangeOp"),
+}
 
 
 def is_for(layer: keras.Layer, dtype: str) -> bool:
@@ -44,12 +46,7 @@ def is_for(layer: keras.Layer, dtype: str) -> bool:
 
 
 def is_worth_it(layer: keras.Layer, inputs: Any) -> bool:
-    """Whether an image is large enough for what each call of oneDNN's costs.
-
-    Args:
-        layer: A layer that `is_for` has accepted.
-        inputs: `(samples, height, width, channels)`.
-    """
+    """Whether images are large enough for what each call of oneDNN's costs."""
     shape = inputs.shape[1:]
     return None in shape or math.prod((*shape, *layer.kernel_size)) >= _LEAST_PRODUCTS
 
@@ -57,24 +54,18 @@ def is_worth_it(layer: keras.Layer, inputs: Any) -> bool:
 def depthwise_convolution(
     inputs: Any, kernel: Any, bias: Any | None, stride: int, padding: str
 ) -> Any:
-    """A convolution of each channel by itself, inside a graph.
+    """A convolution of each channel by itself, inside a graph and in float32.
 
-    Args:
-        inputs: `(samples, height, width, channels)`, in float32.
-        kernel: `(height, width, channels, 1)`.
-        bias: `(channels,)`, or None.
-        stride: Along both axes.
-        padding: `"same"` or `"valid"`.
+    Inputs are `(samples, height, width, channels)`, the kernel is `(height, width, channels, 1)`.
     """
     graph = tf.compat.v1.get_default_graph()
     bias = tf.zeros(inputs.shape[-1:]) if bias is None else bias
     attributes = {
-        "T": _DATA_TYPE,
+        **_COMMON,
         "num_args": AttrValue(i=1),
         "fused_ops": AttrValue(list=AttrValue.ListValue(s=[b"BiasAdd"])),
         "strides": AttrValue(list=AttrValue.ListValue(i=[1, stride, stride, 1])),
         "padding": AttrValue(s=padding.upper().encode()),
-        "_kernel": _LABEL,
     }
     with graph.gradient_override_map({_FORWARD: _GRADIENT}):
         return add_operation(graph, _FORWARD, [inputs, kernel, bias], attributes, "depthwise")
@@ -84,12 +75,7 @@ def depthwise_convolution(
 def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None, None]:
     """Of the inputs alone; weights are not what is optimised here."""
     inputs, kernel, _ = operation.inputs
-    attributes = {
-        "T": _DATA_TYPE,
-        "strides": operation.node_def.attr["strides"],
-        "padding": operation.node_def.attr["padding"],
-        "_kernel": _LABEL,
-    }
+    attributes = {**_COMMON, **{n: operation.node_def.attr[n] for n in ("strides", "padding")}}
     sources = [tf.shape(inputs), kernel, grads]
     pixels = add_operation(operation.graph, _BACKWARD, sources, attributes, "grads")
     pixels.set_shape(inputs.shape)

@@ -25,13 +25,8 @@ def losses_kept(operations: Iterable[Any]) -> Iterator[None]:
 
     Regularizers of activations leave a tensor of the graph there each time that they run.
     """
-    layers = [
-        layer
-        for operation in operations
-        if isinstance(operation, keras.Layer)
-        for layer in with_layers_inside(operation)
-    ]
-    added = [losses_added_by(layer) for layer in layers]
+    outer = [operation for operation in operations if isinstance(operation, keras.Layer)]
+    added = [losses_added_by(layer) for o in outer for layer in with_layers_inside(o)]
     before = [(losses[:], set(identities)) for losses, identities in added]
     try:
         yield
@@ -81,11 +76,10 @@ def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
 def _without_memory(operation: Any) -> Any:
     """A stand-in for a stateful recurrent layer that begins anew, or any other operation itself."""
     if isinstance(operation, keras.layers.Bidirectional) and operation.stateful:
-        parts = {
-            name: _without_memory(getattr(operation, name))
-            for name in ("forward_layer", "backward_layer")
-        }
-        return _stand_in(operation, stateful=False, **parts)
+        forward, backward = map(
+            _without_memory, (operation.forward_layer, operation.backward_layer)
+        )
+        return _stand_in(operation, stateful=False, forward_layer=forward, backward_layer=backward)
     if isinstance(operation, keras.layers.RNN) and operation.stateful:
         return _stand_in(operation, stateful=False)
     return operation

@@ -22,13 +22,10 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 class Recipe(NamedTuple):
-    """How some tensors are made of the weights of layers.
+    """How some tensors of one type, by name, are made of the weights of layers.
 
-    Attributes:
-        formula: Called with the layers; returns tensors by name.
-        layers: Weak references, as compiled functions remember recipes and must not keep a model
-            alive.
-        dtype: The type of the tensors.
+    The layers are weak references, as compiled functions remember recipes and must not keep a
+    model alive.
     """
 
     formula: Callable[..., dict[str, Any]]
@@ -44,7 +41,7 @@ class Recipe(NamedTuple):
 
 
 class Inline:
-    """Makes tensors inside a function that is being traced, outside of any loop in it.
+    """Makes tensors in each call of a function that is being traced, outside of any loop in it.
 
     Attributes:
         ahead: Whether they are made ahead of the function's calls, so that they may cost something.
@@ -65,20 +62,6 @@ class Inline:
         return self._made[recipe]
 
 
-class Unprepared:
-    """Where the weights of a function are found that makes them anew in each of its calls."""
-
-    signature: ClassVar = {}
-
-    def taken_from(self, packed: dict[str, Any]) -> Inline:
-        """What a function that is being traced makes its weights by."""
-        return Inline()
-
-    def packed(self, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
-        """What a call brings along."""
-        return {}
-
-
 class Prepared:
     """What has been made for one descent. Threads may share it."""
 
@@ -95,10 +78,6 @@ class Prepared:
                 with tf.init_scope():
                     self._made[recipe] = recipe.make()
             return self._made[recipe]
-
-    def taken_from(self, packed: dict[str, Any]) -> Handed:
-        """What a function that is being traced takes its weights by, out of what it is given."""
-        return Handed(packed, self)
 
     def packed(self, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
         """All that some recipes make: a list of TensorFlow's for each type."""
@@ -120,11 +99,7 @@ class Handed:
     """Takes tensors from the lists that a function which is being traced is called with.
 
     How many tensors it will need is not known before it has been traced, so that they come in
-    lists, whose type does not say.
-
-    Args:
-        packed: These lists.
-        prepared: Where the tensors' shapes are found.
+    lists, whose type does not say; shapes are those of what has been prepared.
     """
 
     ahead = True
@@ -145,15 +120,13 @@ class Handed:
         if recipe not in self._places:
             self._places[recipe] = self._taken[recipe.dtype]
             self._taken[recipe.dtype] += len(made)
-        first = self._places[recipe]
-        return {
-            name: self._item(recipe.dtype, first + i, tensor.shape)
-            for i, (name, tensor) in enumerate(made.items())
-        }
-
-    def _item(self, dtype: str, index: int, shape: tf.TensorShape) -> Any:
-        item = item_of_list(
-            input_handle=self._packed[dtype], index=index, element_shape=shape, element_dtype=dtype
-        )
-        item.set_shape(shape)
-        return item
+        items = {}
+        for index, (name, tensor) in enumerate(made.items(), self._places[recipe]):
+            items[name] = item_of_list(
+                input_handle=self._packed[recipe.dtype],
+                index=index,
+                element_shape=tensor.shape,
+                element_dtype=recipe.dtype,
+            )
+            items[name].set_shape(tensor.shape)
+        return items

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from vis.backend import device
 from vis.backend.private import map_function
-from vis.backend.step.look import couples_samples
 from vis.backend.step.problem import Given, Observation, Problem, State
 
 # What an operation of TensorFlow's takes for no limit to the threads that work on it.
@@ -28,18 +27,17 @@ def is_better(problem: Problem, samples: int) -> bool:
     """Whether the samples of a batch descend each in a loop of its own."""
     if samples == 1 and problem.threads is None:
         return False
-    stateful = problem.update is not None and not problem.update.stateless
-    return not (couples_samples(problem.terms) or stateful or device.has_gpu())
+    couples_samples = any(term.couples_samples for term in problem.terms)
+    return not (couples_samples or problem.is_stateful or device.has_gpu())
 
 
-def in_turns(loops: Callable, threads: int | None, state: State, given: Given) -> tuple:
+def in_turns(
+    loops: Callable, threads: int | None, state: State, given: Given
+) -> tuple[State, Observation]:
     """What `loops` makes of all samples, some of them at a time.
 
-    Args:
-        loops: Called with the states of some samples and what they are given.
-        threads: How many threads share the work on one sample, or None for all.
-        state: Of all samples.
-        given: To all samples.
+    It is called with the states of some samples and what they are given. `threads` is how many
+    share the work on one sample, or None for all.
     """
     processors = device.processors()
     at_once = _PER_THREAD * max(1, processors // (threads or processors))
@@ -48,13 +46,11 @@ def in_turns(loops: Callable, threads: int | None, state: State, given: Given) -
         for first in range(0, state.best_loss.shape[0], at_once)
     ]
     states, seen = zip(*parts, strict=True)
-    joined = tf.nest.map_structure(_joined, *states)._replace(
-        step=tf.reduce_min([s.step for s in states]),
-        failed=tf.reduce_any([s.failed for s in states]),
-    )
+    joined = tf.nest.map_structure(_joined, *states)
     losses = tf.concat([s.losses for s in seen], axis=1)
-    rest = [s._replace(losses=()) for s in seen]
-    return joined, tf.nest.map_structure(_joined, *rest)._replace(losses=losses)
+    rest = tf.nest.map_structure(_joined, *(s._replace(losses=()) for s in seen))
+    steps, failed = [s.step for s in states], [s.failed for s in states]
+    return _of_all(joined, steps, failed), rest._replace(losses=losses)
 
 
 def loops(
@@ -62,24 +58,14 @@ def loops(
 ) -> tuple[State, Observation]:
     """The loops of all samples at the same time, each as if there were no other.
 
-    Args:
-        loop: The loop of a batch of one.
-        threads: How many threads share the work on one sample, or None for all.
-        state: Of all samples.
-        given: To all samples.
-        steps: How many steps to take.
+    `loop` is that of a batch of one.
     """
-    structure = (state, given.parameters, given.seeds, given.fixed)
-    flat = tf.nest.flatten(structure)
-    own = [t for t in flat if t.shape.rank]
+    own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
 
     @tf.function(autograph=False)
     def alone(*slices: Any) -> tuple[State, Observation]:
         remaining = iter(slices)
-        values = [next(remaining)[None] if t.shape.rank else t for t in flat]
-        state, parameters, seeds, fixed = tf.nest.pack_sequence_as(structure, values)
-        own_given = given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
-        return loop(state, own_given, steps)
+        return loop(*_with_own(lambda t: next(remaining)[None], state, given), steps)
 
     function = alone.get_concrete_function(*(tf.TensorSpec(t.shape[1:], t.dtype) for t in own))
     results = map_function(
@@ -91,40 +77,46 @@ def loops(
         max_intra_op_parallelism=threads or _ALL_THREADS,
     )
     states, seen = tf.nest.pack_sequence_as(function.structured_outputs, results)
-    joined = tf.nest.map_structure(_without_batch, states)._replace(
-        step=tf.reduce_min(states.step), failed=tf.reduce_any(states.failed)
-    )
+    joined = tf.nest.map_structure(_without_batch, states)
     rest = tf.nest.map_structure(_without_batch, seen._replace(losses=()))
-    return joined, rest._replace(losses=tf.transpose(seen.losses[:, :, 0]))
+    losses = tf.transpose(seen.losses[:, :, 0])
+    return _of_all(joined, states.step, states.failed), rest._replace(losses=losses)
 
 
 def of_any_number(state: State, given: Given, steps: Any) -> tuple:
     """What `loops` is traced with, for whatever number of samples."""
-
-    def of_each(values: Any) -> Any:
-        return tf.nest.map_structure(
-            lambda t: tf.TensorSpec([None, *t.shape[1:]] if t.shape.rank else [], t.dtype), values
-        )
-
-    parameters, seeds, fixed = of_each((given.parameters, given.seeds, given.fixed))
-    weights, input_ranges, steps = tf.nest.map_structure(
-        lambda t: tf.TensorSpec(t.shape, t.dtype), (given.weights, given.input_ranges, steps)
+    state, given, steps = tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), (state, given, steps)
     )
-    return of_each(state), Given(parameters, weights, seeds, input_ranges, fixed), steps
+    each = _with_own(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, given)
+    return *each, steps
 
 
 def _of_samples(first: int, end: int, state: State, given: Given) -> tuple[State, Given]:
     """What some of the samples need, each with values of its own."""
     samples = state.best_loss.shape[0]
-
-    def of_some(values: Any) -> Any:
-        return tf.nest.map_structure(lambda t: t[first:end] if t.shape.rank else t, values)
-
     parameters = tf.nest.map_structure(
         lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, given.parameters
     )
-    parameters, seeds, fixed = of_some((parameters, given.seeds, given.fixed))
-    return of_some(state), given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
+    return _with_own(lambda t: t[first:end], state, given._replace(parameters=parameters))
+
+
+def _own(state: State, given: Given) -> tuple:
+    """What each sample has a value of its own of; the scalars in it are everybody's."""
+    return state, given.parameters, given.seeds, given.fixed
+
+
+def _with_own(function: Callable, state: State, given: Given) -> tuple[State, Given]:
+    """The same with other values of what each sample has its own of."""
+    state, parameters, seeds, fixed = tf.nest.map_structure(
+        lambda t: function(t) if t.shape.rank else t, _own(state, given)
+    )
+    return state, given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
+
+
+def _of_all(state: State, steps: Any, failed: Any) -> State:
+    """The state of all samples, of which one that failed stops all."""
+    return state._replace(step=tf.reduce_min(steps), failed=tf.reduce_any(failed))
 
 
 def _without_batch(results: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.graph import Graph
-from vis.backend.layers import Prepared, Unprepared
+from vis.backend.layers import Handed, Inline, Prepared
 
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 
@@ -23,9 +23,6 @@ class Compiled:
         refusal: From the reason why a call failed, and its tensors, to the message of an error.
         specified: From the tensors to what one trace is to serve; by default themselves.
         turns: What is entered for each call.
-
-    Attributes:
-        traces: Number of traces made so far.
     """
 
     def __init__(
@@ -41,38 +38,37 @@ class Compiled:
         self._turns = turns
         self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
         self._lock = threading.Lock()
-        self.traces = 0
 
-    def __call__(self, graph: Graph, weights: Prepared | Unprepared, *tensors: Any) -> Any:
+    def __call__(self, graph: Graph, prepared: Prepared | None, *tensors: Any) -> Any:
+        """What the function returns; without weights made ready it makes them in each call."""
         # Looked up here rather than by `tf.function`, which warns of many traces where many models
         # are looked at.
         specs = self._specified(*tensors)
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
         with self._lock:
             if signature not in self._concrete:
-                self._concrete[signature] = self._traced(graph, weights, specs)
+                self._concrete[signature] = self._traced(graph, prepared, specs)
             compiled, recipes = self._concrete[signature]
         try:
             with self._turns:
-                return compiled(weights.packed(recipes), *tensors)
+                return compiled(prepared.packed(recipes) if prepared else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
             raise ValueError(self._refusal(reason_of(error), *tensors)) from None
 
     def _traced(
-        self, graph: Graph, weights: Prepared | Unprepared, specs: tuple
+        self, graph: Graph, prepared: Prepared | None, specs: tuple
     ) -> tuple[Callable, tuple]:
         recipes: tuple = ()
 
         def traced(packed: dict[str, Any], *tensors: Any) -> Any:
             nonlocal recipes
-            self.traces += 1
-            ready = weights.taken_from(packed)
+            ready = Handed(packed, prepared) if prepared else Inline()
             outputs = self._function(graph, ready, *tensors)
             recipes = ready.recipes
             return outputs
 
-        compiled = tf.function(traced, autograph=False)
-        return compiled.get_concrete_function(weights.signature, *specs), recipes
+        packed = Prepared.signature if prepared else {}
+        return tf.function(traced, autograph=False).get_concrete_function(packed, *specs), recipes
 
 
 def reason_of(error: tf.errors.OpError) -> str:

@@ -41,21 +41,14 @@ class Engine:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        # A rule with memory of its own, which is filled before a step and read after it, serves
-        # one thread at a time.
-        stateful = problem.update is not None and not problem.update.stateless
-        self._turns = threading.RLock() if stateful else contextlib.nullcontext()
-        self.images = self._compiled(lambda graph, _, *args: problem.images(*args))
-        self.move = self._compiled(lambda graph, _, *args: _move(problem, *args))
-        self.evaluate = self._compiled(lambda *args: _evaluate(problem, *args))
-        self.update = self._compiled(lambda graph, _, *args: _update(problem, *args))
+        # A rule with a memory of its own serves one thread at a time.
+        self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
+        self.images = self._compiled(lambda graph, weights, *args: problem.images(*args))
+        self.move = self._compiled(lambda graph, weights, *args: self._moved(*args))
+        self.evaluate = self._compiled(self._evaluated)
+        self.update = self._compiled(lambda graph, weights, *args: self._updated(*args))
         self._loop = self._compiled(self._steps)
-        self._loops = self._compiled(
-            lambda graph, weights, *args: apart.loops(
-                lambda *alone: self._steps(graph, weights, *alone), problem.threads, *args
-            ),
-            specified=apart.of_any_number,
-        )
+        self._loops = self._compiled(self._steps_apart, specified=apart.of_any_number)
 
     def _compiled(self, function: Callable, **arguments: Any) -> Compiled:
         return Compiled(function, self._refusal, turns=self._turns, **arguments)
@@ -67,16 +60,8 @@ class Engine:
             f"range that are asked for: {reason}. Received: a model with the inputs {shown}"
         )
 
-    def _steps(self, graph: Graph, weights: Any, *args: Any) -> tuple[State, Observation]:
-        return _loop(self._problem, graph, weights, *args)
-
     def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
-        """The state before the first step.
-
-        Args:
-            variables: Initial values, for each canvas arrays of `(samples, ...)`.
-            given: Only its `input_ranges` are used.
-        """
+        """The state before the first step, from arrays of `(samples, ...)` for each canvas."""
         update = self._problem.update
         variables = [[tf.convert_to_tensor(value) for value in values] for values in variables]
         images = self._problem.images(variables, given)
@@ -96,7 +81,7 @@ class Engine:
 
         def losses(variables: list[list[Any]], given: Given) -> Any:
             images = self._problem.images(variables, given)
-            return _losses(self._problem, graph, Inline(), images, given, tf.constant(0))[0]
+            return self._losses(graph, Inline(), images, given, tf.constant(0))[0]
 
         traced = tf.function(losses, autograph=False)
         return fingerprint(traced.get_concrete_function(state.variables, given))
@@ -105,91 +90,167 @@ class Engine:
         self, graph: Graph, prepared: Prepared, state: State, given: Given, steps: Any
     ) -> tuple[State, Observation]:
         """The `State` and `Observation` after some steps, or after the first that failed."""
-        if apart.is_better(self._problem, samples=state.best_loss.shape[0]):
-            return apart.in_turns(
-                lambda *args: self._loops(graph, prepared, *args, steps),
-                self._problem.threads,
-                state,
-                given,
+        if not apart.is_better(self._problem, samples=state.best_loss.shape[0]):
+            return self._loop(graph, prepared, state, given, steps)
+
+        def loops(*of_some: Any) -> tuple:
+            return self._loops(graph, prepared, *of_some, steps)
+
+        return apart.in_turns(loops, self._problem.threads, state, given)
+
+    # What follows runs where a function is traced. `weights` makes or takes ready weights.
+
+    def _steps(
+        self, graph: Graph, weights: Any, state: State, given: Given, steps: Any
+    ) -> tuple[State, Observation]:
+        problem = self._problem
+
+        def body(i: Any, state: State, _: Observation) -> tuple:
+            state = self._moved(state, given)
+            images = problem.images(state.variables, given)
+            observation = self._looked(graph, weights, images, given, state.step)
+            return i + 1, self._advanced(state, observation, images), observation
+
+        dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
+        wrt = problem.wrt_places
+        # The first body replaces this; only its types and ranks matter.
+        empty = Observation(
+            losses=tf.zeros([len(problem.terms), samples], dtype),
+            overall=tf.zeros([samples], dtype),
+            grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
+            wrt_values=[fed(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
+        )
+        start = (tf.constant(0), state, empty)
+        shapes = tf.nest.map_structure(lambda t: t.shape, start)
+        open_shapes = [tf.TensorShape([None] * len(w.shape)) for w in wrt]
+        shapes = (*shapes[:2], shapes[2]._replace(grads=open_shapes, wrt_values=open_shapes))
+        _, state, observation = tf.while_loop(
+            lambda i, state, _: (i < steps) & ~state.failed,
+            body,
+            start,
+            shape_invariants=shapes,
+            parallel_iterations=1,
+        )
+        return state, observation
+
+    def _steps_apart(self, graph: Graph, weights: Any, *args: Any) -> tuple[State, Observation]:
+        return apart.loops(
+            lambda *alone: self._steps(graph, weights, *alone), self._problem.threads, *args
+        )
+
+    def _moved(self, state: State, given: Given) -> State:
+        canvases = enumerate(zip(self._problem.canvases, state.variables, strict=True))
+        moved = [
+            [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
+            for number, (canvas, values) in canvases
+        ]
+        return state._replace(variables=moved)
+
+    def _evaluated(
+        self, graph: Graph, weights: Any, variables: list[list], given: Given, step: Any
+    ) -> Observation:
+        return self._looked(graph, weights, self._problem.images(variables, given), given, step)
+
+    def _looked(
+        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
+    ) -> Observation:
+        """Shows images to the network, and differentiates the losses."""
+        problem = self._problem
+        losses, wrt_values = self._losses(graph, weights, images, given, step)
+        overall = tf.reduce_sum(losses, axis=0)
+        grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
+        if all(g is None for g in grads):
+            behind = " and ".join(f"'{place.operation().name}'" for place in problem.wrt_places)
+            raise ValueError(
+                "The losses must depend on what they are differentiated by. No gradient flows "
+                f"from them back to {behind}: in between is something that cannot be "
+                "differentiated, such as a comparison or a look-up. "
+                f"Received: {named(problem.terms)}"
             )
-        return self._loop(graph, prepared, state, given, steps)
-
-
-def _evaluate(
-    problem: Problem, graph: Graph, weights: Any, variables: list[list], given: Given, step: Any
-) -> Observation:
-    return _look(problem, graph, weights, problem.images(variables, given), given, step)
-
-
-def _look(
-    problem: Problem, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
-) -> Observation:
-    """Shows images to the network, and differentiates the losses."""
-    losses, wrt_values = _losses(problem, graph, weights, images, given, step)
-    overall = tf.reduce_sum(losses, axis=0)
-    grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
-    if all(g is None for g in grads):
-        behind = " and ".join(f"'{place.operation().name}'" for place in problem.wrt_places)
-        raise ValueError(
-            "The losses must depend on what they are differentiated by. No gradient flows from "
-            f"them back to {behind}: in between is something that cannot be differentiated, such "
-            f"as a comparison or a look-up. Received: {named(problem.terms)}"
-        )
-    if problem.wrt:
-        grads = [tf.concat(grads, axis=0)]
-    else:
+        if problem.wrt:
+            grads = [tf.concat(grads, axis=0)]
         # Of several inputs some may have nothing to do with the losses.
-        grads = [tf.zeros_like(i) if g is None else g for i, g in zip(images, grads, strict=True)]
-    if problem.norm_grads:
-        grads = [_unit_norm(g) for g in grads]
-    if problem.grad_modifier:
-        grads = [problem.grad_modifier(g) for g in grads]
-    return Observation(
-        losses, overall, grads, [tf.concat(v, axis=0) for v in zip(*wrt_values, strict=True)]
-    )
+        else:
+            pairs = zip(images, grads, strict=True)
+            grads = [tf.zeros_like(i) if g is None else g for i, g in pairs]
+        if problem.norm_grads:
+            grads = [_unit_norm(g) for g in grads]
+        if problem.grad_modifier:
+            grads = [problem.grad_modifier(g) for g in grads]
+        values = [tf.concat(v, axis=0) for v in zip(*wrt_values, strict=True)]
+        return Observation(losses, overall, grads, values)
 
+    def _losses(
+        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
+    ) -> tuple[Any, list[list[Any]]]:
+        """Weighted losses `(terms, samples)`, and what they may be differentiated by, by look."""
+        problem = self._problem
+        folder, dtype = Folder(weights, problem.precision), images[0].dtype
+        views = [
+            _transformed(canvas, number, canvas.transforms, image, given, step)
+            for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
+        ]
+        optimised = [problem.fed[canvas.number] for canvas in problem.canvases]
+        places = [*optimised, *(place for place in problem.fed if place not in optimised)]
+        losses, wrt_values = [], []
+        for seen, fixed, parameters, seeds in self._looks(views, given):
+            erosion = None
+            if problem.skip_erosion:
+                seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
+                erosion = Erosion(problem.skip_erosion, seeds)
+            shown = list(zip(places, (*seen, *fixed), strict=True))
+            wanted = problem.wrt_places
+            values, found = look(
+                graph, shown, problem.terms, parameters, wanted, folder, dtype, erosion
+            )
+            losses.append(tf.stack(values) * given.weights[:, None])
+            wrt_values.append(found)
+        return tf.concat(losses, axis=1), wrt_values
 
-def _losses(
-    problem: Problem, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
-) -> tuple[Any, list[list[Any]]]:
-    """Weighted losses `(terms, samples)`, and what they may be differentiated by, look by look."""
-    folder, dtype = Folder(weights, problem.precision), images[0].dtype
-    views = [
-        _transformed(canvas, number, canvas.transforms, image, given, step)
-        for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
-    ]
-    numbers = [canvas.number for canvas in problem.canvases]
-    rest = [number for number in range(len(problem.fed)) if number not in numbers]
-    places = [problem.fed[number] for number in (*numbers, *rest)]
-    losses, wrt_values = [], []
-    for seen, fixed, parameters, seeds in _looks(problem, views, given):
-        erosion = None
-        if problem.skip_erosion:
-            seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
-            erosion = Erosion(problem.skip_erosion, seeds)
-        shown = list(zip(places, (*seen, *fixed), strict=True))
-        wanted = problem.wrt_places
-        values, found = look(
-            graph, shown, problem.terms, parameters, wanted, folder, dtype, erosion
-        )
-        losses.append(tf.stack(values) * given.weights[:, None])
-        wrt_values.append(found)
-    return tf.concat(losses, axis=1), wrt_values
+    def _looks(self, views: list[Any], given: Given) -> Iterator[tuple]:
+        """What is shown at once: images, fixed inputs, parameters of formulas, seeds.
 
+        An expression is a scalar over the whole batch, so that samples are then shown one by one.
+        """
+        samples = views[0].shape[0]
+        everything = (views, given.fixed, given.parameters, given.seeds)
+        if samples == 1 or not any(isinstance(term, Expression) for term in self._problem.terms):
+            yield everything
+            return
+        for i in range(samples):
+            yield tf.nest.map_structure(
+                lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p, everything
+            )
 
-def _looks(problem: Problem, views: list[Any], given: Given) -> Iterator[tuple]:
-    """What is shown to the network at once: images, fixed inputs, parameters of formulas, seeds.
+    def _updated(self, state: State, observation: Observation, given: Given) -> State:
+        return self._advanced(state, observation, self._problem.images(state.variables, given))
 
-    An expression is a scalar over the whole batch, so that samples are then shown one by one.
-    """
-    samples = views[0].shape[0]
-    if samples == 1 or not any(isinstance(term, Expression) for term in problem.terms):
-        yield views, given.fixed, given.parameters, given.seeds
-        return
-    for i in range(samples):
-        yield tf.nest.map_structure(
-            lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p,
-            (views, given.fixed, given.parameters, given.seeds),
+    def _advanced(self, state: State, observation: Observation, images: list[Any]) -> State:
+        """The state after a step; the same state, marked as failed, where it was not finite."""
+        overall = observation.overall
+        checked = [tf.math.is_finite(value) for value in (overall, *observation.grads)]
+        finite = tf.reduce_all([tf.reduce_all(values) for values in checked])
+        better = tf.math.is_finite(overall) & (overall < state.best_loss)
+        variables, slots, update = state.variables, state.slots, self._problem.update
+        if update:
+            flat = tf.nest.flatten(variables)
+            pulled_back = tf.gradients(images, flat, grad_ys=observation.grads)
+            moved, slots = tf.nest.map_structure(
+                lambda new, old: select(condition=finite, x=new, y=old),
+                update.apply(flat, pulled_back, slots),
+                (flat, slots),
+            )
+            variables = tf.nest.pack_sequence_as(variables, moved)
+        return State(
+            step=state.step + tf.cast(finite, tf.int32),
+            variables=variables,
+            slots=slots,
+            best_loss=tf.where(better, overall, state.best_loss),
+            best_images=[
+                select(condition=better, x=image, y=best)
+                for image, best in zip(images, state.best_images, strict=True)
+            ],
+            failed=~finite,
         )
 
 
@@ -205,16 +266,6 @@ def _transformed(
     return images
 
 
-def _move(problem: Problem, state: State, given: Given) -> State:
-    moved = [
-        [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
-        for number, (canvas, values) in enumerate(
-            zip(problem.canvases, state.variables, strict=True)
-        )
-    ]
-    return state._replace(variables=moved)
-
-
 def _unit_norm(grads: Any) -> Any:
     """Each sample divided by its L2 norm, without overflow or underflow on the way."""
     axes = list(range(1, len(grads.shape)))
@@ -222,71 +273,3 @@ def _unit_norm(grads: Any) -> Any:
     scaled = tf.math.divide_no_nan(grads, largest)
     norm = tf.sqrt(tf.reduce_sum(tf.square(scaled), axis=axes, keepdims=True))
     return tf.math.divide_no_nan(scaled, norm)
-
-
-def _update(problem: Problem, state: State, observation: Observation, given: Given) -> State:
-    return _advance(problem, state, observation, problem.images(state.variables, given))
-
-
-def _advance(problem: Problem, state: State, observation: Observation, images: list[Any]) -> State:
-    """The state after a step; the same state, marked as failed, where it was not finite."""
-    finite = tf.reduce_all(
-        [
-            tf.reduce_all(tf.math.is_finite(value))
-            for value in (observation.overall, *observation.grads)
-        ]
-    )
-    better = tf.math.is_finite(observation.overall) & (observation.overall < state.best_loss)
-    variables, slots = state.variables, state.slots
-    if problem.update:
-        flat = tf.nest.flatten(variables)
-        pulled_back = tf.gradients(images, flat, grad_ys=observation.grads)
-        moved, slots = tf.nest.map_structure(
-            lambda new, old: select(condition=finite, x=new, y=old),
-            problem.update.apply(flat, pulled_back, slots),
-            (flat, slots),
-        )
-        variables = tf.nest.pack_sequence_as(variables, moved)
-    return State(
-        step=state.step + tf.cast(finite, tf.int32),
-        variables=variables,
-        slots=slots,
-        best_loss=tf.where(better, observation.overall, state.best_loss),
-        best_images=[
-            select(condition=better, x=image, y=best)
-            for image, best in zip(images, state.best_images, strict=True)
-        ],
-        failed=~finite,
-    )
-
-
-def _loop(
-    problem: Problem, graph: Graph, weights: Any, state: State, given: Given, steps: Any
-) -> tuple[State, Observation]:
-    def body(i: Any, state: State, _: Observation) -> tuple:
-        state = _move(problem, state, given)
-        images = problem.images(state.variables, given)
-        observation = _look(problem, graph, weights, images, given, state.step)
-        return i + 1, _advance(problem, state, observation, images), observation
-
-    dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
-    wrt = problem.wrt_places
-    # The first body replaces this; only its types and ranks matter.
-    empty = Observation(
-        losses=tf.zeros([len(problem.terms), samples], dtype),
-        overall=tf.zeros([samples], dtype),
-        grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
-        wrt_values=[fed(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
-    )
-    start = (tf.constant(0), state, empty)
-    shapes = tf.nest.map_structure(lambda t: t.shape, start)
-    open_shapes = [tf.TensorShape([None] * len(w.shape)) for w in wrt]
-    shapes = (*shapes[:2], shapes[2]._replace(grads=open_shapes, wrt_values=open_shapes))
-    _, state, observation = tf.while_loop(
-        lambda i, state, _: (i < steps) & ~state.failed,
-        body,
-        start,
-        shape_invariants=shapes,
-        parallel_iterations=1,
-    )
-    return state, observation

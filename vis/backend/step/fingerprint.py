@@ -29,17 +29,12 @@ _OWN_STATE = re.compile(
 
 
 class Fingerprint(NamedTuple):
-    """What a function computes.
+    """What a function computes."""
 
-    Attributes:
-        structure: Of its operations and how they are connected.
-        weights: Of the variables that it reads.
-        own_state: Operations that make it more than a function of its inputs: those that draw
-            random numbers, call Python, or write to variables that are read.
-    """
-
-    structure: str
-    weights: str
+    structure: str  # Of its operations and how they are connected.
+    weights: str  # Of the variables that it reads.
+    # Operations that make it more than a function of its inputs: those that draw random numbers,
+    # call Python, or write to variables that are read.
     own_state: tuple[str, ...]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from vis.backend.graph import Erosion, Graph, Place, fed
 from vis.backend.layers import Folder
-from vis.backend.step.problem import Expression, Formula, Term
+from vis.backend.step.problem import Formula, Term
 
 
 def look(
@@ -22,27 +23,16 @@ def look(
     dtype: Any,
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
-    """Shows values to a network.
+    """The values of some losses, each `(samples,)` of a type, and those at some places.
 
-    Args:
-        graph: The network.
-        shown: What is fed, and the values.
-        terms: The losses.
-        parameters: For each of them the tensors that its formula is called with, by name.
-        places: What else is wanted.
-        folder: Runs layers together with the batch normalisation behind them.
-        dtype: The type that losses are computed in.
-        erosion: What happens to skip connections, if anything does.
-
-    Returns:
-        The values of the losses, each `(samples,)`, and those at the places.
+    The network is shown a value at each place that is fed, and each formula is called with its
+    parameters.
     """
-    formulas = [term for term in terms if isinstance(term, Formula)]
     found = graph.run(
         [(place.tensor, fed(value, place.dtype)) for place, value in shown],
         [*(term.target for term in terms), *places],
         folder,
-        [term.target.operation() for term in formulas if term.before_softmax],
+        [t.target.operation() for t in terms if isinstance(t, Formula) and t.before_softmax],
         erosion,
     )
     losses = []
@@ -55,9 +45,9 @@ def look(
     return losses, found[len(terms) :]
 
 
-def couples_samples(terms: Sequence[Term]) -> bool:
-    """Whether the loss of a sample may depend on the others that are shown with it."""
-    return any(isinstance(term, Expression) or term.couples_samples for term in terms)
+def nothing(tensor: keras.KerasTensor, samples: int) -> Any:
+    """What an input is shown that nobody asks about: zeros, or empty texts."""
+    return tf.zeros([samples, *(size or 1 for size in tensor.shape[1:])], tensor.dtype)
 
 
 def named(terms: Sequence[Term]) -> str:

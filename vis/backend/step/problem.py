@@ -16,153 +16,95 @@ from vis.utils.layout import Layout
 
 
 class Formula(NamedTuple):
-    """A loss that is a function of one tensor, sample by sample.
+    """A loss that is a function of one tensor, sample by sample."""
 
-    Attributes:
-        name: What to call it in messages.
-        function: Called as `function(value, **parameters, **settings)`; returns `(samples,)`.
-        target: Where the value is found that the function is given.
-        settings: Names and values that are fixed in the trace.
-        before_softmax: Whether the layer whose output the target is runs without its softmax.
-        couples_samples: Whether a sample's value depends on the others in the batch.
-    """
-
-    name: str
-    function: Callable
-    target: Place
-    settings: tuple[tuple[str, Hashable], ...] = ()
-    before_softmax: bool = False
-    couples_samples: bool = False
+    name: str  # What to call it in messages.
+    function: Callable  # Called as `function(value, **parameters, **settings)`; gives (samples,).
+    target: Place  # Where the value is found.
+    settings: tuple[tuple[str, Hashable], ...] = ()  # Names and values, fixed in the trace.
+    before_softmax: bool = False  # Whether the layer of the target runs without its softmax.
+    couples_samples: bool = False  # Whether a sample's value depends on the others in the batch.
 
 
 class Expression(NamedTuple):
-    """A loss that is a symbolic scalar over tensors of the graph. Keeps the model alive.
-
-    Attributes:
-        name: What to call it in messages.
-        target: The scalar.
-    """
+    """A loss that is a symbolic scalar over tensors of the graph. Keeps the model alive."""
 
     name: str
     target: keras.KerasTensor
+    couples_samples: bool = True
 
 
 Term = Formula | Expression
 
 
 class Canvas(NamedTuple):
-    """An input that is optimised: how its image is made, and how the model sees it.
+    """An input that is optimised: how its image is made, and how the model sees it."""
 
-    Attributes:
-        number: Which of what is fed it is.
-        parametrization: Makes images of variables.
-        layout: Shape of an image, and which of its axes are spatial.
-        moves: What happens to the variables themselves before each step, like `transforms`.
-        transforms: What the model sees the image through, each called with images, seeds and
-            axes.
-    """
-
-    number: int
-    parametrization: Any
+    number: int  # Which of what is fed it is.
+    parametrization: Any  # Makes images of variables.
     layout: Layout
+    # What happens to the variables themselves before each step, and what the model sees the image
+    # through. Each is called with images, seeds and axes.
     moves: tuple[Any, ...]
     transforms: tuple[Any, ...]
 
 
 class Problem(NamedTuple):
-    """Everything that a trace depends on.
+    """Everything that a trace depends on."""
 
-    Attributes:
-        fed: What is given values: the graph's inputs, or what is made of them.
-        canvases: Those that are optimised; the others are fixed.
-        terms: The losses.
-        wrt: The tensor that gradients are taken of; None is the images themselves.
-        norm_grads: Whether gradients are divided by their L2 norm, sample by sample and input by
-            input.
-        grad_modifier: A function of the gradients in `keras.ops`, or None.
-        update: The rule of the descent, or None where nothing moves.
-        activations: Weak references to the activation functions that the trace is made with.
-        precision: The type that the network computes in, or None for its own.
-        skip_erosion: Of what skip connections carry, as for `vis.backend.graph.skips.Erosion`.
-        threads: How many threads share the work on one sample, or None for all that there are.
-    """
-
-    fed: tuple[Place, ...]
-    canvases: tuple[Canvas, ...]
+    fed: tuple[Place, ...]  # What is given values: the graph's inputs, or what is made of them.
+    canvases: tuple[Canvas, ...]  # Those that are optimised; the others are fixed.
     terms: tuple[Term, ...]
-    wrt: Place | None
-    norm_grads: bool
-    grad_modifier: Callable | None
-    update: Any
-    activations: tuple[Any, ...]
-    precision: str | None = None
-    skip_erosion: float = 0.0
-    threads: int | None = None
+    wrt: Place | None  # What gradients are taken of; None is the images themselves.
+    norm_grads: bool  # Whether they are divided by their L2 norm, by sample and by input.
+    grad_modifier: Callable | None  # A function of the gradients in `keras.ops`.
+    update: Any  # The rule of the descent, or None where nothing moves.
+    activations: tuple[Any, ...]  # Weak references to those that the trace is made with.
+    precision: str | None = None  # The type that the network computes in, or None for its own.
+    skip_erosion: float = 0.0  # As for `vis.backend.graph.Erosion`.
+    threads: int | None = None  # How many share the work on one sample, or None for all.
 
     @property
     def wrt_places(self) -> list[Place]:
         """What gradients are taken of: one tensor, or the images."""
         return [self.wrt] if self.wrt else [self.fed[c.number] for c in self.canvases]
 
+    @property
+    def is_stateful(self) -> bool:
+        """Whether the rule has a memory of its own, filled before a step and read after it."""
+        return self.update is not None and not self.update.stateless
+
     def images(self, variables: list[list[Any]], given: Given) -> list[Any]:
         """For each canvas the images that its variables stand for."""
-        return [
-            canvas.parametrization.image(values, canvas.layout, input_range)
-            for canvas, values, input_range in zip(
-                self.canvases, variables, given.input_ranges, strict=True
-            )
-        ]
+        each = zip(self.canvases, variables, given.input_ranges, strict=True)
+        return [canvas.parametrization.image(v, canvas.layout, ends) for canvas, v, ends in each]
 
 
 class Given(NamedTuple):
-    """What changes from call to call without another trace.
+    """What changes from call to call without another trace."""
 
-    Attributes:
-        parameters: For each term the tensors that its formula is called with, by name.
-        weights: The weight of each term, `(terms,)`.
-        seeds: One seed for each sample, `(samples, 2)`.
-        input_ranges: For each canvas the lowest and highest value of its image, `(2,)`.
-        fixed: The values of the inputs that are not optimised, `(samples, ...)`.
-    """
-
-    parameters: list[dict[str, Any]]
-    weights: Any
-    seeds: Any
-    input_ranges: list[Any]
-    fixed: list[Any]
+    parameters: list[dict[str, Any]]  # For each term what its formula is called with, by name.
+    weights: Any  # Of each term, (terms,).
+    seeds: Any  # One for each sample, (samples, 2).
+    input_ranges: list[Any]  # For each canvas the lowest and highest value of an image, (2,).
+    fixed: list[Any]  # The values of the inputs that are not optimised, (samples, ...).
 
 
 class State(NamedTuple):
-    """What a step hands to the next.
+    """What a step hands to the next."""
 
-    Attributes:
-        step: Number of steps taken.
-        variables: What is optimised, for each canvas tensors of `(samples, ...)`.
-        slots: The update rule's own memory.
-        best_loss: Lowest overall loss of each sample, `(samples,)`.
-        best_images: The images that had it, for each canvas `(samples, ...)`.
-        failed: Whether a loss or gradient of the step after `step` was not finite.
-    """
-
-    step: Any
-    variables: list[list[Any]]
-    slots: list[Any]
-    best_loss: Any
-    best_images: list[Any]
-    failed: Any
+    step: Any  # Number of steps taken.
+    variables: list[list[Any]]  # What is optimised, for each canvas tensors of (samples, ...).
+    slots: list[Any]  # The update rule's own memory.
+    best_loss: Any  # Lowest overall loss of each sample, (samples,).
+    best_images: list[Any]  # The images that had it, for each canvas (samples, ...).
+    failed: Any  # Whether a loss or gradient of the step after `step` was not finite.
 
 
 class Observation(NamedTuple):
-    """What one evaluation has seen.
+    """What one evaluation has seen."""
 
-    Attributes:
-        losses: Weighted losses `(terms, samples)`.
-        overall: Their sum, `(samples,)`.
-        grads: The gradients, normalised and modified: of one tensor, or of each canvas's image.
-        wrt_values: The values of what they are of.
-    """
-
-    losses: Any
-    overall: Any
-    grads: list[Any]
-    wrt_values: list[Any]
+    losses: Any  # Weighted losses, (terms, samples).
+    overall: Any  # Their sum, (samples,).
+    grads: list[Any]  # Normalised and modified: of one tensor, or of each canvas's image.
+    wrt_values: list[Any]  # The values of what they are of.

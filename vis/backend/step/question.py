@@ -14,47 +14,34 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, Place, Target, position_of
-from vis.backend.layers import Folder, Unprepared
+from vis.backend.graph import Graph, Place, Target
+from vis.backend.layers import Folder
 from vis.backend.step.compiled import Compiled
-from vis.backend.step.look import look, named
+from vis.backend.step.look import look, named, nothing
 from vis.backend.step.problem import Term
 
 # Those of questions without any `Expression`, which would keep the model alive.
 inquiries = WeakCache()
 
+_NO_WEIGHTS = np.zeros(0, "float32")
+
 
 class Question(NamedTuple):
-    """Everything that a trace depends on.
+    """Everything that a trace depends on."""
 
-    Attributes:
-        fed: What is given values: the graph's inputs, or what is made of them.
-        terms: The losses.
-        places: Where values are wanted.
-        differentiate: Whether the gradients with respect to these are wanted too.
-        activations: Weak references to the activation functions that the trace is made with.
-    """
-
-    fed: tuple[Place, ...]
+    fed: tuple[Place, ...]  # What is given values: the graph's inputs, or what is made of them.
     terms: tuple[Term, ...]
-    places: tuple[Place, ...]
-    differentiate: bool
-    activations: tuple[Any, ...]
+    places: tuple[Place, ...]  # Where values are wanted.
+    differentiate: bool  # Whether the gradients with respect to these are wanted too.
+    activations: tuple[Any, ...]  # Weak references to those that the trace is made with.
 
 
 class Answer(NamedTuple):
-    """What a network has said.
+    """What a network has said."""
 
-    Attributes:
-        overall: The weighted sum of the losses, `(samples,)`.
-        values: The value at each place, `(samples, ...)`.
-        grads: The gradient of `overall` with respect to each, `(samples, ...)`, or nothing where
-            they are not wanted.
-    """
-
-    overall: Any
-    values: list[Any]
-    grads: list[Any]
+    overall: Any  # The weighted sum of the losses, (samples,).
+    values: list[Any]  # The value at each place, (samples, ...).
+    grads: list[Any]  # The gradient of `overall` by each, or nothing where they are not wanted.
 
 
 class Inquiry:
@@ -72,23 +59,19 @@ class Inquiry:
         self,
         graph: Graph,
         shown: Sequence[Any],
-        parameters: list[dict[str, Any]] | None = None,
-        weights: Any = (),
+        parameters: Sequence[dict[str, Any]] = (),
+        weights: Any = _NO_WEIGHTS,
     ) -> Answer:
-        """Asks it.
+        """Asks it of a graph.
 
-        Args:
-            graph: The graph that the question is about.
-            shown: The values that are fed, `(samples, ...)`.
-            parameters: For each term the tensors that its formula is called with, by name; their
-                first axis is the samples', of length 1 where one value serves all.
-            weights: The weight of each term, `(terms,)`.
+        Shown are the values that are fed, `(samples, ...)`. Each term has a weight, `(terms,)`, and
+        the tensors that its formula is called with, by name; their first axis is the samples', of
+        length 1 where one value serves all.
         """
-        weights = np.asarray(weights, "float32") if len(weights) == 0 else weights
         tensors = tf.nest.map_structure(
-            tf.convert_to_tensor, (list(shown), parameters or [], weights)
+            tf.convert_to_tensor, (list(shown), list(parameters), weights)
         )
-        return self._compiled(graph, Unprepared(), *tensors)
+        return self._compiled(graph, None, *tensors)
 
     def _of_any_number(
         self, shown: list[Any], parameters: list[dict[str, Any]], weights: Any
@@ -112,15 +95,13 @@ class Inquiry:
         parameters: list[dict[str, Any]],
         weights: Any,
     ) -> Answer:
-        question, folder, dtype = self._question, Folder(ready), weights.dtype
-        pairs = list(zip(question.fed, shown, strict=True))
-        losses, values = look(
-            graph, pairs, question.terms, parameters, question.places, folder, dtype
-        )
+        (fed, terms, places, differentiate, _), dtype = self._question, weights.dtype
+        pairs = list(zip(fed, shown, strict=True))
+        losses, values = look(graph, pairs, terms, parameters, places, Folder(ready), dtype)
         overall = tf.zeros(tf.shape(shown[0])[:1], dtype)
         for number, value in enumerate(losses):
             overall += weights[number] * value
-        grads = self._gradients(overall, values) if question.differentiate else []
+        grads = self._gradients(overall, values) if differentiate else []
         return Answer(overall, *([_readable(v) for v in some] for some in (values, grads)))
 
     def _gradients(self, overall: Any, values: list[Any]) -> list[Any]:
@@ -157,14 +138,10 @@ def value_of(
     images: Any,
     input_tensor: keras.KerasTensor | None = None,
 ) -> np.ndarray:
-    """The output of a layer for some images.
+    """The output of a layer, or a tensor of the graph, for some images `(samples, ...)`.
 
-    Args:
-        graph: The graph.
-        target: The layer, or a tensor of the graph.
-        images: `(samples, ...)`.
-        input_tensor: What the images are values of, by default the first input; of the others
-            zeros and empty texts are shown.
+    The images are values of `input_tensor`, by default the first input; the other inputs are shown
+    zeros and empty texts.
 
     Raises:
         ValueError: If the layer is not connected to the input.
@@ -174,25 +151,11 @@ def value_of(
     else:
         graph.check_has("layer", target)
         place = graph.place_of(target)
-    fed = list(graph.inputs)
-    first = fed[0] if input_tensor is None else input_tensor
-    if any(first is tensor for tensor in fed):
-        fed.insert(0, fed.pop(position_of(first, fed)))
-    else:
-        fed.insert(0, first)
-    images = np.asarray(images, _array_type(first))
-    nothing = [
-        np.full(
-            (len(images), *(size or 1 for size in t.shape[1:])),
-            "" if t.dtype == "string" else 0,
-            _array_type(t),
-        )
-        for t in fed[1:]
-    ]
-    question = Question(tuple(map(Place.of, fed)), (), (place,), False, graph.activations())
+    first = graph.inputs[0] if input_tensor is None else input_tensor
+    others = [tensor for tensor in graph.inputs if tensor is not first]
+    images = np.asarray(images, object if first.dtype == "string" else first.dtype)
+    fed = tuple(map(Place.of, [first, *others]))
+    question = Question(fed, (), (place,), False, graph.activations())
     inquiry = inquiries.get(graph.owner, question, lambda: Inquiry(question))
-    return inquiry(graph, [images, *nothing]).values[0].numpy()
-
-
-def _array_type(tensor: keras.KerasTensor) -> Any:
-    return object if tensor.dtype == "string" else tensor.dtype
+    shown = [images, *(nothing(tensor, len(images)) for tensor in others)]
+    return inquiry(graph, shown).values[0].numpy()
