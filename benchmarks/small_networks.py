@@ -137,7 +137,8 @@ def residual(data: Data) -> keras.Model:
     rank = len(shape) - 1
     convolution = getattr(layers, f"Conv{rank}D")
     inputs = x = keras.Input(shape)
-    x = layers.BatchNormalization()(convolution(16, 3, padding="same", use_bias=False)(x))
+    x = convolution(16, 3, 2, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
     for width, stride in ((16, 1), (32, 2), (64, 2)):
         y = convolution(width, 3, stride, padding="same", use_bias=False)(x)

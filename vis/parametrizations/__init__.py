@@ -4,6 +4,7 @@ from vis.parametrizations.base import Parametrization
 from vis.parametrizations.fourier import Fourier
 from vis.parametrizations.magnitude_constrained import MagnitudeConstrained
 from vis.parametrizations.pixels import Pixels
+from vis.parametrizations.principal_components import PrincipalComponents
 from vis.parametrizations.spectra import COLORS
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "MagnitudeConstrained",
     "Parametrization",
     "Pixels",
+    "PrincipalComponents",
 ]

@@ -52,3 +52,17 @@ class Parametrization(Value):
     def picture(self, image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
         """One finished image, brought into `input_range`."""
         return np.clip(image, *input_range)
+
+    def steeper(self, times: float) -> Parametrization | None:
+        """The same with a spectrum that falls so many times as fast, for coarse structure first.
+
+        Whoever has such a spectrum also has `resized` and `converted`, which hand what is
+        optimised on from stage to stage.
+
+        Args:
+            times: How many times.
+
+        Returns:
+            A parametrization, or None where there is no spectrum.
+        """
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,6 +16,7 @@ from vis.parametrizations.spectra import (
     bounded,
     check_spatial,
     frequency_shape,
+    resized,
     unbounded,
 )
 from vis.utils.layout import Layout
@@ -81,6 +84,11 @@ class Fourier(Parametrization):
         signal = backend.irfftn(*(scale * v for v in variables), layout.spatial_shape)
         return bounded(signal, layout, input_range, self.decorrelate, self.contrast)
 
+    def steeper(self, times):
+        other = copy.copy(self)
+        other.decay_power = times * self.decay_power
+        return other
+
     def resized(
         self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
     ) -> list[np.ndarray]:
@@ -95,17 +103,7 @@ class Fourier(Parametrization):
             rngs: For each sample where noise comes from.
         """
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
-        resized = [
-            np.stack(values).astype(variables[0].dtype) for values in zip(*drawn, strict=True)
-        ]
-        *others, last = (
-            (min(a, b) - 1) // 2 for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
-        )
-        kept = [np.r_[0 : n + 1, -n:0] for n in others] + [np.arange(last + 1)]
-        for target, source in zip(resized, variables, strict=True):
-            places = np.ix_(*(range(n) for n in target.shape[:2]), *kept)
-            target[places] = source[places]
-        return resized
+        return resized(variables, [np.stack(v) for v in zip(*drawn, strict=True)], old, new)
 
     def converted(
         self, variables: list[np.ndarray], layout: Layout, source: Fourier

@@ -37,10 +37,37 @@ def amplitudes(layout: Layout, decay_power: float) -> np.ndarray:
     at any size.
     """
     sizes = layout.spatial_shape
+    return np.prod(sizes) * np.maximum(frequencies(sizes), 1) ** -decay_power
+
+
+def frequencies(sizes: tuple[int, ...]) -> np.ndarray:
+    """Of each Fourier coefficient the frequency, in cycles an image."""
     steps = [np.fft.fftfreq(size, 1 / size) for size in sizes[:-1]]
     steps.append(np.fft.rfftfreq(sizes[-1], 1 / sizes[-1]))
-    frequencies = np.sqrt(sum(f**2 for f in np.meshgrid(*steps, indexing="ij", sparse=True)))
-    return np.prod(sizes) * np.maximum(frequencies, 1) ** -decay_power
+    return np.sqrt(sum(f**2 for f in np.meshgrid(*steps, indexing="ij", sparse=True)))
+
+
+def resized(
+    variables: list[np.ndarray], drawn: list[np.ndarray], old: Layout, new: Layout
+) -> list[np.ndarray]:
+    """Coefficients of images of another size, which look the same.
+
+    Args:
+        variables: Arrays `(samples, channels, ...)`.
+        drawn: Such arrays for the new size, whose frequencies that the old images did not have
+            are taken.
+        old: How an image lay in an array.
+        new: How an image is to lie in an array.
+    """
+    resized = [values.astype(variables[0].dtype) for values in drawn]
+    *others, last = (
+        (min(a, b) - 1) // 2 for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
+    )
+    kept = [np.r_[0 : n + 1, -n:0] for n in others] + [np.arange(last + 1)]
+    for target, source in zip(resized, variables, strict=True):
+        places = np.ix_(*(range(n) for n in target.shape[:2]), *kept)
+        target[places] = source[places]
+    return resized
 
 
 def bounded(signal: Any, layout: Layout, input_range: Any, decorrelated: bool, contrast: float):

@@ -1,0 +1,161 @@
+"""Pictures like the data that a model is used on: what is learnt of examples, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.backend.entries import as_numbers, embedded, entry_of
+from vis.backend.network import Network
+from vis.backend.roots import inputs_of, structure_of
+from vis.parametrizations import PrincipalComponents
+from vis.utils.examples import check_examples, examples_from
+from vis.utils.inputs import arranged, by_layer_names, names_of
+from vis.utils.layout import Layout
+from vis.utils.model import spatial_axes
+
+
+def learnt_of_model(
+    model: keras.Model, like: Any, parametrization: Any, fixed: Sequence[Any] | None
+) -> Any:
+    """A parametrization learnt of examples, or for a model with several inputs a list of them.
+
+    Args:
+        model: A Keras model.
+        like: Examples of what the model is used on, of several inputs by position or by name;
+            words as the model takes them. None leaves `parametrization` as it is.
+        parametrization: What the user has said of it.
+        fixed: Values of the inputs that are not optimised, by position.
+    """
+    if like is None:
+        return parametrization
+    _check_alone(parametrization)
+    tensors = inputs_of(model)
+    network = Network(tensors)
+    given = structure_of(model)
+    if fixed is None:
+        fixed = [None] * len(tensors)
+    found = [
+        _learnt_behind(tensor, examples, network) if value is None else None
+        for tensor, examples, value in zip(
+            tensors, _of_each(like, given, tensors), fixed, strict=False
+        )
+    ]
+    optimised = [own for own in found if own is not None]
+    return optimised[0] if len(optimised) == 1 else optimised
+
+
+def learnt_of_inputs(
+    like: Any, parametrization: Any, given: Any, optimised: Sequence[keras.KerasTensor]
+) -> Any:
+    """The same for symbolic inputs, of which words are not.
+
+    Args:
+        like: As for `learnt_of_model`.
+        parametrization: What the user has said of it.
+        given: The inputs, as the user has given them.
+        optimised: Those of them that are optimised.
+    """
+    if like is None:
+        return parametrization
+    _check_alone(parametrization)
+    tensors = keras.tree.flatten(given)
+    wanted = {id(tensor) for tensor in optimised}
+    found = [
+        _learnt(tensor, check_examples("like", _present(examples, tensor), tensor.shape[1:]))
+        for tensor, examples in zip(tensors, _of_each(like, given, tensors), strict=True)
+        if id(tensor) in wanted
+    ]
+    return found[0] if len(found) == 1 else found
+
+
+def learnt_ones(parametrization: Any) -> list[PrincipalComponents]:
+    """Those that are learnt of examples, of one parametrization or of several."""
+    found = keras.tree.flatten(parametrization)
+    return [one for one in found if isinstance(one, PrincipalComponents)]
+
+
+def is_learnt(parametrization: Any) -> bool:
+    """Whether what is optimised, all of it, is learnt of examples."""
+    found = keras.tree.flatten(parametrization)
+    return bool(learnt_ones(parametrization)) and len(learnt_ones(parametrization)) == len(found)
+
+
+def range_of(input_range: Any, default: Any, parametrization: Any) -> Any:
+    """The range that the user has given, or else that of the examples."""
+    learnt = learnt_ones(parametrization)
+    if input_range is not None or not is_learnt(parametrization):
+        return default if input_range is None else input_range
+    return learnt[0].input_range if len(learnt) == 1 else [one.input_range for one in learnt]
+
+
+def size_of(image_size: Any, parametrization: Any) -> Any:
+    """The size that the user has given, or else that of the examples."""
+    learnt = learnt_ones(parametrization)
+    sizes = learnt[0].layout.spatial_shape if len(learnt) == 1 else ()
+    return sizes or None if image_size is None else image_size
+
+
+def check_fits(
+    parametrization: Any, layout: Layout, input_range: tuple[float, float], argument: str | None
+) -> None:
+    """Raises a `ValueError` where what is learnt is of data of another shape or range.
+
+    Args:
+        parametrization: What is optimised.
+        layout: How an image lies in an array.
+        input_range: Lowest and highest value of an image.
+        argument: The argument that is at fault, `"like"` or None for `parametrization`.
+    """
+    for one in learnt_ones(parametrization):
+        one.check(layout, input_range, argument or "parametrization")
+
+
+def _check_alone(parametrization: Any) -> None:
+    if parametrization is not None:
+        raise ValueError(
+            "`parametrization` must not be given together with `like`, which makes one of its "
+            f"own. Received: parametrization={parametrization!r}"
+        )
+
+
+def _learnt_behind(
+    tensor: keras.KerasTensor, examples: Any, network: Network
+) -> PrincipalComponents:
+    """What is learnt of an input, or of what an embedding makes of it."""
+    numbers, examples = as_numbers("like", tensor, _present(examples, tensor), network)
+    examples = check_examples("like", examples, tuple(numbers.shape[1:]))
+    entry = entry_of(numbers, network)
+    if entry is not numbers:
+        examples = embedded(numbers, entry, examples, network)
+    return _learnt(entry, examples)
+
+
+def _learnt(tensor: keras.KerasTensor, examples: np.ndarray) -> PrincipalComponents:
+    first = spatial_axes(tensor)[:1] == (2,)
+    return PrincipalComponents(examples, data_format="channels_first" if first else "channels_last")
+
+
+def _present(examples: Any, tensor: keras.KerasTensor) -> Any:
+    if examples is None:
+        raise ValueError(
+            "`like` must have examples for each input that is optimised; others are given in "
+            f"`fixed_inputs`. Received: none for the input '{names_of(tensor)[0]}'"
+        )
+    return examples
+
+
+def _of_each(like: Any, given: Any, tensors: Sequence[keras.KerasTensor]) -> list[Any]:
+    """The examples of each input."""
+    if len(tensors) == 1 and not isinstance(like, Mapping):
+        return [like]
+    if isinstance(like, (Mapping, list, tuple)) or len(tensors) == 1:
+        return arranged("like", by_layer_names(like, given), tensors)
+    rows = [
+        arranged("like", by_layer_names(item, given), tensors)
+        for item in examples_from("like", like, rank=None)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
