@@ -29,6 +29,8 @@ _LEAST_COMPONENT = 1e-4
 _ENOUGH = 100
 # So many values of examples are worked on at a time.
 _PART = 2**21
+# By how much of a range examples may lie outside of it, as for their rounding.
+_MARGIN = 1e-4
 # How much of a range examples must take up at least, or it is that of other data.
 _LEAST_SHARE = 0.02
 
@@ -122,24 +124,30 @@ class PrincipalComponents(Parametrization):
             for values in (mean, scales, low, high, spreads[:, None] * directions)
         )
 
-    def check(
-        self, layout: Layout, input_range: tuple[float, float], argument: str = "parametrization"
-    ) -> None:
+    def check(self, layout: Layout, input_range: tuple[float, float]) -> None:
         """Raises a `ValueError` unless images lie and range as the examples do.
 
         Args:
             layout: How an image lies in an array.
             input_range: Lowest and highest value of an image.
-            argument: The name of the argument that the examples came in, for the message.
         """
         own = self.layout if self.texture is None else self.layout.resized(layout.spatial_shape)
         if layout != own:
             raise ValueError(
-                f"`{argument}` must be made of examples of shape {layout.shape}, that of the "
-                f"image that is made. Received: one made of examples of shape {self.layout.shape}"
+                "`like`, or what `parametrization` is made of, must be examples of shape "
+                f"{layout.shape}, that of the image that is made. "
+                f"Received: examples of shape {self.layout.shape}"
             )
-        values = float(self.low.array.min()), float(self.high.array.max())
-        _check_within(argument, values, input_range)
+        low, high = input_range
+        lowest, highest = float(self.low.array.min()), float(self.high.array.max())
+        margin = _MARGIN * (high - low)
+        inside = low - margin <= lowest and highest <= high + margin
+        if not inside or highest - lowest < _LEAST_SHARE * (high - low):
+            raise ValueError(
+                "`like`, or what `parametrization` is made of, must be examples in the range of "
+                f"the model's input, and `input_range` is ({low:g}, {high:g}). "
+                f"Received: examples with values from {lowest:g} to {highest:g}"
+            )
 
     def variables(self, seed_image, layout, input_range, rng):
         self.check(layout, input_range)
@@ -220,25 +228,6 @@ class PrincipalComponents(Parametrization):
                 yield part - ops.convert_to_numpy(self._larger(held, self.layout))
 
         return parts
-
-
-def _check_within(name: str, own: tuple[float, float], input_range: tuple[float, float]) -> None:
-    """Raises a `ValueError` unless examples lie in a range, and take up some of it.
-
-    Args:
-        name: The name of the argument that the examples came in.
-        own: The lowest and the highest value of the examples.
-        input_range: The range.
-    """
-    low, high = input_range
-    margin = 1e-4 * (high - low)
-    inside = low - margin <= own[0] and own[1] <= high + margin
-    if not inside or own[1] - own[0] < _LEAST_SHARE * (high - low):
-        raise ValueError(
-            f"`{name}` must be of examples in the range of the model's input, `input_range`="
-            f"({low:g}, {high:g}), and not in another. "
-            f"Received: examples with values from {own[0]:g} to {own[1]:g}"
-        )
 
 
 def _coarse(layout: Layout) -> Layout:

@@ -21,6 +21,13 @@ from vis.utils.inputs import by_layer_names
 from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
 from vis.utils.validation import check_input_range
+from vis.visualization.likeness import (
+    defaults_along,
+    is_learnt,
+    learnt_of_inputs,
+    learnt_of_model,
+    range_of,
+)
 from vis.visualization.optimisable import optimisable
 
 
@@ -29,11 +36,12 @@ def visualize_activation_with_losses(
     losses: Iterable[tuple[Loss, float]],
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = (0, 255),
+    input_range: tuple[float, float] | None = None,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
+    like: Any = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that minimises a weighted sum of losses.
@@ -45,7 +53,8 @@ def visualize_activation_with_losses(
         seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
             dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ.
+            a dict by name, where they differ. By default (0, 255), or that of the examples in
+            `like`.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
             another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
@@ -53,9 +62,14 @@ def visualize_activation_with_losses(
             for all others.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
+        like: A few hundred examples of what the model is used on, as it takes them: an array, a
+            list of arrays, or a dataset; of several inputs a dict by name or a list. The image
+            then looks like these, as it is made of their principal components
+            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose` (default False),
-            `seed`, and `checkpoint` and `every`, with which a run goes on after an interruption.
+            200, or 100 with `like`), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose`
+            (default False), `seed`, and `checkpoint` and `every`, with which a run goes on after
+            an interruption.
 
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
@@ -77,13 +91,18 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
+    parametrization = learnt_of_inputs(like, parametrization, input_tensor, fixed_inputs)
+    if is_learnt(parametrization):
+        defaults = defaults_along(parametrization, seed_input)
+        optimizer = defaults.pop("optimizer") if optimizer is None else optimizer
+        optimizer_params = {**defaults, **optimizer_params}
     optimizer_params = add_defaults_to_kwargs(
         {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
     )
     descender = Optimizer(
         input_tensor,
         losses,
-        input_range,
+        range_of(input_range, (0, 255), parametrization),
         wrt_tensor=wrt_tensor,
         parametrization=parametrization,
         optimizer=optimizer,
@@ -116,16 +135,17 @@ def visualize_activation(
     filter_indices: int | Sequence[int] | None = None,
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = (0, 255),
+    input_range: tuple[float, float] | None = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
     act_max_weight: float = 1,
-    lp_norm_weight: float = 10,
-    tv_weight: float = 10,
+    lp_norm_weight: float | None = None,
+    tv_weight: float | None = None,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
+    like: Any = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that excites filters of a layer most.
@@ -146,13 +166,14 @@ def visualize_activation(
         seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
             dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ.
+            a dict by name, where they differ. By default (0, 255), or that of the examples in
+            `like`.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
             model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
-        lp_norm_weight: Weight of `vis.regularizers.LPNorm`.
-        tv_weight: Weight of `vis.regularizers.TotalVariation`.
+        lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
+        tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
             another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
@@ -160,10 +181,14 @@ def visualize_activation(
             for all others.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
+        like: A few hundred examples of what the model is used on, as it takes them: an array, a
+            list of arrays, or a dataset; of several inputs a dict by name or a list. The image
+            then looks like these, as it is made of their principal components
+            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200), `input_modifiers`, `callbacks`, `verbose` (default False), `seed`, `image_size`
-            for models that leave the size of their input open, and `checkpoint` and `every`, with
-            which a run goes on after an interruption.
+            200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (default False),
+            `seed`, `image_size` for models that leave the size of their input open, and
+            `checkpoint` and `every`, with which a run goes on after an interruption.
 
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
@@ -192,9 +217,19 @@ def visualize_activation(
         by_layer_names(values, structure_of(model)) for values in (seed_input, parametrization)
     )
     what = optimisable(
-        model, fixed_inputs, input_range, seed_input, optimizer_params.get("image_size")
+        model,
+        fixed_inputs,
+        (0, 255) if input_range is None else input_range,
+        seed_input,
+        optimizer_params.get("image_size"),
     )
-    if optimizer is None and what.embeds:
+    parametrization = learnt_of_model(model, like, parametrization, what.fixed_inputs)
+    learnt = is_learnt(parametrization)
+    if lp_norm_weight is None:
+        lp_norm_weight = 0 if learnt else 10
+    if tv_weight is None:
+        tv_weight = 0 if learnt else 10
+    if optimizer is None and what.embeds and not learnt:
         # Its steps are for images of bytes; embeddings have another scale.
         low, high = check_input_range(what.input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
@@ -206,7 +241,7 @@ def visualize_activation(
         losses,
         wrt_tensor,
         seed_input,
-        what.input_range,
+        range_of(input_range, what.input_range, parametrization),
         parametrization,
         optimizer,
         what.fixed_inputs,

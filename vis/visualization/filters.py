@@ -33,7 +33,7 @@ from vis.utils.validation import (
     check_integer,
 )
 from vis.visualization.defaults import default_parametrization, defaults_of
-from vis.visualization.likeness import check_fits, learnt_of_model, range_of, size_of
+from vis.visualization.likeness import learnt_of_model, learnt_ones, range_of, size_of
 from vis.visualization.optimisable import optimisable
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -127,7 +127,8 @@ def visualize_filters(
     layer = find_layer(model, layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
     seen_size = None if fits else image_size
-    what = optimisable(model, fixed_inputs, input_range or (0, 255), image_size=seen_size)
+    own_range = (0, 255) if input_range is None else input_range
+    what = optimisable(model, fixed_inputs, own_range, image_size=seen_size)
     inputs = what.inputs.beginning_with(_only(what.tensors))
     parametrization = learnt_of_model(model, like, parametrization, what.fixed_inputs)
     input_range = check_input_range(range_of(input_range, what.input_range, parametrization))
@@ -149,7 +150,8 @@ def visualize_filters(
         layout = _fitting(layout, inputs, layer)
     if parametrization is None:
         parametrization = default_parametrization(layout)
-    check_fits(parametrization, layout, input_range, "like" if like is not None else None)
+    for learnt in learnt_ones(parametrization):
+        learnt.check(layout, input_range)
     defaults = defaults_of(parametrization, layout)
     max_iter = defaults.max_iter if max_iter is None else max_iter
     optimizer = defaults.optimizer if optimizer is None else optimizer

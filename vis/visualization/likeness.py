@@ -11,11 +11,12 @@ import numpy as np
 from vis.backend.entries import as_numbers, embedded, entry_of
 from vis.backend.network import Network
 from vis.backend.roots import inputs_of, structure_of
+from vis.optimizer import checked_inputs
 from vis.parametrizations import PrincipalComponents
 from vis.utils.examples import check_examples, examples_from
 from vis.utils.inputs import arranged, by_layer_names, names_of
-from vis.utils.layout import Layout
 from vis.utils.model import spatial_axes
+from vis.visualization.defaults import defaults_of
 
 
 def learnt_of_model(
@@ -36,40 +37,41 @@ def learnt_of_model(
     tensors = inputs_of(model)
     network = Network(tensors)
     given = structure_of(model)
-    if fixed is None:
-        fixed = [None] * len(tensors)
-    found = [
-        _learnt_behind(tensor, examples, network) if value is None else None
-        for tensor, examples, value in zip(
-            tensors, _of_each(like, given, tensors), fixed, strict=False
-        )
-    ]
-    optimised = [own for own in found if own is not None]
-    return optimised[0] if len(optimised) == 1 else optimised
+    examples = _of_each(like, given, tensors)
+    # Behind the inputs come those that embeddings leave without a reader.
+    fixed = [None] * len(tensors) if fixed is None else fixed[: len(tensors)]
+    return _alone_or_all(
+        [
+            _learnt_behind(tensor, own, network)
+            for tensor, own, value in zip(tensors, examples, fixed, strict=True)
+            if value is None
+        ]
+    )
 
 
-def learnt_of_inputs(
-    like: Any, parametrization: Any, given: Any, optimised: Sequence[keras.KerasTensor]
-) -> Any:
-    """The same for symbolic inputs, of which words are not.
+def learnt_of_inputs(like: Any, parametrization: Any, given: Any, fixed_inputs: Any) -> Any:
+    """The same for symbolic inputs, none of which is words.
 
     Args:
         like: As for `learnt_of_model`.
         parametrization: What the user has said of it.
         given: The inputs, as the user has given them.
-        optimised: Those of them that are optimised.
+        fixed_inputs: Values of those that are not optimised, as the user has given them.
     """
     if like is None:
         return parametrization
     _check_alone(parametrization)
-    tensors = keras.tree.flatten(given)
-    wanted = {id(tensor) for tensor in optimised}
-    found = [
-        _learnt(tensor, check_examples("like", _present(examples, tensor), tensor.shape[1:]))
-        for tensor, examples in zip(tensors, _of_each(like, given, tensors), strict=True)
-        if id(tensor) in wanted
-    ]
-    return found[0] if len(found) == 1 else found
+    tensors = checked_inputs(given)
+    fixed = arranged("fixed_inputs", by_layer_names(fixed_inputs, given), tensors)
+    return _alone_or_all(
+        [
+            _learnt(tensor, check_examples("like", _present(examples, tensor), tensor.shape[1:]))
+            for tensor, examples, value in zip(
+                tensors, _of_each(like, given, tensors), fixed, strict=True
+            )
+            if value is None
+        ]
+    )
 
 
 def learnt_ones(parametrization: Any) -> list[PrincipalComponents]:
@@ -99,19 +101,22 @@ def size_of(image_size: Any, parametrization: Any) -> Any:
     return sizes or None if image_size is None else image_size
 
 
-def check_fits(
-    parametrization: Any, layout: Layout, input_range: tuple[float, float], argument: str | None
-) -> None:
-    """Raises a `ValueError` where what is learnt is of data of another shape or range.
+def defaults_along(parametrization: Any, seed_input: Any) -> dict[str, Any]:
+    """How an optimizer goes along principal components where the user does not say.
 
     Args:
-        parametrization: What is optimised.
-        layout: How an image lies in an array.
-        input_range: Lowest and highest value of an image.
-        argument: The argument that is at fault, `"like"` or None for `parametrization`.
+        parametrization: What is optimised, all of it learnt of examples.
+        seed_input: What the images start from, or None.
     """
-    for one in learnt_ones(parametrization):
-        one.check(layout, input_range, argument or "parametrization")
+    first, *others = learnt_ones(parametrization)
+    defaults = defaults_of(first, first.layout)._asdict()
+    if first.layout.axes and not others and seed_input is None:
+        defaults["image_size"] = first.layout.spatial_shape
+    return defaults
+
+
+def _alone_or_all(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
 
 
 def _check_alone(parametrization: Any) -> None:
