@@ -64,27 +64,25 @@ def breast_cancer() -> Data:
 
 
 def signals() -> Data:
-    """Heartbeats of a sort, 128 samples of two leads: regular, with a dip, wide, and missing."""
+    """Two heartbeats of a sort, 128 samples of two leads, cut out around the first one."""
     rng = np.random.default_rng(0)
     y = rng.integers(4, size=2000)
     time = np.arange(128)
-    x = rng.normal(0, 0.05, (2000, 128, 2)).cumsum(axis=1) * 0.3
+    x = 0.3 * rng.normal(0, 0.05, (2000, 128, 2)).cumsum(axis=1)
     for signal, label in zip(x, y, strict=True):
-        period, phase = rng.uniform(36, 44), rng.uniform(0, 40)
-        for beat, centre in enumerate(np.arange(phase - 40, 180, period)):
-            if label == 3 and beat % 2:
-                continue
-            width = 5.0 if label == 2 else 1.8
+        first = rng.normal(32, 1)
+        second = first + rng.normal(42 if label == 3 else 64, 2)
+        for centre in (first, second):
+            width, height = rng.normal(5.0 if label == 2 else 2.0, 0.2), rng.uniform(0.8, 1.2)
             pulse = np.exp(-(((time - centre) / width) ** 2) / 2)
-            wave = 0.3 * np.exp(-(((time - centre - 12) / 3.5) ** 2) / 2)
-            height = rng.uniform(0.8, 1.2)
-            signal[:, 0] += height * (pulse + (-wave if label == 1 else wave))
-            signal[:, 1] += 0.6 * height * (pulse - (-wave if label == 1 else wave))
-    return Data(x.astype("float32"), y, ["regular", "dip", "wide", "missing"], 12)
+            wave = 0.3 * np.exp(-(((time - centre - 16) / 4) ** 2) / 2)
+            wave = -wave if label == 1 else wave
+            signal += height * np.stack([pulse + wave, 0.6 * (wave - pulse)], axis=-1)
+    return Data(x.astype("float32"), y, ["regular", "inverted", "wide", "early"], 15)
 
 
 def volumes() -> Data:
-    """Bodies in a noisy volume of 16 x 16 x 16: a ball, a rod, a plate and a shell."""
+    """Bodies in a noisy volume of 16 x 16 x 16: a ball, an upright rod, a flat plate, a shell."""
     rng = np.random.default_rng(0)
     y = rng.integers(4, size=1500)
     axes = np.stack(np.meshgrid(*[np.arange(16)] * 3, indexing="ij"), axis=-1)
@@ -92,18 +90,16 @@ def volumes() -> Data:
     for volume, label in zip(x[..., 0], y, strict=True):
         offset = axes - rng.uniform(6.5, 8.5, 3)
         distance = np.sqrt((offset**2).sum(-1))
-        # Rods and plates lie along one axis or another.
-        along = rng.integers(3)
-        across = np.sqrt((np.delete(offset, along, -1) ** 2).sum(-1))
+        height, across = np.abs(offset[..., 0]), np.sqrt((offset[..., 1:] ** 2).sum(-1))
         size = rng.uniform(0.9, 1.15)
         inside = {
             0: distance < 5 * size,
-            1: (across < 2 * size) & (np.abs(offset[..., along]) < 7 * size),
-            2: (across < 6.5 * size) & (np.abs(offset[..., along]) < 1.5 * size),
+            1: (across < 2 * size) & (height < 7 * size),
+            2: (across < 6.5 * size) & (height < 1.5 * size),
             3: np.abs(distance - 5 * size) < 1.1,
         }[int(label)]
         volume[inside] += rng.uniform(0.6, 0.8)
-    return Data(np.clip(x, 0, 1).astype("float32"), y, ["ball", "rod", "plate", "shell"], 6)
+    return Data(np.clip(x, 0, 1).astype("float32"), y, ["ball", "rod", "plate", "shell"], 4)
 
 
 def _shuffled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
