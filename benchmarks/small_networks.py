@@ -35,7 +35,8 @@ def fashion_mnist() -> Data:
             x.append(np.frombuffer(file.read(), "uint8", offset=16).reshape(-1, 28, 28, 1))
         with gzip.open(FASHION / f"{part}-labels-idx1-ubyte.gz") as file:
             y.append(np.frombuffer(file.read(), "uint8", offset=8))
-    names = "T-shirt trousers pullover dress coat sandal shirt sneaker bag boot".split()
+    names = ["T-shirt", "trousers", "pullover", "dress", "coat"]
+    names += ["sandal", "shirt", "sneaker", "bag", "boot"]
     return Data(np.concatenate(x).astype("float32") / 255, np.concatenate(y), names, 3)
 
 

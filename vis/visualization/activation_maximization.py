@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis.backend.roots import structure_of
+from vis.backend.roots import inputs_of, structure_of
 from vis.backend.survey import find_layer
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
@@ -27,6 +27,7 @@ from vis.visualization.likeness import (
     learnt_of_inputs,
     learnt_of_model,
     range_of,
+    size_of,
 )
 from vis.visualization.optimisable import optimisable
 
@@ -93,8 +94,9 @@ def visualize_activation_with_losses(
     """
     parametrization = learnt_of_inputs(like, parametrization, input_tensor, fixed_inputs)
     if is_learnt(parametrization):
-        defaults = defaults_along(parametrization, seed_input)
-        optimizer = defaults.pop("optimizer") if optimizer is None else optimizer
+        defaults = defaults_along(parametrization, input_tensor)
+        default_optimizer = defaults.pop("optimizer")
+        optimizer = default_optimizer if optimizer is None else optimizer
         optimizer_params = {**defaults, **optimizer_params}
     optimizer_params = add_defaults_to_kwargs(
         {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
@@ -216,14 +218,14 @@ def visualize_activation(
     seed_input, parametrization = (
         by_layer_names(values, structure_of(model)) for values in (seed_input, parametrization)
     )
+    parametrization = learnt_of_model(model, like, parametrization, fixed_inputs)
     what = optimisable(
         model,
         fixed_inputs,
         (0, 255) if input_range is None else input_range,
         seed_input,
-        optimizer_params.get("image_size"),
+        size_of(optimizer_params.get("image_size"), parametrization, inputs_of(model)),
     )
-    parametrization = learnt_of_model(model, like, parametrization, what.fixed_inputs)
     learnt = is_learnt(parametrization)
     if lp_norm_weight is None:
         lp_norm_weight = 0 if learnt else 10

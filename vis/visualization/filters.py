@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vis.backend.engine import accepts, receptive_field
 from vis.backend.random import draw_seed
-from vis.backend.roots import Inputs
+from vis.backend.roots import Inputs, inputs_of
 from vis.backend.softmax import has_softmax
 from vis.backend.survey import find_layer
 from vis.callbacks import OptimizerCallback
@@ -126,11 +126,11 @@ def visualize_filters(
     """
     layer = find_layer(model, layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
-    seen_size = None if fits else image_size
+    parametrization = learnt_of_model(model, like, parametrization, fixed_inputs)
+    size = size_of(None if fits else image_size, parametrization, inputs_of(model))
     own_range = (0, 255) if input_range is None else input_range
-    what = optimisable(model, fixed_inputs, own_range, image_size=seen_size)
+    what = optimisable(model, fixed_inputs, own_range, image_size=size)
     inputs = what.inputs.beginning_with(_only(what.tensors))
-    parametrization = learnt_of_model(model, like, parametrization, what.fixed_inputs)
     input_range = check_input_range(range_of(input_range, what.input_range, parametrization))
     _, _, count = filters_of(layer)
     indices = check_indices(
@@ -145,7 +145,7 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(inputs, layer, size_of(seen_size, parametrization))
+    layout = _layout(inputs, layer, size)
     if fits:
         layout = _fitting(layout, inputs, layer)
     if parametrization is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,9 +19,7 @@ from vis.utils.model import spatial_axes
 from vis.visualization.defaults import defaults_of
 
 
-def learnt_of_model(
-    model: keras.Model, like: Any, parametrization: Any, fixed: Sequence[Any] | None
-) -> Any:
+def learnt_of_model(model: keras.Model, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
     """A parametrization learnt of examples, or for a model with several inputs a list of them.
 
     Args:
@@ -29,23 +27,18 @@ def learnt_of_model(
         like: Examples of what the model is used on, of several inputs by position or by name;
             words as the model takes them. None leaves `parametrization` as it is.
         parametrization: What the user has said of it.
-        fixed: Values of the inputs that are not optimised, by position.
+        fixed_inputs: Values of inputs that are not optimised, by position or by name.
     """
     if like is None:
         return parametrization
-    _check_alone(parametrization)
-    tensors = inputs_of(model)
-    network = Network(tensors)
-    given = structure_of(model)
-    examples = _of_each(like, given, tensors)
-    # Behind the inputs come those that embeddings leave without a reader.
-    fixed = [None] * len(tensors) if fixed is None else fixed[: len(tensors)]
-    return _alone_or_all(
-        [
-            _learnt_behind(tensor, own, network)
-            for tensor, own, value in zip(tensors, examples, fixed, strict=True)
-            if value is None
-        ]
+    network = Network(inputs_of(model))
+    return _learnt_of_each(
+        like,
+        parametrization,
+        structure_of(model),
+        network.inputs,
+        fixed_inputs,
+        lambda tensor, examples: _learnt_behind(tensor, examples, network),
     )
 
 
@@ -60,17 +53,15 @@ def learnt_of_inputs(like: Any, parametrization: Any, given: Any, fixed_inputs: 
     """
     if like is None:
         return parametrization
-    _check_alone(parametrization)
-    tensors = checked_inputs(given)
-    fixed = arranged("fixed_inputs", by_layer_names(fixed_inputs, given), tensors)
-    return _alone_or_all(
-        [
-            _learnt(tensor, check_examples("like", _present(examples, tensor), tensor.shape[1:]))
-            for tensor, examples, value in zip(
-                tensors, _of_each(like, given, tensors), fixed, strict=True
-            )
-            if value is None
-        ]
+    return _learnt_of_each(
+        like,
+        parametrization,
+        given,
+        checked_inputs(given),
+        fixed_inputs,
+        lambda tensor, examples: _learnt(
+            tensor, check_examples("like", examples, tuple(tensor.shape[1:]))
+        ),
     )
 
 
@@ -94,44 +85,66 @@ def range_of(input_range: Any, default: Any, parametrization: Any) -> Any:
     return learnt[0].input_range if len(learnt) == 1 else [one.input_range for one in learnt]
 
 
-def size_of(image_size: Any, parametrization: Any) -> Any:
-    """The size that the user has given, or else that of the examples."""
+def size_of(image_size: Any, parametrization: Any, inputs: Sequence[keras.KerasTensor]) -> Any:
+    """The size that the user has given, or else, where an input leaves it open, the examples'.
+
+    Args:
+        image_size: What the user has given, or None.
+        parametrization: What is optimised.
+        inputs: A model's inputs.
+    """
     learnt = learnt_ones(parametrization)
-    sizes = learnt[0].layout.spatial_shape if len(learnt) == 1 else ()
-    return sizes or None if image_size is None else image_size
+    is_open = any(None in tensor.shape[1:] for tensor in inputs)
+    if image_size is not None or len(learnt) != 1 or not is_open:
+        return image_size
+    return learnt[0].layout.spatial_shape or None
 
 
-def defaults_along(parametrization: Any, seed_input: Any) -> dict[str, Any]:
+def defaults_along(parametrization: Any, inputs: Any) -> dict[str, Any]:
     """How an optimizer goes along principal components where the user does not say.
 
     Args:
         parametrization: What is optimised, all of it learnt of examples.
-        seed_input: What the images start from, or None.
+        inputs: A model's inputs, as the user has given them.
     """
-    first, *others = learnt_ones(parametrization)
-    defaults = defaults_of(first, first.layout)._asdict()
-    if first.layout.axes and not others and seed_input is None:
-        defaults["image_size"] = first.layout.spatial_shape
-    return defaults
+    first = learnt_ones(parametrization)[0]
+    size = size_of(None, parametrization, checked_inputs(inputs))
+    return {**defaults_of(first, first.layout)._asdict(), "image_size": size}
 
 
-def _alone_or_all(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else values
-
-
-def _check_alone(parametrization: Any) -> None:
+def _learnt_of_each(
+    like: Any,
+    parametrization: Any,
+    given: Any,
+    tensors: Sequence[keras.KerasTensor],
+    fixed_inputs: Any,
+    learn: Callable[[keras.KerasTensor, Any], PrincipalComponents],
+) -> Any:
+    """What is learnt of the inputs that are not fixed; of a single one by itself."""
     if parametrization is not None:
         raise ValueError(
             "`parametrization` must not be given together with `like`, which makes one of its "
             f"own. Received: parametrization={parametrization!r}"
         )
+    fixed = arranged("fixed_inputs", by_layer_names(fixed_inputs, given), tensors)
+    found = []
+    for tensor, examples, value in zip(tensors, _of_each(like, given, tensors), fixed, strict=True):
+        if value is None and examples is None:
+            raise ValueError(
+                "`like` must have examples for each input that is optimised; values of others are "
+                "given in `fixed_inputs`. "
+                f"Received: none for the input '{names_of(tensor)[0]}'"
+            )
+        if value is None:
+            found.append(learn(tensor, examples))
+    return found[0] if len(found) == 1 else found
 
 
 def _learnt_behind(
     tensor: keras.KerasTensor, examples: Any, network: Network
 ) -> PrincipalComponents:
     """What is learnt of an input, or of what an embedding makes of it."""
-    numbers, examples = as_numbers("like", tensor, _present(examples, tensor), network)
+    numbers, examples = as_numbers("like", tensor, examples, network)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = entry_of(numbers, network)
     if entry is not numbers:
@@ -142,15 +155,6 @@ def _learnt_behind(
 def _learnt(tensor: keras.KerasTensor, examples: np.ndarray) -> PrincipalComponents:
     first = spatial_axes(tensor)[:1] == (2,)
     return PrincipalComponents(examples, data_format="channels_first" if first else "channels_last")
-
-
-def _present(examples: Any, tensor: keras.KerasTensor) -> Any:
-    if examples is None:
-        raise ValueError(
-            "`like` must have examples for each input that is optimised; others are given in "
-            f"`fixed_inputs`. Received: none for the input '{names_of(tensor)[0]}'"
-        )
-    return examples
 
 
 def _of_each(like: Any, given: Any, tensors: Sequence[keras.KerasTensor]) -> list[Any]:
