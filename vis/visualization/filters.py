@@ -31,6 +31,7 @@ from vis.utils.validation import (
     check_indices,
     check_input_range,
     check_integer,
+    check_kind,
 )
 from vis.visualization.defaults import default_parametrization, defaults_of
 from vis.visualization.likeness import learnt_of_model, learnt_ones, range_of, size_of
@@ -150,6 +151,7 @@ def visualize_filters(
         layout = _fitting(layout, inputs, layer)
     if parametrization is None:
         parametrization = default_parametrization(layout)
+    parametrization = check_kind("parametrization", parametrization, Parametrization)
     for learnt in learnt_ones(parametrization):
         learnt.check(layout, input_range)
     defaults = defaults_of(parametrization, layout)
