@@ -50,7 +50,7 @@ from vis.utils.utils import apply_modifications
 from vis.visualization import get_num_filters, visualize_activation, visualize_filters
 
 DEFAULT_MODEL = "EfficientNetLite0"
-DEFAULT_CLASSES = ["water_ouzel", "jellyfish", "snail", "hen"]
+DEFAULT_CLASSES = ["jellyfish", "snail", "daisy", "balloon"]
 KERAS_VIS, KERAS_VIS_STEPS, KERAS_VIS_JITTER = "keras-vis", 200, 16
 MOST_DEFAULT_FILTERS = 4
 COLUMNS = 4
