@@ -287,6 +287,23 @@ def test_several_inputs_by_name_or_in_order(two_inputs):
     np.testing.assert_array_equal(streamed["image"], drawn["image"])
 
 
+def test_ranges_and_parametrizations_by_the_keys_of_a_dict():
+    inputs = {"zebra": keras.Input((3,), name="a"), "ant": keras.Input((3,), name="b")}
+    outputs = layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ant"]]))
+    model = keras.Model(inputs, outputs)
+    rng = np.random.default_rng(0)
+    examples = {"zebra": rng.uniform(0, 1, (20, 3)), "ant": rng.uniform(10, 20, (20, 3))}
+    learnt = {name: PrincipalComponents(values) for name, values in examples.items()}
+    for settings in (
+        {"like": examples},
+        {"parametrization": learnt},
+        {"like": examples, "input_range": {"zebra": (0.0, 1.0), "ant": (0.0, 25.0)}},
+    ):
+        drawn = visualize_activation(model, -1, 0, max_iter=4, **settings)
+        assert drawn["zebra"].max() <= 1
+        assert drawn["ant"].min() >= 10
+
+
 def test_only_what_is_optimised_needs_examples(two_inputs):
     model, examples = two_inputs
     fixed = {"row": np.full(3, 12.0)}

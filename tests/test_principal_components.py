@@ -71,6 +71,24 @@ def test_images_have_the_layouts_shape_and_stay_in_range(layout):
     assert (image <= high).all()
 
 
+def test_no_rounding_leads_out_of_the_range():
+    examples = rng().normal(size=(300, 40)) * 1e3 + 1 / 3
+    examples[:, 5] = 1 / 3
+    parametrization = PrincipalComponents(examples)
+    layout = Layout((40,), axes=())
+    for seed in range(5):
+        image = image_of(parametrization, layout, [rng(seed).normal(size=40)], (-9e9, 9e9))
+        far = parametrization.mean.array + 9 * (image - parametrization.mean.array)
+        variables = parametrization.variables(far, layout, (-5e3, 5e3), rng())
+        image = np.delete(image_of(parametrization, layout, variables, (-9e9, 9e9)), 5)
+        assert (image >= np.delete(examples, 5, 1).min(0)).all()
+        assert (image <= np.delete(examples, 5, 1).max(0)).all()
+    low, high = parametrization.low.array, parametrization.high.array
+    assert low[5] == high[5] == np.float32(1 / 3)
+    assert (np.delete(low, 5) >= np.delete(examples.min(0), 5)).all()
+    assert (np.delete(high, 5) <= np.delete(examples.max(0), 5)).all()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_starts_from_a_seed_image(layout):
     examples = examples_of(layout, count=200 if layout.shape == (13,) else 40)

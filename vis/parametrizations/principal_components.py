@@ -119,6 +119,7 @@ class PrincipalComponents(Parametrization):
         if has_texture:
             parts = self._unheld(examples[1::2][:_ENOUGH], mean, scales, directions)
             self.texture = Texture(parts, self.layout, decay_power)
+        low, high = _in_single_precision(low, high)
         self.mean, self.scales, self.low, self.high, self.directions = (
             FrozenArray(values.astype("float32"))
             for values in (mean, scales, low, high, spreads[:, None] * directions)
@@ -279,6 +280,15 @@ def _principal_axes(flat: np.ndarray, most: int) -> np.ndarray:
     if not wide:
         return vectors[:, order].T
     return vectors[:, order].T @ flat / np.sqrt(squares[order])[:, None]
+
+
+def _in_single_precision(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of ranges, rounded inwards so that nothing between them is outside of the examples'."""
+    nearest, highest = low.astype("float32"), high.astype("float32")
+    lowest = np.where(nearest < low, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
+    # Of a value that never varies both are the nearest.
+    return tuple(np.where(lowest > highest, nearest, end) for end in (lowest, highest))
 
 
 def _check_data_format(data_format: Any) -> str:

@@ -22,6 +22,7 @@ from vis.utils.model import counterpart, counterpart_tensor, input_data_format
 from vis.utils.utils import add_defaults_to_kwargs
 from vis.utils.validation import check_input_range
 from vis.visualization.likeness import (
+    default_range,
     defaults_along,
     is_learnt,
     learnt_of_inputs,
@@ -104,7 +105,7 @@ def visualize_activation_with_losses(
     descender = Optimizer(
         input_tensor,
         losses,
-        range_of(input_range, (0, 255), parametrization),
+        range_of(input_range, default_range(input_range), parametrization),
         wrt_tensor=wrt_tensor,
         parametrization=parametrization,
         optimizer=optimizer,
@@ -222,7 +223,7 @@ def visualize_activation(
     what = optimisable(
         model,
         fixed_inputs,
-        (0, 255) if input_range is None else input_range,
+        default_range(input_range),
         seed_input,
         size_of(optimizer_params.get("image_size"), parametrization, inputs_of(model)),
     )

@@ -34,7 +34,13 @@ from vis.utils.validation import (
     check_kind,
 )
 from vis.visualization.defaults import default_parametrization, defaults_of
-from vis.visualization.likeness import learnt_of_model, learnt_ones, range_of, size_of
+from vis.visualization.likeness import (
+    default_range,
+    learnt_of_model,
+    learnt_ones,
+    range_of,
+    size_of,
+)
 from vis.visualization.optimisable import optimisable
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -129,8 +135,7 @@ def visualize_filters(
     fits = image_size == _FITS if isinstance(image_size, str) else False
     parametrization = learnt_of_model(model, like, parametrization, fixed_inputs)
     size = size_of(None if fits else image_size, parametrization, inputs_of(model))
-    own_range = (0, 255) if input_range is None else input_range
-    what = optimisable(model, fixed_inputs, own_range, image_size=size)
+    what = optimisable(model, fixed_inputs, default_range(input_range), image_size=size)
     inputs = what.inputs.beginning_with(_only(what.tensors))
     input_range = check_input_range(range_of(input_range, what.input_range, parametrization))
     _, _, count = filters_of(layer)

@@ -77,12 +77,22 @@ def is_learnt(parametrization: Any) -> bool:
     return bool(learnt_ones(parametrization)) and len(learnt_ones(parametrization)) == len(found)
 
 
+def default_range(input_range: Any) -> Any:
+    """The range that the user has given, or that of bytes."""
+    return (0, 255) if input_range is None else input_range
+
+
 def range_of(input_range: Any, default: Any, parametrization: Any) -> Any:
-    """The range that the user has given, or else that of the examples."""
-    learnt = learnt_ones(parametrization)
+    """The range that the examples have, where the user has given none and all is learnt.
+
+    Args:
+        input_range: What the user has given, or None.
+        default: What it comes to otherwise.
+        parametrization: What is optimised.
+    """
     if input_range is not None or not is_learnt(parametrization):
-        return default if input_range is None else input_range
-    return learnt[0].input_range if len(learnt) == 1 else [one.input_range for one in learnt]
+        return default
+    return keras.tree.map_structure(lambda one: one.input_range, parametrization)
 
 
 def size_of(image_size: Any, parametrization: Any, inputs: Sequence[keras.KerasTensor]) -> Any:
