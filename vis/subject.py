@@ -132,7 +132,7 @@ def optimised(
         seed_input: What the images start from.
         image_size: Size of the images where it is open.
     """
-    tensors, fixed = _as_numbers("fixed_inputs", graph, fixed_inputs)
+    tensors, fixed = _all_as_numbers("fixed_inputs", graph, fixed_inputs)
     entries = [
         graph.flow.entry_of(tensor) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
@@ -173,7 +173,7 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
         TypeError: If `seed_input` does not hold numbers.
         ValueError: If it is of another shape, or a value is missing.
     """
-    tensors, given = _as_numbers("seed_input", graph, seed_input)
+    tensors, given = _all_as_numbers("seed_input", graph, seed_input)
     for tensor, value in zip(tensors, given, strict=True):
         if value is None and len(tensors) > 1:
             raise ValueError(
@@ -247,19 +247,25 @@ def _checked(
     )
 
 
-def _as_numbers(name: str, graph: Graph, values: Any) -> tuple[list[keras.KerasTensor], list[Any]]:
-    """Inputs and values for them; where they hold text, the numbers that the model makes of it.
+def as_numbers(
+    name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
+) -> tuple[keras.KerasTensor, Any]:
+    """An input and a value for it; where it holds text, the numbers that the model makes of it.
 
     Raises:
-        TypeError: If the values of an input of text are no text.
-        ValueError: If they are of another shape, or if text leads to no numbers, or to several.
+        TypeError: If the value of an input of text is no text.
+        ValueError: If it is of another shape, or if text leads to no numbers, or to several.
     """
-    tensors, numbers = [], []
-    for tensor, value in zip(graph.inputs, arranged(name, values, graph.names), strict=True):
-        tensors.append(graph.flow.numbers_of(tensor))
-        if value is not None and tensors[-1] is not tensor:
-            value = value_of(graph, tensors[-1], _texts(name, value, tensor.shape), tensor)
-        numbers.append(value)
+    numbers = graph.flow.numbers_of(tensor)
+    if value is not None and numbers is not tensor:
+        value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)
+    return numbers, value
+
+
+def _all_as_numbers(name: str, graph: Graph, values: Any) -> tuple[tuple, tuple]:
+    """The same of all inputs."""
+    pairs = zip(graph.inputs, arranged(name, values, graph.names), strict=True)
+    tensors, numbers = zip(*(as_numbers(name, graph, *pair) for pair in pairs), strict=True)
     return tensors, numbers
 
 

@@ -15,10 +15,18 @@ from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
-from vis.subject import optimised
+from vis.subject import Subject, inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
 from vis.utils.utils import add_defaults_to_kwargs
+from vis.visualization.likeness import (
+    default_range,
+    defaults_along,
+    is_learnt,
+    learnt_of,
+    range_of,
+    size_of,
+)
 
 
 def visualize_activation_with_losses(
@@ -26,11 +34,12 @@ def visualize_activation_with_losses(
     losses: Iterable[tuple[Loss, float]],
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = (0, 255),
+    input_range: tuple[float, float] | None = None,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
+    like: Any = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that minimises a weighted sum of losses.
@@ -45,9 +54,11 @@ def visualize_activation_with_losses(
         optimizer: As in `visualize_activation`.
         fixed_inputs: As in `visualize_activation`.
         precision: As in `visualize_activation`.
+        like: As in `visualize_activation`.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose` (default False),
-            `seed`, and `checkpoint` and `every`, with which a run goes on after an interruption.
+            200, or 100 with `like`), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose`
+            (default False), `seed`, and `checkpoint` and `every`, with which a run goes on after
+            an interruption.
 
     Returns:
         As `visualize_activation`.
@@ -66,17 +77,25 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
+    subject = input_tensor
+    if not isinstance(subject, Subject):
+        subject = inputs_optimised(input_tensor, fixed_inputs)
+    parametrization = learnt_of(subject.graph, like, parametrization, fixed_inputs)
+    if is_learnt(parametrization):
+        defaults = defaults_along(parametrization, subject.graph)
+        default_optimizer = defaults.pop("optimizer")
+        optimizer = default_optimizer if optimizer is None else optimizer
+        optimizer_params = {**defaults, **optimizer_params}
     optimizer_params = add_defaults_to_kwargs(
         {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
     )
     descender = Optimizer(
-        input_tensor,
+        subject,
         losses,
-        input_range,
+        range_of(input_range, default_range(input_range), parametrization),
         wrt_tensor=wrt_tensor,
         parametrization=parametrization,
         optimizer=optimizer,
-        fixed_inputs=fixed_inputs,
         precision=precision,
     )
     images = descender.minimize(**optimizer_params)[0]
@@ -105,16 +124,17 @@ def visualize_activation(
     filter_indices: int | Sequence[int] | None = None,
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = (0, 255),
+    input_range: tuple[float, float] | None = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
     act_max_weight: float = 1,
-    lp_norm_weight: float = 10,
-    tv_weight: float = 10,
+    lp_norm_weight: float | None = None,
+    tv_weight: float | None = None,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
+    like: Any = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
     """Generates the input that excites filters of a layer most.
@@ -135,13 +155,14 @@ def visualize_activation(
         seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
             dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ.
+            a dict by name, where they differ. By default (0, 255), or that of the examples in
+            `like`.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
             model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
-        lp_norm_weight: Weight of `vis.regularizers.LPNorm`.
-        tv_weight: Weight of `vis.regularizers.TotalVariation`.
+        lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
+        tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
             another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
@@ -149,10 +170,14 @@ def visualize_activation(
             for all others.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
+        like: A few hundred examples of what the model is used on, as it takes them: an array, a
+            list of arrays, or a dataset; of several inputs a dict by name or a list. The image
+            then looks like these, as it is made of their principal components
+            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
         **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200), `input_modifiers`, `callbacks`, `verbose` (default False), `seed`, `image_size`
-            for models that leave the size of their input open, and `checkpoint` and `every`, with
-            which a run goes on after an interruption.
+            200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (default False),
+            `seed`, `image_size` for models that leave the size of their input open, and
+            `checkpoint` and `every`, with which a run goes on after an interruption.
 
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
@@ -178,10 +203,17 @@ def visualize_activation(
         layer = graph.find(counterpart(layer, model, graph.model))
         if wrt_tensor is not None:
             wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
-    subject = optimised(graph, fixed_inputs, seed_input, optimizer_params.get("image_size"))
-    if optimizer is None and subject.embeds:
+    parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
+    image_size = size_of(optimizer_params.get("image_size"), parametrization, graph)
+    subject = optimised(graph, fixed_inputs, seed_input, image_size)
+    learnt = is_learnt(parametrization)
+    lp_norm_weight, tv_weight = (
+        (0 if learnt else 10) if weight is None else weight
+        for weight in (lp_norm_weight, tv_weight)
+    )
+    if optimizer is None and subject.embeds and not learnt:
         # Its steps are for images of bytes; embeddings have another scale.
-        ((low, high),) = ranges(subject, input_range)
+        ((low, high),) = ranges(subject, default_range(input_range))
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
     for tensor in subject.tensors:

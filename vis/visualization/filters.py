@@ -17,15 +17,17 @@ from vis.backend.step import accepts, receptive_field
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.canvases import ranges
-from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale, is_in_graph
+from vis.input_modifiers import InputModifier, is_in_graph
 from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
-from vis.parametrizations import Fourier, Parametrization, Pixels
+from vis.parametrizations import Parametrization
 from vis.subject import Subject, optimised
-from vis.updates import Adam, Update
+from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
-from vis.utils.validation import check_all, check_flag, check_indices, check_integer
+from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
+from vis.visualization.defaults import default_parametrization, defaults_of
+from vis.visualization.likeness import default_range, learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
 _BATCH_SIZE = 16
@@ -33,8 +35,6 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
-# What a step is scaled by forgets early gradients, which are large, within ten steps.
-_DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
 # The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
 _UNSEEN = 0.0
 
@@ -47,14 +47,15 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int = 120,
+    max_iter: int | None = None,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
-    input_range: tuple[float, float] = (0, 255),
+    input_range: tuple[float, float] | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
     skip_erosion: float = 0.5,
+    like: Any = None,
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
 
@@ -80,18 +81,25 @@ def visualize_filters(
             spatial axes.
         input_modifiers: How the images are looked at, `vis.input_modifiers.Transform` objects. By
             default jitter, rotation and scaling.
-        max_iter: Number of steps, at least 1. Pictures of classes that the model hardly sees yet
+        max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
+            there can be. Pictures of classes that the model hardly sees yet
             after 40 % of them get two and a half times the steps that are left.
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
-        input_range: Lowest and highest value of the model's input.
+        input_range: Lowest and highest value of the model's input; by default (0, 255), or that of
+            the examples in `like`.
         fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
             list with None for that one.
         precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
             network change from step to step, 0 to 0.5. Pictures are not of this network alone.
+        like: A few hundred examples of what the model is used on, as it takes them: an array, a
+            list of arrays, or a dataset; for a model with several inputs a dict by name or a list.
+            Pictures then look like these, as they are made of their principal components
+            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow. Without
+            them they look like photographs.
 
     Returns:
         Array `(filters, image dims..., channels)`; `uint8` where both ends of `input_range` are
@@ -110,9 +118,12 @@ def visualize_filters(
     graph = Graph.of(model)
     layer = graph.find(layer_idx)
     fits = image_size == _FITS if isinstance(image_size, str) else False
-    subject = optimised(graph, fixed_inputs, image_size=None if fits else image_size)
+    parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
+    size = size_of(None if fits else image_size, parametrization, graph)
+    subject = optimised(graph, fixed_inputs, image_size=size)
     _check_only_one(subject)
-    (input_range,) = ranges(subject, input_range)
+    wanted_range = range_of(input_range, default_range(input_range), parametrization)
+    (input_range,) = ranges(subject, wanted_range)
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -120,18 +131,25 @@ def visualize_filters(
         count,
         of=f"layer '{layer.name}'",
     )
-    max_iter = check_integer("max_iter", max_iter, least=1)
+    if max_iter is not None:
+        max_iter = check_integer("max_iter", max_iter, least=1)
     show = check_flag("progress", progress)
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(subject, layer, None if fits else image_size)
+    layout = _layout(subject, layer, size)
     if fits:
         layout = _fitting(layout, subject, layer)
     if parametrization is None:
         parametrization = default_parametrization(layout)
+    parametrization = check_kind("parametrization", parametrization, Parametrization)
+    for learnt in learnt_ones(parametrization):
+        learnt.check(layout, input_range)
+    defaults = defaults_of(parametrization, layout)
+    max_iter = defaults.max_iter if max_iter is None else max_iter
+    optimizer = defaults.optimizer if optimizer is None else optimizer
     if input_modifiers is None:
-        input_modifiers = default_input_modifiers(layout)
+        input_modifiers = defaults.input_modifiers
     input_modifiers = check_all("input_modifiers", input_modifiers, InputModifier)
     for modifier in input_modifiers:
         if not is_in_graph(modifier):
@@ -159,7 +177,7 @@ def visualize_filters(
                     [(wanted(layer, [batch[i][0] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
-                    optimizer=_DESCENT if optimizer is None else optimizer,
+                    optimizer=optimizer,
                     precision=precision,
                     skip_erosion=skip_erosion,
                 )
@@ -197,19 +215,6 @@ def _check_only_one(subject: Subject) -> None:
             "`fixed_inputs` must give a value for each input but the one that pictures are made "
             f"of. Received: {len(subject.tensors)} inputs without one"
         )
-
-
-def default_parametrization(layout: Layout) -> Parametrization:
-    """What is optimised when the user does not say."""
-    return Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
-
-
-def default_input_modifiers(layout: Layout) -> list[InputModifier]:
-    """How images are looked at when the user does not say."""
-    if not layout.axes:
-        return []
-    turned = [Rotate(10)] if len(layout.axes) == 2 else []
-    return [Jitter(0.1), *turned, Scale(0.8, 1.2)]
 
 
 def _layout(

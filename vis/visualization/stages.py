@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from vis.backend.graph import Target
 from vis.backend.step import accepts
 from vis.descent import Descent
 from vis.input_modifiers import Transform, check_transforms
-from vis.parametrizations import Fourier, Parametrization
+from vis.parametrizations import Parametrization
 from vis.subject import Subject
 from vis.utils.layout import Layout
 
@@ -59,14 +58,12 @@ def stages_of(
         coarse: The layout of the pictures of the first stages, or None for the same.
         max_iter: Number of steps of all stages together.
     """
-    if max_iter < len(_STEEPER) or not isinstance(parametrization, Fourier):
+    if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
         return [Stage(parametrization, layout, max_iter)]
     ends = (max_iter * np.array(_ENDS)).round().astype(int)
     stages = []
     for times, steps in zip(_STEEPER, np.diff(ends, prepend=0).tolist(), strict=True):
-        steeper = copy.copy(parametrization)
-        steeper.decay_power = times * parametrization.decay_power
-        stages.append(Stage(steeper, coarse or layout, steps))
+        stages.append(Stage(parametrization.steeper(times), coarse or layout, steps))
     stages[-1] = stages[-1]._replace(layout=layout)
     return stages
 

@@ -1,0 +1,123 @@
+"""How much pictures of inner channels excite them, beside the best patches of photographs.
+
+The measure is what the unchanged network makes of the finished picture, without any transforms:
+the channel's mean activation over all places, divided by that of the patch that excites it most,
+out of some hundred of scikit-image's photographs. Above 1 a picture shows more of what the channel
+looks for than any of the patches. Needs
+
+    pip install '.[imagenet,benchmark]' scikit-image
+
+and compares with tf-keras-vis where it is installed. Prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from vis import plotting
+from vis.applications import EfficientNetLite0
+from vis.input_modifiers import Jitter
+from vis.visualization import visualize_activation, visualize_filters
+
+LAYERS = ("block2_expand", "block6_expand", "block12_expand")
+SIZE = 224
+
+
+def patches() -> np.ndarray:
+    """Squares of scikit-image's photographs, of three sizes and from all over them."""
+    from skimage import data
+
+    found = []
+    for photograph in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket()):
+        height, width = photograph.shape[:2]
+        for share in (1, 2, 4):
+            side = min(height, width) // share
+            for top in np.linspace(0, height - side, share).astype(int):
+                for left in np.linspace(0, width - side, share + 1).astype(int):
+                    square = Image.fromarray(photograph[top : top + side, left : left + side])
+                    square = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+                    found.append(np.asarray(square))
+    return np.stack(found)
+
+
+def methods(model: keras.Model, layer: str) -> dict[str, Callable]:
+    """Functions from a list of channels to pictures, by name."""
+
+    def keras_vis(channels: list[int]) -> np.ndarray:
+        arguments = {"input_modifiers": [Jitter(16)], "seed": 0}
+        return np.stack([visualize_activation(model, layer, c, **arguments) for c in channels])
+
+    def ours(channels: list[int]) -> np.ndarray:
+        return visualize_filters(model, layer, channels, seed=0, progress=False)
+
+    found = {"keras-vis's algorithm": keras_vis, "visualize_filters": ours}
+    if importlib.util.find_spec("tf_keras_vis"):
+        found["tf-keras-vis"] = lambda channels: _tf_keras_vis(model, layer, channels)
+    return found
+
+
+def _tf_keras_vis(model: keras.Model, layer: str, channels: list[int]) -> np.ndarray:
+    from tf_keras_vis.activation_maximization import ActivationMaximization
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    inner = keras.Model(model.inputs, model.get_layer(layer).output)
+    visualizer = ActivationMaximization(inner, clone=False)
+    images = [visualizer(CategoricalScore(c), steps=200)[0] for c in channels]
+    return np.clip(np.round(images), 0, 255).astype("uint8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--channels", type=int, default=8, help="of each layer")
+    parser.add_argument("--layers", nargs="*", default=LAYERS)
+    parser.add_argument("--only", nargs="*", help="names of the methods to run")
+    parser.add_argument("--output", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    model, photographs = EfficientNetLite0(), patches().astype("float32")
+    columns = ["layer", "method", "picture / best patch, median", "least", "above 1", "s a channel"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    for name in arguments.layers:
+        inner = keras.Model(model.inputs, model.get_layer(name).output)
+        count = inner.output.shape[-1]
+        rng = np.random.default_rng(0)
+        channels = np.sort(rng.permutation(count)[: arguments.channels]).tolist()
+        best = _activations(inner, photographs)[:, channels].max(axis=0)
+        for method, draw in methods(model, name).items():
+            if arguments.only and method not in arguments.only:
+                continue
+            began = time.perf_counter()
+            pictures = draw(channels)
+            seconds = (time.perf_counter() - began) / len(channels)
+            reached = _activations(inner, pictures.astype("float32"))
+            shares = reached[np.arange(len(channels)), channels] / np.maximum(best, 1e-6)
+            numbers = [
+                f"{np.median(shares):.2f}",
+                f"{shares.min():.2f}",
+                f"{(shares > 1).mean():.0%}",
+            ]
+            print(f"| {name} | {method} | {' | '.join(numbers)} | {seconds:.1f} |", flush=True)
+            path = arguments.output / f"{name}_{method.replace(' ', '_')}.png"
+            plotting.grid(pictures, channels, cols=len(channels), save_to=path)
+
+
+def _activations(inner: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Mean activations `(images, channels)`."""
+    return np.concatenate(
+        [
+            np.asarray(inner.predict_on_batch(images[i : i + 8])).mean(axis=(1, 2))
+            for i in range(0, len(images), 8)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,422 @@
+"""Pictures like the data that a model is used on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from helpers import sequential
+from keras import layers, ops
+
+from vis.backend import engine
+from vis.input_modifiers import Jitter
+from vis.losses import ActivationMaximization
+from vis.parametrizations import Fourier, PrincipalComponents
+from vis.regularizers import TotalVariation
+from vis.visualization import (
+    visualize_activation,
+    visualize_activation_with_losses,
+    visualize_filters,
+)
+
+
+def squares(count=300, seed=0):
+    """Gray pictures of a bright square in one of four corners, on a border that never varies."""
+    rng = np.random.default_rng(seed)
+    images = np.full((count, 12, 12, 1), 0.25, "float32")
+    images[:, 1:11, 1:11] = rng.uniform(0.1, 0.3, (count, 10, 10, 1))
+    labels = rng.integers(4, size=count)
+    for image, label in zip(images, labels, strict=True):
+        top, left = 1 + 5 * (label // 2), 1 + 5 * (label % 2)
+        image[top : top + 5, left : left + 5] += rng.uniform(0.4, 0.7)
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def data():
+    return squares()
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    keras.utils.set_random_seed(0)
+    model = sequential(
+        (12, 12, 1),
+        layers.Conv2D(8, 3, activation="relu", name="conv"),
+        layers.Flatten(),
+        layers.Dense(4),
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    model.fit(*data, epochs=12, verbose=0)
+    assert model.evaluate(*data, verbose=0)[1] > 0.98
+    return model
+
+
+def pictures(model, like, which=(0, 1, 2, 3), **settings):
+    settings = {"seed": 0, "progress": False, "max_iter": 40, **settings}
+    return visualize_filters(model, -1, list(which), like=like, **settings)
+
+
+def nearest(images, data):
+    """The label of the example that is nearest to each image."""
+    examples, labels = data
+    distances = ((images[:, None] - examples[None]) ** 2).sum((2, 3, 4))
+    return labels[distances.argmin(1)]
+
+
+def test_pictures_are_like_the_examples_of_their_class(model, data):
+    drawn = pictures(model, data[0], max_iter=None)
+    np.testing.assert_array_equal(nearest(drawn, data), range(4))
+    assert (drawn >= data[0].min(0)).all()
+    assert (drawn <= data[0].max(0)).all()
+    assert (drawn[:, 0] == 0.25).all()
+    without = visualize_filters(model, -1, seed=0, progress=False, input_range=(0.0, 1.0))
+    near = [((p[:, None] - data[0][None]) ** 2).mean((2, 3, 4)).min() for p in (drawn, without)]
+    assert near[0] < near[1] / 2
+
+
+def test_one_picture_by_keras_vis_is_like_them_too(model, data):
+    drawn = [visualize_activation(model, -1, c, like=data[0], seed=0) for c in range(4)]
+    np.testing.assert_array_equal(nearest(np.stack(drawn), data), range(4))
+    assert drawn[0].dtype == np.float32
+    losses = [(ActivationMaximization(model.layers[-1], 2), 1)]
+    again = visualize_activation_with_losses(model.inputs[0], losses, like=data[0], seed=0)
+    np.testing.assert_array_equal(again, drawn[2])
+
+
+def test_the_same_seed_alone_and_in_a_batch(model, data):
+    together = pictures(model, data[0])
+    np.testing.assert_array_equal(pictures(model, data[0]), together)
+    np.testing.assert_array_equal(pictures(model, data[0], [2])[0], together[2])
+    assert (pictures(model, data[0], [2], seed=1)[0] != together[2]).any()
+    facets = pictures(model, data[0], [2, 2])
+    np.testing.assert_array_equal(facets[0], together[2])
+    assert (facets[1] != facets[0]).any()
+
+
+def test_one_trace_for_all_filters_of_a_layer(model, data, monkeypatch):
+    made = []
+
+    class Watched(engine.Engine):
+        def __init__(self, problem):
+            super().__init__(problem)
+            made.append(self)
+
+    monkeypatch.setattr(engine, "Engine", Watched)
+    settings = {"seed": 0, "progress": False, "max_iter": 3, "like": data[0]}
+    for channels in ([0], [3, 5], [1, 2, 6]):
+        visualize_filters(model, "conv", channels, **settings)
+    assert len(made) == 1
+    assert made[0].traces <= 4
+    before = made[0].traces
+    visualize_filters(model, "conv", [4, 7], **{**settings, "like": data[0].copy()})
+    assert (len(made), made[0].traces) == (1, before)
+
+
+def test_like_is_that_parametrization(model, data):
+    parametrization = PrincipalComponents(data[0])
+    drawn = pictures(model, data[0], [1])
+    again = pictures(model, None, [1], parametrization=parametrization)
+    np.testing.assert_array_equal(drawn, again)
+    one = visualize_activation(model, -1, 1, like=data[0], seed=0, max_iter=9)
+    other = visualize_activation(model, -1, 1, parametrization=parametrization, seed=0, max_iter=9)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_whoever_says_so_is_obeyed(model, data):
+    call = {"like": data[0], "seed": 0}
+    usual = visualize_activation(model, -1, 1, **call)
+    explicit = {
+        "lp_norm_weight": 0,
+        "tv_weight": 0,
+        "max_iter": 100,
+        "input_modifiers": [Jitter(0.04)],
+        "input_range": (float(data[0].min()), float(data[0].max())),
+    }
+    np.testing.assert_array_equal(visualize_activation(model, -1, 1, **call, **explicit), usual)
+    for name, value in [
+        ("tv_weight", 300),
+        ("lp_norm_weight", 300),
+        ("max_iter", 5),
+        ("input_modifiers", [Jitter(4)]),
+        ("optimizer", keras.optimizers.Adam(0.01)),
+    ]:
+        assert (visualize_activation(model, -1, 1, **call, **{name: value}) != usual).any()
+    smooth = visualize_activation(model, -1, 1, tv_weight=300, **call)
+    assert abs(np.diff(smooth, axis=0)).mean() < 0.8 * abs(np.diff(usual, axis=0)).mean()
+    half = visualize_activation(model, -1, 1, **{**call, "input_range": (0.0, 1.0)})
+    assert half.max() <= 1
+    seed_image = data[0][data[1] == 2][0]
+    begun = visualize_activation(model, -1, 1, seed_input=seed_image, max_iter=1, **call)
+    assert np.corrcoef(begun.ravel(), seed_image.ravel())[0, 1] > 0.8
+    usual = pictures(model, data[0], [1])
+    for name, value in [
+        ("max_iter", 5),
+        ("input_modifiers", [Jitter(4)]),
+        ("optimizer", keras.optimizers.Adam(0.01)),
+    ]:
+        assert (pictures(model, data[0], [1], **{name: value}) != usual).any()
+
+
+def test_losses_of_ones_own_keep_their_weights(model, data):
+    losses = [
+        (ActivationMaximization(model.layers[-1], 2), 0.001),
+        (TotalVariation(model.inputs[0]), 500),
+    ]
+    smooth = visualize_activation_with_losses(model.inputs[0], losses, like=data[0], seed=0)
+    usual = visualize_activation(model, -1, 2, like=data[0], seed=0)
+    assert abs(np.diff(smooth, axis=0)).mean() < 0.8 * abs(np.diff(usual, axis=0)).mean()
+
+
+def test_a_checkpoint_goes_on_to_the_same_picture(model, data, tmp_path):
+    call = {"like": data[0], "seed": 3}
+    whole = visualize_activation(model, -1, 1, max_iter=20, **call)
+    kept = {"checkpoint": tmp_path / "run.npz", **call}
+    visualize_activation(model, -1, 1, max_iter=8, **kept)
+    np.testing.assert_array_equal(visualize_activation(model, -1, 1, max_iter=20, **kept), whole)
+    with pytest.raises(ValueError, match=r"`checkpoint`.*`parametrization`(.|\n)*Received: "):
+        visualize_activation(model, -1, 1, max_iter=30, **{**kept, "like": squares(seed=5)[0]})
+
+
+def test_bytes_make_bytes():
+    rng = np.random.default_rng(0)
+    examples = rng.integers(0, 256, (40, 9, 9, 3), dtype="uint8")
+    model = sequential((9, 9, 3), layers.Rescaling(1 / 255), layers.Conv2D(2, 3))
+    drawn = visualize_filters(model, -1, [0], like=examples, progress=False, max_iter=3)
+    assert drawn.dtype == np.uint8
+    assert visualize_activation(model, -1, 0, like=examples, max_iter=3).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((7,), layers.Dense(3)),
+        ((20, 2), layers.Conv1D(3, 3)),
+        ((6, 6, 6, 1), layers.Conv3D(3, 3)),
+        ((3, 10, 8), layers.Conv2D(3, 1, data_format="channels_first")),
+        ((160, 120, 3), layers.Conv2D(3, 5)),
+    ],
+)
+def test_whatever_the_model_takes(shape, layer):
+    examples = np.random.default_rng(0).normal(size=(30, *shape)).astype("float32")
+    model = sequential(shape, layer)
+    if shape == (3, 10, 8):
+        # Channels first are not computed on a CPU; what counts here is where the channels are.
+        model = sequential(
+            shape, layers.GlobalAveragePooling2D(data_format="channels_first"), layers.Dense(3)
+        )
+    drawn = visualize_filters(model, -1, [0, 2], like=examples, progress=False, max_iter=4, seed=0)
+    expected = (10, 8, 3) if shape == (3, 10, 8) else shape
+    assert drawn.shape == (2, *expected)
+    one = visualize_activation(model, -1, 0, like=examples, max_iter=4)
+    assert one.shape == expected
+    for picture in (*drawn, one):
+        assert examples.min() <= picture.min() < picture.max() <= examples.max()
+
+
+def test_a_row_of_a_table_is_a_plausible_one():
+    rng = np.random.default_rng(0)
+    size = rng.uniform(1, 3, 400)
+    rows = np.stack([size, 1000 * size, 5 - size, np.full(400, 7.0)], axis=1)
+    rows[:, :3] *= rng.normal(1, 0.02, (400, 3))
+    rows = rows.astype("float32")
+    model = sequential((4,), layers.Dense(1, use_bias=False))
+    model.set_weights([np.array([[1.0], [0], [0], [0.0]])])
+    (row,) = visualize_filters(model, -1, [0], like=rows, progress=False, seed=0)
+    # Nothing but the first column is asked for; the others follow.
+    assert row[0] > 2.3
+    assert abs(row[1] / 1000 - row[0]) < 0.25
+    assert abs(5 - row[0] - row[2]) < 0.4
+    assert row[3] == 7
+
+
+def test_words_are_like_those_of_the_texts():
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((5,), dtype="int32")
+    embedding = layers.Embedding(50, 4)
+    x = layers.Flatten()(embedding(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    words = rng.integers(1, 9, (60, 5))
+    words[:, 0] = 7
+    drawn = visualize_filters(model, -1, [0, 1], like=words, progress=False, max_iter=9)
+    assert drawn.shape == (2, 5, 4)
+    table = embedding.get_weights()[0]
+    np.testing.assert_array_equal(drawn[0, 0], table[7])
+    assert drawn.min() >= table[1:9].min()
+    assert drawn.max() <= table[1:9].max()
+    one = visualize_activation(model, -1, 0, like=words, max_iter=9)
+    np.testing.assert_array_equal(one[0], table[7])
+
+
+@pytest.fixture(scope="module")
+def two_inputs():
+    inputs = {"image": keras.Input((8, 8, 1), name="image"), "row": keras.Input((3,), name="row")}
+    x = layers.Flatten()(layers.Conv2D(4, 3)(inputs["image"]))
+    outputs = layers.Dense(2)(layers.Concatenate()([x, inputs["row"]]))
+    rng = np.random.default_rng(0)
+    examples = {"image": rng.uniform(0, 1, (20, 8, 8, 1)), "row": rng.uniform(10, 20, (20, 3))}
+    return keras.Model(inputs, outputs), examples
+
+
+def test_texts_of_any_length_are_as_long_as_the_examples():
+    inputs = keras.Input((None,), dtype="int32")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(20, 4)(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    words = np.random.default_rng(0).integers(1, 9, (60, 6))
+    drawn = visualize_filters(model, -1, [0], like=words, progress=False, max_iter=3)
+    assert drawn.shape == (1, 6, 4)
+    assert visualize_activation(model, -1, 0, like=words, max_iter=3).shape == (6, 4)
+
+
+def test_several_inputs_by_name_or_in_order(two_inputs):
+    model, examples = two_inputs
+    drawn = visualize_activation(model, -1, 0, like=examples, max_iter=5, seed=0)
+    assert {name: value.shape for name, value in drawn.items()} == {
+        "image": (8, 8, 1),
+        "row": (3,),
+    }
+    assert 0 <= drawn["image"].min() < drawn["image"].max() <= 1
+    assert 10 <= drawn["row"].min() < drawn["row"].max() <= 20
+    listed = visualize_activation(
+        model, -1, 0, like=[examples["image"], examples["row"]], max_iter=5, seed=0
+    )
+    np.testing.assert_array_equal(listed["row"], drawn["row"])
+    stream = ({k: v[i : i + 5] for k, v in examples.items()} for i in range(0, 20, 5))
+    streamed = visualize_activation(model, -1, 0, like=stream, max_iter=5, seed=0)
+    np.testing.assert_array_equal(streamed["image"], drawn["image"])
+
+
+def test_ranges_and_parametrizations_by_the_keys_of_a_dict():
+    inputs = {"zebra": keras.Input((3,), name="a"), "ant": keras.Input((3,), name="b")}
+    outputs = layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ant"]]))
+    model = keras.Model(inputs, outputs)
+    rng = np.random.default_rng(0)
+    examples = {"zebra": rng.uniform(0, 1, (20, 3)), "ant": rng.uniform(10, 20, (20, 3))}
+    learnt = {name: PrincipalComponents(values) for name, values in examples.items()}
+    for settings in (
+        {"like": examples},
+        {"parametrization": learnt},
+        {"like": examples, "input_range": {"zebra": (0.0, 1.0), "ant": (0.0, 25.0)}},
+    ):
+        drawn = visualize_activation(model, -1, 0, max_iter=4, **settings)
+        assert drawn["zebra"].max() <= 1
+        assert drawn["ant"].min() >= 10
+
+
+def test_only_what_is_optimised_needs_examples(two_inputs):
+    model, examples = two_inputs
+    fixed = {"row": np.full(3, 12.0)}
+    like = {"image": examples["image"]}
+    one = visualize_activation(model, -1, 0, like=like, fixed_inputs=fixed, max_iter=5)
+    many = visualize_filters(
+        model, -1, like=examples, fixed_inputs=fixed, max_iter=5, progress=False
+    )
+    assert many.shape == (2, *np.shape(one if not isinstance(one, dict) else one["image"]))
+    with pytest.raises(ValueError, match=r"`like`.*'row'"):
+        visualize_activation(model, -1, 0, like=like, max_iter=5)
+
+
+def test_an_open_size_is_that_of_the_examples(recwarn):
+    model = sequential((None, None, 1), layers.Conv2D(3, 3))
+    examples = np.random.default_rng(0).uniform(size=(20, 14, 11, 1))
+    drawn = visualize_filters(model, -1, like=examples, max_iter=3, progress=False)
+    assert drawn.shape == (3, 14, 11, 1)
+    assert visualize_activation(model, -1, 0, like=examples, max_iter=3).shape == (14, 11, 1)
+    assert not [w for w in recwarn if "open in size" in str(w.message)]
+
+
+def test_many_kinds_of_examples_are_the_same_ones(model, data):
+    import tensorflow as tf
+
+    examples, labels = data
+    expected = pictures(model, examples, [1], max_iter=5)
+    labelled = tf.data.Dataset.from_tensor_slices((examples, labels))
+    for same in (
+        list(examples),
+        [examples[:100], examples[100:]],
+        examples[..., 0],
+        ops.convert_to_tensor(examples),
+        np.moveaxis(examples, -1, 1),
+        labelled,
+        labelled.batch(32),
+        tf.data.Dataset.from_tensor_slices(examples).batch(7),
+        (image for image in examples),
+    ):
+        np.testing.assert_array_equal(pictures(model, same, [1], max_iter=5), expected)
+
+
+def test_no_more_is_read_than_needed(model):
+    read = []
+
+    def endless():
+        rng = np.random.default_rng(0)
+        while True:
+            read.append(len(read))
+            yield rng.uniform(size=(40, 12, 12, 1)), np.zeros(40)
+
+    pictures(model, endless(), [1], max_iter=3)
+    assert len(read) == 13
+
+
+def test_a_folder_of_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("cats", "dogs"):
+        (tmp_path / kind).mkdir()
+        for i in range(4):
+            pixels = rng.integers(0, 256, (20, 24, 3)).astype("uint8")
+            keras.utils.save_img(tmp_path / kind / f"{i}.png", pixels, scale=False)
+    folder = keras.utils.image_dataset_from_directory(
+        tmp_path, image_size=(16, 16), batch_size=3, verbose=0
+    )
+    model = sequential((16, 16, 3), layers.Conv2D(2, 3))
+    drawn = visualize_filters(model, -1, like=folder, max_iter=3, progress=False)
+    assert drawn.shape == (2, 16, 16, 3)
+    assert drawn.max() > 20
+
+
+GOOD = np.random.default_rng(0).uniform(size=(20, 12, 12, 1))
+NAN = np.where(np.arange(12)[:, None] == 3, np.nan, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("like", "settings", "message"),
+    [
+        (GOOD[:, :9], {}, r"shape \(12, 12, 1\).*Received: like of shape \(20, 9, 12, 1\)"),
+        (GOOD[:, :9].tolist(), {}, r"shape \(12, 12, 1\).*Received: "),
+        (NAN, {}, r"finite.*Received: .* 240 NaN"),
+        (300 * GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* from 0.* to 29"),
+        (GOOD - 0.5, {"input_range": (0.0, 1.0)}, r"is \(0, 1\)\. Received: .* from -0\.49"),
+        (GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* to 0.9"),
+        (GOOD[:1], {}, r"at least two.*Received: like of shape \(1, 12, 12, 1\)"),
+        (GOOD[0], {}, r"Received: like of shape \(12, 12, 1\)"),
+        ([], {}, r"at least two.*Received: none"),
+        (iter([]), {}, r"at least two.*Received: none"),
+        (np.ones((5, 12, 12, 1)), {}, r"differ.*Received: 5 examples that are all alike"),
+        ("photographs/", {}, r"array of examples.*Received: like of type str"),
+        (["a", "b"], {}, r"numbers.*Received: "),
+        ({1, 2}, {}, r"array of examples.*Received: like of type set"),
+        (7, {}, r"array of examples.*Received: like of type int"),
+        (len, {}, r"array of examples.*Received: like of type"),
+        ({"input": GOOD}, {}, r"names of the inputs.*Received: "),
+        ([GOOD[0], GOOD[0, :9]], {}, r"one shape.*Received: arrays of shapes"),
+        (GOOD + 1j, {}, r"numbers.*Received: like of type complex"),
+    ],
+)
+def test_bad_examples_are_refused(model, like, settings, message):
+    for call in (visualize_filters, visualize_activation):
+        if hasattr(like, "__next__"):
+            like = iter([])
+        with pytest.raises((TypeError, ValueError), match=rf"`like`(.|\n)*{message}"):
+            call(model, -1, [1], like=like, max_iter=1, **settings)
+
+
+def test_what_contradicts_itself_is_refused(model, data):
+    for call in (visualize_filters, visualize_activation):
+        with pytest.raises(ValueError, match=r"`parametrization`.*`like`(.|\n)*Received: "):
+            call(model, -1, 0, like=data[0], parametrization=Fourier())
+        of_another_shape = PrincipalComponents(data[0][:, :9])
+        with pytest.raises(ValueError, match=r"`parametrization`(.|\n)*Received: .*\(9, 12, 1\)"):
+            call(model, -1, 0, parametrization=of_another_shape)
+    with pytest.raises(ValueError, match=r"`like`(.|\n)*Received: .*\(12, 12, 1\)"):
+        visualize_filters(model, "conv", 0, like=data[0], image_size=20)

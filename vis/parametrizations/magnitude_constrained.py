@@ -1,0 +1,102 @@
+"""Phases of frequencies whose magnitudes are fixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from vis import backend
+from vis.parametrizations.base import Parametrization
+from vis.parametrizations.spectra import (
+    COLORS,
+    amplitudes,
+    bounded,
+    check_spatial,
+    frequency_shape,
+    unbounded,
+)
+from vis.utils.layout import Layout
+from vis.utils.validation import check_flag, check_number, check_positive
+from vis.utils.value import FrozenArray
+
+
+class MagnitudeConstrained(Parametrization):
+    """Phases of the image's Fourier coefficients, whose magnitudes are fixed.
+
+    The image cannot but have the spectrum of a photograph; what is optimised is where things are
+    (Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
+    Optimization", NeurIPS 2023, arXiv:2306.06805).
+
+    Args:
+        spectrum: The power by which magnitudes fall with frequency, or images `(samples, ...)`
+            whose mean magnitudes are taken. They must be of the size of the image that is made.
+        decorrelate: Whether a power law has the colours of photographs. Without effect unless
+            there are three channels.
+        contrast: Standard deviation of the image before it is bounded by a sigmoid, positive.
+
+    Example:
+        >>> from vis.utils.layout import Layout
+        >>> phases, layout = MagnitudeConstrained(), Layout((8, 8, 1), axes=(1, 2))
+        >>> phases.variables(None, layout, (0, 255), np.random.default_rng(0))[0].shape
+        (1, 8, 5)
+    """
+
+    def __init__(
+        self,
+        spectrum: float | np.ndarray = 1.25,
+        decorrelate: bool = True,
+        contrast: float = 1.0,
+    ) -> None:
+        if isinstance(spectrum, np.ndarray) and spectrum.ndim:
+            numbers = np.issubdtype(spectrum.dtype, np.number)
+            if spectrum.ndim < 3 or not (len(spectrum) and numbers and np.isfinite(spectrum).all()):
+                raise ValueError(
+                    "`spectrum` must be a number, or finite images of shape (samples, ...) with "
+                    f"channels. Received: an array of shape {spectrum.shape} and type "
+                    f"{spectrum.dtype}"
+                )
+            self.spectrum: Any = FrozenArray(spectrum)
+        else:
+            self.spectrum = check_number("spectrum", spectrum)
+        self.decorrelate = check_flag("decorrelate", decorrelate)
+        self.contrast = check_positive("contrast", contrast)
+
+    def variables(self, seed_image, layout, input_range, rng):
+        check_spatial(layout)
+        self._magnitudes(layout)
+        shape = (layout.channels, *frequency_shape(layout))
+        if seed_image is None:
+            return [rng.uniform(-np.pi, np.pi, shape)]
+        signal = unbounded(np.moveaxis(seed_image, layout.channel_axis - 1, 0), input_range)
+        if self._in_decorrelated_colors(layout):
+            signal = np.tensordot(np.linalg.inv(COLORS), signal, axes=1)
+        return [np.angle(np.fft.rfftn(signal, axes=tuple(range(1, signal.ndim))))]
+
+    def image(self, variables, layout, input_range):
+        (phases,) = variables
+        magnitudes = ops.convert_to_tensor(self._magnitudes(layout), phases.dtype)
+        real, imaginary = magnitudes * ops.cos(phases), magnitudes * ops.sin(phases)
+        signal = backend.irfftn(real, imaginary, layout.spatial_shape)
+        decorrelated = self._in_decorrelated_colors(layout)
+        return bounded(signal, layout, input_range, decorrelated, self.contrast)
+
+    def picture(self, image, input_range):
+        return image
+
+    def _in_decorrelated_colors(self, layout: Layout) -> bool:
+        return self.decorrelate and not isinstance(self.spectrum, FrozenArray)
+
+    def _magnitudes(self, layout: Layout) -> np.ndarray:
+        if not isinstance(self.spectrum, FrozenArray):
+            return amplitudes(layout, self.spectrum)
+        images = self.spectrum.array
+        if images.shape[1:] != layout.shape:
+            raise ValueError(
+                f"`spectrum` must be of images of shape {layout.shape}, the shape of the image "
+                f"that is made. Received: images of shape {images.shape[1:]}"
+            )
+        images = np.moveaxis(images, layout.channel_axis, 1).astype("float64")
+        images = images - images.mean(axis=tuple(range(2, images.ndim)), keepdims=True)
+        return np.abs(np.fft.rfftn(images, axes=tuple(range(2, images.ndim)))).mean(axis=0)

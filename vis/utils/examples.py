@@ -1,0 +1,127 @@
+"""Examples of data, from arrays, lists, datasets and whatever else hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.utils.validation import check_array, check_finite, is_iterable
+
+# More examples tell little more of what data are like.
+_ENOUGH = 500
+
+
+def check_examples(name: str, examples: Any, shape: tuple[int | None, ...] | None) -> np.ndarray:
+    """Returns examples as one array `(samples, ...)`, or raises unless there are some that differ.
+
+    Of an array or list that holds more than are needed they are taken from all over it, as they
+    often lie in the order of their classes; of a stream the first ones, and no more are read.
+
+    Args:
+        name: The argument's name, for messages.
+        examples: An array, a list of single examples, or whatever hands out single ones or
+            batches, with or without labels: a `tf.data.Dataset`, a `PyDataset`, a generator.
+        shape: Shape of one example, None where an axis is open, with the channels at either end.
+            None where it is not known: what is no array or list then hands out batches.
+
+    Raises:
+        TypeError: If there are no numbers in them.
+        ValueError: If they are of another shape, too few, all alike or not finite.
+
+    Example:
+        >>> check_examples("like", [np.zeros(3), np.ones(3)], (3,)).shape
+        (2, 3)
+    """
+    if hasattr(examples, "__array__") and not isinstance(examples, keras.KerasTensor):
+        whole = check_array(name, examples)
+    else:
+        rank = None if shape is None else len(shape)
+        items = [check_array(name, item) for item in examples_from(name, examples, rank)]
+        listed = isinstance(examples, (list, tuple))
+        are_batches = items and (not listed if rank is None else items[0].ndim > rank)
+        whole = _joined(name, items, np.concatenate if are_batches else np.stack)
+    if whole.ndim < 2 or len(whole) < 2:
+        raise ValueError(
+            f"`{name}` must hold at least two examples. Received: {name} of shape {whole.shape}"
+        )
+    if len(whole) > _ENOUGH:
+        whole = whole[np.linspace(0, len(whole) - 1, _ENOUGH).astype(int)]
+    if shape is not None:
+        whole = _arranged(name, whole, shape)
+    check_finite(name, whole)
+    if (whole == whole[:1]).all():
+        raise ValueError(
+            f"`{name}` must hold examples that differ. "
+            f"Received: {len(whole)} examples that are all alike"
+        )
+    return whole
+
+
+def examples_from(name: str, source: Any, rank: int | None) -> list[Any]:
+    """What a list holds, or what a stream hands out until it is enough, without labels.
+
+    Args:
+        name: The argument's name, for messages.
+        source: The list or stream. A stream may hand out pairs of examples and labels.
+        rank: The number of axes of one example; None where all come in batches.
+    """
+    if isinstance(source, (str, bytes, Mapping, set, frozenset, keras.KerasTensor)) or not (
+        is_iterable(source) or hasattr(source, "__getitem__")
+    ):
+        raise TypeError(
+            f"`{name}` must be an array of examples, a list of them, or a dataset. "
+            f"Received: {name} of type {type(source).__name__}"
+        )
+    if isinstance(source, (list, tuple)):
+        return list(source)
+    found: list[Any] = []
+    count = 0
+    for item in _items(source):
+        item = item[0] if isinstance(item, (list, tuple)) else item
+        found.append(item)
+        first = keras.tree.flatten(item)[0]
+        count += len(first) if rank is None or np.ndim(first) > rank else 1
+        if count >= _ENOUGH:
+            break
+    return found
+
+
+def _items(source: Any) -> Iterator[Any]:
+    # Keras's datasets in Python go on for ever when they are gone through.
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+        return (source[i] for i in range(len(source)))
+    return iter(source)
+
+
+def _joined(name: str, arrays: list[np.ndarray], join: Callable) -> np.ndarray:
+    if not arrays:
+        raise ValueError(f"`{name}` must hold at least two examples. Received: none")
+    try:
+        return join(arrays)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must hold examples of one shape. "
+            f"Received: arrays of shapes {sorted({array.shape for array in arrays})}"
+        ) from error
+
+
+def _arranged(name: str, whole: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Examples in the order of a model's axes, with the channels where it has them."""
+    arrangements = [whole]
+    if whole.ndim > 2 and whole.ndim == len(shape) + 1:
+        arrangements += [np.moveaxis(whole, -1, 1), np.moveaxis(whole, 1, -1)]
+    if whole.ndim == len(shape):
+        # Gray pictures often come without an axis for their only channel.
+        arrangements = [whole[..., None], whole[:, None]]
+    for arranged in arrangements:
+        if arranged.ndim == len(shape) + 1 and all(
+            wanted in (None, size) for size, wanted in zip(arranged.shape[1:], shape, strict=True)
+        ):
+            return arranged
+    raise ValueError(
+        f"`{name}` must hold examples of shape {shape}, an array {(None, *shape)}. "
+        f"Received: {name} of shape {whole.shape}"
+    )

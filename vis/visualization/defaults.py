@@ -1,0 +1,48 @@
+"""What `visualize_filters` does where the user does not say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
+from vis.parametrizations import Fourier, Parametrization, Pixels, PrincipalComponents
+from vis.updates import Adam, Update
+from vis.utils.layout import Layout
+
+# What a step is scaled by forgets early gradients, which are large, within ten steps.
+_DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
+# Coordinates along principal components are in standard deviations, and go to one or two.
+_DESCENT_ALONG_COMPONENTS = Adam(0.1)
+
+
+class Defaults(NamedTuple):
+    """How pictures are looked at, how many steps are taken, and how."""
+
+    input_modifiers: list[InputModifier]
+    max_iter: int
+    optimizer: Update
+
+
+def default_parametrization(layout: Layout) -> Parametrization:
+    """What is optimised.
+
+    Args:
+        layout: How an image lies in an array.
+    """
+    return Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
+
+
+def defaults_of(parametrization: Parametrization, layout: Layout) -> Defaults:
+    """What follows from what is optimised.
+
+    Args:
+        parametrization: What is optimised.
+        layout: How an image lies in an array.
+    """
+    if isinstance(parametrization, PrincipalComponents) and parametrization.texture is None:
+        # Things are where they are in the data, give or take a pixel.
+        moved: list[InputModifier] = [Jitter(0.04)] if layout.axes else []
+        return Defaults(moved, 100, _DESCENT_ALONG_COMPONENTS)
+    turned = [Rotate(10)] if len(layout.axes) == 2 else []
+    moved = [Jitter(0.1), *turned, Scale(0.8, 1.2)] if layout.axes else []
+    return Defaults(moved, 120, _DESCENT)

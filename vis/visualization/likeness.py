@@ -1,0 +1,125 @@
+"""Pictures like the data that a model is used on: what is learnt of examples, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from vis.backend.graph import Graph, arranged, names_of, spatial_axes
+from vis.backend.step import value_of
+from vis.parametrizations import PrincipalComponents
+from vis.subject import as_numbers
+from vis.utils.examples import check_examples, examples_from
+from vis.visualization.defaults import defaults_of
+
+
+def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
+    """A parametrization learnt of examples, or for a model with several inputs a list of them.
+
+    Args:
+        graph: The graph of a model, or what hangs from its inputs.
+        like: Examples of what the model is used on, of several inputs by position or by name;
+            words as the model takes them. None leaves `parametrization` as it is.
+        parametrization: What the user has said of it.
+        fixed_inputs: Values of inputs that are not optimised, by position or by name.
+    """
+    if like is None:
+        return parametrization
+    if parametrization is not None:
+        raise ValueError(
+            "`parametrization` must not be given together with `like`, which makes one of its "
+            f"own. Received: parametrization={parametrization!r}"
+        )
+    fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
+    found = []
+    for tensor, examples, value in zip(graph.inputs, _of_each(like, graph), fixed, strict=True):
+        if value is None and examples is None:
+            raise ValueError(
+                "`like` must have examples for each input that is optimised; values of others are "
+                "given in `fixed_inputs`. "
+                f"Received: none for the input '{names_of(tensor)[0]}'"
+            )
+        if value is None:
+            found.append(_learnt(graph, tensor, examples))
+    return found[0] if len(found) == 1 else found
+
+
+def learnt_ones(parametrization: Any) -> list[PrincipalComponents]:
+    """Those that are learnt of examples, of one parametrization or of several."""
+    found = keras.tree.flatten(parametrization)
+    return [one for one in found if isinstance(one, PrincipalComponents)]
+
+
+def is_learnt(parametrization: Any) -> bool:
+    """Whether what is optimised, all of it, is learnt of examples."""
+    found = keras.tree.flatten(parametrization)
+    return bool(learnt_ones(parametrization)) and len(learnt_ones(parametrization)) == len(found)
+
+
+def default_range(input_range: Any) -> Any:
+    """The range that the user has given, or that of bytes."""
+    return (0, 255) if input_range is None else input_range
+
+
+def range_of(input_range: Any, default: Any, parametrization: Any) -> Any:
+    """The range that the examples have, where the user has given none and all is learnt.
+
+    Args:
+        input_range: What the user has given, or None.
+        default: What it comes to otherwise.
+        parametrization: What is optimised.
+    """
+    if input_range is not None or not is_learnt(parametrization):
+        return default
+    return keras.tree.map_structure(lambda one: one.input_range, parametrization)
+
+
+def size_of(image_size: Any, parametrization: Any, graph: Graph) -> Any:
+    """The size that the user has given, or else, where an input leaves it open, the examples'.
+
+    Args:
+        image_size: What the user has given, or None.
+        parametrization: What is optimised.
+        graph: The graph of a model.
+    """
+    learnt = learnt_ones(parametrization)
+    is_open = any(None in tensor.shape[1:] for tensor in graph.inputs)
+    if image_size is not None or len(learnt) != 1 or not is_open:
+        return image_size
+    return learnt[0].layout.spatial_shape or None
+
+
+def defaults_along(parametrization: Any, graph: Graph) -> dict[str, Any]:
+    """How an optimizer goes along principal components where the user does not say.
+
+    Args:
+        parametrization: What is optimised, all of it learnt of examples.
+        graph: The graph of a model.
+    """
+    first = learnt_ones(parametrization)[0]
+    size = size_of(None, parametrization, graph)
+    return {**defaults_of(first, first.layout)._asdict(), "image_size": size}
+
+
+def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
+    """What is learnt of an input, or of what an embedding makes of it."""
+    numbers, examples = as_numbers("like", graph, tensor, examples)
+    examples = check_examples("like", examples, tuple(numbers.shape[1:]))
+    entry = graph.flow.entry_of(numbers)
+    if entry is not numbers:
+        examples = value_of(graph, entry, examples, numbers)
+    first = spatial_axes(entry)[:1] == (2,)
+    return PrincipalComponents(examples, data_format="channels_first" if first else "channels_last")
+
+
+def _of_each(like: Any, graph: Graph) -> list[Any]:
+    """The examples of each input."""
+    is_one = len(graph.inputs) == 1
+    if is_one and not isinstance(like, Mapping):
+        return [like]
+    if is_one or isinstance(like, (Mapping, list, tuple)):
+        return arranged("like", like, graph.names)
+    rows = [arranged("like", item, graph.names) for item in examples_from("like", like, rank=None)]
+    return [list(column) for column in zip(*rows, strict=True)]
