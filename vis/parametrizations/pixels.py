@@ -13,6 +13,7 @@ class Pixels(Parametrization):
     its width.
 
     Example:
+        >>> import numpy as np
         >>> from vis.utils.layout import Layout
         >>> layout = Layout((4, 4, 3), axes=(1, 2))
         >>> Pixels().variables(None, layout, (0, 255), np.random.default_rng(0))[0].shape
