@@ -19,8 +19,8 @@ from vis.subject import Subject, inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
 from vis.utils.utils import add_defaults_to_kwargs
+from vis.visualization.defaults import RANGE, WEIGHT
 from vis.visualization.likeness import (
-    default_range,
     defaults_along,
     is_learnt,
     learnt_of,
@@ -34,7 +34,7 @@ def visualize_activation_with_losses(
     losses: Iterable[tuple[Loss, float]],
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: tuple[float, float] = RANGE,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
@@ -92,7 +92,7 @@ def visualize_activation_with_losses(
     descender = Optimizer(
         subject,
         losses,
-        range_of(input_range, default_range(input_range), parametrization),
+        range_of(input_range, parametrization),
         wrt_tensor=wrt_tensor,
         parametrization=parametrization,
         optimizer=optimizer,
@@ -124,12 +124,12 @@ def visualize_activation(
     filter_indices: int | Sequence[int] | None = None,
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: tuple[float, float] = RANGE,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
     act_max_weight: float = 1,
-    lp_norm_weight: float | None = None,
-    tv_weight: float | None = None,
+    lp_norm_weight: float = WEIGHT,
+    tv_weight: float = WEIGHT,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
@@ -208,12 +208,11 @@ def visualize_activation(
     subject = optimised(graph, fixed_inputs, seed_input, image_size)
     learnt = is_learnt(parametrization)
     lp_norm_weight, tv_weight = (
-        (0 if learnt else 10) if weight is None else weight
-        for weight in (lp_norm_weight, tv_weight)
+        0 if learnt and weight is WEIGHT else weight for weight in (lp_norm_weight, tv_weight)
     )
     if optimizer is None and subject.embeds and not learnt:
         # Its steps are for images of bytes; embeddings have another scale.
-        ((low, high),) = ranges(subject, default_range(input_range))
+        ((low, high),) = ranges(subject, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
     for tensor in subject.tensors:

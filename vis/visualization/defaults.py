@@ -1,4 +1,4 @@
-"""What `visualize_filters` does where the user does not say."""
+"""What the visualizations do where the user does not say."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from vis.utils.layout import Layout
 _DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
 # Coordinates along principal components are in standard deviations, and go to one or two.
 _DESCENT_ALONG_COMPONENTS = Adam(0.1)
+
+
+class Unsaid(int):
+    """A number that is used where the user says none, and nothing that follows says another."""
+
+
+# Told from a user's own `(0, 255)` by identity.
+RANGE = (0, 255)
+WEIGHT = Unsaid(10)
+STEPS = Unsaid(120)
 
 
 class Defaults(NamedTuple):

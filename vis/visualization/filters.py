@@ -26,8 +26,8 @@ from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import default_parametrization, defaults_of
-from vis.visualization.likeness import default_range, learnt_of, learnt_ones, range_of, size_of
+from vis.visualization.defaults import RANGE, STEPS, default_parametrization, defaults_of
+from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
 _BATCH_SIZE = 16
@@ -47,11 +47,11 @@ def visualize_filters(
     image_size: int | Sequence[int] | str | None = None,
     parametrization: Parametrization | None = None,
     input_modifiers: Sequence[InputModifier] | None = None,
-    max_iter: int | None = None,
+    max_iter: int = STEPS,
     seed: int | None = None,
     progress: bool = True,
     optimizer: keras.optimizers.Optimizer | Update | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: tuple[float, float] = RANGE,
     fixed_inputs: Any = None,
     precision: str | None = None,
     skip_erosion: float = 0.5,
@@ -122,8 +122,7 @@ def visualize_filters(
     size = size_of(None if fits else image_size, parametrization, graph)
     subject = optimised(graph, fixed_inputs, image_size=size)
     _check_only_one(subject)
-    wanted_range = range_of(input_range, default_range(input_range), parametrization)
-    (input_range,) = ranges(subject, wanted_range)
+    (input_range,) = ranges(subject, range_of(input_range, parametrization))
     _, _, count = filters_of(layer)
     indices = check_indices(
         "filter_indices",
@@ -131,8 +130,7 @@ def visualize_filters(
         count,
         of=f"layer '{layer.name}'",
     )
-    if max_iter is not None:
-        max_iter = check_integer("max_iter", max_iter, least=1)
+    check_integer("max_iter", max_iter, least=1)
     show = check_flag("progress", progress)
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
@@ -146,7 +144,7 @@ def visualize_filters(
     for learnt in learnt_ones(parametrization):
         learnt.check(layout, input_range)
     defaults = defaults_of(parametrization, layout)
-    max_iter = defaults.max_iter if max_iter is None else max_iter
+    max_iter = defaults.max_iter if max_iter is STEPS else int(max_iter)
     optimizer = defaults.optimizer if optimizer is None else optimizer
     if input_modifiers is None:
         input_modifiers = defaults.input_modifiers

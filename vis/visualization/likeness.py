@@ -12,7 +12,7 @@ from vis.backend.step import value_of
 from vis.parametrizations import PrincipalComponents
 from vis.subject import as_numbers
 from vis.utils.examples import check_examples, examples_from
-from vis.visualization.defaults import defaults_of
+from vis.visualization.defaults import RANGE, defaults_of
 
 
 def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
@@ -58,21 +58,10 @@ def is_learnt(parametrization: Any) -> bool:
     return bool(learnt_ones(parametrization)) and len(learnt_ones(parametrization)) == len(found)
 
 
-def default_range(input_range: Any) -> Any:
-    """The range that the user has given, or that of bytes."""
-    return (0, 255) if input_range is None else input_range
-
-
-def range_of(input_range: Any, default: Any, parametrization: Any) -> Any:
-    """The range that the examples have, where the user has given none and all is learnt.
-
-    Args:
-        input_range: What the user has given, or None.
-        default: What it comes to otherwise.
-        parametrization: What is optimised.
-    """
-    if input_range is not None or not is_learnt(parametrization):
-        return default
+def range_of(input_range: Any, parametrization: Any) -> Any:
+    """The range that the examples have, where the user has given none and all is learnt."""
+    if input_range is not RANGE or not is_learnt(parametrization):
+        return input_range
     return keras.tree.map_structure(lambda one: one.input_range, parametrization)
 
 
