@@ -30,6 +30,17 @@ def test_values(name):
     assert grad_modifiers.get(name) is modifier
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint64", "int8", "longdouble"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("negate", [-1, 0]), ("absolute", [1, 0]), ("invert", [1, 1e7]), ("relu", [1, 0]),
+     ("small_values", [1, 1e7])],
+)  # fmt: skip
+def test_arrays_of_any_numbers(name, expected, dtype):
+    modified = getattr(grad_modifiers, name)(np.array([1, 0], dtype))
+    np.testing.assert_allclose(modified, expected, rtol=1e-5)
+
+
 def test_get_takes_a_function_as_it_is():
     assert grad_modifiers.get(np.sign) is np.sign
     assert grad_modifiers.get(None) is None

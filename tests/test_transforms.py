@@ -202,5 +202,14 @@ def test_images_of_integers_by_hand(transform):
     np.testing.assert_allclose(transformed, transform.pre(image.astype("float32")))
 
 
+@pytest.mark.parametrize("transform", [Jitter(2), Rotate(5), Pad(2), Blur(1.0)], ids=str)
+def test_images_of_long_doubles_by_hand(transform):
+    image = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
+    np.random.seed(0)  # noqa: NPY002
+    transformed = transform.pre(image.astype(np.longdouble))
+    np.random.seed(0)  # noqa: NPY002
+    np.testing.assert_array_equal(transformed, transform.pre(image))
+
+
 def test_sizes_of_a_crop_as_an_array():
     assert Crop(np.array([3, 4])) == Crop((3, 4))

@@ -110,7 +110,7 @@ class Checkpoint:
         header = {"format": _FORMAT, "version": _VERSION, **contents._asdict()}
         arrays = header.pop("arrays")
         header["types"] = [array.dtype.name for array in arrays]
-        entries = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
+        entries: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
         for number, array in enumerate(arrays):
             # NumPy's format does not have all types that TensorFlow has.
             plain = array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array

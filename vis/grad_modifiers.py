@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from vis.utils.utils import get_identifier
-from vis.utils.validation import check_array, check_function
+from vis.utils.validation import check_computable, check_function
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -23,11 +23,13 @@ def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @functools.wraps(formula)
     def modifier(grads: Any) -> Any:
         if not (ops.is_tensor(grads) or isinstance(grads, keras.KerasTensor)):
-            grads = check_array("grads", grads)
+            grads = check_computable("grads", grads)
+            # A gradient has a sign, which not all types have.
+            grads = grads.astype(np.result_type(grads.dtype, np.int8), copy=False)
         modified = formula(grads)
         return ops.convert_to_numpy(modified) if isinstance(grads, np.ndarray) else modified
 
-    modifier.formula = formula
+    vars(modifier)["formula"] = formula
     return modifier
 
 

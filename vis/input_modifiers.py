@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from keras import ops
 from vis import backend
 from vis.utils.layout import spatial_axes_of
 from vis.utils.validation import (
-    check_array,
+    check_computable,
     check_integer,
     check_not_negative,
     check_number,
@@ -95,7 +95,7 @@ class Transform(Value, InputModifier):
         Returns:
             A new array; of floats, unless pixels are only moved.
         """
-        image = check_array("image", image)
+        image = check_computable("image", image)
         if not image.ndim:
             raise ValueError(f"`image` must be `(samples, ...)`. Received: image={image!r}")
         if not self.only_moves_pixels and not np.issubdtype(image.dtype, np.floating):
@@ -388,7 +388,7 @@ def per_axis(values: float | tuple[float, ...], axes: tuple[int, ...]) -> dict[i
     return dict(zip(axes, each, strict=True))
 
 
-def is_in_graph(modifier: InputModifier) -> bool:
+def is_in_graph(modifier: InputModifier) -> TypeGuard[Transform]:
     """Whether a modifier runs as a transform, and not through a `pre` or `post` of its own."""
     return (
         isinstance(modifier, Transform)
@@ -432,9 +432,10 @@ def in_order(
 def fused(transforms: Sequence[Transform]) -> list[Transform]:
     """The same transforms, with neighbouring maps of the plane composed."""
     joined: list[Transform] = []
-    for planar, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
+    for _, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
         group = list(neighbours)
-        joined += [Composed(group)] if planar and len(group) > 1 else group
+        planar = [transform for transform in group if isinstance(transform, Planar)]
+        joined += [Composed(planar)] if len(planar) > 1 else group
     return joined
 
 

@@ -96,7 +96,7 @@ class VisualizationCallback(keras.callbacks.Callback):
         state = np.random.get_state()  # noqa: NPY002
         try:
             for name, function in self.pictures.items():
-                self._write(name, _pictures(name, np.asarray(function(self.model))), epoch)
+                self._write(name, _pictures(name, function(self.model)), epoch)
             for name, function in self.maps.items():
                 heat = np.asarray(function(self.model, self.images))
                 self._write(name, _overlaid(name, heat, _pictures("images", self.images)), epoch)
@@ -109,8 +109,8 @@ class VisualizationCallback(keras.callbacks.Callback):
             self._writer = None
 
     def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
-        columns = int(np.ceil(np.sqrt(len(pictures))))
-        picture = Image.fromarray(stitch_images(pictures, margin=2, cols=columns))
+        grid = stitch_images(pictures, margin=2, cols=int(np.ceil(np.sqrt(len(pictures)))))
+        picture = Image.fromarray(grid)  # type: ignore[arg-type]  # None is for no pictures.
         path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as unfinished:
@@ -138,8 +138,9 @@ def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callab
     return dict(functions)
 
 
-def _pictures(name: str, images: np.ndarray) -> np.ndarray:
+def _pictures(name: str, images: Any) -> np.ndarray:
     """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
+    images = np.asarray(images)
     batch = images[None] if images.ndim == 3 else images
     if batch.ndim != 4 or not {1, 3} & {batch.shape[1], batch.shape[-1]} or not len(batch):
         raise ValueError(
@@ -148,7 +149,7 @@ def _pictures(name: str, images: np.ndarray) -> np.ndarray:
         )
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
-        batch = np.uint8(np.round(255 * (batch - low) / (high - low or 1)))
+        batch = np.round(255 * (batch - low) / (high - low or 1)).astype("uint8")
     return in_colour(batch)
 
 
@@ -164,4 +165,4 @@ def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:
         )
     colours = 255 * colormaps["jet"](heat)[..., :3]
     alpha = _ALPHA * heat[..., None]
-    return np.uint8(np.round(alpha * colours + (1 - alpha) * pictures))
+    return np.round(alpha * colours + (1 - alpha) * pictures).astype("uint8")

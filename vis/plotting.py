@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,8 +64,8 @@ def picture(
 
 
 def grid(
-    images: Sequence[np.ndarray],
-    labels: Sequence[str] | None = None,
+    images: Iterable[np.ndarray],
+    labels: Iterable[str] | None = None,
     cols: int | None = None,
     save_to: str | os.PathLike | None = None,
 ) -> Figure:

@@ -303,7 +303,7 @@ def _check_pretrained(
 
 
 def _inputs(
-    input_tensor: keras.KerasTensor | None, input_shape: object, *, fixed_size: bool
+    input_tensor: keras.KerasTensor | None, input_shape: tuple | None, *, fixed_size: bool
 ) -> keras.KerasTensor:
     if input_shape is not None:
         _check_shape("input_shape", input_shape, fixed_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -112,8 +112,8 @@ def random_array(
         >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
         (128.0, 20.0)
     """
-    shape = shape if is_iterable(shape) else (shape,)
-    shape = tuple(check_integer("shape", size, least=1) for size in shape)
+    sizes = shape if is_iterable(shape) else [shape]
+    shape = tuple(check_integer("shape", size, least=1) for size in sizes)
     mean, std = check_number("mean", mean), check_number("std", std)
     # Python's own generators have `random` too, but only for single numbers.
     if rng is not None and not hasattr(rng, "standard_normal"):
@@ -173,7 +173,7 @@ def get_img_shape(img: Any) -> tuple[int | None, ...]:
 
 
 def stitch_images(
-    images: Sequence[np.ndarray], margin: int = 5, cols: int = 5
+    images: Iterable[np.ndarray], margin: int = 5, cols: int = 5
 ) -> np.ndarray | None:
     """Lays images out in a grid, row by row, with black margins between them.
 
@@ -221,7 +221,7 @@ def draw_text(
     img: np.ndarray,
     text: str,
     position: tuple[int, int] = (10, 10),
-    font: str = "FreeSans.ttf",
+    font: str | None = "FreeSans.ttf",
     font_size: int = 14,
     color: tuple[int, int, int] = (0, 0, 0),
 ) -> np.ndarray:
@@ -232,7 +232,7 @@ def draw_text(
         text: What to write.
         position: Left and top of the text in pixels.
         font: Name or path of a TrueType font. Where it is not found, Pillow's own is used, with
-            a warning.
+            a warning; None is Pillow's own.
         font_size: Size in points.
         color: Red, green and blue, in the range of the image; other than three channels get
             their mean.
@@ -315,14 +315,14 @@ def load_img(
     """
     path = check_path("path", path)
     if target_size is not None:
-        sizes = target_size if is_iterable(target_size) else [target_size]
-        sizes = [check_integer("target_size", size, least=1) for size in sizes]
+        given = target_size if is_iterable(target_size) else [target_size]
+        sizes = [check_integer("target_size", size, least=1) for size in given]
         if len(sizes) != 2:
             raise ValueError(
                 f"`target_size` must be `(height, width)`. Received: target_size={target_size!r}"
             )
-    with Image.open(path) as picture:
-        picture = picture.convert("L" if check_flag("grayscale", grayscale) else "RGB")
+    with Image.open(path) as file:
+        picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
             height, width = sizes
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)

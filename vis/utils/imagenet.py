@@ -8,7 +8,7 @@ import json
 import operator
 from collections.abc import Iterable
 from importlib import resources
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 __all__ = ["imagenet_class_index", "imagenet_classes", "lookup_imagenet_labels"]
 
@@ -99,7 +99,7 @@ def imagenet_class_index(name: str) -> int:
     raise ValueError(f"`name` must be the name of an ImageNet class{hint}. Received: name={name!r}")
 
 
-def _as_ints(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+def _as_ints(indices: Any) -> list[int]:
     try:
         # Not by asking whether it is iterable: NumPy's 0-dimensional arrays claim it, and are not.
         try:
@@ -112,7 +112,7 @@ def _as_ints(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
         ) from None
 
 
-def _as_int(value: SupportsIndex) -> int:
+def _as_int(value: Any) -> int:
     # True and False pass for integers, but as an index they can only be a mistake.
     if isinstance(value, bool):
         raise TypeError

@@ -9,7 +9,7 @@ import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
@@ -112,7 +112,7 @@ def _as_integer(value: Any) -> int | None:
 def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
     try:
-        low, high = input_range if is_iterable(input_range) else ()
+        low, high = input_range if is_iterable(input_range) else [input_range]
     except (TypeError, ValueError):
         raise TypeError(
             "`input_range` must be a pair of numbers `(low, high)`. "
@@ -181,6 +181,12 @@ def check_array(name: str, value: Any) -> np.ndarray:
             f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
         )
     return array
+
+
+def check_computable(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of real numbers of a type that tensors have, or raises."""
+    array = check_array(name, value)
+    return array.astype("float64") if array.dtype == np.longdouble else array
 
 
 def check_finite(name: str, value: Any) -> np.ndarray:
@@ -267,7 +273,7 @@ def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
     return difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
 
 
-def is_iterable(value: Any) -> bool:
+def is_iterable(value: Any) -> TypeGuard[Iterable[Any]]:
     """Whether a value holds others that can be gone through."""
     # A 0-dimensional array and a symbolic tensor have `__iter__`, and refuse it.
     refuses = getattr(value, "ndim", None) == 0 or isinstance(value, keras.KerasTensor)
