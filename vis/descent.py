@@ -67,7 +67,7 @@ class Descent:
         self._modifiers = modifiers
         self._grad_modifier = grad_modifier
         self._state = engine.initial_state(variables, given)
-        self._seen: Observation | None = None
+        self._seen: Any = None
 
     @property
     def step(self) -> int:
@@ -112,7 +112,8 @@ class Descent:
         self._state = self._engine.update(*self._made_for, self._state, seen, self._given)
 
     def _modified(self, grads: np.ndarray) -> Any:
-        modified = np.asarray(self._grad_modifier(grads), grads.dtype)
+        modify: Any = self._grad_modifier
+        modified = np.asarray(modify(grads), grads.dtype)
         if modified.shape != grads.shape:
             raise ValueError(
                 "`grad_modifier` must return gradients of the shape that it is given, "
@@ -257,9 +258,8 @@ class Descent:
 
     def _last(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The gradients that were seen last, and the values of what they are of."""
-        return tuple(
-            [v.numpy() for v in some] for some in (self._seen.grads, self._seen.wrt_values)
-        )
+        grads, values = self._seen.grads, self._seen.wrt_values
+        return [g.numpy() for g in grads], [value.numpy() for value in values]
 
 
 def _alone(values: Any) -> Any:

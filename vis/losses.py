@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence, Sized
 from typing import Any, ClassVar
 
 import keras
@@ -77,7 +77,7 @@ class LossSum:
     """
 
     def __init__(self, pairs: Sequence[tuple[Loss, float]]) -> None:
-        self.pairs = list(pairs) if is_iterable(pairs) else [pairs]
+        self.pairs: list[Any] = list(pairs) if is_iterable(pairs) else [pairs]
         for pair in self.pairs:
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
             if not (is_pair and isinstance(pair[0], Loss)):
@@ -153,8 +153,8 @@ class ActivationMaximization(TensorLoss):
         super().__init__(check_layer(layer), name="ActivationMax Loss")
         self.layer = layer
         _, axis, count = filters_of(layer)
-        listed = isinstance(filter_indices, (list, tuple))
-        if filter_indices is None or (listed and any(i is None for i in filter_indices)):
+        listed = filter_indices if isinstance(filter_indices, (list, tuple)) else [filter_indices]
+        if any(index is None for index in listed):
             filter_indices = range(count)
         of = f"layer '{layer.name}'"
         self.filter_indices = check_indices("filter_indices", filter_indices, count, of)
@@ -230,7 +230,7 @@ class Neuron(TensorLoss):
     """
 
     def __init__(
-        self, layer: Target, filter_index: int, position: Sequence[int] | None = None
+        self, layer: Target, filter_index: int, position: Sequence[int | None] | None = None
     ) -> None:
         super().__init__(check_layer(layer), name="Neuron Loss")
         self.layer = layer
@@ -321,7 +321,7 @@ class CosineDirection(Direction):
         self.settings["power"] = float(power)
 
     @staticmethod
-    def formula(output: Any, direction: Any, axis: int, power: float) -> Any:
+    def formula(output: Any, direction: Any, axis: int, power: float = 2.0) -> Any:
         output = channels_last(output, axis)
         direction = ops.cast(direction, output.dtype)[0]
         dots = ops.sum(output * direction, axis=-1)
@@ -429,7 +429,7 @@ class FeatureInversion(TensorLoss):
 
 
 def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
-    if not (is_iterable(position) and hasattr(position, "__len__") and len(position) == len(sizes)):
+    if not (is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)):
         return False
     return all(
         isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)

@@ -42,7 +42,7 @@ class Subject(NamedTuple):
     structure: Any
     fed: tuple[keras.KerasTensor, ...]
     values: tuple[np.ndarray | None, ...]
-    images: np.ndarray | None = None
+    images: Any = None
 
     @property
     def tensors(self) -> list[keras.KerasTensor]:

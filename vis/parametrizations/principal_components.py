@@ -287,7 +287,8 @@ def _in_single_precision(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray,
     lowest = np.where(nearest < low, np.nextafter(nearest, np.float32(np.inf)), nearest)
     highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
     # Of a value that never varies both are the nearest.
-    return tuple(np.where(lowest > highest, nearest, end) for end in (lowest, highest))
+    varies = lowest <= highest
+    return np.where(varies, lowest, nearest), np.where(varies, highest, nearest)
 
 
 def _check_data_format(data_format: Any) -> str:

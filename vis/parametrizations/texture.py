@@ -90,7 +90,8 @@ class Texture(Value):
         """The rests of images `(samples, *layout.shape)`, with the contrast of the examples'."""
         dtype = coefficients[0].dtype
         scale = ops.convert_to_tensor(self.amplitudes(layout), dtype)
-        signal = backend.irfftn(*(scale * part for part in coefficients), layout.spatial_shape)
+        real, imaginary = (scale * part for part in coefficients)
+        signal = backend.irfftn(real, imaginary, layout.spatial_shape)
         colors = ops.convert_to_tensor(self.colors.array, dtype)
         rest = ops.moveaxis(ops.tensordot(colors, signal, axes=[[1], [1]]), 0, layout.channel_axis)
         axes = tuple(range(1, len(rest.shape)))

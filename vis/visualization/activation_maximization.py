@@ -214,7 +214,8 @@ def visualize_activation(
         # Its steps are for images of bytes; embeddings have another scale.
         ((low, high),) = ranges(subject, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
-    losses = [(ActivationMaximization(layer, filter_indices), act_max_weight)]
+    losses: list[tuple[Loss, float]] = []
+    losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))
     for tensor in subject.tensors:
         losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
     return visualize_activation_with_losses(

@@ -158,13 +158,12 @@ def visualize_filters(
     coarse = coarse_layout(layout, subject, layer, input_modifiers)
     stages = stages_of(parametrization, layout, coarse, max_iter)
 
-    if _scores_classes(graph, layer):
-        wanted, slow_above = ClassScores, _UNSEEN
-    else:
-        wanted, slow_above = FilterActivations, np.inf
+    draws_classes = _scores_classes(graph, layer)
+    wanted = ClassScores if draws_classes else FilterActivations
+    slow_above = _UNSEEN if draws_classes else np.inf
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
-    pictures = []
+    drawings: list[np.ndarray] = []
     with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
         for batch in batches:
 
@@ -190,8 +189,8 @@ def visualize_filters(
                 return descent
 
             seeds = [(seed, *facet) for facet in batch]
-            pictures.extend(drawn(stages, seeds, descend, slow_above))
-    pictures = np.stack(pictures)
+            drawings.extend(drawn(stages, seeds, descend, slow_above))
+    pictures = np.stack(drawings)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
     return in_type_of_range(pictures, input_range)
@@ -215,9 +214,7 @@ def _check_only_one(subject: Subject) -> None:
         )
 
 
-def _layout(
-    subject: Subject, layer: Target, image_size: int | Sequence[int] | str | None
-) -> Layout:
+def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
     (tensor,) = subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
     if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _SLOWLY = 2.5
 class Stage(NamedTuple):
     """Some of the steps: what is optimised in them, and at which size."""
 
-    parametrization: Parametrization
+    parametrization: Any
     layout: Layout
     steps: int
 
@@ -88,7 +88,7 @@ def drawn(
     begun = descend(first, range(len(seeds)), None)
     if not rest:
         return list(begun.pictures()[0])
-    pictures = {}
+    pictures: dict[int, np.ndarray] = {}
     is_slow = begun.best_losses > slow_above
     for slow in {*is_slow.tolist()}:
         which = np.flatnonzero(is_slow == slow).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from vis.backend.graph import channel_axis, check_layer, output_shape
+from vis.backend.graph import check_layer, filters_of
 from vis.utils.validation import check_array, check_number
 
 
@@ -23,8 +23,7 @@ def get_num_filters(layer: keras.Layer) -> int:
         >>> get_num_filters(model.layers[-1])
         16
     """
-    shape = output_shape(check_layer(layer))
-    return shape[channel_axis(layer, len(shape))]
+    return filters_of(check_layer(layer))[2]
 
 
 def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 
@@ -24,7 +25,7 @@ class Place(NamedTuple):
             shows it.
     """
 
-    operation: weakref.ref
+    operation: Callable[[], Any]
     call: int
     output: int
     within: tuple[tuple[weakref.ref, int], ...] = ()

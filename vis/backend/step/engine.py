@@ -63,13 +63,13 @@ class Engine:
     def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
         """The state before the first step, from arrays of `(samples, ...)` for each canvas."""
         update = self._problem.update
-        variables = [[tf.convert_to_tensor(value) for value in values] for values in variables]
-        images = self._problem.images(variables, given)
+        tensors = [[tf.convert_to_tensor(value) for value in values] for values in variables]
+        images = self._problem.images(tensors, given)
         with self._turns:
-            slots = update.slots(tf.nest.flatten(variables)) if update else []
+            slots = update.slots(tf.nest.flatten(tensors)) if update else []
         return State(
             step=tf.constant(0),
-            variables=variables,
+            variables=tensors,
             slots=slots,
             best_loss=tf.fill(images[0].shape[:1], tf.constant(float("inf"), images[0].dtype)),
             best_images=images,

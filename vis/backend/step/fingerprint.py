@@ -138,4 +138,4 @@ def _readable(value: Any) -> bool:
 
 
 def _name(value: Any) -> str:
-    return getattr(value, "path", None) or getattr(value, "name", "a variable")
+    return str(getattr(value, "path", None) or getattr(value, "name", "a variable"))

@@ -72,7 +72,8 @@ class Occlusion(Attribution):
             places = patches[batch]
             images = np.repeat(image[None], len(places), axis=0)
             for copy, place in zip(images, places, strict=True):
-                copy[(*[slice(None)] * axes[0], *place)] = fill
+                inside = (*[slice(None)] * axes[0], *place)
+                copy[inside] = fill
             for place, value in zip(places, score.values(images), strict=True):
                 falls[place] += whole - value
                 covered[place] += 1

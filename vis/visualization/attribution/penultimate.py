@@ -82,7 +82,7 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             "`penultimate_layer_idx` must be given, as there is no convolution or pooling layer "
             f"with {rank - 2} spatial axes, those of the input, before '{layer.name}', the layer "
             f"of `layer_idx`. Received: penultimate_layer_idx=None, and the model "
-            f"'{graph.model.name}' with an input of shape {tensor.shape}"
+            f"'{graph.owner.name}' with an input of shape {tensor.shape}"
         )
     # Maps of a single place, as MobileNet's last convolution has them, show nothing.
     return next((x for x in reversed(found) if _places(graph, x) != 1), found[-1])
@@ -93,7 +93,8 @@ def _places(graph: Graph, layer: keras.Layer) -> int | None:
     shape = graph.place_of(layer).shape
     axis = channel_axis(layer, len(shape))
     sizes = [size for i, size in enumerate(shape) if i not in (0, axis)]
-    return None if None in sizes else math.prod(sizes)
+    known = [size for size in sizes if size is not None]
+    return math.prod(known) if len(known) == len(sizes) else None
 
 
 def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
