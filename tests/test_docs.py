@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from vis import visualization
+from vis.losses import ActivationMaximization
 
 DOCS = Path(__file__).parent.parent / "docs"
 STEPS = 3
@@ -82,12 +84,23 @@ def test_every_question_of_the_table_has_a_section():
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("few_steps")
-@pytest.mark.parametrize("page", ["getting_started.md", "feature_visualization.md", "softmax.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "../README.md",
+        "coming_from_keras_vis.md",
+        "getting_started.md",
+        "feature_visualization.md",
+        "softmax.md",
+    ],
+)
 def test_pages_about_pictures(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    photograph = np.random.default_rng(0).uniform(0, 255, (64, 64, 3)).astype("uint8")
+    Image.fromarray(photograph).save("photograph.jpg")
     names = run(page, {})
-    pictures = [names[name] for name in ("image", "pictures", "kept", "dream") if name in names]
-    assert pictures or page == "softmax.md"
+    pictures = [names[name] for name in ("image", "pictures", "kept", "heat") if name in names]
+    assert pictures or page in ("softmax.md", "coming_from_keras_vis.md")
     assert all(np.ptp(picture) > 0 for picture in pictures)
 
 
@@ -129,3 +142,123 @@ def test_attention(tmp_path, monkeypatch):
     assert names["heat"].shape == (224, 224)
     assert (tmp_path / "pictures" / "cam" / "epoch_0005.png").exists()
     assert (tmp_path / "pictures" / "ship" / "epoch_0005.png").exists()
+
+
+class Block(layers.Layer):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.attention = layers.Conv2D(4, 3, padding="same", name="attention")
+
+    def call(self, x):
+        return self.attention(x)
+
+
+class Encoder(layers.Layer):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.blocks = [Block(name=f"block_{i}") for i in range(3)]
+
+    def call(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.convolution = layers.Conv2D(4, 3, name="conv_3")
+        self.block = layers.Conv2D(4, 3, name="conv_4")
+
+    def call(self, x):
+        return self.block(self.convolution(x))
+
+
+def classifier_of_many_parts():
+    """Has a layer by each of the names that the page asks for."""
+    inputs = keras.Input((16, 16, 3))
+    x = Encoder(name="encoder")(inputs)
+    y = nested = keras.Input((16, 16, 4))
+    for i in range(6):
+        y = layers.Conv2D(4, 3, padding="same", name=f"conv3_block{i}_out")(y)
+    x = layers.Flatten()(keras.Model(nested, y, name="resnet50")(x))
+    return keras.Model(inputs, layers.Dense(5, name="predictions")(x))
+
+
+def twins():
+    encoder = keras.Sequential(
+        [keras.Input((16, 16, 3)), layers.Conv2D(4, 3, name="conv")], name="encoder"
+    )
+    one, two = keras.Input((16, 16, 3)), keras.Input((16, 16, 3))
+    return keras.Model([one, two], layers.Subtract()([encoder(one), encoder(two)]))
+
+
+def recurrent():
+    inputs = keras.Input((6, 3))
+    return keras.Model(inputs, layers.LSTM(4, return_state=True, name="lstm")(inputs))
+
+
+def appraiser():
+    """Of a photograph, numbers and words."""
+    photograph, rooms = keras.Input((16, 16, 3), name="photograph"), keras.Input((1,), name="rooms")
+    street = keras.Input((5,), name="street", dtype="int32")
+    parts = [
+        layers.Flatten()(layers.Conv2D(4, 3)(photograph)),
+        rooms,
+        layers.Flatten()(layers.Embedding(9, 2)(street)),
+    ]
+    price = layers.Dense(1, name="price")(layers.Concatenate()(parts))
+    return keras.Model({"photograph": photograph, "rooms": rooms, "street": street}, price)
+
+
+def readers():
+    """Of numbered words, and of text."""
+    words = layers.Embedding(30, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)
+    numbered = keras.Sequential([keras.Input((3,), dtype="int32"), *words])
+    cut = layers.TextVectorization(vocabulary=["a", "fine", "film"], output_sequence_length=3)
+    text = keras.Input((), dtype="string")
+    return numbered, keras.Model(text, numbered(cut(text)))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("few_steps")
+def test_any_model(image, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, subclassed, house = classifier_of_many_parts(), Subclassed(), appraiser()
+    reader, reader_of_text = readers()
+    (layer, several_calls, several_inputs, maps, words, find, losses, saved) = blocks(
+        "any_model.md"
+    )
+    everything = {name: getattr(visualization, name) for name in visualization.__all__}
+    words_of_house = np.array([[1, 2, 3, 4, 5]])
+    values = {"photograph": image, "rooms": [4.0], "street": words_of_house[0]}
+    photograph_network = keras.Sequential([keras.Input((224, 224, 3)), layers.Conv2D(2, 9, 9)])
+    photograph_network.export("saved_model", verbose=False)
+
+    def go(block, **names):
+        names = {**everything, "keras": keras, **names}
+        exec(compile(block, "any_model.md", "exec"), names)
+        return names
+
+    go(layer, model=model)
+    first, second = several_calls.split("visualize_activation(model")
+    imports, of_twins = first.split("\n\n")
+    go(f"{imports}\n{of_twins}", siamese=twins())
+    go(f"{imports}\nvisualize_activation(model{second}", model=recurrent())
+    images = go(several_inputs, model=house, words=words_of_house)["images"]
+    assert images["photograph"].shape == image.shape
+    assert 1 <= images["rooms"] <= 9
+    named = {"model": house, "photograph": image, "words": words_of_house[0], "values": values}
+    assert go(maps, **named)["heat"].shape == (16, 16)
+    tokens = np.array([1, 2, 3])
+    heat = go(words, classifier=reader, reader_of_text=reader_of_text, tokens=tokens)["heat"]
+    assert heat.shape[-1] == 3
+    go(find, model=subclassed, images=np.stack([image]))
+    encoder = classifier_of_many_parts()
+    go(
+        losses.replace("block_2/conv", "encoder/block_2/attention"),
+        model=encoder,
+        ActivationMaximization=ActivationMaximization,
+    )
+    go(saved)
