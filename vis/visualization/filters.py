@@ -49,6 +49,8 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
+# A class is that of other networks, too; a channel is of this one alone.
+_EROSION_OF_CLASSES, _EROSION_OF_CHANNELS = 0.5, 0.2
 # The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
 _UNSEEN = 0.0
 
@@ -68,7 +70,7 @@ def visualize_filters(
     input_range: tuple[float, float] | None = None,
     fixed_inputs: Any = None,
     precision: str | None = None,
-    skip_erosion: float = 0.5,
+    skip_erosion: float | None = None,
     like: Any = None,
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
@@ -110,7 +112,8 @@ def visualize_filters(
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
-            network change from step to step, 0 to 0.5. Pictures are not of this network alone.
+            network change from step to step, 0 to 0.5. Pictures are then not of this network
+            alone: by default 0.5 for classes, which others have, too, and 0.2 for inner channels.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
             list of arrays, or a dataset; for a model with several inputs a dict by name or a list.
             Pictures then look like these, as they are made of their principal components
@@ -175,9 +178,10 @@ def visualize_filters(
     stages = stages_of(parametrization, layout, coarse, max_iter)
 
     if _scores_classes(model, layer):
-        wanted, slow_above = ClassScores, _UNSEEN
+        wanted, slow_above, erosion = ClassScores, _UNSEEN, _EROSION_OF_CLASSES
     else:
-        wanted, slow_above = FilterActivations, np.inf
+        wanted, slow_above, erosion = FilterActivations, np.inf, _EROSION_OF_CHANNELS
+    erosion = erosion if skip_erosion is None else skip_erosion
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     pictures = []
@@ -194,7 +198,7 @@ def visualize_filters(
                     optimizer=optimizer,
                     fixed_inputs=what.fixed_inputs,
                     precision=precision,
-                    skip_erosion=skip_erosion,
+                    skip_erosion=erosion,
                 )
                 descent = optimizing.descent(
                     [stage.layout],
