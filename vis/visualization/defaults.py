@@ -19,8 +19,9 @@ class Unsaid(int):
     """A number that is used where the user says none, and nothing that follows says another."""
 
 
-# Told from a user's own `(0, 255)` by identity.
+# Told by identity from what a user has said, of the same value or another.
 RANGE = (0, 255)
+EROSION = 0.5
 WEIGHT = Unsaid(10)
 STEPS = Unsaid(120)
 

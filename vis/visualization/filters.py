@@ -26,7 +26,7 @@ from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import RANGE, STEPS, default_parametrization, defaults_of
+from vis.visualization.defaults import EROSION, RANGE, STEPS, default_parametrization, defaults_of
 from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -35,6 +35,8 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
+# A class is that of other networks, too; a channel is of this one alone.
+_EROSION_OF_CLASSES, _EROSION_OF_CHANNELS = 0.5, 0.2
 # The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
 _UNSEEN = 0.0
 
@@ -54,7 +56,7 @@ def visualize_filters(
     input_range: tuple[float, float] = RANGE,
     fixed_inputs: Any = None,
     precision: str | None = None,
-    skip_erosion: float = 0.5,
+    skip_erosion: float = EROSION,
     like: Any = None,
 ) -> np.ndarray:
     """Generates an independent picture for each of many filters, in compiled batches.
@@ -94,7 +96,8 @@ def visualize_filters(
             list with None for that one.
         precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
-            network change from step to step, 0 to 0.5. Pictures are not of this network alone.
+            network change from step to step, 0 to 0.5. Pictures are then not of this network
+            alone: by default 0.5 for classes, which others have, too, and 0.2 for inner channels.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
             list of arrays, or a dataset; for a model with several inputs a dict by name or a list.
             Pictures then look like these, as they are made of their principal components
@@ -161,6 +164,8 @@ def visualize_filters(
     draws_classes = _scores_classes(graph, layer)
     wanted = ClassScores if draws_classes else FilterActivations
     slow_above = _UNSEEN if draws_classes else np.inf
+    if skip_erosion is EROSION and not draws_classes:
+        skip_erosion = _EROSION_OF_CHANNELS
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     drawings: list[np.ndarray] = []
