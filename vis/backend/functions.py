@@ -72,7 +72,7 @@ def variable(
     dtype: str | None = None,
     name: str | None = None,
     constraint: Callable[[Any], Any] | None = None,
-) -> tf.Variable:
+) -> Any:
     """A value that can be changed: a loss computes with what was last assigned to it.
 
     Args:
