@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import keras
 import numpy as np
@@ -9,8 +11,9 @@ from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
 from vis import backend as K  # noqa: N812  (what old losses call it)
-from vis.losses import ActivationMaximization, ClassScores, Loss
+from vis.losses import ActivationMaximization, ClassScores, Loss, OutputScore
 from vis.optimizer import Optimizer
+from vis.visualization.attribution.score import Score
 
 
 def value_of(loss, model, image, weight=1):
@@ -498,3 +501,40 @@ def test_an_old_loss_computes_with_what_its_variable_holds(model):
         place.assign(value)
         expected = 3 * np.mean(np.square(image - value * np.array([1, 2])))
         assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_score_of_ones_own_is_what_the_function_says():
+    model = sequential((5,), keras.layers.Dense(3))
+    rows = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+
+    def margin(output):
+        return output[:, 1] - 2 * output[:, 2]
+
+    score = Score(model.inputs[0], [(OutputScore(model.layers[-1], margin), -1)])
+    kernel, bias = model.get_weights()
+    direction = np.array([0, 1, -2])
+    np.testing.assert_allclose(score.values(rows), (rows @ kernel + bias) @ direction, rtol=1e-4)
+    grads = np.broadcast_to(kernel @ direction, rows.shape)
+    np.testing.assert_allclose(score.gradients(rows), grads, rtol=1e-4)
+    loss = OutputScore(model.layers[-1], margin)
+    np.testing.assert_allclose(value_of(loss, model, rows[0]), -score.values(rows)[0], rtol=1e-4)
+
+
+def test_functions_that_are_no_scores():
+    layer = sequential((5,), keras.layers.Dense(3)).layers[-1]
+    with pytest.raises(TypeError, match=r"`function` must be a function.*Received: "):
+        OutputScore(layer, "margin")
+    model = sequential((5,), keras.layers.Dense(3))
+    wrong = OutputScore(model.layers[-1], lambda output: output)
+    with pytest.raises(ValueError, match=r"`function` must return a score.*Received: "):
+        Optimizer(model.inputs[0], wrong).minimize(max_iter=1, verbose=False)
+
+
+def test_a_function_that_holds_the_model_does_not_keep_it_alive():
+    model = sequential((5,), keras.layers.Dense(3))
+    loss = OutputScore(model.layers[-1], lambda output, model=model: output[:, 0])
+    Optimizer(model.inputs[0], loss).minimize(max_iter=1, verbose=False)
+    gone = weakref.ref(model)
+    del model, loss
+    gc.collect()
+    assert gone() is None

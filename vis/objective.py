@@ -57,9 +57,11 @@ class Objective:
     def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
         """What has been compiled for a key: for as long as the model lives, for all who ask.
 
-        A user's own expression holds on to the model. What is compiled of one dies with this.
+        A user's own expression or function may hold on to the model. What is compiled of one dies
+        with this.
         """
-        if not self.has_expression:
+        settings = [v for term in self.terms for _, v in getattr(term, "settings", ())]
+        if not self.has_expression and not any(map(callable, settings)):
             return cache.get(self.graph.owner, key, make)
         if key not in self._own:
             self._own[key] = make()

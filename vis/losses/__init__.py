@@ -1,0 +1,31 @@
+"""What is wanted of an image."""
+
+from vis.losses.activations import (
+    ActivationMaximization,
+    ClassScores,
+    CosineDirection,
+    DeepDream,
+    Direction,
+    Diversity,
+    FeatureInversion,
+    FilterActivations,
+    Neuron,
+    OutputScore,
+)
+from vis.losses.base import Loss, LossSum, TensorLoss
+
+__all__ = [
+    "ActivationMaximization",
+    "ClassScores",
+    "CosineDirection",
+    "DeepDream",
+    "Direction",
+    "Diversity",
+    "FeatureInversion",
+    "FilterActivations",
+    "Loss",
+    "LossSum",
+    "Neuron",
+    "OutputScore",
+    "TensorLoss",
+]
