@@ -81,6 +81,15 @@ def test_every_question_of_the_table_has_a_section():
     assert text.count("**What it does not say.**") == len(headings) - 1
 
 
+def test_own_data():
+    examples = np.random.default_rng(0).uniform(size=(30, 8, 8, 1)).astype("float32")
+    head = [keras.layers.Flatten(), keras.layers.Dense(4, name="predictions")]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *head])
+    names = run("own_data.md", {"model": model, "x_train": examples})
+    assert names["pictures"].shape == (4, 8, 8, 1)
+    assert names["image"].shape == (8, 8, 1)
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("few_steps")
@@ -98,7 +107,8 @@ def test_pages_about_pictures(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photograph = np.random.default_rng(0).uniform(0, 255, (64, 64, 3)).astype("uint8")
     Image.fromarray(photograph).save("photograph.jpg")
-    names = run(page, {})
+    examples = np.random.default_rng(1).uniform(0, 255, (12, 224, 224, 3)).astype("float32")
+    names = run(page, {"x_train": examples})
     pictures = [names[name] for name in ("image", "pictures", "kept", "heat") if name in names]
     assert pictures or page in ("softmax.md", "coming_from_keras_vis.md")
     assert all(np.ptp(picture) > 0 for picture in pictures)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from helpers import Recorder
 from keras import layers
 
+from vis.backend.graph import channel_axis
 from vis.callbacks import GifGenerator, History, Progress
 from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
@@ -549,3 +550,30 @@ def test_no_gradient_is_said_in_the_words_of_the_caller():
         visualize_filters(model, "conv", 1, max_iter=1)
     for internal in ("Formula", "weakref", "Place(", "function"):
         assert internal not in str(error.value)
+
+
+def test_channels_of_a_layer_whose_input_has_other_axes():
+    frames = keras.Input((3, 2, 8, 8))
+    memory = layers.ConvLSTM2D(5, 3, data_format="channels_first")
+    memory(frames)
+    assert channel_axis(memory, 4) == 1
+    pool, reshape = layers.MaxPooling2D(data_format="channels_first"), layers.Reshape((4, 16))
+    reshape(pool(keras.Input((4, 8, 8))))
+    assert channel_axis(reshape, 3) == 1
+
+
+def test_names_of_layers_that_are_keys_of_other_inputs():
+    first, second = keras.Input((2,), name="y"), keras.Input((2,), name="q")
+    made = layers.Dense(2)(layers.Concatenate()([first, second]))
+    model = keras.Model({"x": first, "y": second}, made)
+    losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
+    optimizer = Optimizer(model.input, losses, input_range={"y": (0.0, 1.0)})
+    assert optimizer.input_ranges == [(0, 255), (0.0, 1.0)]
+
+
+def test_a_layer_that_was_called_on_other_axes_before():
+    layer = layers.Dense(2)
+    layer(keras.Input((7, 3)))
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layer(inputs))
+    assert visualize_saliency(model, -1, None, np.ones(3)).shape == (3,)

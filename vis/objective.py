@@ -84,9 +84,8 @@ def of_sample(parameters: Any, i: int) -> Any:
 
 
 def _term(loss: Loss, graph: Graph) -> Term:
-    name = str(loss)
     if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
-        return Expression(name, symbolic_scalar(loss.build_loss, graph, name))
+        return Expression(symbolic_scalar(loss.build_loss, graph, str(loss)))
     target = loss.target
     before_softmax = loss.before_softmax and has_softmax(LayerOutput.of(target).layer)
     if isinstance(target, keras.KerasTensor):
@@ -99,7 +98,7 @@ def _term(loss: Loss, graph: Graph) -> Term:
                 f"connected to '{graph.inputs[0].name}'"
             )
         place = graph.place_of(target)
-        if len(place.shape) != len(output_shape(target)):
+        if place.is_inside and len(place.shape) != len(output_shape(target)):
             raise ValueError(
                 f"The layer '{target.name}' cannot be looked at on its own, as the layer around it "
                 "runs it on each frame. Look at the layer around it instead. "
@@ -109,7 +108,7 @@ def _term(loss: Loss, graph: Graph) -> Term:
         graph.check_connected(place.tensor)
     settings = tuple(sorted(loss.settings.items()))
     function = type(loss).formula
-    return Formula(name, function, place, settings, before_softmax, loss.couples_samples)
+    return Formula(function, place, settings, before_softmax, loss.couples_samples)
 
 
 def _checked(losses: Any) -> list[tuple[Loss, float]]:

@@ -72,7 +72,7 @@ class Optimizer:
             "Learning Transferable Adversarial Examples via Ghost Networks", AAAI 2020).
 
     Attributes:
-        inputs: All inputs.
+        inputs: All that the model is fed: its inputs, and what stands in the place of words.
         input_tensors: Those of them that are optimised.
         input_ranges: Their ranges.
         network: The graph of the inputs.

@@ -72,9 +72,10 @@ class Subject(NamedTuple):
             name: The argument's name, for messages.
             values: A list, a dict by name, or one value alone.
         """
-        # What stands in the place of an input goes by that one's names, too.
+        # What stands in the place of an input goes by that one's names, and by its own.
         names = [
-            (*own, *names_of(fed)) for own, fed in zip(self.graph.names, self.fed, strict=False)
+            own if fed is tensor else (*own, *names_of(fed))
+            for own, fed, tensor in zip(self.graph.names, self.fed, self.graph.inputs, strict=False)
         ]
         acted_on = [value is None for value in self.values[: len(names)]]
         for_all = isinstance(values, (list, tuple)) and len(values) == len(names) > 1

@@ -85,7 +85,8 @@ def visualize_activation_with_losses(
         defaults = defaults_along(parametrization, subject.graph)
         default_optimizer = defaults.pop("optimizer")
         optimizer = default_optimizer if optimizer is None else optimizer
-        optimizer_params = {**defaults, **optimizer_params}
+        said = {key: value for key, value in optimizer_params.items() if value is not None}
+        optimizer_params = {**optimizer_params, **defaults, **said}
     optimizer_params = add_defaults_to_kwargs(
         {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
     )

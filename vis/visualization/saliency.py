@@ -74,7 +74,7 @@ def visualize_saliency(
     softmax grows just as well when all other classes shrink.
 
     Args:
-        model: A Keras model with one input.
+        model: A Keras model.
         layer_idx: The layer: an index in `model.layers`, a name, or the layer itself.
         filter_indices: An index, or a list of indices that are explained jointly. None means the
             filter that the image excites most, which in the last layer is the class that the

@@ -60,7 +60,7 @@ def channel_axis(target: Target, rank: int) -> int:
     nearest layer before it that does.
 
     Args:
-        target: A layer.
+        target: A layer, or a `LayerOutput`.
         rank: Number of axes of its output, the batch included.
     """
     layer = LayerOutput.of(target).layer
@@ -71,8 +71,7 @@ def channel_axis(target: Target, rank: int) -> int:
     for current in _spreading(layer, _before):
         data_format = getattr(current, "data_format", None)
         if data_format is not None:
-            first = 1 + rank - _rank_seen(current, rank)
-            return first if data_format == "channels_first" else rank - 1
+            return 1 + _frames(layer, rank) if data_format == "channels_first" else rank - 1
         axis = getattr(current, "axis", None)
         if isinstance(current, keras.layers.BatchNormalization) and isinstance(axis, int):
             return axis % rank
@@ -115,9 +114,10 @@ def _spreading(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[A
                 queue.append(operation)
 
 
-def _rank_seen(layer: keras.Layer, rank: int) -> int:
-    """How many axes a layer itself sees, which has frames of its own where a wrapper runs it."""
-    return getattr(getattr(layer, "input_spec", None), "ndim", None) or rank
+def _frames(layer: keras.Layer, rank: int) -> int:
+    """How many axes of frames there are before those that a layer in a wrapper knows itself."""
+    known = [len(node.outputs[0].shape) for node in calls_of(layer)[:1]]
+    return max(0, rank - known[0]) if known else 0
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:

@@ -317,6 +317,7 @@ class Graph:
         found: set[int] = set()
         runner = layer if self.in_graph(layer) else self.runner_of(layer)
         if runner is not layer:
+            inside.known_outputs(layer)
             earlier = inside.in_order(runner)
             found.update(map(id, earlier[: 1 + earlier.index(layer)]))
             if runner is self.root:

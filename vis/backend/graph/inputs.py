@@ -116,6 +116,7 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
     own = {id(tensor): key for key, tensor in keys.items()}
     return [
         tuple(n for n in (own.get(id(t)), *names_of(t)) if n is not None and keys.get(n, t) is t)
+        or names_of(t)
         for t in tensors
     ]
 

@@ -51,10 +51,11 @@ def nothing(tensor: keras.KerasTensor, samples: int) -> Any:
 
 
 def named(terms: Sequence[Term]) -> str:
-    """What to call some losses in messages, and which layers they look at."""
+    """What to call some losses in messages, by their formulas and the layers they look at."""
+    # Not by names that users give them, which would be part of what a trace depends on.
     return " and ".join(
-        f"'{term.name}' of '{term.target.operation().name}'"
+        f"{term.function.__qualname__.split('.')[0]} of '{term.target.operation().name}'"
         if isinstance(term, Formula)
-        else f"'{term.name}'"
+        else "a loss of your own"
         for term in terms
     )

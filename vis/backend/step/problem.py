@@ -18,7 +18,6 @@ from vis.utils.layout import Layout
 class Formula(NamedTuple):
     """A loss that is a function of one tensor, sample by sample."""
 
-    name: str  # What to call it in messages.
     function: Callable  # Called as `function(value, **parameters, **settings)`; gives (samples,).
     target: Place  # Where the value is found.
     settings: tuple[tuple[str, Hashable], ...] = ()  # Names and values, fixed in the trace.
@@ -29,7 +28,6 @@ class Formula(NamedTuple):
 class Expression(NamedTuple):
     """A loss that is a symbolic scalar over tensors of the graph. Keeps the model alive."""
 
-    name: str
     target: keras.KerasTensor
     couples_samples: bool = True
 
