@@ -56,7 +56,10 @@ def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any 
         array([[1., 2.],
                [3., 4.]], dtype=float32)
     """
-    tensor = ops.convert_to_tensor(value, dtype or floatx())
+    dtype = dtype or floatx()
+    # TensorFlow 2.16 makes no integers of a list of floats.
+    value = value if ops.is_tensor(value) else np.asarray(value).astype(dtype)
+    tensor = ops.convert_to_tensor(value, dtype)
     if shape is None:
         return tensor
     count, size = math.prod(tensor.shape), int(np.prod(shape))
