@@ -113,11 +113,12 @@ def _at_once(
     args: argparse.Namespace,
 ) -> np.ndarray:
     """The pictures of all filters, by the method of this library."""
+    said = {} if args.max_iter is None else {"max_iter": args.max_iter}
     return visualize_filters(
         model,
         layer,
         filters,
-        max_iter=args.max_iter,
+        **said,
         input_modifiers=None if args.jitter is None else [Jitter(args.jitter)],
         input_range=args.input_range,
         seed=args.seed,

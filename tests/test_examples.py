@@ -220,3 +220,11 @@ def test_a_softmax_layer_cannot_be_swapped(script, tmp_path, capsys):
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Softmax()]
     keras.Sequential(layers).save(path)
     assert "the layer before it" in error(script, capsys, "--model", path, *BY_KERAS_VIS)
+
+
+@pytest.mark.parametrize("method", [[], BY_KERAS_VIS])
+def test_as_many_steps_as_it_takes_where_nobody_says(script, tmp_path, classifier, method, capsys):
+    output = tmp_path / "grid.png"
+    arguments = ["--model", classifier, "--filters", "1", "--output", str(output), *method]
+    assert script.main(arguments) == output
+    assert "100%" in capsys.readouterr().err
