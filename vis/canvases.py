@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis.backend.graph import LayerOutput, layout_of, spatial_axes
+from vis.backend.graph import LayerOutput, layout_of, position_of, spatial_axes
 from vis.backend.private import operation_of
 from vis.backend.step import Canvas, accepts
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
@@ -119,7 +119,7 @@ def canvas(
     moves = [t for t in in_graph if pixels and t.only_moves_pixels]
     transforms = tuple(t for t in in_graph if t not in moves)
     by_hand = any(not is_in_graph(m) for m in modifiers)
-    number = next(i for i, fed in enumerate(subject.fed) if fed is tensor)
+    number = position_of(tensor, subject.fed)
     return Canvas(number, parametrization, layout, () if by_hand else tuple(moves), transforms)
 
 

@@ -16,7 +16,7 @@ from vis.utils.validation import (
     check_images,
     check_indices,
     check_integer,
-    check_number,
+    check_not_negative,
     is_iterable,
 )
 
@@ -205,10 +205,8 @@ class CosineDirection(Direction):
 
     def __init__(self, layer: Target, direction: Sequence[float], power: float = 2.0) -> None:
         super().__init__(layer, direction)
-        if check_number("power", power) < 0:
-            raise ValueError(f"`power` must not be negative. Received: power={power!r}")
         self.name = "Cosine Direction Loss"
-        self.settings["power"] = float(power)
+        self.settings["power"] = check_not_negative("power", power)
 
     @staticmethod
     def formula(output: Any, direction: Any, axis: int, power: float = 2.0) -> Any:

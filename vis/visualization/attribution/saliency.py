@@ -9,7 +9,7 @@ import numpy as np
 
 from vis.backend.graph import channel_axis_of
 from vis.backend.tensors import draw_seed
-from vis.utils.validation import check_flag, check_integer, check_number
+from vis.utils.validation import check_flag, check_integer, check_not_negative
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches, modified_gradients
 from vis.visualization.attribution.score import Score
@@ -113,9 +113,7 @@ class SmoothGrad(Saliency):
     ) -> None:
         super().__init__(grad_modifier, keepdims, backprop_modifier)
         self.samples = check_integer("samples", samples, least=1)
-        self.noise = check_number("noise", noise)
-        if noise < 0:
-            raise ValueError(f"`noise` must not be negative. Received: noise={noise!r}")
+        self.noise = check_not_negative("noise", noise)
         self.seed = None if seed is None else check_integer("seed", seed, least=0)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
