@@ -30,8 +30,6 @@ import vis  # noqa: F401
 
 # isort: split
 import argparse
-import difflib
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +37,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from networks import DEFAULT_MODEL, from_pixels, load
+
 from vis import plotting
-from vis.applications import EfficientNetLite0
 from vis.callbacks import GifGenerator, Progress
 from vis.input_modifiers import Jitter
 from vis.optimizer import NonFiniteError
@@ -49,7 +48,6 @@ from vis.utils.model import input_data_format, resolve_layer
 from vis.utils.utils import apply_modifications
 from vis.visualization import get_num_filters, visualize_activation, visualize_filters
 
-DEFAULT_MODEL = "EfficientNetLite0"
 DEFAULT_CLASSES = ["jellyfish", "snail", "daisy", "balloon"]
 KERAS_VIS, KERAS_VIS_STEPS, KERAS_VIS_JITTER = "keras-vis", 200, 16
 MOST_DEFAULT_FILTERS = 4
@@ -83,12 +81,12 @@ def _draw(args: argparse.Namespace) -> Path:
         )
     output = _writable("--output", args.output, ".png")
     gif = args.gif and _writable("--gif", args.gif, ".gif")
-    network, preprocess = _load(args.model)
+    network, preprocess = load(args.model)
     if args.method == KERAS_VIS:
         network, layer = _with_linear_activation(network, args.layer)
     else:
         layer = resolve_layer(network, _index_or_name(args.layer))
-    model = _from_pixels(network, preprocess)
+    model = from_pixels(network, preprocess)
     _check_image_model(model)
     classifies_imagenet = tuple(layer.output.shape) == (None, len(imagenet_classes()))
     filters = _filter_indices(args.filters, layer, classifies_imagenet)
@@ -158,63 +156,6 @@ def _by_keras_vis(
         if gif:
             print(path)
     return pictures
-
-
-def _load(name: str) -> tuple[keras.Model, Callable]:
-    """A network, and the function that turns pixels from 0 to 255 into what it takes."""
-    path = Path(name)
-    if path.suffix in (".keras", ".h5"):
-        if not path.is_file():
-            raise ValueError(f"`--model` must be a file that exists. Received: {name}")
-        try:
-            return keras.models.load_model(path, compile=False), _as_they_are
-        except Exception as error:
-            raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
-    if name == DEFAULT_MODEL:
-        return EfficientNetLite0(), _as_they_are
-    families = _families()
-    if name not in families:
-        known = [DEFAULT_MODEL, *families]
-        by_folded_name = {known_name.lower(): known_name for known_name in known}
-        close = difflib.get_close_matches(name.lower(), by_folded_name, n=3)
-        hint = " or ".join(by_folded_name[match] for match in close)
-        raise ValueError(
-            f"`--model` must be {DEFAULT_MODEL}, the name of a network in keras.applications "
-            "(upper and lower case count), or the path of a .keras or .h5 file"
-            f"{f'; did you mean {hint}?' if hint else '.'} Received: {name}"
-        )
-    try:
-        return getattr(families[name], name)(), families[name].preprocess_input
-    except Exception as error:  # what a failed download raises is an `Exception`, no less
-        raise ValueError(f"`--model` {name} could not be built: {error}") from error
-
-
-def _as_they_are(pixels: Any) -> Any:
-    """What a network needs that takes pixels as they are."""
-    return pixels
-
-
-def _families() -> dict[str, types.ModuleType]:
-    """The module of each network in `keras.applications`, by the network's name."""
-    modules = [m for m in vars(keras.applications).values() if hasattr(m, "preprocess_input")]
-    return {
-        name: module
-        for module in modules
-        for name in vars(module)
-        if name[0].isupper() and hasattr(keras.applications, name)
-    }
-
-
-def _from_pixels(network: keras.Model, preprocess: Callable) -> keras.Model:
-    """The network behind its own preprocessing, so that it is shown pixels and drawn in colours.
-
-    Each family of `keras.applications` has been trained on another scaling and order of the
-    channels; without this VGG16, say, would draw in blue what is red.
-    """
-    if preprocess is _as_they_are:
-        return network
-    pixels = keras.Input(network.inputs[0].shape[1:])
-    return keras.Model(pixels, network(preprocess(pixels)))
 
 
 def _index_or_name(layer: str) -> int | str:

@@ -13,7 +13,14 @@ from vis.backend.graph.formats import (
 )
 from vis.backend.graph.graph import Graph, Inputs, find_layer, inputs_of
 from vis.backend.graph.inputs import arranged, names_of
-from vis.backend.graph.names import LayerOutput, Target, check_layer, find_layer_idx, resolve_layer
+from vis.backend.graph.names import (
+    LayerOutput,
+    Target,
+    check_layer,
+    find_layer_idx,
+    path_to,
+    resolve_layer,
+)
 from vis.backend.graph.places import Place
 from vis.backend.graph.ranges import warn_of_range
 from vis.backend.graph.run import fed

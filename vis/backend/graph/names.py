@@ -203,6 +203,16 @@ def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
     return None
 
 
+def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
+    """The path of names by which a layer is found inside a model or another layer."""
+    for inner in _inner(outer):
+        if inner is layer:
+            return inner.name
+        if any(layer is below for below in layers_inside(inner)):
+            return f"{inner.name}/{path_to(inner, layer)}"
+    raise ValueError(f"`layer` must be inside '{outer.name}'. Received: layer '{layer.name}'")
+
+
 def _paths(outer: keras.Layer, prefix: str = "") -> list[str]:
     """The paths of all layers inside the layers of another, each named once."""
     paths = []

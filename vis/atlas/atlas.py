@@ -1,0 +1,211 @@
+"""Draws an atlas: a network's channels, what excites them, and what they do for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from vis import __version__
+from vis.atlas.crew import check_executor, hired
+from vis.atlas.folder import Folder
+from vis.atlas.orders import as_jpeg
+from vis.atlas.photographs import Photographs, as_examples, in_unit_range
+from vis.atlas.plan import Chart, identity_of, picture_size, planned
+from vis.atlas.records import atlas_record, layer_record
+from vis.atlas.work import Work
+from vis.backend.graph import Graph, layout_of
+from vis.utils.description import describe, digest
+from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
+from vis.visualization.likeness import learnt_of
+from vis.visualization.strongest import StrongestImages
+
+_MADE_WITH = f"keras3-vis {__version__}"
+
+
+class Atlas(NamedTuple):
+    """What `draw_atlas` has drawn.
+
+    Attributes:
+        index: The page to open.
+        failed: Of each layer that could not be drawn, whole or in part, the reason.
+    """
+
+    index: Path
+    failed: dict[str, str]
+
+
+def draw_atlas(
+    model: keras.Model,
+    output: Any,
+    layers: Any = None,
+    filters: int | Sequence[int] | None = 16,
+    classes: int | Sequence[int] | None = 16,
+    image_size: int | None = None,
+    max_iter: int | None = None,
+    seed: int = 0,
+    images: Any = None,
+    like: Any = None,
+    input_range: tuple[float, float] = (0, 255),
+    labels: Sequence[str] | None = None,
+    executor: int | str | Executor | None = None,
+    allow_code: bool = False,
+    progress: bool = True,
+) -> Atlas:
+    """Draws a network's channels as a folder of web pages to walk through.
+
+    For each channel there is its picture, by `visualize_filters`; the images of yours that excite
+    it most, cropped to where they do; how its activation is spread over them; and which channels
+    excite it and which it speaks to, as links: gradient times activation, averaged over up to 64
+    of the images, or over its own picture where there are none. The idea is that of OpenAI's
+    Microscope, and of Olah et al., "Zoom In: An Introduction to Circuits", Distill 2020.
+
+    Each file is there whole or not at all. The same call after an interruption goes on where it
+    was, and ends in the same bytes.
+
+    Args:
+        model: A Keras model that takes images in grey or in colour.
+        output: Path of a folder: a new one, an empty one, or that of the same atlas.
+        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
+            of a small network, the outputs of a large one's blocks, and the classes.
+        filters: How many channels of each layer, the first ones; or their indices; None for all.
+        classes: The same for the model's output.
+        image_size: Height and width of the pictures of inner channels in pixels, where the
+            network takes that; by default at most 128. Classes are drawn at the model's own size.
+        max_iter: Number of steps, as for `visualize_filters`.
+        seed: Whole number that all randomness follows from.
+        images: What to look for strong examples in: a folder of image files, an array, or a
+            dataset, as for `strongest_images`.
+        like: A few hundred examples of what the model is used on, as for `visualize_filters`, or
+            a folder of them. Pictures then look like these.
+        input_range: Lowest and highest value of the model's input.
+        labels: Names of the model's classes. Those of ImageNet are known.
+        executor: Who draws. By default this process; a number of processes beside it; the
+            address of a Dask scheduler, such as `"tcp://10.0.0.1:8786"`; or any
+            `concurrent.futures.Executor`.
+        allow_code: Whether workers may run code that comes with the model, such as a Lambda
+            layer's.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        An `Atlas`: the page to open, and which layers failed. Those do not stop the others.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value, if the folder has something else or another
+            atlas, or if a scheduler does not answer.
+        ConnectionError: If all workers are lost. What they have drawn is kept.
+        OSError: If a file cannot be written. What was written is kept.
+
+    Example:
+        >>> import tempfile
+        >>> model = keras.Sequential(
+        ...     [keras.Input((16, 16, 1)), keras.layers.Conv2D(4, 3, name="conv")]
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     atlas = draw_atlas(model, folder, filters=2, max_iter=4, progress=False)
+        ...     atlas.index.name, atlas.failed
+        ('index.html', {})
+    """
+    size = picture_size(model, image_size, like is not None)
+    charts = planned(model, layers, filters, classes, size, labels)
+    folder = Folder(check_path("output", output))
+    executor = check_executor(executor)
+    input_range = check_input_range(input_range)
+    seed = check_integer("seed", seed, least=0)
+    show = check_flag("progress", progress)
+    allow_code = check_flag("allow_code", allow_code)
+    steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
+    photographs = None if images is None else Photographs(model, images, input_range)
+    parcels: dict[str, Any] = {}
+    settings = {
+        "made_with": _MADE_WITH,
+        "model": identity_of(model),
+        "layers": {chart.path: [chart.drawn, chart.size] for chart in charts},
+        "steps": max_iter,
+        "seed": seed,
+        "input_range": input_range,
+        "labels": None if labels is None else list(labels),
+        "like": None,
+    }
+    if like is not None:
+        examples = as_examples(model, like, input_range)
+        learnt = learnt_of(Graph.of(model), examples, None, None)
+        settings["like"] = digest([np.frombuffer(describe(learnt).encode(), "uint8")])
+        parcels[f"like {settings['like']}"] = learnt
+    # Before the images are gone through, which may take long.
+    folder.is_finished(settings)
+    found = None if photographs is None else photographs.strongest(charts, show)
+    settings["images"] = None if photographs is None else photographs.identity
+    if folder.is_finished(settings):
+        return Atlas(folder.index, {})
+    folder.claim(settings, finished=False)
+    _write_photographs(model, folder, found, input_range)
+
+    needs = (f"model {settings['model']}", *parcels)
+    linking = needs[:1]
+    if photographs is not None:
+        linking = (*linking, f"images {settings['images']}")
+        parcels[linking[1]] = photographs.sample
+    parcels[needs[0]] = model
+    with hired(executor, parcels, allow_code) as crew:
+        work = Work(model, charts, folder, crew)
+        _write(model, folder, charts, work, found, settings, finished=False)
+        work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
+        work.link(linking, input_range, show)
+    _write(model, folder, charts, work, found, settings, finished=True)
+    failed = work.failures()
+    folder.claim(settings, finished=not failed)
+    return Atlas(folder.index, failed)
+
+
+def _write_photographs(
+    model: keras.Model,
+    folder: Folder,
+    found: StrongestImages | None,
+    input_range: tuple[float, float],
+) -> None:
+    layout = layout_of(Graph.of(model).inputs[0])
+    for number, image in () if found is None else sorted(found.pictures.items()):
+        folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
+
+
+def _write(
+    model: keras.Model,
+    folder: Folder,
+    charts: Sequence[Chart],
+    work: Work,
+    found: StrongestImages | None,
+    settings: dict[str, Any],
+    finished: bool,
+) -> None:
+    """Writes what the pages are told."""
+    photographs = {} if found is None else _described(model, found)
+    for position, chart in enumerate(charts):
+        of_layer = None if found is None else found.layers[position]
+        record = layer_record(position, charts, work, of_layer, photographs)
+        folder.write_data(f"layers/{position:04}", record)
+    told = {
+        "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
+        "seed": str(settings["seed"]),
+        "input range": "{:g} to {:g}".format(*settings["input_range"]),
+        "drawn like": "photographs" if settings["like"] is None else "examples of its data",
+    }
+    count = 0 if found is None else len(found.layers[0].activations)
+    record = atlas_record(model.name, _MADE_WITH, told, count, charts, work, finished)
+    folder.write_data("atlas", record)
+
+
+def _described(model: keras.Model, found: StrongestImages) -> dict[int, dict[str, Any]]:
+    """Names and sizes of those images that are strongest somewhere, by number."""
+    layout = layout_of(Graph.of(model).inputs[0])
+    described = {}
+    for number, image in found.pictures.items():
+        height, width = (image.shape[axis - 1] for axis in layout.axes)
+        name = f"image {number}" if found.names is None else found.names[number]
+        described[number] = {"name": name, "width": width, "height": height}
+    return described

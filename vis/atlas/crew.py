@@ -1,0 +1,229 @@
+"""Who fulfils orders: this process, processes beside it, a cluster, or any executor."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from typing import Any
+
+import keras
+
+from vis.atlas.orders import Missing, Order, PackedModel, forget, fulfil, keep
+from vis.utils.validation import check_integer
+
+# One thread traces while another, which leaves Python alone, draws.
+_THREADS = 2
+# How often processes may die, one time after the other, without any order done in between.
+_MOST_DEATHS = 3
+# Seconds that a scheduler has to answer.
+_PATIENCE = 10
+
+
+class Crew:
+    """Has orders fulfilled by an executor, and brings its workers what they lack.
+
+    A worker that lacks what an order needs says so, and gets it with the same order once more. So
+    a model travels to each once, whatever the executor is, and no disk is shared.
+
+    Args:
+        executor: Any executor.
+        parcels: What orders need, by key.
+        replaced: Makes another executor when all workers of one are lost; None where that is
+            not ours to do.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        parcels: Mapping[str, Any],
+        replaced: Callable[[], Executor] | None = None,
+    ) -> None:
+        self._executor = executor
+        self._parcels = parcels
+        self._replaced = replaced
+
+    def fulfilled(self, orders: Iterable[Order]) -> Iterator[tuple[Order, Any]]:
+        """Orders and what came of them, as they are done: a result, or an `Exception`.
+
+        Raises:
+            ConnectionError: If the executor is lost.
+        """
+        waiting = {self._ask(order): order for order in orders}
+        deaths = 0
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                lost: BaseException | None = None
+                for future in done:
+                    try:
+                        result = future.result()
+                    except (BrokenExecutor, CancelledError) as error:
+                        lost = error
+                        continue
+                    except Exception as error:
+                        result = error
+                    order = waiting.pop(future)
+                    if isinstance(result, Missing):
+                        waiting[self._ask(order, result.keys)] = order
+                    else:
+                        deaths = 0
+                        yield order, result
+                if lost is not None:
+                    deaths += 1
+                    if self._replaced is None or deaths > _MOST_DEATHS:
+                        raise ConnectionError(
+                            "The executor's workers are lost. What they have drawn is kept, and "
+                            f"the same call goes on from there. Received: {lost!r}"
+                        ) from lost
+                    self._executor.shutdown(cancel_futures=True)
+                    self._executor = self._replaced()
+                    waiting = {self._ask(order): order for order in waiting.values()}
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _ask(self, order: Order, keys: Iterable[str] = ()) -> Future:
+        return self._executor.submit(fulfil, order, {key: self._parcels[key] for key in keys})
+
+    def dismiss(self) -> None:
+        """Waits for the orders at hand, and takes no more."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterator[Crew]:
+    """The crew that an argument stands for.
+
+    Args:
+        executor: As for `draw_atlas`.
+        parcels: What orders need, by key; models as they are.
+        allow_code: Whether workers may run code that the model brings along.
+
+    Raises:
+        ValueError: If a scheduler does not answer, or the model cannot be sent.
+    """
+    if executor is None:
+        keep(parcels)
+        crew = Crew(ThreadPoolExecutor(_THREADS), parcels)
+        try:
+            yield crew
+        finally:
+            crew.dismiss()
+            forget(parcels)
+        return
+    packed = {
+        key: _packed(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
+        for key, parcel in parcels.items()
+    }
+    if isinstance(executor, Executor):
+        yield Crew(executor, packed)
+    elif isinstance(executor, str):
+        with _connected(executor) as client:
+            client.register_plugin(_delivery(packed))
+            yield Crew(client.get_executor(pure=False), packed)
+    else:
+
+        def beside() -> Executor:
+            return ProcessPoolExecutor(
+                executor, multiprocessing.get_context("spawn"), _begin, (packed,)
+            )
+
+        crew = Crew(beside(), packed, beside)
+        try:
+            yield crew
+        finally:
+            crew.dismiss()
+
+
+def check_executor(executor: Any) -> Any:
+    """Returns an argument that says who draws, or raises unless it is one."""
+    if executor is None or isinstance(executor, Executor):
+        return executor
+    if isinstance(executor, str):
+        if "://" not in executor:
+            raise ValueError(
+                "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
+                f"Received: executor={executor!r}"
+            )
+        return executor
+    if isinstance(executor, int):
+        return check_integer("executor", executor, least=1)
+    raise TypeError(
+        "`executor` must be None, a number of processes, the address of a Dask scheduler or a "
+        f"`concurrent.futures.Executor`. Received: executor={executor!r}"
+    )
+
+
+def _packed(model: keras.Model, allow_code: bool) -> PackedModel:
+    packed = PackedModel.of(model, allow_code)
+    try:
+        packed.unpacked()
+    except Exception as error:
+        raise ValueError(
+            "`model` must be one that Keras loads from its file, to be sent to other processes: "
+            "its own classes registered in a module that these import, and no code in the file "
+            f"unless `allow_code` says so. Received: {model.name}, of which Keras says: {error}"
+        ) from error
+    return packed
+
+
+def _begin(parcels: Mapping[str, Any]) -> None:
+    """What a process beside this one does first."""
+    # Ctrl-C is for the process that asks; and who is left without it goes, too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep(parcels)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """A client of a Dask cluster."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError(
+            "A cluster needs the package `distributed`: pip install 'keras3-vis[cluster]'"
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ValueError(
+            "`executor` must be the address of a Dask scheduler that answers within "
+            f"{_PATIENCE} seconds. Received: {address}"
+        ) from error
+    with client:
+        yield client
+
+
+def _delivery(parcels: Mapping[str, Any]) -> Any:
+    """Brings parcels to all workers of a cluster, also to those that join it later."""
+    from distributed import WorkerPlugin
+
+    class Delivery(WorkerPlugin):
+        name = "vis.atlas " + " ".join(parcels)
+
+        def setup(self, worker: Any) -> None:
+            keep(parcels)
+
+    return Delivery()

@@ -1,0 +1,164 @@
+"""What a worker is asked to do, and what it keeps of what all such orders need."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from PIL import Image
+
+from vis.atlas.links import contributions
+from vis.visualization import visualize_filters
+
+# A worker that serves several atlases, one after the other, forgets the first.
+_KEPT = 6
+_kept: OrderedDict[str, Any] = OrderedDict()
+_lock = threading.Lock()
+_JPEG = {"format": "JPEG", "quality": 90, "subsampling": 0}
+
+
+class PackedModel(NamedTuple):
+    """A model as a file, to send to another machine.
+
+    Attributes:
+        file: What a `.keras` file holds.
+        allow_code: Whether code that the file brings along is run.
+    """
+
+    file: bytes
+    allow_code: bool
+
+    @classmethod
+    def of(cls, model: keras.Model, allow_code: bool) -> PackedModel:
+        """Packs a model."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.keras")
+            model.save(path)
+            return cls(path.read_bytes(), allow_code)
+
+    def unpacked(self) -> keras.Model:
+        """The model."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.keras")
+            path.write_bytes(self.file)
+            return keras.models.load_model(path, compile=False, safe_mode=not self.allow_code)
+
+
+class Missing(NamedTuple):
+    """The answer of a worker that lacks something that an order needs.
+
+    Attributes:
+        keys: What it lacks.
+    """
+
+    keys: tuple[str, ...]
+
+
+class Drawing(NamedTuple):
+    """An order of the pictures of some channels of a layer.
+
+    Attributes:
+        needs: Keys of the model, and of what is optimised where it was learnt of examples.
+        layer: The layer's path.
+        channels: Indices of the channels.
+        settings: Arguments of `visualize_filters`.
+    """
+
+    needs: tuple[str, ...]
+    layer: str
+    channels: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+    def fulfil(self, model: keras.Model, learnt: Any = None) -> list[bytes]:
+        """The pictures, as JPEG files."""
+        settings = self.settings if learnt is None else {**self.settings, "parametrization": learnt}
+        low, high = self.settings["input_range"]
+        pictures = visualize_filters(
+            model, self.layer, list(self.channels), progress=False, **settings
+        )
+        return [as_jpeg((p.astype("float64") - low) / (high - low)) for p in pictures]
+
+
+class Linking(NamedTuple):
+    """An order of what channels of earlier layers do for those of a layer.
+
+    Attributes:
+        needs: Keys of the model, and of the images that this is averaged over.
+        layer: The layer's path.
+        channels: Indices of the channels.
+        before: For each of the earlier layers its path and the indices of its channels.
+        own: Images of its own that it is averaged over, in place of what has a key.
+    """
+
+    needs: tuple[str, ...]
+    layer: str
+    channels: tuple[int, ...]
+    before: tuple[tuple[str, tuple[int, ...]], ...]
+    own: np.ndarray | None = None
+
+    def fulfil(self, model: keras.Model, images: np.ndarray | None = None) -> list[np.ndarray]:
+        """For each of the earlier layers an array `(channels, its channels)`."""
+        paths = [path for path, _ in self.before]
+        chosen = [list(channels) for _, channels in self.before]
+        images = self.own if images is None else images
+        return contributions(model, self.layer, list(self.channels), paths, chosen, images)
+
+
+Order = Drawing | Linking
+
+
+def keep(parcels: Mapping[str, Any]) -> None:
+    """Keeps what orders need, by key, packed models unpacked.
+
+    Args:
+        parcels: What to keep.
+    """
+    with _lock:
+        for key, parcel in parcels.items():
+            if key not in _kept:
+                _kept[key] = parcel.unpacked() if isinstance(parcel, PackedModel) else parcel
+            _kept.move_to_end(key)
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+
+
+def forget(keys: Iterable[str]) -> None:
+    """Lets go of what was kept."""
+    with _lock:
+        for key in keys:
+            _kept.pop(key, None)
+
+
+def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
+    """Does what is asked for, where all that it needs is here; otherwise says what is missing.
+
+    Args:
+        order: What is asked for.
+        parcels: What comes with the order.
+    """
+    keep(parcels)
+    with _lock:
+        missing = tuple(key for key in order.needs if key not in _kept)
+        if missing:
+            return Missing(missing)
+        needed = [_kept[key] for key in order.needs]
+    return order.fulfil(*needed)
+
+
+def as_jpeg(picture: np.ndarray) -> bytes:
+    """A picture as a file.
+
+    Args:
+        picture: Array `(height, width, 1 or 3)` of values from 0 to 1.
+    """
+    pixels = np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, **_JPEG)
+    return file.getvalue()

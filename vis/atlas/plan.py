@@ -1,0 +1,305 @@
+"""What an atlas is of: which layers and channels, at which size, and what they are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from vis.atlas.links import directly_before
+from vis.backend.graph import Graph, LayerOutput, filters_of, layout_of, path_to
+from vis.backend.step import accepts, receptive_field
+from vis.utils.description import digest
+from vis.utils.imagenet import imagenet_classes
+from vis.utils.layout import Layout
+from vis.utils.validation import check_indices, check_integer, is_iterable
+
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Conv2DTranspose,
+)
+_MERGES = (keras.layers.Add, keras.layers.Concatenate)
+# Of a network with more convolutions the outputs of its blocks say more.
+_FEW_CONVOLUTIONS = 16
+_MOST_BLOCKS = 24
+# Larger pictures of inner channels cost more, and show little more.
+_LARGEST = 128
+
+
+class Chart(NamedTuple):
+    """A layer of an atlas.
+
+    Attributes:
+        path: What `layer_idx` finds it by.
+        kind: The layer's class.
+        shape: That of its output, without the samples.
+        count: How many channels it has.
+        drawn: The indices of those in the atlas, ascending.
+        labels: What they are called, or None.
+        is_classes: Whether it is the model's output.
+        size: Height and width of its pictures.
+        sees: Height and width of what one of its places sees of an image; None for all of it.
+        before: The positions, in the atlas, of the layers directly before it.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int | None, ...]
+    count: int
+    drawn: tuple[int, ...]
+    labels: tuple[str, ...] | None
+    is_classes: bool
+    size: tuple[int, int]
+    sees: tuple[int, int] | None
+    before: tuple[int, ...]
+
+
+def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tuple[int, int]:
+    """Height and width of the pictures of inner channels.
+
+    Args:
+        model: The model.
+        image_size: What the user has said, or None.
+        has_examples: Whether pictures are to be like examples, which have a size of their own.
+
+    Raises:
+        TypeError: If `image_size` is no whole number.
+        ValueError: If it is not positive, or given together with examples.
+    """
+    height, width = _image_layout(Graph.of(model)).spatial_shape
+    if image_size is None:
+        most = max(height, width) if has_examples else _LARGEST
+        return min(most, height), min(most, width)
+    if has_examples:
+        raise ValueError(
+            "`image_size` must not be given together with `like`, whose pictures have the size "
+            f"of the model's input. Received: image_size={image_size!r}"
+        )
+    return (check_integer("image_size", image_size, least=1),) * 2
+
+
+def planned(
+    model: keras.Model,
+    layers: Any,
+    filters: Any,
+    classes: Any,
+    size: tuple[int, int],
+    labels: Any,
+) -> list[Chart]:
+    """The layers of an atlas, in the order of the network.
+
+    Args:
+        model: The model.
+        layers: Layers as `layer_idx` takes them, or None for those that matter.
+        filters: How many channels of each, or which; None for all.
+        classes: The same for the model's output.
+        size: Height and width of the pictures of inner channels, where the network takes them.
+        labels: What the model's classes are called, or None.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the model takes no images, or an argument has a wrong value.
+    """
+    graph = Graph.of(model)
+    own = _image_layout(graph)
+    if layers is None:
+        found = list(_those_that_matter(graph))
+    else:
+        listed = layers if is_iterable(layers) else [layers]
+        found = [graph.find(layer, "layers") for layer in listed]
+    if not found:
+        raise ValueError("`layers` must hold at least one layer. Received: layers=[]")
+    order = {id(layer): i for i, layer in enumerate(graph.layers())}
+    found = list({path_to(model, layer): layer for layer in map(_checked, found)}.items())
+    found.sort(key=lambda pair: order.get(id(pair[1]), len(order)))
+    before = directly_before(model, [layer for _, layer in found])
+    last = _output_layer(graph)
+    charts = []
+    for (path, layer), earlier in zip(found, before, strict=True):
+        shape, _, count = filters_of(layer)
+        is_classes = layer is last and len(shape) == 2
+        wanted = classes if is_classes else filters
+        drawn = _drawn("classes" if is_classes else "filters", wanted, count, path)
+        charts.append(
+            Chart(
+                path,
+                type(layer).__name__,
+                tuple(shape[1:]),
+                count,
+                drawn,
+                _labels(labels, count, drawn) if is_classes else None,
+                is_classes,
+                _size(graph, layer, own, own.spatial_shape if is_classes else size),
+                _sees(graph, layer, own),
+                tuple(earlier),
+            )
+        )
+    return charts
+
+
+def layers_that_matter(model: keras.Model) -> list[str]:
+    """The layers that an atlas is of unless somebody says which.
+
+    They are every convolution of a small network, the outputs of a large one's blocks, and the
+    classes. A block ends where branches meet, or where what follows is smaller.
+
+    Args:
+        model: A Keras model that takes images.
+
+    Returns:
+        Their paths, in the order of the network.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If it takes no images.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((16, 16, 1)),
+        ...         keras.layers.Conv2D(4, 3, name="edges"),
+        ...         keras.layers.Flatten(),
+        ...         keras.layers.Dense(3, name="classes"),
+        ...     ]
+        ... )
+        >>> layers_that_matter(model)
+        ['edges', 'classes']
+    """
+    graph = Graph.of(model)
+    _image_layout(graph)
+    return [path_to(model, layer) for layer in _those_that_matter(graph)]
+
+
+def _those_that_matter(graph: Graph) -> Iterator[keras.Layer]:
+    shapes = [
+        (layer, filters_of(layer)[0])
+        for layer in graph.layers()
+        if graph.in_graph(layer) and _has_one_output(layer)
+    ]
+    maps = [(layer, shape) for layer, shape in shapes if len(shape) == 4]
+    convolutions = [layer for layer, _ in maps if isinstance(layer, _CONVOLUTIONS)]
+    if len(convolutions) <= _FEW_CONVOLUTIONS:
+        chosen = convolutions
+    else:
+        convolved = [(layer, shape) for layer, shape in maps if layer in convolutions]
+        ends = [
+            layer
+            for (layer, shape), (_, following) in zip(convolved, convolved[1:], strict=False)
+            if shape[1:3] != following[1:3]
+        ]
+        chosen = [layer for layer, _ in shapes if isinstance(layer, _MERGES) or layer in ends]
+        if len(chosen) > _MOST_BLOCKS:
+            spread = np.linspace(0, len(chosen) - 1, _MOST_BLOCKS).round().astype(int)
+            chosen = [chosen[i] for i in spread]
+    yield from chosen
+    last = _output_layer(graph)
+    if last is not None and last not in chosen and len(filters_of(last)[0]) == 2:
+        yield last
+
+
+def all_before(charts: Sequence[Chart], position: int) -> list[int]:
+    """The positions of all layers that lie before one, ascending."""
+    found: set[int] = set()
+    ahead = [position]
+    while ahead:
+        new = set(charts[ahead.pop()].before) - found
+        found |= new
+        ahead += new
+    return sorted(found)
+
+
+def identity_of(model: keras.Model) -> str:
+    """A digest of what a model computes: its layers' settings, and its weights."""
+    settings = [_settings(layer) for layer in Graph.of(model).layers()]
+    text = np.frombuffer(json.dumps(settings, sort_keys=True, default=str).encode(), "uint8")
+    return digest([text, *(keras.ops.convert_to_numpy(weight) for weight in model.weights)])
+
+
+def _settings(layer: keras.Layer) -> list[Any]:
+    try:
+        config = layer.get_config()
+    except NotImplementedError:
+        config = {}
+    return [type(layer).__name__, {key: config[key] for key in config if key != "name"}]
+
+
+def _image_layout(graph: Graph) -> Layout:
+    """How an image lies in the input of a model that takes one, in grey or in colour."""
+    layout = layout_of(graph.inputs[0]) if len(graph.inputs) == 1 else None
+    if layout is None or len(layout.axes) != 2 or layout.channels not in (1, 3):
+        shapes = [tuple(tensor.shape) for tensor in graph.inputs]
+        raise ValueError(
+            "`model` must take images, with one channel or three, and nothing else. "
+            f"Received: a model with inputs of shapes {shapes}"
+        )
+    return layout
+
+
+def _checked(layer: Any) -> keras.Layer:
+    if isinstance(layer, LayerOutput):
+        raise TypeError(
+            "`layers` must be layers as a whole, of which the first call is drawn. "
+            f"Received: {layer!r}"
+        )
+    return layer
+
+
+def _has_one_output(layer: keras.Layer) -> bool:
+    try:
+        filters_of(layer)
+    except ValueError:
+        return False
+    return not isinstance(layer, keras.layers.InputLayer)
+
+
+def _output_layer(graph: Graph) -> keras.Layer | None:
+    """The last layer, if it is what the model's only output is made by."""
+    layers = [layer for layer in graph.layers() if graph.in_graph(layer)]
+    same = [layer for layer in layers if any(layer.output is t for t in graph.outputs)]
+    return same[0] if len(same) == 1 and _has_one_output(same[0]) else None
+
+
+def _drawn(name: str, wanted: Any, count: int, path: str) -> tuple[int, ...]:
+    if wanted is None:
+        return tuple(range(count))
+    if is_iterable(wanted):
+        return tuple(sorted(set(check_indices(name, wanted, count, of=f"layer '{path}'"))))
+    return tuple(range(min(count, check_integer(name, wanted, least=1))))
+
+
+def _labels(labels: Any, count: int, drawn: Sequence[int]) -> tuple[str, ...] | None:
+    if labels is None:
+        known = [name for _, name in imagenet_classes()]
+        return tuple(known[i].replace("_", " ") for i in drawn) if count == len(known) else None
+    if not is_iterable(labels) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"`labels` must be a list of names. Received: labels={labels!r}")
+    named = list(labels)
+    if len(named) != count:
+        raise ValueError(
+            f"`labels` must have a name for each of the {count} classes. "
+            f"Received: {len(named)} names"
+        )
+    return tuple(named[i] for i in drawn)
+
+
+def _size(
+    graph: Graph, layer: keras.Layer, own: Layout, size: tuple[int, ...]
+) -> tuple[int, int]:
+    """The size asked for, where the network takes it up to a layer, or else its own."""
+    layout = own.resized(size)
+    is_map = len(filters_of(layer)[0]) > 2
+    fits = is_map and (layout == own or accepts(graph, graph.inputs[0], layer, layout.shape))
+    height, width = (layout if fits else own).spatial_shape
+    return height, width
+
+
+def _sees(graph: Graph, layer: keras.Layer, own: Layout) -> tuple[int, int] | None:
+    if len(filters_of(layer)[0]) < 3:
+        return None
+    height, width = receptive_field(graph, graph.inputs[0], layer, own)
+    return None if (height, width) >= own.spatial_shape else (height, width)

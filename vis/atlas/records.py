@@ -1,0 +1,168 @@
+"""What the pages are told of a layer and its channels."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vis.atlas.plan import Chart
+from vis.atlas.work import Links, Work
+from vis.visualization.strongest import StrongestOfLayer
+
+_BINS = 20
+# Links of each kind that a page shows.
+_LINKS = 8
+
+
+def atlas_record(
+    name: str,
+    made_with: str,
+    settings: Mapping[str, str],
+    photographs: int,
+    charts: Sequence[Chart],
+    work: Work,
+    finished: bool,
+) -> dict[str, Any]:
+    """What the pages are told first: the map.
+
+    Args:
+        name: The model's.
+        made_with: The program and its version.
+        settings: What a reader may want to know of how the pictures were made.
+        photographs: How many images were looked at.
+        charts: The layers.
+        work: What came of the work on it.
+        finished: Whether nothing is left to do.
+    """
+    layers = [
+        {
+            "name": chart.path,
+            "kind": chart.kind,
+            "shape": chart.shape,
+            "channels": chart.count,
+            "drawn": chart.drawn,
+            "labels": chart.labels,
+            "is_classes": chart.is_classes,
+            "size": chart.size,
+            "sees": chart.sees,
+            "before": chart.before,
+            "failed": work.failure_of(position),
+        }
+        for position, chart in enumerate(charts)
+    ]
+    return {
+        "model": name,
+        "made_with": made_with,
+        "settings": settings,
+        "finished": finished,
+        "photographs": photographs,
+        "layers": layers,
+    }
+
+
+def layer_record(
+    position: int,
+    charts: Sequence[Chart],
+    work: Work,
+    statistics: StrongestOfLayer | None,
+    photographs: Mapping[int, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the pages are told of a layer.
+
+    Args:
+        position: The layer's.
+        charts: All layers.
+        work: What came of the work on them.
+        statistics: What `strongest_images` has found of the layer, or None.
+        photographs: Names and sizes of images by number.
+    """
+    chart = charts[position]
+    channels = [
+        {
+            "index": channel,
+            "failed": work.failed.get((position, channel)),
+            "strongest": [] if statistics is None else _strongest(statistics, row),
+            "spread": None if statistics is None else _spread(statistics.activations[:, row]),
+            "excited_by": _excited_by(position, row, charts, work.links),
+            "speaks_to": _speaks_to(position, row, charts, work.links),
+        }
+        for row, channel in enumerate(chart.drawn)
+    ]
+    shown = {s["photograph"] for channel in channels for s in channel["strongest"]}
+    return {
+        "channels": channels,
+        "photographs": {str(number): photographs[number] for number in sorted(shown)},
+    }
+
+
+def _strongest(statistics: StrongestOfLayer, row: int) -> list[dict[str, Any]]:
+    of_channel = zip(
+        statistics.images[row].tolist(),
+        statistics.values[row].tolist(),
+        statistics.boxes[row].tolist(),
+        statistics.maps[row],
+        strict=True,
+    )
+    return [
+        {
+            "photograph": photograph,
+            "value": _rounded(value),
+            "box": box or None,
+            "heat": _heat(heat),
+        }
+        for photograph, value, box, heat in of_channel
+    ]
+
+
+def _heat(heat: np.ndarray) -> dict[str, Any]:
+    levels = np.round(255 * np.atleast_2d(heat)).astype("uint8")
+    rows, columns = levels.shape
+    values = base64.b64encode(levels.tobytes()).decode()
+    return {"rows": rows, "columns": columns, "values": values}
+
+
+def _spread(activations: np.ndarray) -> dict[str, Any]:
+    low, high = float(activations.min()), float(activations.max())
+    counts, _ = np.histogram(activations, _BINS, (low, high if high > low else low + 1))
+    return {"low": _rounded(low), "high": _rounded(high), "counts": counts.tolist()}
+
+
+def _excited_by(
+    position: int, row: int, charts: Sequence[Chart], links: Links
+) -> list[tuple[int, int, float]]:
+    return _best(
+        (earlier, channel, value)
+        for earlier in charts[position].before
+        if (position, earlier) in links
+        for channel, value in zip(
+            charts[earlier].drawn, links[position, earlier][row].tolist(), strict=True
+        )
+    )
+
+
+def _speaks_to(
+    position: int, column: int, charts: Sequence[Chart], links: Links
+) -> list[tuple[int, int, float]]:
+    """Channels right behind it, and then classes, whose contributions are on another scale."""
+    following = [
+        (later, channel, value)
+        for (later, earlier), matrix in sorted(links.items())
+        if earlier == position
+        for channel, value in zip(charts[later].drawn, matrix[:, column].tolist(), strict=True)
+    ]
+    behind = [link for link in following if not charts[link[0]].is_classes]
+    return _best(behind) + _best(link for link in following if charts[link[0]].is_classes)
+
+
+def _best(links: Any) -> list[tuple[int, int, float]]:
+    """The strongest of those that excite, not of those that inhibit."""
+    positive = [link for link in links if link[2] > 0]
+    positive.sort(key=lambda link: (-link[2], link[0], link[1]))
+    return [(layer, channel, _rounded(value)) for layer, channel, value in positive[:_LINKS]]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,184 @@
+"""The work on an atlas: pictures first, then links, and what is written of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from vis.atlas.crew import Crew
+from vis.atlas.folder import Folder
+from vis.atlas.orders import Drawing, Linking
+from vis.atlas.photographs import as_taken
+from vis.atlas.plan import Chart, all_before
+from vis.backend.graph import Graph, layout_of
+
+# Pictures of an order: what is lost when a worker dies, and what shares the cost of a call.
+_AT_ONCE = 8
+# Layers that are drawn side by side, so that one is traced while another is drawn.
+_SIDE_BY_SIDE = 4
+
+# Of two layers by position, the later first, how much each drawn channel of the other does for
+# each of its own.
+Links = dict[tuple[int, int], np.ndarray]
+
+
+class Work:
+    """What is left to do for an atlas, and what came of it.
+
+    Args:
+        model: The model.
+        charts: The layers.
+        folder: Where the atlas is written.
+        crew: Who does it.
+
+    Attributes:
+        failed: Why there is no picture, by positions of layers and channels.
+        unlinked: Why a layer has no links, by position.
+        links: What the layers do for each other.
+    """
+
+    def __init__(
+        self, model: keras.Model, charts: Sequence[Chart], folder: Folder, crew: Crew
+    ) -> None:
+        self._layout = layout_of(Graph.of(model).inputs[0])
+        self._charts = charts
+        self._folder = folder
+        self._crew = crew
+        self._positions = {chart.path: position for position, chart in enumerate(charts)}
+        self.failed: dict[tuple[int, int], str] = {}
+        self.unlinked: dict[int, str] = {}
+        self.links: Links = {}
+
+    def draw(self, needs: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
+        """Draws what is not there yet, and writes each picture as soon as it is done.
+
+        Args:
+            needs: Keys of what orders need.
+            settings: Arguments of `visualize_filters`.
+            show: Whether to show a progress bar.
+        """
+        total = sum(len(chart.drawn) for chart in self._charts)
+        orders = self._drawings(needs, settings)
+        missing = sum(len(order.channels) for order in orders)
+        bar = tqdm(
+            total=total, initial=total - missing, disable=not show, unit="picture", desc="pictures"
+        )
+        with bar:
+            # One channel that fails takes those with it that were drawn beside it: those again.
+            alone = [
+                order._replace(channels=(channel,))
+                for order in self._drawn(orders, bar)
+                for channel in order.channels
+            ]
+            self._drawn(alone, bar, last=True)
+
+    def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[Drawing]:
+        queues = []
+        # The largest first, so that nobody is left with one when the others are done.
+        for position, chart in sorted(
+            enumerate(self._charts), key=lambda pair: -np.prod(pair[1].size)
+        ):
+            left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
+            queues.append(
+                [
+                    Drawing(
+                        needs,
+                        chart.path,
+                        tuple(left[first : first + _AT_ONCE]),
+                        {**settings, "image_size": chart.size},
+                    )
+                    for first in range(0, len(left), _AT_ONCE)
+                ]
+            )
+        return [
+            order
+            for first in range(0, len(queues), _SIDE_BY_SIDE)
+            for row in zip_longest(*queues[first : first + _SIDE_BY_SIDE])
+            for order in row
+            if order is not None
+        ]
+
+    def _drawn(self, orders: Sequence[Drawing], bar: tqdm, last: bool = False) -> list[Drawing]:
+        """Writes what orders bring, and returns those that fail."""
+        failing = []
+        for order, result in self._crew.fulfilled(orders):
+            position = self._positions[order.layer]
+            if isinstance(result, Exception):
+                failing.append(order)
+                if last:
+                    self.failed[position, order.channels[0]] = _told(result)
+                continue
+            for channel, file in zip(order.channels, result, strict=True):
+                self._folder.write_picture(position, channel, file)
+            bar.update(len(order.channels))
+        return failing
+
+    def link(
+        self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool
+    ) -> None:
+        """Finds out what channels do for those behind them.
+
+        Args:
+            needs: Keys of the model, and of the images if there are any.
+            input_range: Lowest and highest value of the model's input.
+            show: Whether to show a progress bar.
+        """
+        has_images = len(needs) > 1
+        orders = []
+        for position, chart in enumerate(self._charts):
+            earlier = all_before(self._charts, position) if chart.is_classes else chart.before
+            before = tuple((self._charts[e].path, self._charts[e].drawn) for e in earlier)
+            for e in earlier:
+                self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
+            drawn = [c for c in chart.drawn if (position, c) not in self.failed]
+            at_once = _AT_ONCE if has_images else 1
+            for first in range(0, len(drawn) if before else 0, at_once):
+                channels = tuple(drawn[first : first + at_once])
+                images = None if has_images else self._picture(position, channels[0], input_range)
+                orders.append(Linking(needs, chart.path, channels, before, images))
+        done = self._crew.fulfilled(orders)
+        for order, result in tqdm(done, "links", len(orders), disable=not show):
+            position = self._positions[order.layer]
+            if isinstance(result, Exception):
+                self.unlinked[position] = _told(result)
+                continue
+            rows = [self._charts[position].drawn.index(channel) for channel in order.channels]
+            for (path, _), matrix in zip(order.before, result, strict=True):
+                self.links[position, self._positions[path]][rows] = matrix
+
+    def _picture(
+        self, position: int, channel: int, input_range: tuple[float, float]
+    ) -> np.ndarray:
+        """A channel's picture as a batch of one image, as the model takes it."""
+        with Image.open(self._folder.picture(position, channel)) as file:
+            pixels = np.asarray(file, "float32") / 255
+        picture = pixels.reshape(*pixels.shape[:2], -1)
+        return as_taken(self._layout, picture, input_range)[None]
+
+    def failure_of(self, position: int) -> str | None:
+        """Why a layer has no pictures at all, or None where it has some."""
+        reasons = [self.failed.get((position, c)) for c in self._charts[position].drawn]
+        return reasons[0] if all(reasons) else None
+
+    def failures(self) -> dict[str, str]:
+        """Of each layer that could not be drawn or linked, whole or in part, the reason."""
+        found = {}
+        for (position, channel), reason in sorted(self.failed.items()):
+            chart = self._charts[position]
+            found.setdefault(
+                chart.path,
+                reason if self.failure_of(position) else f"channel {channel}: {reason}",
+            )
+        for position, reason in sorted(self.unlinked.items()):
+            found.setdefault(self._charts[position].path, f"links: {reason}")
+        return found
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
