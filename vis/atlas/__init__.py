@@ -1,0 +1,1 @@
+"""The atlas: a whole network to walk through."""
