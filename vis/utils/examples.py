@@ -68,18 +68,12 @@ def examples_from(name: str, source: Any, rank: int | None) -> list[Any]:
         source: The list or stream. A stream may hand out pairs of examples and labels.
         rank: The number of axes of one example; None where all come in batches.
     """
-    if isinstance(source, (str, bytes, Mapping, set, frozenset, keras.KerasTensor)) or not (
-        is_iterable(source) or hasattr(source, "__getitem__")
-    ):
-        raise TypeError(
-            f"`{name}` must be an array of examples, a list of them, or a dataset. "
-            f"Received: {name} of type {type(source).__name__}"
-        )
+    items = items_of(name, source)
     if isinstance(source, (list, tuple)):
         return list(source)
     found: list[Any] = []
     count = 0
-    for item in _items(source):
+    for item in items:
         item = item[0] if isinstance(item, (list, tuple)) else item
         found.append(item)
         first = keras.tree.flatten(item)[0]
@@ -89,7 +83,19 @@ def examples_from(name: str, source: Any, rank: int | None) -> list[Any]:
     return found
 
 
-def _items(source: Any) -> Iterator[Any]:
+def items_of(name: str, source: Any) -> Iterator[Any]:
+    """What a list or a stream hands out, to be gone through once.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(source, (str, bytes, Mapping, set, frozenset, keras.KerasTensor)) or not (
+        is_iterable(source) or hasattr(source, "__getitem__")
+    ):
+        raise TypeError(
+            f"`{name}` must be an array of examples, a list of them, or a dataset. "
+            f"Received: {name} of type {type(source).__name__}"
+        )
     # Keras's datasets in Python go on for ever when they are gone through.
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         return (source[i] for i in range(len(source)))

@@ -27,6 +27,7 @@ from vis.visualization.saliency import (
     visualize_saliency,
     visualize_saliency_with_losses,
 )
+from vis.visualization.strongest import StrongestImages, StrongestOfLayer, strongest_images
 from vis.visualization.tools import get_num_filters, overlay
 
 __all__ = [
@@ -43,10 +44,13 @@ __all__ = [
     "Saliency",
     "ScoreCAM",
     "SmoothGrad",
+    "StrongestImages",
+    "StrongestOfLayer",
     "find_layer",
     "get_num_filters",
     "inputs_of",
     "overlay",
+    "strongest_images",
     "visualize_activation",
     "visualize_activation_with_losses",
     "visualize_cam",

@@ -2,6 +2,8 @@
 
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS
+from vis.backend.step.links import links_of
+from vis.backend.step.maps import Maps, Wanted, maps_of
 from vis.backend.step.problem import (
     Canvas,
     Expression,
@@ -13,4 +15,4 @@ from vis.backend.step.problem import (
     Term,
 )
 from vis.backend.step.question import Answer, Inquiry, Question, inquiries, value_of
-from vis.backend.step.sizes import accepts, receptive_field
+from vis.backend.step.sizes import Sight, accepts, receptive_field, sights

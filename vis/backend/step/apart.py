@@ -7,7 +7,7 @@ picture does not depend on its neighbours at all. On a GPU it would cost too muc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -62,25 +62,33 @@ def loops(
     """
     own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
 
-    @tf.function(autograph=False)
     def alone(*slices: Any) -> tuple[State, Observation]:
         remaining = iter(slices)
         return loop(*_with_own(lambda t: next(remaining)[None], state, given), steps)
 
-    function = alone.get_concrete_function(*(tf.TensorSpec(t.shape[1:], t.dtype) for t in own))
-    results = map_function(
-        arguments=own,
-        captured_inputs=function.captured_inputs,
-        output_types=[t.dtype for t in function.outputs],
-        output_shapes=[t.shape for t in function.outputs],
-        f=function,
-        max_intra_op_parallelism=threads or _ALL_THREADS,
-    )
-    states, seen = tf.nest.pack_sequence_as(function.structured_outputs, results)
+    states, seen = one_by_one(alone, own, threads)
     joined = tf.nest.map_structure(_without_batch, states)
     rest = tf.nest.map_structure(_without_batch, seen._replace(losses=()))
     losses = tf.transpose(seen.losses[:, :, 0])
     return _of_all(joined, states.step, states.failed), rest._replace(losses=losses)
+
+
+def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
+    """What a function makes of the samples of some tensors, one by one, several at the same time.
+
+    `threads` is how many share the work on one sample, or None for all.
+    """
+    specs = [tf.TensorSpec(t.shape[1:], t.dtype) for t in tensors]
+    alone = tf.function(function, autograph=False).get_concrete_function(*specs)
+    results = map_function(
+        arguments=list(tensors),
+        captured_inputs=alone.captured_inputs,
+        output_types=[t.dtype for t in alone.outputs],
+        output_shapes=[t.shape for t in alone.outputs],
+        f=alone,
+        max_intra_op_parallelism=threads or _ALL_THREADS,
+    )
+    return tf.nest.pack_sequence_as(alone.structured_outputs, results)
 
 
 def of_any_number(state: State, given: Given, steps: Any) -> tuple:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,7 +16,10 @@ from vis.backend.step.look import nothing
 from vis.utils.layout import Layout
 
 _acceptances = WeakCache()
-_fields = WeakCache()
+_sights = WeakCache()
+
+# How many images what a place sees is read off.
+_LOOKS = 4
 
 
 def accepts(
@@ -31,7 +34,7 @@ def accepts(
     def traces() -> bool:
         specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in _others(graph, input_tensor)]
         run = tf.function(
-            lambda *values: _value(graph, input_tensor, target, *values), autograph=False
+            lambda *values: _values(graph, input_tensor, [target], *values), autograph=False
         )
         try:
             run.get_concrete_function(tf.TensorSpec((1, *shape), input_tensor.dtype), *specs)
@@ -42,44 +45,88 @@ def accepts(
     return _acceptances.get(graph.owner, (Place.of(input_tensor), target, tuple(shape)), traces)
 
 
-def receptive_field(
-    graph: Graph, input_tensor: keras.KerasTensor, layer: Target, layout: Layout
-) -> tuple[int, ...]:
-    """How much of an image the place in the middle of a layer sees, along each spatial axis.
+class Sight(NamedTuple):
+    """What two places of a layer see of an image: along each spatial axis from where to where.
+
+    Attributes:
+        middle: What the place in the middle sees, as `(low, high)` for each axis.
+        quarter: What the place a quarter of the way along each axis sees.
+    """
+
+    middle: tuple[tuple[int, int], ...]
+    quarter: tuple[tuple[int, int], ...]
+
+
+def sights(
+    graph: Graph, input_tensor: keras.KerasTensor, layers: Sequence[Target], layout: Layout
+) -> list[Sight]:
+    """How much of an image places of some layers see; all of it where no gradient tells.
 
     It is read off a gradient, so that it holds whatever the layers in between are.
     """
-    target = graph.place_of(layer)
+    targets = tuple(map(graph.place_of, layers))
+    whole = tuple((0, size) for size in layout.spatial_shape)
 
     @tf.function(autograph=False)
     def seen() -> list[Any]:
         # Several images, as a rectifier that is shut in one may be open in the next.
-        images = tf.random.stateless_uniform((8, *layout.shape), (0, 0), -1, 1, "float32")
+        shape = (2 * _LOOKS, *layout.shape)
+        images = tf.random.stateless_uniform(shape, (0, 0), -1, 1, "float32")
         images = tf.cast(images, input_tensor.dtype)
-        others = [nothing(t, 8) for t in _others(graph, input_tensor)]
-        value = _value(graph, input_tensor, target, images, *others)
-        axis = channel_axis(layer, len(value.shape))
-        middle = tuple(
-            slice(None) if i in (0, axis) else size // 2 for i, size in enumerate(value.shape)
-        )
-        (grads,) = tf.gradients(value[middle], [images])
+        others = [nothing(t, 2 * _LOOKS) for t in _others(graph, input_tensor)]
+        values = _values(graph, input_tensor, targets, images, *others)
+        return [_seen(layer, v, images, layout) for layer, v in zip(layers, values, strict=True)]
+
+    def measured() -> list[Sight]:
+        if not graph.flow.reaches(input_tensor):
+            return [Sight(whole, whole) for _ in layers]
         return [
-            tf.reduce_any(grads != 0, axis=[i for i in range(len(grads.shape)) if i != axis])
-            for axis in layout.axes
+            Sight(*zip(*map(_ends, along), strict=True)) if along else Sight(whole, whole)
+            for along in seen.get_concrete_function()()
         ]
 
-    def extents() -> tuple[int, ...]:
-        places = [np.flatnonzero(along.numpy()) for along in seen.get_concrete_function()()]
-        return tuple(int(np.ptp(p)) + 1 if len(p) else 1 for p in places)
+    return _sights.get(graph.owner, (Place.of(input_tensor), targets, layout), measured)
 
-    return _fields.get(graph.owner, (Place.of(input_tensor), target, layout), extents)
+
+def receptive_field(
+    graph: Graph, input_tensor: keras.KerasTensor, layer: Target, layout: Layout
+) -> tuple[int, ...]:
+    """How much of an image the place in the middle of a layer sees, along each spatial axis."""
+    (sight,) = sights(graph, input_tensor, [layer], layout)
+    return tuple(high - low for low, high in sight.middle)
+
+
+def _seen(layer: Target, value: Any, images: Any, layout: Layout) -> list[Any]:
+    """Along each spatial axis whether the middle, and a quarter, see each pixel: `(2, pixels)`."""
+    axis = channel_axis(layer, len(value.shape))
+    looked_at = []
+    for part, some in ((2, slice(None, _LOOKS)), (4, slice(_LOOKS, None))):
+        sizes = value.shape.as_list()
+        place = (slice(None) if i == axis else size // part for i, size in enumerate(sizes) if i)
+        looked_at.append(value[(some, *place)])
+    (grads,) = tf.gradients(looked_at, [images])
+    if grads is None:
+        return []
+    of_each = tf.reshape(grads != 0, (2, _LOOKS, *grads.shape[1:]))
+    return [
+        tf.reduce_any(of_each, axis=[i for i in range(1, len(of_each.shape)) if i != axis + 1])
+        for axis in layout.axes
+    ]
+
+
+def _ends(along: Any) -> list[tuple[int, int]]:
+    """From where to where the pixels are that each of some places sees."""
+    found = [np.flatnonzero(pixels) for pixels in along.numpy()]
+    return [(int(p[0]), int(p[-1]) + 1) if len(p) else (0, along.shape[1]) for p in found]
 
 
 def _others(graph: Graph, input_tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
     return [tensor for tensor in graph.inputs if tensor is not input_tensor]
 
 
-def _value(graph: Graph, input_tensor: keras.KerasTensor, target: Place, *values: Any) -> Any:
-    """What a network is at a place, from the value of one input and those of the others."""
+def _values(
+    graph: Graph, input_tensor: keras.KerasTensor, targets: Sequence[Place], *values: Any
+) -> list[Any]:
+    """What a network is at some places, from the value of one input and those of the others."""
     feeds = list(zip([input_tensor, *_others(graph, input_tensor)], values, strict=True))
-    return graph.run(feeds, [target], Folder(Inline()))[0]
+    return graph.run(feeds, targets, Folder(Inline()))

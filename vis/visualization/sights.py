@@ -1,0 +1,131 @@
+"""Where in an image the places of a layer look, and maps of a layer over what they see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vis.backend.step import Sight
+
+# Most cells of a map along an axis.
+_MOST_CELLS = 16
+
+
+class Axis(NamedTuple):
+    """How the places of a layer look at an image, along one axis of both.
+
+    Attributes:
+        places: How many places there are.
+        pixels: How many pixels there are.
+        low: The first pixel that the place in the middle sees.
+        high: The pixel behind the last one that it sees.
+        stride: By how many pixels what a place sees lies behind what the one before it sees.
+    """
+
+    places: int
+    pixels: int
+    low: float
+    high: float
+    stride: float
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether each place is taken to see all pixels."""
+        return self.low <= 0 and self.high >= self.pixels
+
+    def seen(self, place: int) -> tuple[int, int]:
+        """From which pixel up to which a place sees the image."""
+        if self.sees_all:
+            return 0, self.pixels
+        moved = (place - self.places // 2) * self.stride
+        low = min(max(round(self.low + moved), 0), self.pixels - 1)
+        return low, max(low + 1, min(round(self.high + moved), self.pixels))
+
+    def shares(self, low: float, high: float) -> np.ndarray:
+        """For cells that part a stretch of pixels how much of each is which place's.
+
+        Places have as many pixels around the middle of what they see as they are apart. There are
+        as many cells as places in the stretch, but at most 16.
+
+        Args:
+            low: The first pixel of the stretch.
+            high: The pixel behind the last.
+
+        Returns:
+            Array `(cells, places)` whose rows sum to 1; to 0 where the layer has no place.
+        """
+        cells = min(max(round((high - low) / self.stride), 1), _MOST_CELLS)
+        middle = self.pixels / 2 if self.sees_all else (self.low + self.high) / 2
+        offset = self.places / 2 if self.sees_all else self.places // 2 + 0.5
+        edges = (np.linspace(low, high, cells + 1) - middle) / self.stride + offset
+        places = np.arange(self.places)
+        ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
+        overlaps = np.maximum(ends, 0)
+        return overlaps / np.maximum(overlaps.sum(axis=1, keepdims=True), 1e-9)
+
+
+def axes_of(sight: Sight, places: Sequence[int], pixels: Sequence[int]) -> list[Axis] | None:
+    """How a layer looks at images, axis by axis; None where its axes are not those of images.
+
+    Args:
+        sight: What is known of two of its places.
+        places: How many places it has along each axis.
+        pixels: How many pixels images have along each axis.
+    """
+    if not places or len(places) != len(pixels):
+        return None
+    ends = zip(places, pixels, sight.middle, sight.quarter, strict=True)
+    return [_axis(*of_axis) for of_axis in ends]
+
+
+def box_of(
+    axes: Sequence[Axis] | None, place: Sequence[int], pixels: Sequence[int]
+) -> tuple[int, ...]:
+    """What a place sees: the first pixel along each axis, then those behind the last.
+
+    Args:
+        axes: How its layer looks at images.
+        place: Its position along each axis.
+        pixels: How many pixels images have along each axis.
+    """
+    if axes is None:
+        return (*(0 for _ in pixels), *pixels)
+    lows, highs = zip(*(axis.seen(i) for axis, i in zip(axes, place, strict=True)), strict=True)
+    return (*lows, *highs)
+
+
+def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) -> np.ndarray:
+    """A channel's map over a box, from 0 for its least value in the image to 1 for its greatest.
+
+    The least and the greatest of the whole map, as a box in which a channel is equally excited
+    everywhere would otherwise show noise; and from the least, as activations before a rectifier
+    have no natural zero.
+
+    Args:
+        values: The channel at all places.
+        axes: How its layer looks at images.
+        box: What the map is drawn over.
+    """
+    if axes is None:
+        axes = [Axis(size, size, 0, size, 1) for size in values.shape]
+        box = [*(0 for _ in axes), *values.shape]
+    low, high = float(values.min()), float(values.max())
+    found = (values.astype("float64") - low) / (high - low if high > low else 1.0)
+    # The axis that is summed over comes back as the last, so that in the end all are in order.
+    for axis, first, last in zip(axes, box, box[len(axes) :], strict=False):
+        found = np.einsum("i...,ci->...c", found, axis.shares(first, last))
+    return found.astype("float32")
+
+
+def _axis(
+    places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]
+) -> Axis:
+    (low, high), (_, high_before) = middle, quarter
+    apart = places // 2 - places // 4
+    stride = pixels / places
+    if high < pixels and high > high_before and apart:
+        # Where padding is left out, places are closer than they are many.
+        stride = (high - high_before) / apart
+    return Axis(places, pixels, low, high, stride)

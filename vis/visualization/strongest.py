@@ -1,0 +1,293 @@
+"""The images of a data set that excite the channels of a network most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from vis.backend import device
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    Target,
+    arranged,
+    filters_of,
+    layout_of,
+)
+from vis.backend.layers import Prepared
+from vis.backend.step import Sight, Wanted, maps_of, sights
+from vis.utils.layout import Layout
+from vis.utils.streams import Stream
+from vis.utils.validation import (
+    check_flag,
+    check_images,
+    check_indices,
+    check_input_range,
+    check_integer,
+)
+from vis.visualization.sights import axes_of, box_of, heat
+
+_ON_GPU = 32
+# Images in flight for each thread of a processor; more crowd each other out of the caches.
+_PER_THREAD = 2
+
+
+class StrongestOfLayer(NamedTuple):
+    """What excites the channels of one layer most.
+
+    Attributes:
+        name: The layer's name.
+        filters: The channels that were looked at, `(channels,)`.
+        sees: How many pixels the place in the middle of the layer sees along each spatial axis.
+        activations: Each channel's activation in each image, `(images, channels)`: the greatest
+            over all places.
+        images: The numbers of the images that excite each channel most, the strongest first,
+            `(channels, count)`. Of equals that which comes first in the data.
+        values: The activations in these, `(channels, count)`.
+        places: Where in the layer's map they are, `(channels, count, axes)`.
+        boxes: What these places see, `(channels, count, 2 * axes)`: along each spatial axis of an
+            image the first pixel, and then along each axis the pixel behind the last.
+        maps: For each channel and each of its images how excited it is all over the box, an array
+            of at most 16 values along each axis, from 0 for the channel's least value in the whole
+            image to 1 for its greatest.
+    """
+
+    name: str
+    filters: np.ndarray
+    sees: tuple[int, ...]
+    activations: np.ndarray
+    images: np.ndarray
+    values: np.ndarray
+    places: np.ndarray
+    boxes: np.ndarray
+    maps: list[list[np.ndarray]]
+
+
+class StrongestImages(NamedTuple):
+    """What excites the channels of some layers most.
+
+    Attributes:
+        layers: For each layer, in the order in which they were given, a `StrongestOfLayer`.
+        pictures: By their numbers those images that are among the strongest somewhere, as the
+            model takes them.
+        names: The names of all images in order, where they are files, or None.
+    """
+
+    layers: list[StrongestOfLayer]
+    pictures: dict[int, np.ndarray]
+    names: list[str] | None
+
+
+def strongest_images(
+    model: keras.Model,
+    images: Any,
+    layers: Any,
+    filters: Any = None,
+    count: int = 9,
+    input_range: tuple[float, float] = (0, 255),
+    batch_size: int | None = None,
+    fixed_inputs: Any = None,
+    progress: bool = True,
+) -> StrongestImages:
+    """Finds the images that excite each channel of some layers most, in one pass over the data.
+
+    How much an image excites a channel is the channel's greatest activation in it, of all places
+    (Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901;
+    Zhou et al., "Object Detectors Emerge in Deep Scene CNNs", arXiv:1412.6856). What that place
+    sees is its receptive field, measured on the network by a gradient. A layer that ends in a
+    softmax is looked at before it. The data are read once, and of the images only those are kept
+    that are among the strongest. Without a GPU each image is looked at by itself and by one
+    thread, so that the numbers do not depend on batches or on how many processors there are.
+
+    Args:
+        model: A Keras model.
+        images: The images: a folder of them; an array `(images, ...)`; a list of single images; or
+            a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator, of images or of batches,
+            with or without labels. The channels may be at either end. Of a folder all files in it
+            and in folders inside it are read, in the order of their names, and resized to the
+            model's input; those that are no images are left out with a warning.
+        layers: A layer or a list of layers, each as `layer_idx` in `visualize_activation`.
+        filters: An index or a list of indices for a layer, or None for all; of a list of layers a
+            list with one of these for each.
+        count: How many images to find for each channel; fewer where there are fewer.
+        input_range: Lowest and highest value of the model's input, into which the pictures in a
+            folder are brought. Other images are taken as they are.
+        batch_size: Most images to look at at a time; by default twice as many as there are
+            processors, or 32 on a GPU.
+        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
+            list with None for that one.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `StrongestImages`: a list with a result for each layer, and the images found.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument has a wrong value, or if there are no images.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+        >>> images = np.random.default_rng(0).uniform(0, 255, (20, 8, 8, 1))
+        >>> found = strongest_images(model, images, -1, count=3, progress=False)
+        >>> found.layers[0].images.shape, found.layers[0].sees
+        ((2, 3), (3, 3))
+        >>> top, left, bottom, right = found.layers[0].boxes[1, 0]
+        >>> found.pictures[found.layers[0].images[1, 0]][top:bottom, left:right].shape
+        (3, 3, 1)
+    """
+    graph = Graph.of(model)
+    targets, chosen = _targets(graph, layers, filters)
+    count = check_integer("count", count, least=1)
+    input_range = check_input_range(input_range)
+    most = _ON_GPU if device.has_gpu() else _PER_THREAD * device.processors()
+    most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
+    tensor, fixed = _inputs(graph, fixed_inputs)
+    show = check_flag("progress", progress)
+    layout = layout_of(tensor)
+    stream = Stream("images", images, tuple(tensor.shape[1:]), layout, input_range)
+    look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
+    rankings = [_Ranking(indices, count) for indices in chosen]
+    pictures: dict[int, np.ndarray] = {}
+    seen = 0
+    with tqdm(total=stream.count, disable=not show, unit="image") as bar:
+        for batch in stream.batches(most):
+            of_size = Layout(batch.shape[1:], layout.axes)
+            sight = sights(graph, tensor, targets, of_size)
+            maps = look(graph, prepared, _shown(graph, batch, fixed), chosen)
+            for ranking, target, *found in zip(rankings, targets, maps, sight, strict=True):
+                _check_finite(target, found[0])
+                ranking.add(seen, *found, of_size.spatial_shape)
+            wanted = {int(i) for ranking in rankings for i in ranking.images.flat}
+            pictures = {i: picture for i, picture in pictures.items() if i in wanted}
+            # Copies, as a part of a batch keeps all of it.
+            new = {i: image.copy() for i, image in enumerate(batch, seen) if i in wanted}
+            pictures.update(new)
+            seen += len(batch)
+            bar.update(len(batch))
+    results = [r.result(t.name) for r, t in zip(rankings, targets, strict=True)]
+    return StrongestImages(results, pictures, stream.names)
+
+
+class _Ranking:
+    """The images that excite each of some channels most, of all that have been seen.
+
+    Args:
+        filters: The channels.
+        count: How many images to keep for each.
+    """
+
+    def __init__(self, filters: Sequence[int], count: int) -> None:
+        self._filters = np.array(filters)
+        self._count = count
+        self._activations: list[np.ndarray] = []
+        self._sees: tuple[int, ...] = ()
+        self._values = np.zeros((len(filters), 0), "float32")
+        self.images = np.zeros((len(filters), 0), "int64")
+        # For each of them what is known of the place: where it is, what it sees, a map of that.
+        self._looks = np.zeros((len(filters), 0), object)
+
+    def add(self, first: int, maps: np.ndarray, sight: Sight, pixels: tuple[int, ...]) -> None:
+        """Looks at more images.
+
+        Args:
+            first: The number of the first of them.
+            maps: The channels at each place, `(images, channels, places...)`.
+            sight: What of an image the layer's places see.
+            pixels: How large the images are along each spatial axis.
+        """
+        axes = axes_of(sight, maps.shape[2:], pixels)
+        extents = tuple(high - low for low, high in sight.middle)
+        self._sees = tuple(map(max, extents, self._sees or extents))
+        flat = maps.reshape(*maps.shape[:2], -1)
+        at = flat.argmax(axis=2)
+        values = np.take_along_axis(flat, at[..., None], axis=2)[..., 0]
+        self._activations.append(values)
+        known = self._values.shape[1]
+        everything = np.concatenate([self._values, values.T], axis=1)
+        # Stable, so that of equals the first in the data come first.
+        order = np.argsort(-everything, axis=1, kind="stable")[:, : self._count]
+        numbers = np.broadcast_to(np.arange(first, first + len(maps)), (len(flat[0]), len(maps)))
+        looks = np.concatenate([self._looks, np.empty(numbers.shape, object)], axis=1)
+        for channel, place in np.argwhere(order >= known):
+            image = order[channel, place] - known
+            where = np.unravel_index(at[image, channel], maps.shape[2:])
+            box = box_of(axes, where, pixels)
+            looks[channel, known + image] = where, box, heat(maps[image, channel], axes, box)
+        self._values, self.images, self._looks = (
+            np.take_along_axis(values, order, axis=1)
+            for values in (everything, np.concatenate([self.images, numbers], axis=1), looks)
+        )
+
+    def result(self, name: str) -> StrongestOfLayer:
+        """What has been found."""
+        places, boxes, maps = (
+            [[look[part] for look in of_channel] for of_channel in self._looks] for part in range(3)
+        )
+        return StrongestOfLayer(
+            name,
+            self._filters,
+            self._sees,
+            np.concatenate(self._activations),
+            self.images,
+            self._values,
+            np.array(places, "int64"),
+            np.array(boxes, "int64"),
+            maps,
+        )
+
+
+def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], list[list[int]]]:
+    """The layers that are looked at, and of each its channels."""
+    several = isinstance(layers, (list, tuple)) and not isinstance(layers, LayerOutput)
+    targets = [graph.find(layer, "layers") for layer in (layers if several else [layers])]
+    if not targets:
+        raise ValueError(f"`layers` must hold at least one layer. Received: layers={layers!r}")
+    each = filters if several else [filters]
+    if filters is None:
+        each = [None] * len(targets)
+    if not isinstance(each, (list, tuple)) or len(each) != len(targets):
+        raise ValueError(
+            f"`filters` must be None, or a list with the filters of each of the {len(targets)} "
+            f"layers. Received: filters={filters!r}"
+        )
+    chosen = []
+    for target, of_layer in zip(targets, each, strict=True):
+        graph.check_has("layers", target)
+        _, _, count = filters_of(target)
+        own = range(count) if of_layer is None else of_layer
+        chosen.append(check_indices("filters", own, count, of=f"layer '{target.name}'"))
+    return targets, chosen
+
+
+def _inputs(graph: Graph, fixed_inputs: Any) -> tuple[keras.KerasTensor, list[Any]]:
+    """The input that takes the images, and for each input its fixed value, or None for that one."""
+    values = arranged("fixed_inputs", fixed_inputs, graph.names)
+    missing = [value is None for value in values]
+    if missing.count(True) != 1:
+        raise ValueError(
+            "`fixed_inputs` must give a value for each input but the one that takes the images. "
+            f"Received: {missing.count(True)} inputs without one"
+        )
+    fixed = [
+        None if v is None else check_images("fixed_inputs", v, tuple(t.shape[1:]))[:1]
+        for v, t in zip(values, graph.inputs, strict=True)
+    ]
+    return graph.inputs[missing.index(True)], fixed
+
+
+def _shown(graph: Graph, batch: np.ndarray, fixed: Sequence[Any]) -> list[np.ndarray]:
+    """What each input is shown with a batch of images."""
+    values = [batch if v is None else np.repeat(v, len(batch), axis=0) for v in fixed]
+    return [np.asarray(v, t.dtype) for v, t in zip(values, graph.inputs, strict=True)]
+
+
+def _check_finite(target: Target, maps: np.ndarray) -> None:
+    if not np.isfinite(maps).all():
+        raise ValueError(
+            "`model` must make finite numbers of the images. "
+            f"Received: a model whose layer '{target.name}' gives NaN or infinite values"
+        )
