@@ -117,7 +117,7 @@ def planned(
     order = {id(layer): i for i, layer in enumerate(graph.layers())}
     found = list({path_to(model, layer): layer for layer in map(_checked, found)}.items())
     found.sort(key=lambda pair: order.get(id(pair[1]), len(order)))
-    before = directly_before(model, [layer for _, layer in found])
+    before = directly_before(graph, [layer for _, layer in found])
     last = _output_layer(graph)
     charts = []
     for (path, layer), earlier in zip(found, before, strict=True):
