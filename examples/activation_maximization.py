@@ -32,11 +32,9 @@ import vis  # noqa: F401
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-
 from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis import plotting

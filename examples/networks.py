@@ -27,7 +27,9 @@ def load(name: str, allow_code: bool = False) -> tuple[keras.Model, Callable]:
         if not path.is_file():
             raise ValueError(f"`--model` must be a file that exists. Received: {name}")
         try:
-            return keras.models.load_model(path, compile=False, safe_mode=not allow_code), as_they_are
+            return keras.models.load_model(
+                path, compile=False, safe_mode=not allow_code
+            ), as_they_are
         except Exception as error:
             raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
     if name == DEFAULT_MODEL:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +28,8 @@ from vis.visualization.strongest import StrongestImages
 _MADE_WITH = f"keras3-vis {__version__}"
 
 
-class Atlas(NamedTuple):
+@dataclass(frozen=True)
+class Atlas:
     """What `draw_atlas` has drawn.
 
     Attributes:
@@ -185,7 +187,7 @@ def _write(
 ) -> None:
     """Writes what the pages are told."""
     photographs = {} if found is None else _described(model, found)
-    for position, chart in enumerate(charts):
+    for position in range(len(charts)):
         of_layer = None if found is None else found.layers[position]
         record = layer_record(position, charts, work, of_layer, photographs)
         folder.write_data(f"layers/{position:04}", record)

@@ -18,7 +18,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -31,6 +31,8 @@ _THREADS = 2
 _MOST_DEATHS = 3
 # Seconds that a scheduler has to answer.
 _PATIENCE = 10
+
+AnyOrder = TypeVar("AnyOrder", bound=Order)
 
 
 class Crew:
@@ -56,7 +58,7 @@ class Crew:
         self._parcels = parcels
         self._replaced = replaced
 
-    def fulfilled(self, orders: Iterable[Order]) -> Iterator[tuple[Order, Any]]:
+    def fulfilled(self, orders: Iterable[AnyOrder]) -> Iterator[tuple[AnyOrder, Any]]:
         """Orders and what came of them, as they are done: a result, or an `Exception`.
 
         Raises:

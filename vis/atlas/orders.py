@@ -21,7 +21,8 @@ from vis.visualization import visualize_filters
 _KEPT = 6
 _kept: OrderedDict[str, Any] = OrderedDict()
 _lock = threading.Lock()
-_JPEG = {"format": "JPEG", "quality": 90, "subsampling": 0}
+# Of a hundred: no block of a JPEG file is to be seen in what is drawn.
+_QUALITY = 90
 
 
 class PackedModel(NamedTuple):
@@ -107,8 +108,8 @@ class Linking(NamedTuple):
         """For each of the earlier layers an array `(channels, its channels)`."""
         paths = [path for path, _ in self.before]
         chosen = [list(channels) for _, channels in self.before]
-        images = self.own if images is None else images
-        return contributions(model, self.layer, list(self.channels), paths, chosen, images)
+        of = self.own if images is None else images
+        return contributions(model, self.layer, list(self.channels), paths, chosen, np.asarray(of))
 
 
 Order = Drawing | Linking
@@ -160,5 +161,6 @@ def as_jpeg(picture: np.ndarray) -> bytes:
     """
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
     file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, **_JPEG)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()

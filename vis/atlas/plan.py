@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Chart(NamedTuple):
         path: What `layer_idx` finds it by.
         kind: The layer's class.
         shape: That of its output, without the samples.
-        count: How many channels it has.
+        channels: How many channels it has.
         drawn: The indices of those in the atlas, ascending.
         labels: What they are called, or None.
         is_classes: Whether it is the model's output.
@@ -50,7 +51,7 @@ class Chart(NamedTuple):
     path: str
     kind: str
     shape: tuple[int | None, ...]
-    count: int
+    channels: int
     drawn: tuple[int, ...]
     labels: tuple[str, ...] | None
     is_classes: bool
@@ -189,7 +190,7 @@ def _those_that_matter(graph: Graph) -> Iterator[keras.Layer]:
         convolved = [(layer, shape) for layer, shape in maps if layer in convolutions]
         ends = [
             layer
-            for (layer, shape), (_, following) in zip(convolved, convolved[1:], strict=False)
+            for (layer, shape), (_, following) in itertools.pairwise(convolved)
             if shape[1:3] != following[1:3]
         ]
         chosen = [layer for layer, _ in shapes if isinstance(layer, _MERGES) or layer in ends]
@@ -287,9 +288,7 @@ def _labels(labels: Any, count: int, drawn: Sequence[int]) -> tuple[str, ...] | 
     return tuple(named[i] for i in drawn)
 
 
-def _size(
-    graph: Graph, layer: keras.Layer, own: Layout, size: tuple[int, ...]
-) -> tuple[int, int]:
+def _size(graph: Graph, layer: keras.Layer, own: Layout, size: tuple[int, ...]) -> tuple[int, int]:
     """The size asked for, where the network takes it up to a layer, or else its own."""
     layout = own.resized(size)
     is_map = len(filters_of(layer)[0]) > 2

@@ -42,7 +42,7 @@ def atlas_record(
             "name": chart.path,
             "kind": chart.kind,
             "shape": chart.shape,
-            "channels": chart.count,
+            "channels": chart.channels,
             "drawn": chart.drawn,
             "labels": chart.labels,
             "is_classes": chart.is_classes,
@@ -80,7 +80,7 @@ def layer_record(
         photographs: Names and sizes of images by number.
     """
     chart = charts[position]
-    channels = [
+    channels: list[dict[str, Any]] = [
         {
             "index": channel,
             "failed": work.failed.get((position, channel)),

@@ -119,9 +119,7 @@ class Work:
             bar.update(len(order.channels))
         return failing
 
-    def link(
-        self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool
-    ) -> None:
+    def link(self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool) -> None:
         """Finds out what channels do for those behind them.
 
         Args:
@@ -152,9 +150,7 @@ class Work:
             for (path, _), matrix in zip(order.before, result, strict=True):
                 self.links[position, self._positions[path]][rows] = matrix
 
-    def _picture(
-        self, position: int, channel: int, input_range: tuple[float, float]
-    ) -> np.ndarray:
+    def _picture(self, position: int, channel: int, input_range: tuple[float, float]) -> np.ndarray:
         """A channel's picture as a batch of one image, as the model takes it."""
         with Image.open(self._folder.picture(position, channel)) as file:
             pixels = np.asarray(file, "float32") / 255
@@ -168,7 +164,7 @@ class Work:
 
     def failures(self) -> dict[str, str]:
         """Of each layer that could not be drawn or linked, whole or in part, the reason."""
-        found = {}
+        found: dict[str, str] = {}
         for (position, channel), reason in sorted(self.failed.items()):
             chart = self._charts[position]
             found.setdefault(
