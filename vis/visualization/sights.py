@@ -119,9 +119,7 @@ def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) ->
     return found.astype("float32")
 
 
-def _axis(
-    places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]
-) -> Axis:
+def _axis(places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]) -> Axis:
     (low, high), (_, high_before) = middle, quarter
     apart = places // 2 - places // 4
     stride = pixels / places
