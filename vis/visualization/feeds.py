@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -50,7 +49,7 @@ class Feeds(NamedTuple):
         )
         return cls(graph, left[0], fixed)
 
-    def shown(self, images: Sequence[Any]) -> list[np.ndarray]:
+    def shown(self, images: np.ndarray) -> list[np.ndarray]:
         """What each input is shown with some images."""
         values = [images if v is None else np.repeat(v, len(images), axis=0) for v in self.fixed]
         pairs = zip(values, self.graph.inputs, strict=True)

@@ -16,6 +16,7 @@ from vis.backend.graph import (
     Target,
     filters_of,
     layout_of,
+    spatial_axes,
 )
 from vis.backend.layers import Prepared
 from vis.backend.step import Sight, Wanted, maps_of, sights
@@ -146,15 +147,16 @@ def strongest_images(
     most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
     feeds = Feeds.of(graph, fixed_inputs)
     show = check_flag("progress", progress)
-    layout = layout_of(feeds.tensor)
-    stream = Stream("images", images, tuple(feeds.tensor.shape[1:]), layout, input_range)
+    axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
+    layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
+    stream = Stream("images", images, shape, layout, input_range)
     look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
     rankings = [_Ranking(indices, count) for indices in chosen]
     pictures: dict[int, np.ndarray] = {}
     seen = 0
     with tqdm(total=stream.count, disable=not show, unit="image") as bar:
         for batch in stream.batches(most):
-            of_size = Layout(batch.shape[1:], layout.axes)
+            of_size = Layout(batch.shape[1:], axes)
             looks = sights(graph, feeds.tensor, targets, of_size)
             maps = look(graph, prepared, feeds.shown(batch), chosen)
             for target, ranking, sight, found in zip(targets, rankings, looks, maps, strict=True):
