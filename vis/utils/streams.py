@@ -60,7 +60,9 @@ class Stream:
             self.count = len(files)
             self._items = self._pictures(files, layout, input_range)
         elif hasattr(source, "shape") and not isinstance(source, keras.KerasTensor):
-            several = len(source.shape) > len(shape) or self._is_gray(source.shape)
+            rank = len(source.shape)
+            gray = rank == len(shape) and self._is_gray(source.shape)
+            several = gray or rank > len(shape)
             self.count = len(source) if several else 1
             each = (source[i : i + 1] for i in range(self.count))
             self._items = each if several else iter([source])
