@@ -11,8 +11,9 @@ import numpy as np
 from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of
 from vis.backend.layers import Prepared
-from vis.backend.step import Wanted, accepts, links_of
-from vis.utils.validation import check_images, check_indices
+from vis.backend.step import accepts, links_of
+from vis.utils.validation import check_flag, check_images, check_indices, check_integer
+from vis.visualization.feeds import Feeds
 
 _ON_GPU = 16
 # Images in flight for each thread of a processor; more crowd each other out of the caches.
@@ -26,6 +27,8 @@ def contributions(
     before: Sequence[Any],
     before_channels: Sequence[Any],
     images: np.ndarray,
+    own_images: bool = False,
+    fixed_inputs: Any = None,
     batch_size: int | None = None,
 ) -> list[np.ndarray]:
     """How much channels of layers contribute to channels of a layer behind them.
@@ -37,15 +40,19 @@ def contributions(
     averaged over the images.
 
     Args:
-        model: A Keras model with one input.
+        model: A Keras model.
         layer: The layer behind, as `layer_idx` in `visualize_activation`.
         channels: Its channels: a list of indices, or None for all.
         before: Layers that its output is computed with.
         before_channels: For each of these its channels.
         images: Images as the model takes them, `(images, ...)`, or as it takes them up to the
             layer, where that can be of another size.
-        batch_size: Most images at a time; by default twice as many as there are processors. The
-            numbers do not depend on it without a GPU.
+        own_images: Whether each channel is looked at in an image of its own, with as many images
+            as channels, in place of all images for each.
+        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
+            list with None for that one.
+        batch_size: Most images at a time; by default twice as many as there are processors, or 16
+            on a GPU. Without a GPU the numbers do not depend on it.
 
     Returns:
         For each layer before it an array `(channels, channels before)` of float32.
@@ -65,28 +72,39 @@ def contributions(
         [array([[ 6., -3.]], dtype=float32)]
     """
     graph = Graph.of(model)
-    targets = [graph.find(layer, "layer"), *(graph.find(one, "before") for one in before)]
-    _check_behind(graph, *targets)
-    chosen = [
-        _indices(name, target, some)
-        for name, target, some in zip(
-            ("channels", *("before_channels" for _ in before)),
-            targets,
-            (channels, *_of_each(before_channels, len(before))),
-            strict=True,
+    behind, feeds = graph.find(layer, "layer"), Feeds.of(graph, fixed_inputs)
+    targets = [graph.find(one, "before") for one in _check_list("before", before)]
+    _check_behind(graph, behind, targets)
+    wanted = _indices("channels", behind, channels)
+    each = _check_list("before_channels", before_channels)
+    if len(each) != len(targets):
+        raise ValueError(
+            f"`before_channels` must have the channels of each of the {len(targets)} layers "
+            f"before. Received: before_channels={before_channels!r}"
         )
-    ]
-    images = _images(graph, targets[0], images)
-    links, prepared = links_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
-    most = batch_size or (_ON_GPU if device.has_gpu() else _PER_THREAD * device.processors())
-    sums = [np.zeros((len(chosen[0]), len(some))) for some in chosen[1:]]
+    chosen = [_indices("before_channels", *pair) for pair in zip(targets, each, strict=True)]
+    images = _images(feeds, behind, images)
+    most = _ON_GPU if device.has_gpu() else _PER_THREAD * device.processors()
+    most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
+    rows = np.broadcast_to(wanted, (len(images), len(wanted)))
+    if check_flag("own_images", own_images):
+        if len(images) != len(wanted):
+            raise ValueError(
+                f"`images` must hold one image for each of the {len(wanted)} channels. "
+                f"Received: {len(images)} images"
+            )
+        rows = np.array(wanted)[:, None]
+    links, prepared = links_of(graph, behind, targets), Prepared()
+    sums = [np.zeros((len(wanted), len(some))) for some in chosen]
     for first in range(0, len(images), most):
-        found = links(graph, prepared, [images[first : first + most]], chosen)
-        for total, of_images in zip(sums, found, strict=True):
-            # One by one, so that the rounding is that of any other batch size.
-            for of_image in of_images:
-                total += of_image
-    return [(total / len(images)).astype("float32") for total in sums]
+        some = slice(first, first + most)
+        parts = links(graph, prepared, feeds.shown(images[some]), rows[some], chosen)
+        for total, owed in zip(sums, parts, strict=True):
+            for number, of_image in enumerate(owed, first):
+                # One by one, so that the rounding is that of any other batch size.
+                of_channel = total[number : number + 1] if own_images else total
+                of_channel += of_image
+    return [(total / (1 if own_images else len(images))).astype("float32") for total in sums]
 
 
 def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
@@ -111,24 +129,24 @@ def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
     return [sorted(found - {j for i in found for j in before[i]}) for found in before]
 
 
-def _check_behind(graph: Graph, layer: Target, *before: Target) -> None:
-    reached = graph.before(LayerOutput.of(layer).layer)
-    for one in before:
-        own = LayerOutput.of(one).layer
-        if own is LayerOutput.of(layer).layer or id(own) not in reached:
+def _check_behind(graph: Graph, layer: Target, before: Sequence[Target]) -> None:
+    graph.check_has("layer", layer)
+    own = LayerOutput.of(layer).layer
+    reached = graph.before(own)
+    for other in before:
+        if LayerOutput.of(other).layer is own or id(LayerOutput.of(other).layer) not in reached:
             raise ValueError(
                 f"`before` must hold layers that the output of layer '{layer.name}' is computed "
-                f"with. Received: layer '{one.name}'"
+                f"with. Received: layer '{other.name}'"
             )
 
 
-def _of_each(channels: Sequence[Any], layers: int) -> Sequence[Any]:
-    if not isinstance(channels, (list, tuple)) or len(channels) != layers:
-        raise ValueError(
-            f"`before_channels` must be a list with the channels of each of the {layers} layers "
-            f"before. Received: before_channels={channels!r}"
+def _check_list(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, (list, tuple)) or isinstance(values, LayerOutput) or not values:
+        raise TypeError(
+            f"`{name}` must be a list with at least one entry. Received: {name}={values!r}"
         )
-    return channels
+    return list(values)
 
 
 def _indices(name: str, layer: Target, channels: Any) -> list[int]:
@@ -137,15 +155,10 @@ def _indices(name: str, layer: Target, channels: Any) -> list[int]:
     return check_indices(name, some, count, of=f"layer '{layer.name}'")
 
 
-def _images(graph: Graph, layer: Target, images: Any) -> np.ndarray:
+def _images(feeds: Feeds, layer: Target, images: Any) -> np.ndarray:
     """The images as the model takes them, of another size if it takes that up to the layer."""
-    if len(graph.inputs) != 1:
-        raise ValueError(
-            f"`model` must have one input. Received: a model with {len(graph.inputs)} inputs"
-        )
-    (tensor,) = graph.inputs
-    shape = tuple(tensor.shape[1:])
-    given = tuple(np.shape(images)[1:])
-    if len(given) == len(shape) > 1 and accepts(graph, tensor, layer, given):
+    shape, given = tuple(feeds.tensor.shape[1:]), tuple(np.shape(images)[1:])
+    is_size = len(given) == len(shape) > 1 and given != shape
+    if is_size and accepts(feeds.graph, feeds.tensor, layer, given):
         shape = given
-    return check_images("images", images, shape).astype(tensor.dtype)
+    return check_images("images", images, shape)

@@ -57,10 +57,12 @@ class Stream:
         if isinstance(source, (str, os.PathLike)):
             files = _files(name, source)
             _check_takes_pictures(name, layout)
-            self.count, self.names = len(files), []
+            self.count = len(files)
             self._items = self._pictures(files, layout, input_range)
         elif hasattr(source, "shape") and not isinstance(source, keras.KerasTensor):
-            several = len(source.shape) > len(shape) or self._is_gray(source.shape)
+            rank = len(source.shape)
+            gray = rank == len(shape) and self._is_gray(source.shape)
+            several = gray or rank > len(shape)
             self.count = len(source) if several else 1
             each = (source[i : i + 1] for i in range(self.count))
             self._items = each if several else iter([source])
@@ -112,7 +114,7 @@ class Stream:
         self, files: Iterable[tuple[str, Path]], layout: Layout, input_range: tuple[float, float]
     ) -> Iterator[np.ndarray]:
         """The pictures in some files; a warning names the files that are none."""
-        left_out = []
+        left_out, self.names = [], []
         for name, path in files:
             try:
                 picture = _picture(path, layout)

@@ -14,9 +14,9 @@ from vis.backend.graph import (
     Graph,
     LayerOutput,
     Target,
-    arranged,
     filters_of,
     layout_of,
+    spatial_axes,
 )
 from vis.backend.layers import Prepared
 from vis.backend.step import Sight, Wanted, maps_of, sights
@@ -24,11 +24,11 @@ from vis.utils.layout import Layout
 from vis.utils.streams import Stream
 from vis.utils.validation import (
     check_flag,
-    check_images,
     check_indices,
     check_input_range,
     check_integer,
 )
+from vis.visualization.feeds import Feeds
 from vis.visualization.sights import axes_of, box_of, heat
 
 _ON_GPU = 32
@@ -145,22 +145,23 @@ def strongest_images(
     input_range = check_input_range(input_range)
     most = _ON_GPU if device.has_gpu() else _PER_THREAD * device.processors()
     most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
-    tensor, fixed = _inputs(graph, fixed_inputs)
+    feeds = Feeds.of(graph, fixed_inputs)
     show = check_flag("progress", progress)
-    layout = layout_of(tensor)
-    stream = Stream("images", images, tuple(tensor.shape[1:]), layout, input_range)
+    axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
+    layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
+    stream = Stream("images", images, shape, layout, input_range)
     look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
     rankings = [_Ranking(indices, count) for indices in chosen]
     pictures: dict[int, np.ndarray] = {}
     seen = 0
     with tqdm(total=stream.count, disable=not show, unit="image") as bar:
         for batch in stream.batches(most):
-            of_size = Layout(batch.shape[1:], layout.axes)
-            sight = sights(graph, tensor, targets, of_size)
-            maps = look(graph, prepared, _shown(graph, batch, fixed), chosen)
-            for ranking, target, *found in zip(rankings, targets, maps, sight, strict=True):
-                _check_finite(target, found[0])
-                ranking.add(seen, *found, of_size.spatial_shape)
+            of_size = Layout(batch.shape[1:], axes)
+            looks = sights(graph, feeds.tensor, targets, of_size)
+            maps = look(graph, prepared, feeds.shown(batch), chosen)
+            for target, ranking, sight, found in zip(targets, rankings, looks, maps, strict=True):
+                _check_finite(target, found)
+                ranking.add(seen, found, sight, of_size.spatial_shape)
             wanted = {int(i) for ranking in rankings for i in ranking.images.flat}
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
@@ -261,28 +262,6 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
         own = range(count) if of_layer is None else of_layer
         chosen.append(check_indices("filters", own, count, of=f"layer '{target.name}'"))
     return targets, chosen
-
-
-def _inputs(graph: Graph, fixed_inputs: Any) -> tuple[keras.KerasTensor, list[Any]]:
-    """The input that takes the images, and for each input its fixed value, or None for that one."""
-    values = arranged("fixed_inputs", fixed_inputs, graph.names)
-    missing = [value is None for value in values]
-    if missing.count(True) != 1:
-        raise ValueError(
-            "`fixed_inputs` must give a value for each input but the one that takes the images. "
-            f"Received: {missing.count(True)} inputs without one"
-        )
-    fixed = [
-        None if v is None else check_images("fixed_inputs", v, tuple(t.shape[1:]))[:1]
-        for v, t in zip(values, graph.inputs, strict=True)
-    ]
-    return graph.inputs[missing.index(True)], fixed
-
-
-def _shown(graph: Graph, batch: np.ndarray, fixed: Sequence[Any]) -> list[np.ndarray]:
-    """What each input is shown with a batch of images."""
-    values = [batch if v is None else np.repeat(v, len(batch), axis=0) for v in fixed]
-    return [np.asarray(v, t.dtype) for v, t in zip(values, graph.inputs, strict=True)]
 
 
 def _check_finite(target: Target, maps: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from vis.backend import device
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, Place
+from vis.backend.graph import Graph, Place, Target
 from vis.backend.layers import Folder, Prepared
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
-from vis.backend.step.maps import Wanted, looked_at, of_any_number, refused
+from vis.backend.step.maps import Wanted, channels_of, looked_at, of_any_number, refused
 
 _links = WeakCache()
 
@@ -34,14 +34,15 @@ class Links:
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
         self._places = places
         self._wanted = wanted
-        self._compiled = Compiled(self._of_all, refused, of_any_number)
+        self._compiled = Compiled(self._of_all, refused, _of_any_number)
 
     def __call__(
         self,
         graph: Graph,
         prepared: Prepared,
         shown: Sequence[np.ndarray],
-        channels: Sequence[Sequence[int]],
+        channels: np.ndarray,
+        before: Sequence[Sequence[int]],
     ) -> list[np.ndarray]:
         """For each layer before it `(samples, channels of the layer, channels before)`.
 
@@ -49,40 +50,46 @@ class Links:
             graph: The graph.
             prepared: What has been made of its weights.
             shown: What each input is shown, `(samples, ...)`.
-            channels: The channels of the layer, and of those before it.
+            channels: For each sample the channels of the layer, `(samples, channels)`.
+            before: The channels of each layer before it.
         """
         tensors = [tf.convert_to_tensor(values) for values in shown]
-        chosen = [tf.constant(list(indices), tf.int32) for indices in channels]
-        return [found.numpy() for found in self._compiled(graph, prepared, tensors, chosen)]
+        behind = tf.constant(channels, tf.int32)
+        chosen = [tf.constant(list(indices), tf.int32) for indices in before]
+        found = self._compiled(graph, prepared, tensors, behind, chosen)
+        return [values.numpy() for values in found]
 
-    def _of_all(self, graph: Graph, weights: Any, shown: list[Any], chosen: list[Any]) -> list[Any]:
-        def owed(shown: Sequence[Any]) -> list[Any]:
+    def _of_all(
+        self, graph: Graph, weights: Any, shown: list[Any], channels: Any, chosen: list[Any]
+    ) -> list[Any]:
+        def owed(channels: Any, *shown: Any) -> list[Any]:
             pairs = list(zip(self._places, shown, strict=True))
-            score, *before = looked_at(graph, pairs, self._wanted, Folder(weights))
-            score = tf.reduce_mean(score, axis=list(range(2, len(score.shape))))
+            behind, *before = looked_at(graph, pairs, self._wanted, Folder(weights))
+            axis, *axes = (w.axis for w in self._wanted)
+            count = behind.shape[axis]
+            scores = _over_places(tf.reduce_mean, channels_of(behind, axis, tf.range(count)))
 
-            def to(channel: Any) -> list[Any]:
-                one = tf.one_hot(tf.fill(tf.shape(score)[:1], channel), score.shape[1])
-                grads = self._gradients(score, before, one)
-                return [
-                    tf.gather(_summed(value * grad), some, axis=1)
-                    for value, grad, some in zip(before, grads, chosen[1:], strict=True)
-                ]
+            def to(of_each: Any) -> list[Any]:
+                # All samples at once, as none depends on another.
+                grads = self._gradients(scores * tf.one_hot(of_each, count), before)
+                each = zip(before, grads, axes, chosen, strict=True)
+                return [_over_places(tf.reduce_sum, channels_of(v * g, *of)) for v, g, *of in each]
 
             dtypes = [tf.float32 for _ in before]
-            found = tf.map_fn(to, chosen[0], parallel_iterations=1, fn_output_signature=dtypes)
+            rows = tf.transpose(channels)
+            found = tf.map_fn(to, rows, parallel_iterations=1, fn_output_signature=dtypes)
             return [tf.transpose(f, [1, 0, 2]) for f in found]
 
         if device.has_gpu():
-            return owed(shown)
+            return owed(channels, *shown)
 
         def alone(*sample: Any) -> list[Any]:
-            return [found[0] for found in owed([values[None] for values in sample])]
+            return [found[0] for found in owed(*(values[None] for values in sample))]
 
-        return apart.one_by_one(alone, shown, threads=1)
+        return apart.one_by_one(alone, [channels, *shown], threads=1)
 
-    def _gradients(self, score: Any, before: list[Any], one: Any) -> list[Any]:
-        grads = tf.gradients(score, before, grad_ys=one)
+    def _gradients(self, scores: Any, before: list[Any]) -> list[Any]:
+        grads = tf.gradients(scores, before)
         for wanted, grad in zip(self._wanted[1:], grads, strict=True):
             if grad is None:
                 layer, name = (w.place.operation().name for w in (self._wanted[0], wanted))
@@ -94,13 +101,21 @@ class Links:
         return grads
 
 
-def links_of(graph: Graph, wanted: Sequence[Wanted]) -> Links:
+def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Links:
     """The `Links` of a layer of a graph to those before it, the same for all who ask."""
     places = tuple(map(Place.of, graph.inputs))
-    key = places, tuple(wanted), graph.activations()
-    return _links.get(graph.owner, key, lambda: Links(places, tuple(wanted)))
+    # Those before it do all their work, of which a softmax is part.
+    others = (Wanted.of(graph, one)._replace(before_softmax=False) for one in before)
+    wanted = Wanted.of(graph, layer), *others
+    key = places, wanted, graph.activations()
+    return _links.get(graph.owner, key, lambda: Links(places, wanted))
 
 
-def _summed(value: Any) -> Any:
-    """The sum over all places of `(samples, channels, places...)`."""
-    return tf.reduce_sum(value, axis=list(range(2, len(value.shape))))
+def _over_places(reduce: Callable, value: Any) -> Any:
+    """The mean or sum over all places of `(samples, channels, places...)`."""
+    return reduce(value, axis=list(range(2, len(value.shape))))
+
+
+def _of_any_number(shown: Any, channels: Any, chosen: Any) -> tuple:
+    shown, chosen = of_any_number(shown, chosen)
+    return shown, tf.TensorSpec([None, None], channels.dtype), chosen

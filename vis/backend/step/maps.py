@@ -72,7 +72,8 @@ class Maps:
         def look(shown: Sequence[Any]) -> list[Any]:
             pairs = list(zip(self._places, shown, strict=True))
             values = looked_at(graph, pairs, self._wanted, Folder(weights))
-            return [tf.gather(v, c, axis=1) for v, c in zip(values, chosen, strict=True)]
+            each = zip(values, self._wanted, chosen, strict=True)
+            return [channels_of(value, w.axis, some) for value, w, some in each]
 
         if device.has_gpu():
             return look(shown)
@@ -98,11 +99,9 @@ def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
     return _maps.get(graph.owner, key, lambda: Maps(places, tuple(wanted)))
 
 
-def of_any_number(shown: Sequence[Any], *others: Any) -> tuple:
-    """What is traced for whatever number of samples, and of whatever else there is."""
-    return tf.nest.map_structure(
-        lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), (shown, *others)
-    )
+def of_any_number(*tensors: Any) -> tuple:
+    """What is traced for tensors with any number of samples, of channels, or whatever is first."""
+    return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors)
 
 
 def looked_at(
@@ -111,7 +110,7 @@ def looked_at(
     wanted: Sequence[Wanted],
     folder: Folder,
 ) -> list[Any]:
-    """What some layers are, `(samples, channels, places...)`, in float32."""
+    """What some layers are."""
     feeds = [(place.tensor, fed(value, place.dtype)) for place, value in shown]
     alone = [w for w in wanted if _is_needed(graph, w, wanted)]
     found: dict[Wanted, Any] = {}
@@ -119,7 +118,7 @@ def looked_at(
         linear = [w.place.operation() for w in together if w.before_softmax]
         values = graph.run(feeds, [w.place for w in together], folder, linear)
         found.update(zip(together, values, strict=True))
-    return [_channels_first(found[w], w.axis) for w in wanted]
+    return [found[w] for w in wanted]
 
 
 def _is_needed(graph: Graph, one: Wanted, wanted: Sequence[Wanted]) -> bool:
@@ -132,6 +131,8 @@ def _is_needed(graph: Graph, one: Wanted, wanted: Sequence[Wanted]) -> bool:
     )
 
 
-def _channels_first(value: Any, axis: int) -> Any:
+def channels_of(value: Any, axis: int, channels: Any) -> Any:
+    """Some channels of what a layer is, `(samples, channels, places...)`, in float32."""
+    chosen = tf.cast(tf.gather(value, channels, axis=axis), tf.float32)
     places = [i for i in range(1, len(value.shape)) if i != axis]
-    return tf.transpose(tf.cast(value, tf.float32), [0, axis, *places])
+    return tf.transpose(chosen, [0, axis, *places])

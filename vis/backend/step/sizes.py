@@ -98,12 +98,13 @@ def receptive_field(
 
 def _seen(layer: Target, value: Any, images: Any, layout: Layout) -> list[Any]:
     """Along each spatial axis whether the middle, and a quarter, see each pixel: `(2, pixels)`."""
-    axis = channel_axis(layer, len(value.shape))
+    axis, sizes = channel_axis(layer, len(value.shape)), value.shape.as_list()
     looked_at = []
     for part, some in ((2, slice(None, _LOOKS)), (4, slice(_LOOKS, None))):
-        sizes = value.shape.as_list()
-        place = (slice(None) if i == axis else size // part for i, size in enumerate(sizes) if i)
-        looked_at.append(value[(some, *place)])
+        # The end of an axis that is still open, such as that of words, sees as much as any place.
+        place = [-1 if size is None else size // part for size in sizes]
+        place[0], place[axis] = some, slice(None)
+        looked_at.append(value[tuple(place)])
     (grads,) = tf.gradients(looked_at, [images])
     if grads is None:
         return []
