@@ -117,7 +117,9 @@ def draw_atlas(
     charts = planned(model, layers, filters, classes, size, labels)
     folder = Folder(check_path("output", output))
     executor = check_executor(executor)
-    input_range = check_input_range(input_range)
+    low, high = check_input_range(input_range)
+    # As floats, or pictures would be rounded twice.
+    input_range = float(low), float(high)
     seed = check_integer("seed", seed, least=0)
     show = check_flag("progress", progress)
     allow_code = check_flag("allow_code", allow_code)

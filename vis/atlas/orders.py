@@ -95,7 +95,7 @@ class Linking(NamedTuple):
         layer: The layer's path.
         channels: Indices of the channels.
         before: For each of the earlier layers its path and the indices of its channels.
-        own: Images of its own that it is averaged over, in place of what has a key.
+        own: For each channel an image of its own, in place of all that have a key.
     """
 
     needs: tuple[str, ...]
@@ -108,8 +108,16 @@ class Linking(NamedTuple):
         """For each of the earlier layers an array `(channels, its channels)`."""
         paths = [path for path, _ in self.before]
         chosen = [list(channels) for _, channels in self.before]
-        of = self.own if images is None else images
-        return contributions(model, self.layer, list(self.channels), paths, chosen, np.asarray(of))
+        looked_at = self.own if images is None else images
+        return contributions(
+            model,
+            self.layer,
+            list(self.channels),
+            paths,
+            chosen,
+            np.asarray(looked_at),
+            own_images=images is None,
+        )
 
 
 Order = Drawing | Linking

@@ -218,7 +218,7 @@ def identity_of(model: keras.Model) -> str:
     """A digest of what a model computes: its layers' settings, and its weights."""
     settings = [_settings(layer) for layer in Graph.of(model).layers()]
     text = np.frombuffer(json.dumps(settings, sort_keys=True, default=str).encode(), "uint8")
-    return digest([text, *(keras.ops.convert_to_numpy(weight) for weight in model.weights)])
+    return digest([text, *(weight.numpy() for weight in model.weights)])
 
 
 def _settings(layer: keras.Layer) -> list[Any]:

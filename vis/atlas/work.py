@@ -135,11 +135,10 @@ class Work:
             for e in earlier:
                 self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
-            at_once = _AT_ONCE if has_images else 1
-            for first in range(0, len(drawn) if before else 0, at_once):
-                channels = tuple(drawn[first : first + at_once])
-                images = None if has_images else self._picture(position, channels[0], input_range)
-                orders.append(Linking(needs, chart.path, channels, before, images))
+            for first in range(0, len(drawn) if before else 0, _AT_ONCE):
+                channels = tuple(drawn[first : first + _AT_ONCE])
+                own = None if has_images else self._pictures(position, channels, input_range)
+                orders.append(Linking(needs, chart.path, channels, before, own))
         done = self._crew.fulfilled(orders)
         for order, result in tqdm(done, "links", len(orders), disable=not show):
             position = self._positions[order.layer]
@@ -150,12 +149,17 @@ class Work:
             for (path, _), matrix in zip(order.before, result, strict=True):
                 self.links[position, self._positions[path]][rows] = matrix
 
-    def _picture(self, position: int, channel: int, input_range: tuple[float, float]) -> np.ndarray:
-        """A channel's picture as a batch of one image, as the model takes it."""
-        with Image.open(self._folder.picture(position, channel)) as file:
-            pixels = np.asarray(file, "float32") / 255
-        picture = pixels.reshape(*pixels.shape[:2], -1)
-        return as_taken(self._layout, picture, input_range)[None]
+    def _pictures(
+        self, position: int, channels: Sequence[int], input_range: tuple[float, float]
+    ) -> np.ndarray:
+        """Pictures of channels, as the model takes them."""
+        images = []
+        for channel in channels:
+            with Image.open(self._folder.picture(position, channel)) as file:
+                pixels = np.asarray(file, "float32") / 255
+            picture = pixels.reshape(*pixels.shape[:2], -1)
+            images.append(as_taken(self._layout, picture, input_range))
+        return np.stack(images)
 
     def failure_of(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None where it has some."""
