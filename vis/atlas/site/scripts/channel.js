@@ -37,7 +37,7 @@
       section(id, title, hint, found.length ? atlas.links(network, found) : make("p", { class: "note" }, nothing));
     return [
       links("excited", "Excited by", "Channels before it.", channel.excited_by, "Nothing in this atlas comes before it."),
-      links("speaks", "Speaks to", "Channels and classes behind it.", channel.speaks_to, "Nothing in this atlas comes behind it."),
+      links("speaks", "Speaks to", "Channels and classes behind it.", channel.speaks_to, layer.is_classes ? "A class is what the network answers: nothing comes behind it." : "Nothing in this atlas comes behind it."),
       photographs(network, channel, seen, heat),
       channel.spread && section("spreads", "How it is spread", `The strongest activation in each of ${atlas.count(network.photographs, "photograph")}.`, atlas.spread(channel.spread)),
     ];
@@ -79,7 +79,7 @@
           make("div", {},
             make("nav", { class: "trail", "aria-label": "Where you are" }, make("a", { href: "#/" }, "Map"), " / ", make("a", { href: layer.address, class: "name" }, layer.name)),
             make("h1", { class: "name" }, layer.title(index)),
-            make("p", { class: "facts" }, [layer.label(index) === null ? null : `Class ${index}`, ...atlas.facts(layer)].filter(Boolean).join(" \u00b7 "))),
+            atlas.factsOf([...(layer.label(index) === null ? [] : [`Class ${index}`]), ...atlas.facts(layer)])),
           make("nav", { class: "neighbours", "aria-label": "Channels" }, previous, next)),
         body,
       ],

@@ -3,7 +3,12 @@
 {
   const { make } = atlas;
   const SIZES = [72, 96, 128, 176, 240];
-  let size = Math.max(0, SIZES.indexOf(Number(atlas.remembered("tile") ?? 128)));
+  const GAP = 18;
+  const CAPTION = 24;
+  // Three in a row on a telephone.
+  const usual = matchMedia("(max-width: 40rem)").matches ? 96 : 128;
+  let size = SIZES.indexOf(Number(atlas.remembered("tile")));
+  if (size < 0) size = SIZES.indexOf(usual);
 
   const tile = (layer, index) => {
     const title = layer.title(index);
@@ -12,7 +17,7 @@
       {},
       make(
         "a",
-        { href: layer.addressOf(index), class: "tile", "data-step": true },
+        { href: layer.addressOf(index), class: "tile" },
         atlas.picture(layer, index, title),
         make("span", { class: "name", "aria-hidden": "true" }, layer.label(index) ?? String(index)),
       ),
@@ -20,19 +25,18 @@
   };
 
   const sized = (layer) => {
-    const [height, width] = layer.size;
-    const list = make("ul", { class: layer.labels ? "grid labelled" : "grid" }, layer.drawn.map((index) => tile(layer, index)));
-    atlas.style(list, { "--ratio": `${width} / ${height}`, "--tall": height / width });
+    const tall = layer.size[0] / layer.size[1];
+    const list = make("ul", { class: layer.labels ? "grid labelled" : "grid" });
+    const rows = atlas.rows(list, layer.drawn.length, (rank) => tile(layer, layer.drawn[rank]), tall, () => ({ tile: SIZES[size], gap: GAP, below: CAPTION }));
     const resize = (step) => {
       size = Math.min(SIZES.length - 1, Math.max(0, size + step));
-      atlas.style(list, { "--tile": `${SIZES[size]}px` });
       atlas.remember("tile", SIZES[size]);
+      rows.layout();
     };
-    resize(0);
     const button = (text, label, step) =>
       make("button", { type: "button", "aria-label": label, click: () => resize(step) }, text);
     const buttons = make("div", { class: "sizes", role: "group", "aria-label": "Size of the pictures" }, button("\u2212", "Smaller pictures", -1), button("+", "Larger pictures", 1));
-    return { list, buttons, resize };
+    return { list, buttons, resize, rows };
   };
 
   const neighbours = (network, layer) => {
@@ -47,16 +51,23 @@
     const head = [
       make("nav", { class: "trail", "aria-label": "Where you are" }, make("a", { href: "#/" }, "Map")),
       make("h1", { class: "name" }, layer.name),
-      make("p", { class: "facts" }, [...atlas.facts(layer), atlas.extent(layer)].join(" \u00b7 ")),
+      atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
     ];
     const page = { title: [layer.name], up: "#/" };
     if (layer.failed !== null || layer.drawn.length === 0) {
       const why = layer.failed === null ? "No channel of this layer was drawn." : `This layer could not be drawn: ${layer.failed}`;
       return { ...page, content: [...head, make("p", { class: "note" }, why), neighbours(network, layer)] };
     }
-    const { list, buttons, resize } = sized(layer);
+    const { list, buttons, resize, rows } = sized(layer);
     return {
       ...page,
+      steps: {
+        ...rows,
+        many: layer.drawn.length,
+        rank: (address) => layer.drawn.findIndex((index) => layer.addressOf(index) === address),
+        show: (rank) => rows.show(rank).querySelector("a"),
+      },
+      attached: rows.layout,
       content: [make("div", { class: "head" }, make("div", {}, head), buttons), list, neighbours(network, layer)],
       keys: { "+": () => resize(1), "=": () => resize(1), "-": () => resize(-1) },
     };

@@ -15,59 +15,43 @@
     ["?", "These keys"],
   ];
 
-  // Runs what `keys` has for a key, unless it belongs to the browser or to a field one types in.
-  atlas.press = (event, keys, typing = false) => {
-    const inField = event.target.matches("input, textarea, select") && !typing;
-    const run = !event.ctrlKey && !event.metaKey && !event.altKey && !inField && keys[event.key];
-    if (run && run() !== false) event.preventDefault();
-  };
-
   atlas.openKeys = () => {
-    if (document.querySelector("dialog[open]")) return;
-    const dialog = make(
-      "dialog",
-      { class: "keys", "aria-labelledby": "keys" },
-      make("div", { class: "dialog-head" }, make("h2", { id: "keys" }, "Keys"), make("button", { type: "button", "aria-label": "Close", click: () => dialog.close() }, "\u2715")),
-      make("dl", {}, TOLD.map(([key, does]) => make("div", {}, make("dt", {}, key.split(" ").map((part) => (part === "or" ? " or " : make("kbd", {}, part)))), make("dd", {}, does)))),
-    );
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
-    dialog.showModal();
+    if (atlas.isOpen()) return;
+    const keys = (text) => text.split(" ").map((part) => (part === "or" ? " or " : make("kbd", {}, part)));
+    atlas.open({ class: "keys", "aria-labelledby": "keys" }, (closing) => ({
+      content: [
+        make("div", { class: "dialog-head" }, make("h2", { id: "keys" }, "Keys"), closing),
+        make("dl", {}, TOLD.map(([key, does]) => make("div", {}, make("dt", {}, keys(key)), make("dd", {}, does)))),
+      ],
+    }));
   };
 
-  const steps = () => [...document.querySelectorAll("#main [data-step]")];
-
-  // The focus goes from one layer or channel to another; from none, to the first in view.
-  const move = (by) => {
-    const all = steps();
-    const now = all.indexOf(document.activeElement);
-    const visible = () => Math.max(0, all.findIndex((one) => one.getBoundingClientRect().top >= 0));
-    const next = all[now < 0 ? visible() : now + by];
-    next?.focus();
-    next?.scrollIntoView({ block: "nearest" });
+  // From channel to channel; on other pages the focus goes from one layer or channel to another.
+  const move = (view, by) => {
+    if ("previous" in view) {
+      const address = by < 0 ? view.previous : view.next;
+      if (address) atlas.go(address);
+      return;
+    }
+    const now = view.steps?.now() ?? null;
+    const next = now === null ? view.steps?.firstInView() : now + by;
+    if (next >= 0 && next < view.steps.many) focus(view.steps.show(next));
+  };
+  const focus = (one) => {
+    one.focus({ preventScroll: true });
+    one.scrollIntoView({ block: "nearest" });
   };
   // Rows are moved by where the focus is in one; elsewhere these keys scroll.
-  const moveRow = (sign) => {
-    const all = steps();
-    const now = all.indexOf(document.activeElement);
-    if (now < 0) return false;
-    const top = all[0].getBoundingClientRect().top;
-    const columns = all.findIndex((one) => one.getBoundingClientRect().top > top + 1);
-    move(sign * (columns > 0 ? columns : all.length));
-  };
-
-  const besides = (view, by) => {
-    if (!view.content || !("previous" in view)) return move(by);
-    const address = by < 0 ? view.previous : view.next;
-    if (address) atlas.go(address);
+  const moveRow = (view, sign) => {
+    if ((view.steps?.now() ?? null) === null) return false;
+    move(view, sign * view.steps.columns());
   };
 
   document.addEventListener("keydown", (event) => {
     const view = atlas.view;
-    if (!view || document.querySelector("dialog[open]")) return;
-    const next = () => besides(view, 1);
-    const previous = () => besides(view, -1);
+    if (!view) return;
+    const next = () => move(view, 1);
+    const previous = () => move(view, -1);
     atlas.press(event, {
       "/": atlas.openSearch,
       "?": atlas.openKeys,
@@ -76,8 +60,8 @@
       ArrowRight: next,
       k: previous,
       ArrowLeft: previous,
-      ArrowDown: () => moveRow(1),
-      ArrowUp: () => moveRow(-1),
+      ArrowDown: () => moveRow(view, 1),
+      ArrowUp: () => moveRow(view, -1),
       Escape: () => (view.up ? atlas.go(view.up) : false),
       ...view.keys,
     });

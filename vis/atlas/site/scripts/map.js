@@ -9,30 +9,23 @@
     return Array.from({ length: many }, (_, at) => all[Math.floor((at * all.length) / many)]);
   };
 
-  // The lines through one row, which stretch with it.
-  const lines = ({ lane, lines }, width) => {
-    const middle = (at) => at + 0.5;
-    const paths = lines.map(([top, bottom]) => {
-      if (top !== null && bottom !== null) return `M${middle(top)} 0V2`;
-      if (top === null) {
-        return `M${middle(lane)} 1C${middle(lane)} 1.6 ${middle(bottom)} 1.4 ${middle(bottom)} 2`;
-      }
-      return `M${middle(top)} 0C${middle(top)} .6 ${middle(lane)} .4 ${middle(lane)} 1`;
-    });
+  // A half of a row: lines between its edge, where they are in lanes, and the height of its node.
+  const half = (side, ends, width) => {
+    const x = (lane) => lane + 0.5;
+    const paths = ends.map(([edge, inside]) => `M${x(edge)} 0C${x(edge)} .6 ${x(inside)} .4 ${x(inside)} 1`);
     return makeSvg(
       "svg",
-      { viewBox: `0 0 ${width} 2`, preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" },
+      { class: side, viewBox: `0 0 ${width} 1`, preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" },
       [...new Set(paths)].map((d) => makeSvg("path", { d })),
     );
   };
 
-  const track = (row, width, kind) =>
-    make(
-      "div",
-      { class: "track" },
-      lines(row, width),
-      atlas.style(make("span", { class: `stop ${kind}` }), { "--at": row.lane }),
-    );
+  const track = ({ lane, lines }, width, kind) => {
+    const above = lines.filter(([top]) => top !== null).map(([top, bottom]) => [top, bottom ?? lane]);
+    const below = lines.filter(([, bottom]) => bottom !== null).map(([top, bottom]) => [bottom, top ?? lane]);
+    const stop = atlas.style(make("span", { class: `stop ${kind}` }), { "--at": lane });
+    return make("div", { class: "track" }, half("above", above, width), half("below", below, width), stop);
+  };
 
   // Which layers come before, in words, where it is not simply the row above.
   const origin = (layer, layers) => {
@@ -67,9 +60,8 @@
       make(
         "div",
         { class: "what" },
-        make("h3", {}, make("a", { href: layer.address, class: "name", "data-step": true }, layer.name)),
-        make("p", { class: "facts" }, atlas.facts(layer).join(" \u00b7 ")),
-        make("p", { class: "facts" }, atlas.extent(layer)),
+        make("h3", {}, make("a", { href: layer.address, class: "name" }, layer.name)),
+        atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
         origin(layer, layers),
       ),
       layer.failed !== null
@@ -102,15 +94,24 @@
       make("li", { class: "stage start" }, track(rows[0], width, "start"), make("p", { class: "facts" }, "The image comes in here")),
       layers.map((layer, at) => row(layer, rows[at + 1], width, layers)),
     );
+    const links = [...list.querySelectorAll("h3 a")];
     return {
       title: [],
       up: null,
+      steps: {
+        many: links.length,
+        columns: () => 1,
+        now: () => (links.includes(document.activeElement) ? links.indexOf(document.activeElement) : null),
+        firstInView: () => Math.max(0, links.findIndex((link) => link.getBoundingClientRect().top >= 0)),
+        rank: (address) => layers.findIndex((layer) => address === layer.address || address.startsWith(`${layer.address}/`)),
+        show: (rank) => links[rank],
+      },
       content: [
         make("h1", { class: "name" }, network.model),
         make("p", { class: "lead" },
           "Each picture is drawn so that one channel of the network answers to it as strongly as it can. ",
           "Follow the layers from the image down to the classes, and choose a picture to see what excites its channel and what the channel speaks to."),
-        make("p", { class: "facts" }, numbers.join(" \u00b7 ")),
+        atlas.factsOf(numbers),
         make("section", { "aria-labelledby": "layers" }, make("h2", { id: "layers", class: "unseen" }, "Layers"), atlas.style(list, { "--lanes": width })),
         about(network),
       ],

@@ -28,11 +28,12 @@
   let came = null; // The address of the page before this one.
 
   const show = async (network) => {
-    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    document.querySelector("dialog[open]")?.remove();
     const view = find(network, location.hash);
     atlas.view = view;
     document.title = [...view.title, network.model].join(" \u00b7 ");
     main.replaceChildren(...(network.finished ? [] : [unfinished()]), ...view.content);
+    view.attached?.();
     const heading = main.querySelector("h1");
     heading.tabIndex = -1;
     const before = came;
@@ -40,12 +41,11 @@
     const { scroll } = history.state ?? {};
     if (before !== null) {
       // Who goes back up finds the focus where it came from; others begin with the heading.
-      const from = [...main.querySelectorAll("[data-step]")].find((one) => before.startsWith(`${one.hash}/`) || one.hash === before);
-      (from ?? heading).focus({ preventScroll: true });
-      if (scroll === undefined) {
-        scrollTo(0, 0);
-        from?.scrollIntoView({ block: "center" });
-      }
+      const rank = view.steps?.rank(before) ?? -1;
+      scrollTo(0, scroll ?? 0);
+      const from = rank < 0 ? heading : view.steps.show(rank);
+      from.focus({ preventScroll: true });
+      if (scroll === undefined && rank >= 0) from.scrollIntoView({ block: "center" });
     }
     if (scroll === undefined) return;
     scrollTo(0, scroll);

@@ -65,12 +65,10 @@
   };
 
   atlas.openSearch = () => {
-    if (document.querySelector("dialog[open]") || !atlas.network) return;
+    if (atlas.isOpen()) return;
     const live = make("p", { role: "status", class: "hint" });
     const list = make("ul", { role: "listbox", id: "found", "aria-label": "Found" });
     const input = make("input", { type: "text", role: "combobox", "aria-label": "Search for layers, channels and classes", "aria-expanded": "false", "aria-controls": "found", "aria-autocomplete": "list", autocomplete: "off", autocapitalize: "off", spellcheck: "false", placeholder: "A layer, a class, or a layer and a number" });
-    const close = make("button", { type: "button", "aria-label": "Close", click: () => dialog.close() }, "\u2715");
-    const dialog = make("dialog", { class: "search", "aria-label": "Search" }, make("div", { class: "dialog-head" }, input, close), live, list);
     let active = -1;
 
     const choose = (at) => {
@@ -82,11 +80,6 @@
       option?.scrollIntoView({ block: "nearest" });
       input.setAttribute("aria-activedescendant", option?.id ?? "");
     };
-    const go = (option) => {
-      if (!option) return;
-      dialog.close();
-      atlas.go(option.dataset.address);
-    };
     const update = () => {
       const found = find(input.value);
       list.replaceChildren(...found.slice(0, MOST).map(option));
@@ -97,14 +90,23 @@
     };
 
     input.addEventListener("input", update);
-    input.addEventListener("keydown", (event) =>
-      atlas.press(event, { ArrowDown: () => choose(active + 1), ArrowUp: () => choose(active - 1), Enter: () => go(list.children[active]) }, true));
-    list.addEventListener("click", (event) => go(event.target.closest("[role=option]")));
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
     update();
-    dialog.showModal();
-    input.focus();
+    atlas.open({ class: "search", "aria-label": "Search" }, (closing, close) => {
+      const go = (option) => {
+        if (!option) return;
+        close();
+        atlas.go(option.dataset.address);
+      };
+      list.addEventListener("click", (event) => go(event.target.closest("[role=option]")));
+      return {
+        content: [make("div", { class: "dialog-head" }, input, closing), live, list],
+        keys: {
+          ArrowDown: () => choose(active + 1),
+          ArrowUp: () => choose(active - 1),
+          // On the button beside the field it closes.
+          Enter: () => (document.activeElement === input ? go(list.children[active]) : false),
+        },
+      };
+    });
   };
 }

@@ -41,20 +41,13 @@
       make("button", { type: "button", "aria-label": label, "aria-keyshortcuts": key, click }, text);
     const larger = () => zoom(scale * STEP);
     const smaller = () => zoom(scale / STEP);
-    const others = sights.length > 1 && [
-      button("Previous picture", "\u2190", () => show(at - 1), "k"),
-      button("Next picture", "\u2192", () => show(at + 1), "j"),
-    ];
-    const dialog = make(
-      "dialog",
-      { class: "viewer", "aria-labelledby": "viewed" },
-      make("div", { class: "dialog-head" }, title,
-        make("div", { class: "tools" }, others || [], button("Smaller", "\u2212", smaller, "-"), percent, button("Larger", "+", larger, "+"), button("Fit to the window", "Fit", fit, "0"), button("Close", "\u2715", () => dialog.close(), "Escape"))),
-      stage,
-    );
-    const keys = { "+": larger, "=": larger, "-": smaller, 0: fit, z: () => dialog.close() };
-    if (others) Object.assign(keys, { j: () => show(at + 1), k: () => show(at - 1) });
-    dialog.addEventListener("keydown", (event) => atlas.press(event, keys));
+    const others =
+      sights.length > 1
+        ? [
+            button("Previous picture", "\u2190", () => show(at - 1), "k"),
+            button("Next picture", "\u2192", () => show(at + 1), "j"),
+          ]
+        : [];
     stage.addEventListener("wheel", (event) => {
       event.preventDefault();
       const box = stage.getBoundingClientRect();
@@ -64,9 +57,14 @@
       // Fingers scroll by themselves.
       if (event.pointerType === "mouse" && event.buttons === 1) stage.scrollBy(-event.movementX, -event.movementY);
     });
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
-    dialog.showModal();
+    atlas.open({ class: "viewer", "aria-labelledby": "viewed" }, (closing, close) => ({
+      content: [
+        make("div", { class: "dialog-head" }, title,
+          make("div", { class: "tools" }, others, button("Smaller", "\u2212", smaller, "-"), percent, button("Larger", "+", larger, "+"), button("Fit to the window", "Fit", fit, "0"), closing)),
+        stage,
+      ],
+      keys: { "+": larger, "=": larger, "-": smaller, 0: fit, z: close, j: () => show(at + 1), k: () => show(at - 1) },
+    }));
     show(at);
   };
 }
