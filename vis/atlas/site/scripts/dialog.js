@@ -19,7 +19,11 @@
       dialog.close(); // Gives the focus back,
       dialog.remove(); // and leaves none behind where there was none.
     };
-    const button = make("button", { type: "button", "aria-label": "Close", "aria-keyshortcuts": "Escape", click: close }, "\u2715");
+    const button = make(
+      "button",
+      { type: "button", "aria-label": "Close", "aria-keyshortcuts": "Escape", click: close },
+      "\u2715",
+    );
     const { content, keys = {} } = fill(button, close);
     dialog.append(...content);
     dialog.addEventListener("keydown", (event) => {

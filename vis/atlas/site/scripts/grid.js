@@ -27,7 +27,13 @@
   const sized = (layer) => {
     const tall = layer.size[0] / layer.size[1];
     const list = make("ul", { class: layer.labels ? "grid labelled" : "grid" });
-    const rows = atlas.rows(list, layer.drawn.length, (rank) => tile(layer, layer.drawn[rank]), tall, () => ({ tile: SIZES[size], gap: GAP, below: CAPTION }));
+    const rows = atlas.rows(
+      list,
+      layer.drawn.length,
+      (rank) => tile(layer, layer.drawn[rank]),
+      tall,
+      () => ({ tile: SIZES[size], gap: GAP, below: CAPTION }),
+    );
     const resize = (step) => {
       size = Math.min(SIZES.length - 1, Math.max(0, size + step));
       atlas.remember("tile", SIZES[size]);
@@ -35,28 +41,61 @@
     };
     const button = (text, label, step) =>
       make("button", { type: "button", "aria-label": label, click: () => resize(step) }, text);
-    const buttons = make("div", { class: "sizes", role: "group", "aria-label": "Size of the pictures" }, button("\u2212", "Smaller pictures", -1), button("+", "Larger pictures", 1));
+    const buttons = make(
+      "div",
+      { class: "sizes", role: "group", "aria-label": "Size of the pictures" },
+      button("\u2212", "Smaller pictures", -1),
+      button("+", "Larger pictures", 1),
+    );
     return { list, buttons, resize, rows };
   };
 
   const neighbours = (network, layer) => {
     const link = (step, text) => {
       const other = network.layers[layer.position + step];
-      return other && make("a", { href: other.address, rel: step < 0 ? "prev" : "next", "aria-label": `${text} layer: ${other.name}` }, step < 0 ? "\u2190 " : "", make("span", { class: "name" }, other.name), step > 0 ? " \u2192" : "");
+      return (
+        other &&
+        make(
+          "a",
+          {
+            href: other.address,
+            rel: step < 0 ? "prev" : "next",
+            "aria-label": `${text} layer: ${other.name}`,
+          },
+          step < 0 ? "\u2190 " : "",
+          make("span", { class: "name" }, other.name),
+          step > 0 ? " \u2192" : "",
+        )
+      );
     };
-    return make("nav", { class: "neighbours", "aria-label": "Layers" }, link(-1, "Previous"), link(1, "Next"));
+    return make(
+      "nav",
+      { class: "neighbours", "aria-label": "Layers" },
+      link(-1, "Previous"),
+      link(1, "Next"),
+    );
   };
 
   atlas.grid = (network, layer) => {
     const head = [
-      make("nav", { class: "trail", "aria-label": "Where you are" }, make("a", { href: "#/" }, "Map")),
+      make(
+        "nav",
+        { class: "trail", "aria-label": "Where you are" },
+        make("a", { href: "#/" }, "Map"),
+      ),
       make("h1", { class: "name" }, layer.name),
       atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
     ];
-    const page = { title: [layer.name], up: "#/" };
+    const page = { title: [layer.key], up: "#/" };
     if (layer.failed !== null || layer.drawn.length === 0) {
-      const why = layer.failed === null ? "No channel of this layer was drawn." : `This layer could not be drawn: ${layer.failed}`;
-      return { ...page, content: [...head, make("p", { class: "note" }, why), neighbours(network, layer)] };
+      const why =
+        layer.failed === null
+          ? "No channel of this layer was drawn."
+          : `This layer could not be drawn: ${layer.failed}`;
+      return {
+        ...page,
+        content: [...head, make("p", { class: "note" }, why), neighbours(network, layer)],
+      };
     }
     const { list, buttons, resize, rows } = sized(layer);
     return {
@@ -68,7 +107,11 @@
         show: (rank) => rows.show(rank).querySelector("a"),
       },
       attached: rows.layout,
-      content: [make("div", { class: "head" }, make("div", {}, head), buttons), list, neighbours(network, layer)],
+      content: [
+        make("div", { class: "head" }, make("div", {}, head), buttons),
+        list,
+        neighbours(network, layer),
+      ],
       keys: { "+": () => resize(1), "=": () => resize(1), "-": () => resize(-1) },
     };
   };

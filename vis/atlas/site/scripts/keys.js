@@ -17,11 +17,18 @@
 
   atlas.openKeys = () => {
     if (atlas.isOpen()) return;
-    const keys = (text) => text.split(" ").map((part) => (part === "or" ? " or " : make("kbd", {}, part)));
+    const keys = (text) =>
+      text.split(" ").map((part) => (part === "or" ? " or " : make("kbd", {}, part)));
     atlas.open({ class: "keys", "aria-labelledby": "keys" }, (closing) => ({
       content: [
         make("div", { class: "dialog-head" }, make("h2", { id: "keys" }, "Keys"), closing),
-        make("dl", {}, TOLD.map(([key, does]) => make("div", {}, make("dt", {}, keys(key)), make("dd", {}, does)))),
+        make(
+          "dl",
+          {},
+          TOLD.map(([key, does]) =>
+            make("div", {}, make("dt", {}, keys(key)), make("dd", {}, does)),
+          ),
+        ),
       ],
     }));
   };
@@ -68,5 +75,7 @@
   });
   document.getElementById("search-opens").addEventListener("click", atlas.openSearch);
   document.getElementById("keys-open").addEventListener("click", atlas.openKeys);
-  document.getElementById("skip").addEventListener("click", () => document.querySelector("h1").focus());
+  document
+    .getElementById("skip")
+    .addEventListener("click", () => document.querySelector("h1").focus());
 }

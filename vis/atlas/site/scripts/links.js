@@ -13,7 +13,9 @@
       known.map(([position, index, value]) => {
         const layer = network.layers[position];
         const share = Number.isFinite(value) ? Math.abs(value) / most : 0;
-        const bar = style(make("span", { class: value < 0 ? "bar negative" : "bar" }), { "--share": share });
+        const bar = style(make("span", { class: value < 0 ? "bar negative" : "bar" }), {
+          "--share": share,
+        });
         return make(
           "li",
           {},
@@ -21,10 +23,18 @@
             "a",
             { href: layer.addressOf(index), class: "tile" },
             atlas.picture(layer, index, ""),
-            make("span", { class: "who" },
+            make(
+              "span",
+              { class: "who" },
               make("span", { class: "name" }, layer.title(index)),
               make("span", { class: "facts name" }, layer.name),
-              make("span", { class: "measure" }, bar, make("span", { class: "value" }, atlas.number(value)))),
+              make(
+                "span",
+                { class: "measure" },
+                bar,
+                make("span", { class: "value" }, atlas.number(value)),
+              ),
+            ),
           ),
         );
       }),

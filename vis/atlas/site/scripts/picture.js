@@ -5,7 +5,13 @@
 
   // In place of what could not be drawn, or is not there yet.
   const absent = (alt) =>
-    make("span", { class: "absent", role: "img", "aria-label": alt && `${alt}: no picture` }, "no picture");
+    alt
+      ? make(
+          "span",
+          { class: "absent", role: "img", "aria-label": `${alt}: no picture` },
+          "no picture",
+        )
+      : make("span", { class: "absent", "aria-hidden": "true" }, "no picture");
 
   atlas.picture = (layer, index, alt = `Picture of ${layer.title(index)}`, loading = "lazy") => {
     const [height, width] = layer.size;

@@ -14,16 +14,24 @@
       return atlas.lost("The address was cut off or mistyped.");
     }
     const layer = network.byKey.get(name);
-    if (!layer) return atlas.lost(`There is no layer \u201c${name}\u201d.`);
+    if (!layer) {
+      const near = atlas.find(name).filter(({ index: channel }) => channel === undefined);
+      const layers = near.slice(0, 3).map((found) => found.layer);
+      return atlas.lost(`There is no layer \u201c${name}\u201d.`, { near: layers });
+    }
     if (index === undefined || (index === "" && !more.length)) return atlas.grid(network, layer);
     if (!/^\d+$/.test(index) || more.length || !layer.has(Number(index))) {
-      return atlas.lost(`Of ${layer.name}, this atlas has nothing with that number.`, layer);
+      return atlas.lost(`Of ${layer.name}, this atlas has nothing with that number.`, { layer });
     }
     return atlas.channel(network, layer, Number(index));
   };
 
   const unfinished = () =>
-    make("p", { class: "note" }, "This atlas is still being drawn. Load the page again for what has come since.");
+    make(
+      "p",
+      { class: "note" },
+      "This atlas is still being drawn. Load the page again for what has come since.",
+    );
 
   let came = null; // The address of the page before this one.
 
@@ -32,7 +40,10 @@
     const view = find(network, location.hash);
     atlas.view = view;
     document.title = [...view.title, network.model].join(" \u00b7 ");
-    main.replaceChildren(...(network.finished ? [] : [unfinished()]), ...view.content);
+    main.replaceChildren(
+      ...(network.finished ? [] : [unfinished()]),
+      ...view.content.filter(Boolean),
+    );
     view.attached?.();
     const heading = main.querySelector("h1");
     heading.tabIndex = -1;
@@ -63,7 +74,10 @@
     try {
       network = atlas.understand(await atlas.data("atlas"));
     } catch (error) {
-      main.replaceChildren(make("h1", {}, "No atlas"), make("p", { class: "note" }, `${error.message}. Is the folder whole?`));
+      main.replaceChildren(
+        make("h1", {}, "No atlas"),
+        make("p", { class: "note" }, `${error.message}. Is the folder whole?`),
+      );
       return;
     }
     atlas.network = network;

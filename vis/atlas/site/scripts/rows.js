@@ -54,7 +54,11 @@
       const height = width * tall + below;
       pitch = height + gap;
       const rows = Math.ceil(count / columns);
-      atlas.style(list, { "--columns": columns, "--row": `${height}px`, height: `${rows * pitch - gap}px` });
+      atlas.style(list, {
+        "--columns": columns,
+        "--row": `${height}px`,
+        height: `${rows * pitch - gap}px`,
+      });
       for (const [rank, made] of there) place(rank, made);
       update();
     };
@@ -74,11 +78,13 @@
         for (const [rank, made] of there) if (made.contains(document.activeElement)) return rank;
         return null;
       },
-      firstInView: () => Math.max(0, Math.ceil(-list.getBoundingClientRect().top / pitch)) * columns,
+      firstInView: () =>
+        Math.max(0, Math.ceil(-list.getBoundingClientRect().top / pitch)) * columns,
       // The item of a rank, brought into view.
       show: (rank) => {
         if (!there.has(rank)) {
-          const at = list.getBoundingClientRect().top + scrollY + Math.floor(rank / columns) * pitch;
+          const at =
+            list.getBoundingClientRect().top + scrollY + Math.floor(rank / columns) * pitch;
           scrollTo(0, at - innerHeight / 2);
           update();
         }

@@ -35,7 +35,11 @@
       const best =
         entry.index === undefined
           ? Math.max(12 * fit(entry.name, word), fit(entry.kind, word))
-          : Math.max(13 * fit(entry.label, word), entry.number === word ? 20 : 0, 4 * fit(entry.name, word));
+          : Math.max(
+              13 * fit(entry.label, word),
+              entry.number === word ? 20 : 0,
+              4 * fit(entry.name, word),
+            );
       if (best === 0) return 0;
       sum += best;
     }
@@ -43,7 +47,8 @@
   };
 
   let all = null;
-  const find = (query) => {
+  // What fits a query, best first.
+  atlas.find = (query) => {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     if (!words.length) return [];
     all ??= entries(atlas.network);
@@ -56,11 +61,25 @@
     const isLayer = index === undefined;
     return make(
       "li",
-      { role: "option", id: `found-${at}`, "aria-selected": "false", "data-address": isLayer ? layer.address : layer.addressOf(index) },
-      shown === undefined || layer.failed !== null ? make("span", { class: "absent" }) : atlas.picture(layer, shown, ""),
-      make("span", { class: "who" },
+      {
+        role: "option",
+        id: `found-${at}`,
+        "aria-selected": "false",
+        "data-address": isLayer ? layer.address : layer.addressOf(index),
+      },
+      shown === undefined || layer.failed !== null
+        ? make("span", { class: "absent" })
+        : atlas.picture(layer, shown, ""),
+      make(
+        "span",
+        { class: "who" },
         make("span", { class: "name" }, isLayer ? layer.name : layer.title(index)),
-        make("span", { class: "facts name" }, isLayer ? `Layer \u00b7 ${atlas.extent(layer)}` : layer.name)),
+        make(
+          "span",
+          { class: "facts name" },
+          isLayer ? `Layer \u00b7 ${atlas.extent(layer)}` : layer.name,
+        ),
+      ),
     );
   };
 
@@ -68,7 +87,18 @@
     if (atlas.isOpen()) return;
     const live = make("p", { role: "status", class: "hint" });
     const list = make("ul", { role: "listbox", id: "found", "aria-label": "Found" });
-    const input = make("input", { type: "text", role: "combobox", "aria-label": "Search for layers, channels and classes", "aria-expanded": "false", "aria-controls": "found", "aria-autocomplete": "list", autocomplete: "off", autocapitalize: "off", spellcheck: "false", placeholder: "A layer, a class, or a layer and a number" });
+    const input = make("input", {
+      type: "text",
+      role: "combobox",
+      "aria-label": "Search for layers, channels and classes",
+      "aria-expanded": "false",
+      "aria-controls": "found",
+      "aria-autocomplete": "list",
+      autocomplete: "off",
+      autocapitalize: "off",
+      spellcheck: "false",
+      placeholder: "A layer, a class, or a layer and a number",
+    });
     let active = -1;
 
     const choose = (at) => {
@@ -81,12 +111,17 @@
       input.setAttribute("aria-activedescendant", option?.id ?? "");
     };
     const update = () => {
-      const found = find(input.value);
+      const found = atlas.find(input.value);
       list.replaceChildren(...found.slice(0, MOST).map(option));
       input.setAttribute("aria-expanded", String(found.length > 0));
       choose(0);
       const number = found.length ? atlas.count(found.length, "result") : "Nothing is called that";
-      live.textContent = input.value.trim() === "" ? "For example a class, \u201cblock2\u201d, or \u201cblock2 12\u201d." : found.length > MOST ? `The first ${MOST} of ${number}` : number;
+      live.textContent =
+        input.value.trim() === ""
+          ? "For example a class, \u201cblock2\u201d, or \u201cblock2 12\u201d."
+          : found.length > MOST
+            ? `The first ${MOST} of ${number}`
+            : number;
     };
 
     input.addEventListener("input", update);

@@ -20,11 +20,21 @@
       { class: "spread" },
       makeSvg(
         "svg",
-        { viewBox: `0 0 ${counts.length} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `How strongly the ${label} is excited. ${said}` },
+        {
+          viewBox: `0 0 ${counts.length} ${HEIGHT}`,
+          preserveAspectRatio: "none",
+          role: "img",
+          "aria-label": `How strongly the ${label} is excited. ${said}`,
+        },
         bars,
         zero ? makeSvg("line", { x1: zero, x2: zero, y1: 0, y2: HEIGHT }) : null,
       ),
-      make("div", { class: "ends", "aria-hidden": "true" }, make("span", {}, atlas.number(low)), make("span", {}, atlas.number(high))),
+      make(
+        "div",
+        { class: "ends", "aria-hidden": "true" },
+        make("span", {}, atlas.number(low)),
+        make("span", {}, atlas.number(high)),
+      ),
       make("figcaption", {}, said),
     );
   };

@@ -6,7 +6,12 @@
 
   const file = (number) => `photographs/${String(number).padStart(5, "0")}.jpg`;
   const percent = (part, whole) => `${(100 * part) / whole}%`;
-  const sides = ([top, left, bottom, right]) => ({ top, left, height: Math.max(1, bottom - top), width: Math.max(1, right - left) });
+  const sides = ([top, left, bottom, right]) => ({
+    top,
+    left,
+    height: Math.max(1, bottom - top),
+    width: Math.max(1, right - left),
+  });
 
   const photograph = (number, { width, height }, alt, loading) =>
     make("img", { src: file(number), width, height, alt, loading, decoding: "async" });
@@ -21,7 +26,12 @@
       top: percent(-top, height),
     });
     const longer = Math.max(height, width);
-    const inner = make("span", { class: longer < COARSE ? "place coarse" : "place" }, image, heat && atlas.heat(heat));
+    const inner = make(
+      "span",
+      { class: longer < COARSE ? "place coarse" : "place" },
+      image,
+      heat && atlas.heat(heat),
+    );
     style(inner, { width: percent(width, longer), height: percent(height, longer) });
     return make("span", { class: "crop" }, inner);
   };
@@ -58,7 +68,12 @@
           {},
           make(
             "button",
-            { type: "button", class: "tile", title: seen.name, click: () => atlas.look(sights, at) },
+            {
+              type: "button",
+              class: "tile",
+              title: seen.name,
+              click: () => atlas.look(sights, at),
+            },
             crop(number, seen, box, heat, `Place in ${seen.name}, activation`),
             make("span", { class: "value" }, atlas.number(value)),
           ),

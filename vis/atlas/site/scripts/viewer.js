@@ -7,7 +7,13 @@
 
   // Each of `sights` has a title, a width, a height and `show`, which makes what fills the frame.
   atlas.look = (sights, at = 0) => {
-    const stage = make("div", { class: "stage-of-view", tabindex: "0", role: "group", "aria-label": "The picture, which arrow keys move" });
+    const stage = make("div", {
+      class: "stage-of-view",
+      tabindex: "0",
+      autofocus: true,
+      role: "group",
+      "aria-label": "The picture, which arrow keys move",
+    });
     const title = make("h2", { class: "name", id: "viewed" });
     const percent = make("output", { "aria-label": "Zoom" });
     let frame, scale, fitting;
@@ -16,7 +22,9 @@
       const { width, height } = sights[at];
       const next = Math.min(Math.max(wanted, fitting / 2), MOST);
       // What is under the pointer stays there.
-      const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y].map((place) => (place * next) / (scale ?? next));
+      const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y].map(
+        (place) => (place * next) / (scale ?? next),
+      );
       scale = next;
       style(frame, { width: `${width * scale}px`, height: `${height * scale}px` });
       stage.scrollTo(left - x, top - y);
@@ -38,7 +46,11 @@
     };
 
     const button = (label, text, click, key) =>
-      make("button", { type: "button", "aria-label": label, "aria-keyshortcuts": key, click }, text);
+      make(
+        "button",
+        { type: "button", "aria-label": label, "aria-keyshortcuts": key, click },
+        text,
+      );
     const larger = () => zoom(scale * STEP);
     const smaller = () => zoom(scale / STEP);
     const others =
@@ -48,22 +60,52 @@
             button("Next picture", "\u2192", () => show(at + 1), "j"),
           ]
         : [];
-    stage.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const box = stage.getBoundingClientRect();
-      zoom(scale * STEP ** -Math.sign(event.deltaY), event.clientX - box.left, event.clientY - box.top);
-    }, { passive: false });
+    stage.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const box = stage.getBoundingClientRect();
+        zoom(
+          scale * STEP ** -Math.sign(event.deltaY),
+          event.clientX - box.left,
+          event.clientY - box.top,
+        );
+      },
+      { passive: false },
+    );
     stage.addEventListener("pointermove", (event) => {
       // Fingers scroll by themselves.
-      if (event.pointerType === "mouse" && event.buttons === 1) stage.scrollBy(-event.movementX, -event.movementY);
+      if (event.pointerType === "mouse" && event.buttons === 1)
+        stage.scrollBy(-event.movementX, -event.movementY);
     });
     atlas.open({ class: "viewer", "aria-labelledby": "viewed" }, (closing, close) => ({
       content: [
-        make("div", { class: "dialog-head" }, title,
-          make("div", { class: "tools" }, others, button("Smaller", "\u2212", smaller, "-"), percent, button("Larger", "+", larger, "+"), button("Fit to the window", "Fit", fit, "0"), closing)),
+        make(
+          "div",
+          { class: "dialog-head" },
+          title,
+          make(
+            "div",
+            { class: "tools" },
+            others,
+            button("Smaller", "\u2212", smaller, "-"),
+            percent,
+            button("Larger", "+", larger, "+"),
+            button("Fit to the window", "Fit", fit, "0"),
+            closing,
+          ),
+        ),
         stage,
       ],
-      keys: { "+": larger, "=": larger, "-": smaller, 0: fit, z: close, j: () => show(at + 1), k: () => show(at - 1) },
+      keys: {
+        "+": larger,
+        "=": larger,
+        "-": smaller,
+        0: fit,
+        z: close,
+        j: () => show(at + 1),
+        k: () => show(at - 1),
+      },
     }));
     show(at);
   };

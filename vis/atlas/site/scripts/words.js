@@ -16,16 +16,23 @@
   atlas.facts = (layer) =>
     [
       layer.kind,
-      layer.shape && atlas.times(layer.shape),
+      layer.shape?.length > 1 && atlas.times(layer.shape),
       layer.sees && `sees ${atlas.times(layer.sees)} px`,
     ].filter(Boolean);
 
   // Facts in a line, which breaks between them alone.
   atlas.factsOf = (facts) =>
-    atlas.make("p", { class: "facts listed" }, facts.map((fact) => atlas.make("span", {}, fact, " ")));
+    atlas.make(
+      "p",
+      { class: "facts listed" },
+      facts.map((fact) => atlas.make("span", {}, fact, " ")),
+    );
 
   atlas.extent = (layer) => {
-    const all = atlas.count(layer.channels, ...(layer.is_classes ? ["class", "classes"] : ["channel"]));
+    const all = atlas.count(
+      layer.channels,
+      ...(layer.is_classes ? ["class", "classes"] : ["channel"]),
+    );
     return layer.drawn.length === layer.channels ? all : `${layer.drawn.length} of ${all}`;
   };
 }
