@@ -134,8 +134,7 @@ class Reader:
         raise AssertionError(expression)
 
     def settle(self):
-        self.until("typeof atlas === 'object' && atlas.view !== undefined")
-        self.page.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
+        self.until("typeof atlas === 'object' && atlas.view?.address === location.hash")
         self.page.evaluate("atlas.view.ready")
 
     def check(self):
@@ -567,7 +566,8 @@ def test_the_whole_photograph_with_the_place_marked(reader):
     page = reader.read("#/block2_expand/5")
     strongest = told(page)["channels"][5]["strongest"]
     page.locator(".strongest button").nth(1).click()
-    for one in (strongest[1], strongest[2], strongest[0]):
+    for at, key in ((1, "j"), (2, "ArrowRight"), (0, "k"), (2, "ArrowLeft"), (1, "Escape")):
+        one = strongest[at]
         assert PHOTOGRAPHS[one["photograph"]] in page.locator("dialog h2").inner_text()
         photograph = page.locator(".frame img").bounding_box()
         box = page.locator(".frame .box").bounding_box()
@@ -576,7 +576,8 @@ def test_the_whole_photograph_with_the_place_marked(reader):
         assert (box["x"] - photograph["x"]) / scale == pytest.approx(left, abs=0.1)
         assert (box["y"] - photograph["y"]) / scale == pytest.approx(top, abs=0.1)
         assert box["height"] / scale == pytest.approx(bottom - top, abs=0.1)
-        page.keyboard.press("j")
+        page.keyboard.press(key)
+    assert page.get_by_role("dialog").count() == 0
 
 
 def test_histogram(reader):

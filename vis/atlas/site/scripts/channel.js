@@ -101,7 +101,8 @@
   };
 
   atlas.channel = (network, layer, index) => {
-    const look = () =>
+    const look = () => {
+      if (!figure.querySelector("img")) return; // There is no picture.
       atlas.look([
         {
           title: `${layer.title(index)} of ${layer.name}`,
@@ -110,6 +111,7 @@
           show: () => atlas.picture(layer, index, `Picture of ${layer.title(index)}`, "eager"),
         },
       ]);
+    };
     const heat = atlas.heatButton();
     const figure = make("div", { class: "figure" }, portrait(layer, index, look));
     const body = make("div", { class: "walk" }, figure);

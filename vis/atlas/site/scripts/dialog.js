@@ -30,7 +30,11 @@
       event.stopPropagation();
       atlas.press(event, { ...keys, Escape: close }, true);
     });
-    dialog.addEventListener("click", (event) => event.target === dialog && close());
+    dialog.addEventListener("click", ({ target, clientX: x, clientY: y }) => {
+      const { left, right, top, bottom } = dialog.getBoundingClientRect();
+      const outside = x < left || x > right || y < top || y > bottom;
+      if (target === dialog && outside) close();
+    });
     dialog.addEventListener("close", close);
     document.body.append(dialog);
     dialog.showModal();

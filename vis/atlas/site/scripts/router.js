@@ -37,7 +37,7 @@
 
   const show = async (network) => {
     document.querySelector("dialog[open]")?.remove();
-    const view = find(network, location.hash);
+    const view = { ...find(network, location.hash), address: location.hash };
     atlas.view = view;
     document.title = [...view.title, network.model].join(" \u00b7 ");
     main.replaceChildren(
@@ -84,7 +84,11 @@
     document.getElementById("brand").textContent = network.model;
     // Pages differ in length, so that we know better than the browser where one was.
     history.scrollRestoration = "manual";
-    addEventListener("scrollend", () => history.replaceState({ scroll: scrollY }, ""));
+    let resting;
+    addEventListener("scroll", () => {
+      clearTimeout(resting);
+      resting = setTimeout(() => history.replaceState({ scroll: scrollY }, ""), 100);
+    });
     addEventListener("hashchange", () => show(network));
     await show(network);
   };

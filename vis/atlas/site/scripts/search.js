@@ -6,12 +6,14 @@
 
   // How well one word of the query fits a name, from 0, not at all, to 4, the name itself.
   const fit = (name, word) => {
-    const at = name.indexOf(word);
-    if (at < 0) return 0;
-    if (name.length === word.length) return 4;
-    const starts = at === 0 || /[\s_/.-]/.test(name[at - 1]);
-    const ends = at + word.length === name.length || /[\s_/.,-]/.test(name[at + word.length]);
-    return starts && ends ? 3 : starts ? 2 : 1;
+    if (name === word) return 4;
+    let best = 0;
+    for (let at = name.indexOf(word); at >= 0; at = name.indexOf(word, at + 1)) {
+      const starts = at === 0 || /[\s_/.-]/.test(name[at - 1]);
+      const ends = at + word.length === name.length || /[\s_/.,-]/.test(name[at + word.length]);
+      best = Math.max(best, starts && ends ? 3 : starts ? 2 : 1);
+    }
+    return best;
   };
 
   const entries = (network) =>

@@ -45,6 +45,10 @@
       fit();
     };
 
+    // To another picture, unless there is none, or these keys move about in a larger one.
+    const go = (step, most = Infinity) =>
+      sights.length > 1 && scale <= most ? show(at + step) : false;
+
     const button = (label, text, click, key) =>
       make(
         "button",
@@ -56,8 +60,8 @@
     const others =
       sights.length > 1
         ? [
-            button("Previous picture", "\u2190", () => show(at - 1), "k"),
-            button("Next picture", "\u2192", () => show(at + 1), "j"),
+            button("Previous picture", "\u2190", () => go(-1), "k"),
+            button("Next picture", "\u2192", () => go(1), "j"),
           ]
         : [];
     stage.addEventListener(
@@ -66,7 +70,7 @@
         event.preventDefault();
         const box = stage.getBoundingClientRect();
         zoom(
-          scale * STEP ** -Math.sign(event.deltaY),
+          scale * STEP ** Math.max(-1, Math.min(1, -event.deltaY / 100)),
           event.clientX - box.left,
           event.clientY - box.top,
         );
@@ -103,8 +107,10 @@
         "-": smaller,
         0: fit,
         z: close,
-        j: () => show(at + 1),
-        k: () => show(at - 1),
+        j: () => go(1),
+        k: () => go(-1),
+        ArrowRight: () => go(1, fitting),
+        ArrowLeft: () => go(-1, fitting),
       },
     }));
     show(at);
