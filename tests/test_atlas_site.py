@@ -1,0 +1,779 @@
+"""The pages of an atlas as a reader's browser shows them, of networks made up for them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import threading
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from made_up_atlas import SITE, layer, write
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# A telephone's, in pixels of style sheets.
+WIDTH, HEIGHT = 390, 844
+# What a hostile file could be called; as code each would open a dialog, which no page may.
+HOSTILE = "<img src=x onerror=alert(1)>/..%2F?#&'\"`\u202e"
+PHOTOGRAPHS = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
+CLASSES = ["hen", "</script><script>alert(3)</script>", "tabby cat"]
+LAYERS = [
+    layer("stem"),
+    layer("block2_expand", 16, [0]),
+    layer("branch_a", 4, [1]),
+    layer("branch_b", 4, [1]),
+    layer("add", 4, [2, 3]),
+    layer("same", 4, [4]),
+    layer("same", 4, [5]),
+    layer(HOSTILE, 4, [6]),
+    layer("broken", 4, [7], drawn=[], failed=f"no gradient {HOSTILE}"),
+    layer("predictions", 3, [7], labels=CLASSES, kind="Dense", shape=[3]),
+]
+FAILED = {(1, 3): f"Nothing excites it {HOSTILE}"}
+# One page of each kind.
+KINDS = {
+    "map": "#/",
+    "grid": "#/block2_expand",
+    "hostile": "#/" + quote(HOSTILE, safe="!'()*"),
+    "failed layer": "#/broken",
+    "channel": "#/block2_expand/5",
+    "failed channel": "#/block2_expand/3",
+    "class": "#/predictions/1",
+    "wrong address": "#/nothing",
+}
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def handle(self):
+        # A page may be left before its pictures have come.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Atlases by name, side by side."""
+    made = tmp_path_factory.mktemp("atlases")
+    write(made / "small", LAYERS, PHOTOGRAPHS, FAILED)
+    write(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
+    write(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
+    many = [layer(f"block{n}", 100, [n - 1] if n else []) for n in range(50)]
+    write(made / "deep", many)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    handler = functools.partial(Quiet, directory=os.fspath(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as found:
+        # Chromium's own sandbox refuses to run as root, as containers do; the pages are ours.
+        browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Reader:
+    """A window that notes what no page of an atlas may do."""
+
+    def __init__(self, context, root):
+        self.root, self.asked, self.wrong = root, [], []
+        self.page = context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.add_init_script(
+            "addEventListener('securitypolicyviolation', event =>"
+            " console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI))"
+        )
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        self.page.on("console", self.listen)
+
+    def listen(self, message):
+        # A picture that could not be drawn is asked for and is not there.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.wrong.append(message.text)
+
+    def read(self, address="#/", atlas="small"):
+        """Goes to a page, and waits until it is there with what its layer's file tells."""
+        if self.page.url.startswith(f"{self.root}{atlas}/"):
+            self.page.evaluate("address => { location.hash = address }", address)
+        else:
+            self.page.goto(f"{self.root}{atlas}/index.html{address}")
+        self.settle()
+        return self.page
+
+    def until(self, expression):
+        # Playwright's own way of waiting evaluates text, which the pages' policy refuses.
+        for _ in range(500):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(expression)
+
+    def settle(self):
+        self.until("typeof atlas === 'object' && atlas.view?.address === location.hash")
+        self.page.evaluate("atlas.view.ready")
+
+    def check(self):
+        assert not self.wrong
+        foreign = [url for url in self.asked if not url.startswith((self.root, "data:"))]
+        assert not foreign
+
+    @property
+    def heading(self):
+        return self.page.locator("h1").inner_text()
+
+    @property
+    def hash(self):
+        return self.page.evaluate("location.hash")
+
+    def focused(self):
+        return self.page.evaluate("document.activeElement.getAttribute('href')")
+
+    def pictures(self):
+        return {url for url in self.asked if "/pictures/" in url}
+
+
+@pytest.fixture
+def opened(browser, server):
+    """Opens windows, and looks in the end whether one did what it may not."""
+    contexts, readers = [], []
+
+    def open_(root=None, **settings):
+        contexts.append(browser.new_context(**settings))
+        readers.append(Reader(contexts[-1], root or server))
+        return readers[-1]
+
+    yield open_
+    for reader in readers:
+        reader.check()
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def reader(opened):
+    return opened()
+
+
+def addresses():
+    """Of all pages of the small atlas, in the way that the addresses are specified."""
+    for position, one in enumerate(LAYERS):
+        # Two layers of one name have their position in the address.
+        key = f"same~{position}" if one["name"] == "same" else one["name"]
+        address = "#/" + quote(key, safe="!'()*~")
+        yield address
+        yield from (f"{address}/{index}" for index in one["drawn"])
+
+
+@pytest.mark.parametrize("where", ["a server", "the disk"])
+def test_links_lead_to_every_page_and_each_has_a_title_of_its_own(opened, folder, where):
+    reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
+    titles, waiting, seen = {}, ["#/"], {"#/"}
+    while waiting:
+        address = waiting.pop()
+        page = reader.read(address)
+        assert "not in the atlas" not in reader.heading
+        titles[page.title()] = address
+        links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
+        new = set(links) - seen
+        seen |= new
+        waiting += sorted(new)
+    assert seen == {"#/", *addresses()}
+    assert len(titles) == len(seen)
+    assert all("a_network" in title for title in titles)
+
+
+def test_the_map_tells_of_each_layer_and_what_comes_before_it(reader):
+    page = reader.read()
+    stages = page.locator(".map > li").all()[1:]
+    assert len(stages) == len(LAYERS)
+    for one, stage in zip(LAYERS, stages, strict=True):
+        assert stage.locator("h3").inner_text() == one["name"]
+        said = stage.inner_text()
+        assert one["kind"] in said
+        assert ("11 \u00d7 11 px" in said) == (one["sees"] is not None)
+        assert f"{one['channels']} " in said
+        assert stage.locator("img").count() == min(8, len(one["drawn"]))
+    assert "from branch_a and branch_b" in stages[4].inner_text()
+    assert "from block2_expand" in stages[3].inner_text()
+    assert f"no gradient {HOSTILE}" in stages[8].inner_text()
+    about = page.locator(".about").inner_text()
+    assert all(text in about for text in ("keras3-vis 0.2.0", "steps", "120", "seed"))
+
+
+def test_lines_of_the_map_join_what_comes_before_with_what_comes_behind(reader):
+    """Each line is followed by eye: from row to row, by where its ends are on the screen."""
+    page = reader.read()
+    rows = page.evaluate(
+        """() => [...document.querySelectorAll('.map > li')].map(row => {
+          const ends = path => [0, path.getTotalLength()].map(at => {
+            const point = path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
+            return [Math.round(point.x), Math.round(point.y)];
+          });
+          const stop = row.querySelector('.stop').getBoundingClientRect();
+          return {
+            stop: [stop.x + stop.width / 2, stop.y + stop.height / 2],
+            lines: [...row.querySelectorAll('path')].map(ends),
+          };
+        })"""
+    )
+
+    def near(one, other):
+        return np.allclose(one, other, atol=1.5)
+
+    def behind(row):
+        """The rows that lines from the stop of this one reach."""
+        reached, points = set(), [(row, rows[row]["stop"])]
+        while points:
+            at, point = points.pop()
+            for later in (at, at + 1):
+                for start, end in (sorted(line, key=lambda p: p[1]) for line in later_lines(later)):
+                    if near(start, point) and end[1] > point[1]:
+                        if near(end, rows[later]["stop"]):
+                            reached.add(later)
+                        else:
+                            points.append((later, end))
+        return reached
+
+    def later_lines(row):
+        return rows[row]["lines"] if row < len(rows) else []
+
+    expected = {0: {1}}
+    for position, one in enumerate(LAYERS):
+        for before in one["before"]:
+            expected.setdefault(before + 1, set()).add(position + 1)
+    found = {row: behind(row) for row in range(len(rows))}
+    assert {row: reached for row, reached in found.items() if reached} == expected
+
+
+def test_back_and_forward(reader):
+    page = reader.read()
+    page.locator(".map h3 a").nth(1).click()
+    reader.settle()
+    assert reader.heading == "block2_expand"
+    # Those who listen are told of the new page.
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.locator(".grid a").nth(5).click()
+    reader.settle()
+    assert (reader.heading, reader.hash) == ("Channel 5", "#/block2_expand/5")
+    page.go_back()
+    reader.settle()
+    assert reader.heading == "block2_expand"
+    assert reader.focused() == "#/block2_expand/5"
+    page.go_back()
+    reader.settle()
+    assert reader.heading == "a_network"
+    page.go_forward()
+    page.go_forward()
+    reader.settle()
+    assert reader.heading == "Channel 5"
+
+
+def test_back_leads_to_where_one_was(reader):
+    page = reader.read("#/wide", "wide")
+    page.mouse.wheel(0, 20_000)
+    reader.until("scrollY > 19000 && history.state?.scroll === scrollY")
+    place = page.evaluate("scrollY")
+    page.evaluate("document.elementFromPoint(300, 400).closest('a').click()")
+    reader.settle()
+    assert reader.heading.startswith("Channel ")
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    reader.settle()
+    assert page.evaluate("scrollY") == place
+    page.reload()
+    reader.settle()
+    assert page.evaluate("scrollY") == place
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("#/nothing", "no layer \u201cnothing\u201d"),
+        ("#/block2", "block2_expand"),
+        ("#/same", "no layer \u201csame\u201d"),
+        ("#/stem/99", "nothing with that number"),
+        ("#/stem/x", "nothing with that number"),
+        ("#/stem/1/2", "nothing with that number"),
+        ("#/stem/-1", "nothing with that number"),
+        ("#/%", "mistyped"),
+        ("#/<img src=x onerror=alert(4)>", "no layer"),
+    ],
+)
+def test_a_wrong_address_says_so(reader, address, said):
+    page = reader.read(address)
+    assert reader.heading == "This page is not in the atlas"
+    assert said in page.locator("main").inner_text()
+    page.get_by_role("link", name="The map").click()
+    reader.settle()
+    assert reader.heading == "a_network"
+
+
+def found(page, query):
+    """What the search tells for a query, as (name, what it belongs to)."""
+    page.keyboard.press("/")
+    page.get_by_role("combobox").fill(query)
+    options = page.get_by_role("option").all()
+    return [tuple(option.locator(".who > span").all_inner_texts()) for option in options]
+
+
+def test_search(reader):
+    page = reader.read()
+    assert found(page, "hen") == [("hen", "predictions")]
+    assert page.get_by_role("status").inner_text() == "1 result"
+    page.keyboard.press("Enter")
+    reader.settle()
+    assert (reader.heading, reader.hash) == ("hen", "#/predictions/0")
+
+    results = found(page, "block2")
+    assert results[0] == ("block2_expand", "Layer \u00b7 16 channels")
+    assert len(results) == 17
+    box = page.get_by_role("combobox")
+    for key, at in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1)):
+        box.press(key)
+        chosen = page.locator("[role=option][aria-selected=true]")
+        assert chosen.get_attribute("id") == box.get_attribute("aria-activedescendant")
+        assert chosen.locator(".name").first.inner_text() == results[at][0]
+    page.keyboard.press("Escape")
+    assert page.get_by_role("dialog").count() == 0
+    assert reader.hash == "#/predictions/0"
+
+    assert found(page, "block2_expand 12") == [("Channel 12", "block2_expand")]
+    page.get_by_role("option").click()
+    reader.settle()
+    assert reader.hash == "#/block2_expand/12"
+
+    assert found(page, "nobody") == []
+    assert "Nothing" in page.get_by_role("status").inner_text()
+    page.keyboard.press("Escape")
+    assert found(page, "dense") == [("predictions", "Layer \u00b7 3 classes")]
+
+
+def test_search_of_many(reader):
+    page = reader.read("#/", "deep")
+    assert found(page, "block49 99") == [("Channel 99", "block49")]
+    page.keyboard.press("Escape")
+    assert len(found(page, "block")) == 40
+    assert "first 40 of 5,050" in page.get_by_role("status").inner_text()
+
+
+def test_keyboard(reader):
+    page = reader.read()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+            reader.settle()
+
+    press("j", "ArrowRight")
+    assert reader.focused() == "#/block2_expand"
+    press("k", "j", "Enter")
+    assert reader.heading == "block2_expand"
+    columns = page.evaluate("getComputedStyle(document.querySelector('.grid')).gridTemplateColumns")
+    columns = len(columns.split())
+    press("j", "ArrowDown", "ArrowRight")
+    assert reader.focused() == f"#/block2_expand/{columns + 1}"
+    press("ArrowUp", "Enter")
+    assert reader.heading == "Channel 1"
+    press("ArrowRight", "j", "j", "k")
+    assert reader.heading == "Channel 3"
+    press("ArrowLeft", "Escape")
+    assert (reader.heading, reader.focused()) == ("block2_expand", "#/block2_expand/2")
+    press("Escape")
+    assert (reader.heading, reader.focused()) == ("a_network", "#/block2_expand")
+    # With these, the browser's own keys are meant.
+    press("Control+j")
+    assert reader.focused() == "#/block2_expand"
+    press("?")
+    assert "Search" in page.get_by_role("dialog", name="Keys").inner_text()
+    press("Escape", "/")
+    press("j", "t", "?")
+    assert page.get_by_role("combobox").input_value() == "jt?"
+
+
+def test_everything_that_keys_do_can_be_tabbed_to(reader):
+    page = reader.read("#/block2_expand")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.keyboard.press("Tab")
+    outline = page.evaluate(
+        "(({outlineStyle, outlineWidth}) => outlineStyle + parseFloat(outlineWidth))"
+        "(getComputedStyle(document.activeElement))"
+    )
+    assert outline == "solid3"
+
+
+def test_grids_of_keyboard_reach_what_is_not_there_yet(reader):
+    page = reader.read("#/wide", "wide")
+    page.keyboard.press("j")
+    for _ in range(40):
+        page.keyboard.press("ArrowDown")
+    index = int(reader.focused().rsplit("/", 1)[1])
+    assert index >= 200
+    box = page.evaluate(
+        "(({top, bottom}) => [top, bottom])(document.activeElement.getBoundingClientRect())"
+    )
+    assert 0 < box[0] < box[1] <= page.viewport_size["height"]
+    # What has the focus keeps it while others scroll away.
+    page.mouse.wheel(0, 30_000)
+    reader.until("scrollY > 30000")
+    assert reader.focused() == f"#/wide/{index}"
+
+
+def brightness(page):
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return np.mean([float(part) for part in colour.strip("rgba()").split(",")[:3]])
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_light_and_dark(opened, remembers):
+    reader = opened(color_scheme="dark")
+    if not remembers:
+        forbid = "Object.defineProperty(window, 'localStorage', {get() { throw Error('no') }})"
+        reader.page.add_init_script(forbid)
+    page = reader.read()
+    assert brightness(page) < 60
+    page.get_by_role("button", name="Light theme").click()
+    assert brightness(page) > 200
+    page.reload()
+    reader.settle()
+    assert (brightness(page) > 200) == remembers
+    if remembers:
+        page.keyboard.press("t")
+        assert brightness(page) < 60
+    # Who has gone back to what the system has goes on with it.
+    page.emulate_media(color_scheme="light")
+    reader.until("document.documentElement.dataset.theme === 'light'")
+    assert brightness(page) > 200
+
+
+def width_of(page, selector):
+    return page.locator(selector).first.bounding_box()["width"]
+
+
+def test_zoom(reader):
+    page = reader.read("#/block2_expand/5")
+    page.get_by_role("button", name="Picture of Channel 5").click()
+    before = width_of(page, ".frame img")
+    assert before > 400  # of a picture of 32 pixels
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    assert width_of(page, ".frame img") == pytest.approx(before * 1.25**2, rel=0.01)
+    page.get_by_role("button", name="Smaller").click()
+    assert width_of(page, ".frame img") == pytest.approx(before * 1.25, rel=0.01)
+    page.mouse.move(640, 500)
+    page.mouse.wheel(0, -100)
+    assert width_of(page, ".frame img") == pytest.approx(before * 1.25**2, rel=0.01)
+    page.keyboard.press("0")
+    assert width_of(page, ".frame img") == pytest.approx(before, rel=0.01)
+    page.keyboard.press("Escape")
+    assert page.get_by_role("dialog").count() == 0
+    assert reader.hash == "#/block2_expand/5"
+
+
+def test_larger_pictures_in_a_grid(reader):
+    page = reader.read("#/block2_expand")
+    before = width_of(page, ".grid img")
+    page.keyboard.press("+")
+    assert width_of(page, ".grid img") > before * 1.2
+    page.reload()
+    reader.settle()
+    assert width_of(page, ".grid img") > before * 1.2
+    page.get_by_role("button", name="Smaller pictures").click()
+    assert width_of(page, ".grid img") == before
+
+
+def told(page, atlas="small", file="layers/0001"):
+    """What a file of data holds, read by the browser but not by the pages' scripts."""
+    return page.evaluate("key => atlas.data(key)", file)
+
+
+def test_photographs_are_cropped_to_what_the_channel_saw(reader):
+    page = reader.read("#/block2_expand/5")
+    channel = told(page)["channels"][5]
+    places = page.locator(".strongest li")
+    assert places.count() == len(channel["strongest"]) == len(PHOTOGRAPHS)
+    for place, one in zip(places.all(), channel["strongest"], strict=True):
+        image = place.locator("img")
+        image.scroll_into_view_if_needed()
+        frame, whole = place.locator(".place").bounding_box(), image.bounding_box()
+        top, left, bottom, right = one["box"]
+        scale = whole["width"] / 96
+        assert (frame["x"] - whole["x"]) / scale == pytest.approx(left, abs=0.5)
+        assert (frame["y"] - whole["y"]) / scale == pytest.approx(top, abs=0.5)
+        assert frame["width"] / scale == pytest.approx(right - left, abs=0.5)
+        assert frame["height"] / scale == pytest.approx(bottom - top, abs=0.5)
+        assert image.get_attribute("src") == f"photographs/{one['photograph']:05}.jpg"
+        assert PHOTOGRAPHS[one["photograph"]] in image.get_attribute("alt")
+        assert place.locator(".value").inner_text() == f"{one['value']:g}"
+
+        painted = place.locator("canvas").evaluate(
+            "canvas => [...canvas.getContext('2d')"
+            ".getImageData(0, 0, canvas.width, canvas.height).data]"
+        )
+        heat = one["heat"]
+        painted = np.reshape(painted, (heat["rows"], heat["columns"], 4))
+        values = np.frombuffer(base64.b64decode(heat["values"]), np.uint8).reshape(7, 7)
+        np.testing.assert_allclose(painted[..., 3], 0.8 * values, atol=1)
+        hot = values > 50  # Colours of what is nearly clear are rounded away.
+        order = np.argsort(values[hot])
+        luminance = (painted[..., :3] @ [0.2126, 0.7152, 0.0722])[hot][order]
+        assert (np.diff(luminance) >= -3).all()
+
+
+def test_heat_is_shown_and_hidden(reader):
+    page = reader.read("#/block2_expand/5")
+    heat = page.locator(".strongest canvas").first
+    button = page.get_by_role("button", name="Heat")
+    assert heat.is_visible()
+    page.keyboard.press("h")
+    assert not heat.is_visible()
+    assert button.get_attribute("aria-pressed") == "false"
+    page.keyboard.press("j")
+    reader.settle()
+    assert not page.locator(".strongest canvas").first.is_visible()
+    page.get_by_role("button", name="Heat").click()
+    assert page.locator(".strongest canvas").first.is_visible()
+
+
+def test_the_whole_photograph_with_the_place_marked(reader):
+    page = reader.read("#/block2_expand/5")
+    strongest = told(page)["channels"][5]["strongest"]
+    page.locator(".strongest button").nth(1).click()
+    for at, key in ((1, "j"), (2, "ArrowRight"), (0, "k"), (2, "ArrowLeft"), (1, "Escape")):
+        one = strongest[at]
+        assert PHOTOGRAPHS[one["photograph"]] in page.locator("dialog h2").inner_text()
+        photograph = page.locator(".frame img").bounding_box()
+        box = page.locator(".frame .box").bounding_box()
+        scale = photograph["width"] / 96
+        top, left, bottom, _ = one["box"]
+        assert (box["x"] - photograph["x"]) / scale == pytest.approx(left, abs=0.1)
+        assert (box["y"] - photograph["y"]) / scale == pytest.approx(top, abs=0.1)
+        assert box["height"] / scale == pytest.approx(bottom - top, abs=0.1)
+        page.keyboard.press(key)
+    assert page.get_by_role("dialog").count() == 0
+
+
+def test_histogram(reader):
+    page = reader.read("#/block2_expand/5")
+    counts = told(page)["channels"][5]["spread"]["counts"]
+    heights = page.evaluate(
+        "[...document.querySelectorAll('.spread rect')].map(bar => bar.height.baseVal.value)"
+    )
+    np.testing.assert_allclose(heights / np.max(heights), counts / np.max(counts), atol=0.03)
+    label = page.locator(".spread svg").get_attribute("aria-label")
+    assert "From \u22121.2 to 8.4" in label
+
+
+def test_links_from_channel_to_channel(reader):
+    page = reader.read("#/add/2")
+    channel = told(page, file="layers/0004")["channels"][2]
+    for name, links in (("Excited by", "excited_by"), ("Speaks to", "speaks_to")):
+        region = page.get_by_role("region", name=name)
+        shown = region.locator("li")
+        assert shown.count() == len(channel[links]) > 0
+        strongest = channel[links][0][2]
+        for item, (position, index, value) in zip(shown.all(), channel[links], strict=True):
+            key = "same~5" if position == 5 else LAYERS[position]["name"]
+            assert item.locator("a").get_attribute("href") == f"#/{key}/{index}"
+            assert LAYERS[position]["name"] in item.inner_text()
+            bar, room = item.locator(".bar").bounding_box(), item.locator(".measure").bounding_box()
+            full = room["width"] - 48 - 8
+            assert bar["width"] / full == pytest.approx(value / strongest, abs=0.02)
+    page.get_by_role("region", name="Excited by").locator("a").first.click()
+    reader.settle()
+    assert reader.hash.startswith("#/branch_")
+
+
+def test_what_failed_says_why(reader):
+    page = reader.read("#/broken")
+    assert f"no gradient {HOSTILE}" in page.locator("main").inner_text()
+    page = reader.read("#/block2_expand")
+    assert page.get_by_role("img", name="Channel 3: no picture").is_visible()
+    page = reader.read("#/block2_expand/3")
+    assert f"Nothing excites it {HOSTILE}" in page.locator("main").inner_text()
+
+
+def test_an_atlas_without_photographs_that_is_still_being_drawn(reader, folder):
+    page = reader.read("#/", "bare")
+    assert "still being drawn" in page.locator("main").inner_text()
+    page = reader.read("#/conv/1", "bare")
+    assert "made without photographs" in page.locator("main").inner_text()
+    assert page.locator(".spread").count() == 0
+    (folder / "bare" / "data" / "layers" / "0001.js").unlink()
+    page = reader.read("#/dense/1", "bare")
+    assert "What is told of this layer is still being drawn" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("holds", [None, "", "atlas.receive('layers/0001', {});"])
+def test_a_folder_that_is_not_whole_says_so(opened, tmp_path, holds):
+    shutil.copytree(SITE, tmp_path / "atlas")
+    if holds is not None:
+        (tmp_path / "atlas" / "data").mkdir()
+        (tmp_path / "atlas" / "data" / "atlas.js").write_text(holds)
+    reader = opened(root=f"file://{tmp_path}/")
+    reader.page.goto(f"file://{tmp_path}/atlas/index.html")
+    reader.page.get_by_text("Is the folder whole?").wait_for()
+    assert reader.heading == "No atlas"
+
+
+def test_hostile_names_are_text(reader):
+    page = reader.read(KINDS["hostile"])
+    assert reader.heading == HOSTILE
+    assert page.title().startswith(HOSTILE)
+    assert page.locator("img[src=x], main script").count() == 0
+    page = reader.read("#/predictions/1")
+    assert reader.heading == CLASSES[1]
+    assert page.get_by_role("button", name=PHOTOGRAPHS[1]).count() == 1
+    assert found(page, "<script>alert")[0] == (CLASSES[1], "predictions")
+
+
+@pytest.mark.parametrize("where", ["a server", "the disk"])
+def test_the_policy_refuses_code_in_the_page(opened, folder, where):
+    reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
+    page = reader.read()
+    page.evaluate(
+        """() => {
+          const inline = document.createElement('script');
+          inline.textContent = 'document.title = "ran"';
+          const image = document.createElement('div');
+          image.innerHTML = '<img src="x" onerror="document.title = `ran`">';
+          document.body.append(inline, image);
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.title() == "a_network"
+    assert any("script-src" in said for said in reader.wrong)
+    reader.wrong.clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_can_be_read_on_a_telephone(opened, kind):
+    reader = opened(viewport={"width": WIDTH, "height": HEIGHT}, is_mobile=True, has_touch=True)
+    page = reader.read(KINDS[kind])
+
+    def fits():
+        return page.evaluate("document.documentElement.scrollWidth") <= WIDTH
+
+    assert fits()
+    assert page.locator("h1").is_visible()
+    size = page.evaluate("parseFloat(getComputedStyle(document.querySelector('h1')).fontSize)")
+    assert size >= 14
+    page.get_by_role("button", name="Search").first.tap()
+    page.get_by_role("combobox").fill("block2")
+    dialog = page.get_by_role("dialog").bounding_box()
+    assert dialog["x"] >= 0
+    assert dialog["x"] + dialog["width"] <= WIDTH
+    assert fits()
+
+
+def test_long_names_break_on_a_telephone(opened, tmp_path):
+    long = "a" * 300
+    layers = [layer(long), layer("predictions", 3, [0], labels=[long, "b", "c"])]
+    write(tmp_path / "long", layers, [f"{long}.png"], model=long)
+    settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
+    reader = opened(root=f"file://{tmp_path}/", **settings)
+    for address in ("#/", f"#/{long}", "#/predictions", "#/predictions/0", f"#/{long}/0"):
+        page = reader.read(address, "long")
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
+    page.locator(".strongest button").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(opened, theme):
+    reader = opened(color_scheme=theme)
+
+    def look(where):
+        results = axe.Axe().run(reader.page)
+        assert not results.violations_count, (where, results.generate_report())
+
+    for kind, address in KINDS.items():
+        reader.read(address)
+        look(kind)
+    page = reader.read("#/block2_expand/5")
+    for key, kind in (("?", "keys"), ("z", "zoom"), ("/", "search")):
+        page.keyboard.press(key)
+        if kind == "search":
+            page.get_by_role("combobox").fill("block2")
+        look(kind)
+        page.keyboard.press("Escape")
+    page.locator(".strongest button").first.click()
+    look("photograph")
+
+
+def test_what_is_not_looked_at_is_not_loaded(reader):
+    page = reader.read("#/", "deep")
+    assert not [url for url in reader.asked if "/data/layers/" in url]
+    # Eight for each of the layers that are near the window.
+    assert 0 < len(reader.pictures()) <= 50 * 8 / 2
+    page = reader.read("#/block7/3", "deep")
+    assert [url[-7:] for url in reader.asked if "/data/layers/" in url] == ["0007.js"]
+    page.keyboard.press("j")
+    reader.settle()
+    assert sum("/data/layers/" in url for url in reader.asked) == 1
+
+
+def test_a_layer_of_five_thousand_channels(reader):
+    page = reader.read("#/wide", "wide")
+    tiles = page.locator(".grid > li")
+    # A few screens of them, whatever their number.
+    assert 20 < tiles.count() < 300
+    assert len(reader.pictures()) < 300
+    assert tiles.first.get_attribute("aria-setsize") == "5000"
+    height = page.evaluate("document.documentElement.scrollHeight")
+    for part in (0.25, 0.5, 0.75):
+        page.evaluate("y => scrollTo(0, y)", part * height)
+        page.wait_for_timeout(100)
+        # Where one is, tiles fill the window in the order of their numbers.
+        seen = page.evaluate(
+            """() => [...document.querySelectorAll('.grid > li')]
+              .filter(tile => { const {top, bottom} = tile.getBoundingClientRect();
+                                return bottom > 0 && top < innerHeight })
+              .map(tile => Number(tile.innerText))"""
+        )
+        assert seen == list(range(seen[0], seen[0] + len(seen)))
+        assert seen[0] == pytest.approx(part * 5000, rel=0.05)
+        assert tiles.count() < 300
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.get_by_role("link", name="Channel 4999").wait_for()
+    assert page.evaluate("document.documentElement.scrollHeight") == height
+    # Those between, past which it was scrolled, were not asked for.
+    assert len(reader.pictures()) < 1000
+
+
+def test_fifty_layers_of_a_hundred_channels(reader):
+    page = reader.read("#/", "deep")
+    assert page.locator(".map h3").count() == 50
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_timeout(200)
+    last = page.locator(".map > li").last.locator("img").last
+    assert last.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    page = reader.read("#/block49", "deep")
+    assert page.locator(".grid img").first.evaluate("image => image.decode().then(() => true)")
