@@ -219,6 +219,14 @@ def test_a_softmax_on_the_way_does_its_work_for_what_lies_behind():
     assert gate.boxes.shape == (3, 9, 0)
 
 
+def test_a_softmax_that_is_a_layer_of_its_own():
+    model = sequential((6,), layers.Dense(3), layers.Softmax(name="classes"))
+    values = RNG.normal(size=(4, 6)).astype("float32")
+    (found,) = find(model, values, "classes").layers
+    kernel, bias = model.layers[0].get_weights()
+    np.testing.assert_allclose(found.activations, values @ kernel + bias, atol=1e-5)
+
+
 def test_the_pictures_are_those_found_and_no_others():
     found = find(network(), IMAGES, ["first", "classes"], [0, [1, 2]], count=2)
     wanted = {int(i) for of_layer in found.layers for i in of_layer.images.flat}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from vis.backend.step import Sight
 
 # Most cells of a map along an axis.
 _MOST_CELLS = 16
+# Cells that overlap less with any place have none.
+_LEAST_OVERLAP = 1e-9
 
 
 class Axis(NamedTuple):
@@ -43,27 +46,31 @@ class Axis(NamedTuple):
         low = min(max(round(self.low + moved), 0), self.pixels - 1)
         return low, max(low + 1, min(round(self.high + moved), self.pixels))
 
-    def shares(self, low: float, high: float) -> np.ndarray:
-        """For cells that part a stretch of pixels how much of each is which place's.
 
-        Places have as many pixels around the middle of what they see as they are apart. There are
-        as many cells as places in the stretch, but at most 16.
+# The same few stretches come again and again.
+@functools.lru_cache(maxsize=4096)
+def shares(axis: Axis, low: int, high: int) -> np.ndarray:
+    """For cells that part a stretch of pixels how much of each is which place's.
 
-        Args:
-            low: The first pixel of the stretch.
-            high: The pixel behind the last.
+    Places have as many pixels around the middle of what they see as they are apart. There are as
+    many cells as places in the stretch, but at most 16.
 
-        Returns:
-            Array `(cells, places)` whose rows sum to 1; to 0 where the layer has no place.
-        """
-        cells = min(max(round((high - low) / self.stride), 1), _MOST_CELLS)
-        middle = self.pixels / 2 if self.sees_all else (self.low + self.high) / 2
-        offset = self.places / 2 if self.sees_all else self.places // 2 + 0.5
-        edges = (np.linspace(low, high, cells + 1) - middle) / self.stride + offset
-        places = np.arange(self.places)
-        ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-        overlaps = np.maximum(ends, 0)
-        return overlaps / np.maximum(overlaps.sum(axis=1, keepdims=True), 1e-9)
+    Args:
+        axis: How places look at pixels.
+        low: The first pixel of the stretch.
+        high: The pixel behind the last.
+
+    Returns:
+        Array `(cells, places)` whose rows sum to 1; to 0 where the layer has no place.
+    """
+    cells = min(max(round((high - low) / axis.stride), 1), _MOST_CELLS)
+    middle = axis.pixels / 2 if axis.sees_all else (axis.low + axis.high) / 2
+    offset = axis.places / 2 if axis.sees_all else axis.places // 2 + 0.5
+    edges = (np.linspace(low, high, cells + 1) - middle) / axis.stride + offset
+    places = np.arange(axis.places)
+    ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
+    overlaps = np.maximum(ends, 0)
+    return overlaps / np.maximum(overlaps.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
 
 
 def axes_of(sight: Sight, places: Sequence[int], pixels: Sequence[int]) -> list[Axis] | None:
@@ -115,7 +122,7 @@ def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) ->
     found = (values.astype("float64") - low) / (high - low if high > low else 1.0)
     # The axis that is summed over comes back as the last, so that in the end all are in order.
     for axis, first, last in zip(axes, box, box[len(axes) :], strict=False):
-        found = np.einsum("i...,ci->...c", found, axis.shares(first, last))
+        found = np.einsum("i...,ci->...c", found, shares(axis, first, last))
     return found.astype("float32")
 
 

@@ -162,7 +162,7 @@ def strongest_images(
             for target, ranking, sight, found in zip(targets, rankings, looks, maps, strict=True):
                 _check_finite(target, found)
                 ranking.add(seen, found, sight, of_size.spatial_shape)
-            wanted = {int(i) for ranking in rankings for i in ranking.images.flat}
+            wanted = set(np.unique([i for r in rankings for i in np.unique(r.images)]).tolist())
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
             new = {i: image.copy() for i, image in enumerate(batch, seen) if i in wanted}

@@ -54,7 +54,8 @@ class _Passing(keras.layers.Layer):
 def without_softmax(layer: Any) -> Any:
     """A stand-in for a layer that has its variables and a linear activation."""
     if isinstance(layer, keras.layers.Softmax):
-        return _Passing()
+        # Without a name of its own it would begin with an underscore, as no scope at a root may.
+        return _Passing(name=layer.name)
     return _stand_in(layer, activation=keras.activations.linear)
 
 
