@@ -30,7 +30,7 @@ LAYERS = [
     layer("add", 4, [2, 3]),
     layer("same", 4, [4]),
     layer("same", 4, [5]),
-    layer(HOSTILE, 4, [6]),
+    layer(HOSTILE, 4, [6, 4]),
     layer("broken", 4, [7], drawn=[], failed=f"no gradient {HOSTILE}"),
     layer("predictions", 3, [7], labels=CLASSES, kind="Dense", shape=[3]),
 ]
