@@ -26,7 +26,7 @@ extensions = [
     "names",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_ext", "_templates", "gallery"]
+exclude_patterns = ["_build", "_ext", "_templates", "_extra", "gallery"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 
 # The notebooks show what they were saved with.
@@ -55,6 +55,8 @@ intersphinx_mapping = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"vis {release}"
 html_static_path = ["_static"]
+# An atlas, which is a site of its own.
+html_extra_path = ["_extra"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False

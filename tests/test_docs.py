@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from vis import visualization
+from vis import atlas, visualization
 from vis.losses import ActivationMaximization
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -88,6 +88,26 @@ def test_own_data():
     names = run("own_data.md", {"model": model, "x_train": examples})
     assert names["pictures"].shape == (4, 8, 8, 1)
     assert names["image"].shape == (8, 8, 1)
+
+
+@pytest.mark.long
+def test_atlas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photographs").mkdir()
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), "uint8")
+        Image.fromarray(pixels).save(tmp_path / "photographs" / f"{i}.png")
+
+    def shortened(*args, **settings):
+        few = {"layers": ["block2_expand"], "filters": 1, "max_iter": STEPS, "image_size": 64}
+        return draw(*args, **settings, **few)
+
+    draw = atlas.draw_atlas
+    monkeypatch.setattr(atlas, "draw_atlas", shortened)
+    names = run("atlas.md", {})
+    assert names["atlas"].failed == {}
+    assert (tmp_path / "atlas" / "index.html").is_file()
+    assert names["crop"].ndim == 3
 
 
 @pytest.mark.long
