@@ -168,6 +168,17 @@ def test_the_numbers_do_not_depend_on_the_batches(size):
         np.testing.assert_array_equal(found, again)
 
 
+def test_whole_batches_as_on_a_gpu_tell_the_same(monkeypatch):
+    """The way that they take there; the kernels are those of the machine at hand."""
+    model, other = branches(), branches()
+    other.set_weights(model.get_weights())
+    arguments = ("last", [1, 0], ["left", "first"], [None, [2]], IMAGES)
+    expected = contributions(model, *arguments)
+    monkeypatch.setattr("vis.backend.device.has_gpu", lambda: True)
+    for found, one in zip(contributions(other, *arguments), expected, strict=True):
+        np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-6)
+
+
 def test_channels_in_images_of_their_own():
     model = chain()
     wanted = [4, 0, 2]
