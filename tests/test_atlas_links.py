@@ -179,6 +179,22 @@ def test_whole_batches_as_on_a_gpu_tell_the_same(monkeypatch):
         np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-6)
 
 
+def test_in_half_precision():
+    model = chain()
+    policy = keras.DTypePolicy("mixed_float16")
+    half = sequential(
+        (8, 8, 2),
+        layers.Conv2D(3, 3, activation="tanh", dtype=policy, name="first"),
+        layers.Conv2D(4, 3, strides=2, activation="gelu", dtype=policy, name="second"),
+    )
+    for name in ("first", "second"):
+        half.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    arguments = ("second", None, ["first"], [None], IMAGES)
+    (found,), (expected,) = contributions(half, *arguments), contributions(model, *arguments)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
+
+
 def test_channels_in_images_of_their_own():
     model = chain()
     wanted = [4, 0, 2]
