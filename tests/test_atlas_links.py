@@ -168,6 +168,33 @@ def test_the_numbers_do_not_depend_on_the_batches(size):
         np.testing.assert_array_equal(found, again)
 
 
+def test_whole_batches_as_on_a_gpu_tell_the_same(monkeypatch):
+    """The way that they take there; the kernels are those of the machine at hand."""
+    model, other = branches(), branches()
+    other.set_weights(model.get_weights())
+    arguments = ("last", [1, 0], ["left", "first"], [None, [2]], IMAGES)
+    expected = contributions(model, *arguments)
+    monkeypatch.setattr("vis.backend.device.has_gpu", lambda: True)
+    for found, one in zip(contributions(other, *arguments), expected, strict=True):
+        np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-6)
+
+
+def test_in_half_precision():
+    model = chain()
+    policy = keras.DTypePolicy("mixed_float16")
+    half = sequential(
+        (8, 8, 2),
+        layers.Conv2D(3, 3, activation="tanh", dtype=policy, name="first"),
+        layers.Conv2D(4, 3, strides=2, activation="gelu", dtype=policy, name="second"),
+    )
+    for name in ("first", "second"):
+        half.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    arguments = ("second", None, ["first"], [None], IMAGES)
+    (found,), (expected,) = contributions(half, *arguments), contributions(model, *arguments)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
+
+
 def test_channels_in_images_of_their_own():
     model = chain()
     wanted = [4, 0, 2]

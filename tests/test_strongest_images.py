@@ -419,6 +419,24 @@ def test_pictures_are_brought_to_the_size_and_channels_of_the_input(tmp_path):
             np.testing.assert_allclose(picture[:, 1:-1, 0], expected[:, 1:-1], atol=2)
 
 
+def test_images_in_another_range_than_the_model_expects_are_told_of():
+    model = sequential((8, 8, 3), layers.Rescaling(1 / 127.5, offset=-1), layers.Conv2D(2, 3))
+    with pytest.warns(UserWarning, match="Received: `images` with values"):
+        find(model, IMAGES / 255, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find(model, IMAGES, -1)
+
+
+def test_whole_batches_as_on_a_gpu_tell_the_same(monkeypatch):
+    """The way that they take there; the kernels are those of the machine at hand."""
+    model, other = network(), network()
+    other.set_weights(model.get_weights())
+    expected = find(model, IMAGES, ALL)
+    monkeypatch.setattr("vis.backend.device.has_gpu", lambda: True)
+    assert_same(find(other, IMAGES, ALL, batch_size=6), expected, exactly=False)
+
+
 def test_progress_counts_images(capsys):
     strongest_images(network(), IMAGES, "first", batch_size=5)
     assert "17/17" in capsys.readouterr().err

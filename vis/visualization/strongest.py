@@ -17,6 +17,7 @@ from vis.backend.graph import (
     filters_of,
     layout_of,
     spatial_axes,
+    warn_of_range,
 )
 from vis.backend.layers import Prepared
 from vis.backend.step import Sight, Wanted, maps_of, sights
@@ -156,6 +157,8 @@ def strongest_images(
     seen = 0
     with tqdm(total=stream.count, disable=not show, unit="image") as bar:
         for batch in stream.batches(most):
+            if not seen:
+                warn_of_range(feeds.tensor, batch, "images")
             of_size = Layout(batch.shape[1:], axes)
             looks = sights(graph, feeds.tensor, targets, of_size)
             maps = look(graph, prepared, feeds.shown(batch), chosen)

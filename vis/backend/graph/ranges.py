@@ -19,14 +19,16 @@ _LEAST_CONTRAST = 0.02
 _OVERSHOOT = 0.25
 
 
-def warn_of_range(input_tensor: keras.KerasTensor, images: np.ndarray) -> None:
-    """Warns of images in another range than the model says that it expects."""
+def warn_of_range(
+    input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
+) -> None:
+    """Warns of images, an argument of that name, in another range than the model expects."""
     expected = expected_range(input_tensor)
     if expected is not None and not _looks_like(images, *expected):
         low, high = expected
         warnings.warn(
             f"The model begins by scaling its input, and seems to expect values from about "
-            f"{low:.3g} to {high:.3g}. Received: `seed_input` with values from "
+            f"{low:.3g} to {high:.3g}. Received: `{name}` with values from "
             f"{images.min():.3g} to {images.max():.3g}",
             stacklevel=4,
         )

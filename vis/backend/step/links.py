@@ -72,8 +72,11 @@ class Links:
             def to(of_each: Any) -> list[Any]:
                 # All samples at once, as none depends on another.
                 grads = self._gradients(scores * tf.one_hot(of_each, count), before)
-                each = zip(before, grads, axes, chosen, strict=True)
-                return [_over_places(tf.reduce_sum, channels_of(v * g, *of)) for v, g, *of in each]
+                parts = (
+                    channels_of(value, axis, some) * channels_of(grad, axis, some)
+                    for value, grad, axis, some in zip(before, grads, axes, chosen, strict=True)
+                )
+                return [_over_places(tf.reduce_sum, part) for part in parts]
 
             dtypes = [tf.float32 for _ in before]
             rows = tf.transpose(channels)
