@@ -619,7 +619,7 @@ def test_what_failed_says_why(reader):
     page = reader.read("#/broken")
     assert f"no gradient {HOSTILE}" in page.locator("main").inner_text()
     page = reader.read("#/block2_expand")
-    assert page.get_by_role("img", name="Channel 3: no picture").is_visible()
+    page.get_by_role("img", name="Channel 3: no picture").wait_for()
     page = reader.read("#/block2_expand/3")
     assert f"Nothing excites it {HOSTILE}" in page.locator("main").inner_text()
 
