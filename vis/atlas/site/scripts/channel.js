@@ -76,14 +76,14 @@
       links(
         "excited",
         "Excited by",
-        "Channels before it.",
+        "Channels before it, by gradient times activation.",
         channel.excited_by,
         "Nothing in this atlas comes before it.",
       ),
       links(
         "speaks",
         "Speaks to",
-        "Channels and classes behind it.",
+        "Channels and classes behind it, by gradient times activation.",
         channel.speaks_to,
         layer.is_classes
           ? "A class is what the network answers: nothing comes behind it."

@@ -162,8 +162,9 @@
         make(
           "p",
           { class: "lead" },
-          "Each picture is drawn so that one channel of the network answers to it as strongly as it can. ",
-          "Follow the layers from the image down to the classes, and choose a picture to see what excites its channel and what the channel speaks to.",
+          "Each picture is drawn so that one channel of the network answers to it as strongly ",
+          "as it can. Follow the layers from the image down to the classes, and choose a picture ",
+          "to see what excites its channel and what the channel speaks to.",
         ),
         atlas.factsOf(numbers),
         make(

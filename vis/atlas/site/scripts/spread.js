@@ -4,7 +4,7 @@
   const { make, makeSvg } = atlas;
   const HEIGHT = 40;
 
-  atlas.spread = ({ low, high, counts }, label = "channel") => {
+  atlas.spread = ({ low, high, counts }) => {
     const most = Math.max(...counts, 1);
     const bars = counts.map((count, at) => {
       // A single photograph is still seen beside thousands.
@@ -24,7 +24,7 @@
           viewBox: `0 0 ${counts.length} ${HEIGHT}`,
           preserveAspectRatio: "none",
           role: "img",
-          "aria-label": `How strongly the ${label} is excited. ${said}`,
+          "aria-label": `How strongly it is excited. ${said}`,
         },
         bars,
         zero ? makeSvg("line", { x1: zero, x2: zero, y1: 0, y2: HEIGHT }) : null,

@@ -1,11 +1,17 @@
 // Numbers and facts in words.
 "use strict";
 {
-  const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+  const digits = { maximumSignificantDigits: 3 };
+  const plain = new Intl.NumberFormat("en", digits);
+  const scientific = new Intl.NumberFormat("en", { ...digits, notation: "scientific" });
 
   // Three digits, with a minus that is as wide as a plus.
-  atlas.number = (value) =>
-    Number.isFinite(value) ? plain.format(value).replace("-", "\u2212") : "not a number";
+  atlas.number = (value) => {
+    if (!Number.isFinite(value)) return "not a number";
+    const size = Math.abs(value);
+    const format = size !== 0 && (size < 1e-3 || size >= 1e5) ? scientific : plain;
+    return format.format(value).replaceAll("-", "\u2212");
+  };
 
   atlas.count = (number, one, many = `${one}s`) =>
     `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
@@ -33,6 +39,8 @@
       layer.channels,
       ...(layer.is_classes ? ["class", "classes"] : ["channel"]),
     );
-    return layer.drawn.length === layer.channels ? all : `${layer.drawn.length} of ${all}`;
+    return layer.drawn.length === layer.channels
+      ? all
+      : `${layer.drawn.length.toLocaleString("en")} of ${all}`;
   };
 }
