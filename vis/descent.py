@@ -43,8 +43,8 @@ class Descent:
     """One descent: its state, and how it is driven.
 
     There are initial variables and the ends of a range for each input that is optimised, and a name
-    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it. What is
-    `prepared` of the model's weights serves all descents that they do not change between.
+    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it. What
+    is `prepared` of the weights serves all descents that they do not change between.
     """
 
     def __init__(
