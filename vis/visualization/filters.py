@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of, layout_of
-from vis.backend.layers import has_softmax
+from vis.backend.layers import Prepared, has_softmax
 from vis.backend.private import operation_of
 from vis.backend.step import accepts, receptive_field
 from vis.backend.tensors import draw_seed
@@ -26,7 +26,14 @@ from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import EROSION, RANGE, STEPS, default_parametrization, defaults_of
+from vis.visualization.defaults import (
+    EROSION,
+    RANGE,
+    STEPS,
+    default_parametrization,
+    defaults_of,
+    settling,
+)
 from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -169,6 +176,7 @@ def visualize_filters(
     facets = _facets(indices)
     batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
     drawings: list[np.ndarray] = []
+    prepared = Prepared()
     with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
         for batch in batches:
 
@@ -179,7 +187,7 @@ def visualize_filters(
                     [(wanted(layer, [batch[i][0] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
-                    optimizer=optimizer,
+                    optimizer=settling(optimizer) if stage.settles else optimizer,
                     precision=precision,
                     skip_erosion=skip_erosion,
                 )
@@ -189,6 +197,7 @@ def visualize_filters(
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
                     threads=_threads(),
+                    prepared=prepared,
                 )
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
                 return descent
