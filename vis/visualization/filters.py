@@ -69,7 +69,7 @@ def visualize_filters(
     """Generates an independent picture for each of many filters, in compiled batches.
 
     Coarse structure comes first: of `Fourier` coefficients, those of high frequency weigh less in
-    the first 70 % of the steps, and where the model allows it, these are taken at half the size,
+    the first 78 % of the steps, and where the model allows it, these are taken at half the size,
     at a third of the cost. A layer that ends in a softmax is looked at before it.
     There, and where a model ends in logits, a class is drawn as what tells it from the others
     (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and random
@@ -92,7 +92,7 @@ def visualize_filters(
             default jitter, rotation and scaling.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet
-            after 40 % of them get two and a half times the steps that are left.
+            after 45 % of them get two and a half times as many of the next third.
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
