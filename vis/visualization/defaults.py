@@ -12,7 +12,7 @@ from vis.utils.layout import Layout
 # What a step is scaled by forgets early gradients, which are large, within ten steps.
 _DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
 # Where a picture is nearly done it is to come to rest.
-_SETTLING = Adam(0.07, beta_1=0.5, beta_2=0.9, decay=0.1)
+_SETTLING = Adam(0.07, beta_1=0.5, beta_2=0.9, decay=0.08)
 # Coordinates along principal components are in standard deviations, and go to one or two.
 _DESCENT_ALONG_COMPONENTS = Adam(0.1)
 

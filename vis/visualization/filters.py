@@ -69,8 +69,8 @@ def visualize_filters(
     """Generates an independent picture for each of many filters, in compiled batches.
 
     Coarse structure comes first: of `Fourier` coefficients, those of high frequency weigh less in
-    the first 78 % of the steps, and where the model allows it, these are taken at half the size,
-    at a third of the cost. A layer that ends in a softmax is looked at before it.
+    the first three quarters of the steps, and where the model allows it, these are taken at half
+    the size, at a third of the cost. A layer that ends in a softmax is looked at before it.
     There, and where a model ends in logits, a class is drawn as what tells it from the others
     (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and random
     transforms, so that its picture does not depend on its neighbours (Olah et al., "Feature
@@ -92,7 +92,7 @@ def visualize_filters(
             default jitter, rotation and scaling.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet
-            after 45 % of them get two and a half times as many of the next third.
+            after 50 of 120 steps get 2.5 times the 40 that follow, and twice the last 30.
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.

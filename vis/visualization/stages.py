@@ -20,10 +20,9 @@ _LEAST_COARSE_SIZE = 64
 # How many times as steeply as in the finished picture the spectrum falls in each stage, and which
 # share of the steps are over at its end. All but the last may be of half the size.
 _STEEPER = (5 / 3, 7 / 6, 1)
-_ENDS = (0.45, 0.78, 1)
-# How many times as many steps as others a picture gets in each stage that is slow in the first:
-# more of those that cost little.
-_SLOWLY = (1, 2.5, 1)
+_ENDS = (5 / 12, 3 / 4, 1)
+# How many times as many steps as others a picture gets in each stage that is slow in the first.
+_SLOWLY = (1, 2.5, 2)
 
 
 class Stage(NamedTuple):
