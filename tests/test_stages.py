@@ -8,9 +8,11 @@ import pytest
 from helpers import sequential
 from keras import layers
 
+from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Pixels
+from vis.updates import Adam
 from vis.utils.layout import Layout
-from vis.visualization import visualize_filters
+from vis.visualization import filters, visualize_filters
 from vis.visualization.stages import Stage, drawn, stages_of
 
 LAYOUT, COARSE = Layout((128, 128, 3), (1, 2)), Layout((64, 64, 3), (1, 2))
@@ -24,6 +26,7 @@ def test_stages_go_from_coarse_to_fine(max_iter):
     decays = [stage.parametrization.decay_power for stage in stages]
     assert decays == sorted(decays, reverse=True)
     assert decays[-1] == 1.5
+    assert [stage.settles for stage in stages] == [False, False, True]
 
 
 def test_one_stage_where_there_is_no_spectrum_or_no_time():
@@ -31,6 +34,25 @@ def test_one_stage_where_there_is_no_spectrum_or_no_time():
     assert (stage.layout, stage.steps) == (LAYOUT, 9)
     (stage,) = stages_of(Fourier(), LAYOUT, COARSE, 2)
     assert (stage.layout, stage.steps) == (LAYOUT, 2)
+
+
+def test_the_last_stage_comes_to_rest_unless_the_user_says_how_steps_are_taken(monkeypatch):
+    rates = []
+
+    class Recorded(Optimizer):
+        def __init__(self, *args, optimizer, **settings):
+            rates.append((optimizer.learning_rate, optimizer.decay))
+            super().__init__(*args, optimizer=optimizer, **settings)
+
+    monkeypatch.setattr(filters, "Optimizer", Recorded)
+    model = sequential((16, 16, 3), layers.Conv2D(2, 3))
+    settings = {"max_iter": 6, "seed": 0, "progress": False}
+    visualize_filters(model, -1, 0, **settings)
+    assert [decay > 0 for _, decay in rates] == [False, False, True]
+    assert len({rate for rate, _ in rates}) == 1
+    rates.clear()
+    visualize_filters(model, -1, 0, optimizer=Adam(0.2), **settings)
+    assert rates == [(0.2, 0.0)] * 3
 
 
 class Taken:
@@ -48,7 +70,7 @@ class Taken:
 
 def test_slow_pictures_get_more_steps_in_the_stages_that_follow():
     layout, parametrization = Layout((4, 4, 1), (1, 2)), Fourier(decorrelate=False)
-    stages = [Stage(parametrization, layout, 3)] * 3
+    stages = [Stage(parametrization, layout, 3, slowly) for slowly in (1.0, 2.5, 1.0)]
     values = parametrization.variables(None, layout, (0, 255), np.random.default_rng(0))[0]
     asked = []
 
@@ -60,7 +82,7 @@ def test_slow_pictures_get_more_steps_in_the_stages_that_follow():
     numbers = [(0, i) for i in range(4)]
     pictures = drawn(stages, numbers, descend, slow_above=1.0)
     assert asked[0] == (3, [0, 1, 2, 3])
-    assert sorted(asked[1:]) == [(3, [0, 2])] * 2 + [(8, [1, 3])] * 2
+    assert sorted(asked[1:]) == [(3, [0, 2])] * 2 + [(3, [1, 3]), (8, [1, 3])]
     assert pictures == [f"picture {i} of {float(i)}" for i in range(4)]
     asked.clear()
     drawn(stages, numbers, descend, slow_above=np.inf)

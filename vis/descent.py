@@ -43,7 +43,8 @@ class Descent:
     """One descent: its state, and how it is driven.
 
     There are initial variables and the ends of a range for each input that is optimised, and a name
-    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it.
+    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it. What
+    is `prepared` of the weights serves all descents that they do not change between.
     """
 
     def __init__(
@@ -57,11 +58,12 @@ class Descent:
         input_ranges: Sequence[tuple[float, float]],
         modifiers: Sequence[InputModifier] = (),
         grad_modifier: Callable | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         self._problem = problem
         self._engine = engine
         self._given = given
-        self._made_for = graph, Prepared()
+        self._made_for = graph, prepared or Prepared()
         self._names = names
         self._input_ranges = input_ranges
         self._modifiers = modifiers

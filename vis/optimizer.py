@@ -14,7 +14,7 @@ from keras import ops
 
 from vis import grad_modifiers, updates
 from vis.backend.graph import Graph, Place, check_erosion
-from vis.backend.layers import check_precision
+from vis.backend.layers import Prepared, check_precision
 from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
@@ -276,6 +276,7 @@ class Optimizer:
         grad_modifier: Callable | None = None,
         variables: list[list[np.ndarray]] | None = None,
         threads: int | None = None,
+        prepared: Prepared | None = None,
     ) -> Descent:
         """A descent that has not begun yet.
 
@@ -289,6 +290,7 @@ class Optimizer:
             threads: How many threads share the work on one sample where each descends by itself,
                 as on a CPU; None for all. A single one has the most done where there are many
                 samples, but the rounding depends on it.
+            prepared: What other descents have made of the same weights.
 
         Returns:
             The descent, whose samples do not depend on one another.
@@ -355,4 +357,5 @@ class Optimizer:
             self.input_ranges,
             by_hand,
             None if formula else grad_modifier,
+            prepared,
         )

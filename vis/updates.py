@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from vis.backend.private import without_replicas
-from vis.utils.validation import check_number, check_positive
+from vis.utils.validation import check_not_negative, check_number, check_positive
 from vis.utils.value import Value
 
 
@@ -75,6 +75,8 @@ class Adam(Update):
         learning_rate: Size of a step.
         beta_1: Share of the running mean of gradients that is kept.
         beta_2: Share of the running mean of squared gradients that is kept.
+        decay: How fast the rate falls: after so many steps it is
+            `learning_rate / (1 + decay * steps)`. Non-negative.
 
     Example:
         >>> rule = Adam(0.5)
@@ -85,11 +87,16 @@ class Adam(Update):
     """
 
     def __init__(
-        self, learning_rate: float = 0.05, beta_1: float = 0.9, beta_2: float = 0.999
+        self,
+        learning_rate: float = 0.05,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        decay: float = 0.0,
     ) -> None:
         self.learning_rate = check_positive("learning_rate", learning_rate)
         self.beta_1 = _check_share("beta_1", beta_1)
         self.beta_2 = _check_share("beta_2", beta_2)
+        self.decay = check_not_negative("decay", decay)
         self.epsilon = keras.config.epsilon()
 
     def slots(self, variables):
@@ -100,7 +107,8 @@ class Adam(Update):
         step = slots[0] + 1
         means = _running_means(self.beta_1, slots[1], grads)
         squares = _running_means(self.beta_2, slots[2], map(ops.square, grads))
-        rate = self.learning_rate * ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        rate = self.learning_rate / (1 + self.decay * slots[0])
+        rate *= ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
         moved = [
             x - rate * m / (ops.sqrt(v) + self.epsilon)
             for x, m, v in zip(variables, means, squares, strict=True)

@@ -6,17 +6,10 @@ import os
 
 import tensorflow as tf
 
-from vis.backend.private import IsMklEnabled
-
 
 def has_gpu() -> bool:
     """Whether networks run on a GPU, where batches are descended together by its own kernels."""
     return bool(tf.config.list_physical_devices("GPU"))
-
-
-def has_onednn() -> bool:
-    """Whether TensorFlow computes by oneDNN, as it does on processors with AVX-512."""
-    return IsMklEnabled()
 
 
 def processors() -> int:

@@ -17,7 +17,6 @@ from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 from keras.src.ops.numpy import Add
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.python.framework.test_util import IsMklEnabled
 
 # `Variable`: what layers make, which is no `keras.Variable` before Keras 3.7. In its place: that.
 # `kernels`: where Keras's layers look up their convolutions, which are replaced while a network is
@@ -27,12 +26,10 @@ from tensorflow.python.framework.test_util import IsMklEnabled
 # `Functional`: tells models whose own graph says what they compute. In its place: an attribute.
 # `Add`: what `a + b` leaves in a graph. In its place: `keras.ops.Add`, if it were public.
 # `AttrValue`: attributes of oneDNN's operations. In its place: oneDNN's kernels in `tf.raw_ops`.
-# `IsMklEnabled`: whether TensorFlow computes by oneDNN. In its place: `tf.config`, if it told.
 __all__ = [
     "Add",
     "AttrValue",
     "Functional",
-    "IsMklEnabled",
     "Variable",
     "get_keras_mask",
     "kernels",

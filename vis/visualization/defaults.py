@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
 from vis.parametrizations import Fourier, Parametrization, Pixels, PrincipalComponents
@@ -11,6 +11,8 @@ from vis.utils.layout import Layout
 
 # What a step is scaled by forgets early gradients, which are large, within ten steps.
 _DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
+# Where a picture is nearly done it is to come to rest.
+_SETTLING = Adam(0.07, beta_1=0.5, beta_2=0.9, decay=0.08)
 # Coordinates along principal components are in standard deviations, and go to one or two.
 _DESCENT_ALONG_COMPONENTS = Adam(0.1)
 
@@ -57,3 +59,8 @@ def defaults_of(parametrization: Parametrization, layout: Layout) -> Defaults:
     turned = [Rotate(10)] if len(layout.axes) == 2 else []
     moved = [Jitter(0.1), *turned, Scale(0.8, 1.2)] if layout.axes else []
     return Defaults(moved, 120, _DESCENT)
+
+
+def settling(optimizer: Any) -> Any:
+    """The rule of descent for the last of several stages, which is the user's wherever one is."""
+    return _SETTLING if optimizer is _DESCENT else optimizer

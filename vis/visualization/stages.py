@@ -20,9 +20,9 @@ _LEAST_COARSE_SIZE = 64
 # How many times as steeply as in the finished picture the spectrum falls in each stage, and which
 # share of the steps are over at its end. All but the last may be of half the size.
 _STEEPER = (5 / 3, 7 / 6, 1)
-_ENDS = (0.4, 0.7, 1)
-# How many times as many steps than others a picture gets that is slow to begin.
-_SLOWLY = 2.5
+_ENDS = (5 / 12, 3 / 4, 1)
+# How many times as many steps as others a picture gets in each stage that is slow in the first.
+_SLOWLY = (1, 2.5, 2)
 
 
 class Stage(NamedTuple):
@@ -31,6 +31,8 @@ class Stage(NamedTuple):
     parametrization: Any
     layout: Layout
     steps: int
+    slowly: float = 1.0  # How many times as many steps a slow picture gets.
+    settles: bool = False  # Whether the picture is to come to rest in it.
 
 
 def coarse_layout(
@@ -62,9 +64,11 @@ def stages_of(
         return [Stage(parametrization, layout, max_iter)]
     ends = (max_iter * np.array(_ENDS)).round().astype(int)
     stages = []
-    for times, steps in zip(_STEEPER, np.diff(ends, prepend=0).tolist(), strict=True):
-        stages.append(Stage(parametrization.steeper(times), coarse or layout, steps))
-    stages[-1] = stages[-1]._replace(layout=layout)
+    for times, steps, slowly in zip(
+        _STEEPER, np.diff(ends, prepend=0).tolist(), _SLOWLY, strict=True
+    ):
+        stages.append(Stage(parametrization.steeper(times), coarse or layout, steps, slowly))
+    stages[-1] = stages[-1]._replace(layout=layout, settles=True)
     return stages
 
 
@@ -82,7 +86,7 @@ def drawn(
         descend: Takes some of the pictures, by their numbers, through a stage, from given values
             of what is optimised or from its own start.
         slow_above: The loss from which on a picture is slow: one that has been above it in all
-            steps of the first stage gets more steps in the others.
+            steps of the first stage gets more steps in those that follow.
     """
     first, *rest = stages
     begun = descend(first, range(len(seeds)), None)
@@ -97,7 +101,7 @@ def drawn(
             rngs = [np.random.default_rng((*seeds[i], number)) for i in which]
             variables = [value[its_part] for value in descent.variables[0]]
             taken = _taken_over(variables, before, stage, rngs)
-            steps = round(_SLOWLY * stage.steps) if slow else stage.steps
+            steps = round(stage.slowly * stage.steps) if slow else stage.steps
             descent = descend(stage._replace(steps=steps), which, taken)
             before, its_part = stage, slice(None)
         pictures.update(zip(which, descent.pictures()[0], strict=True))

@@ -45,32 +45,43 @@ class Erosion:
     def __init__(self, std: float, seeds: Any) -> None:
         self._std = std
         self._seeds = seeds
-        self._drawn = 0
-        self._spread = 0.0
+        self._gains: Any = None
+        self._used = 0
 
     def begin(self, nodes: Iterable[Any]) -> None:
-        """Learns which nodes are going to run."""
-        additions = sum(map(_adds, nodes))
+        """Draws the gains of all nodes that are going to run, which is quicker than one by one."""
+        additions = [node for node in nodes if _adds(node)]
         # A uniform number that is at most so far from 1 has the standard deviation.
-        self._spread = self._std * math.sqrt(3 / max(additions, 1))
+        spread = self._std * math.sqrt(3 / max(len(additions), 1))
+        number = sum(len(node.input_tensors) * (_channels(node) or 0) for node in additions)
+        self._gains = random.uniform(self._seeds, [number], 1 - spread, 1 + spread)
 
     def __call__(self, node: Any, values: dict[int, Any]) -> dict[int, Any]:
         """The values that a node is to run on."""
-        if not _adds(node):
+        if not _adds(node) or _channels(node) is None:
             return values
-        axis = channel_axis(node.operation, len(node.outputs[0].shape))
-        eroded = {id(t): self._eroded(values[id(t)], axis) for t in node.input_tensors}
+        eroded = {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
         return {**values, **eroded}
 
-    def _eroded(self, value: Any, axis: int) -> Any:
-        if value.shape[0] != self._seeds.shape[0] or value.shape[axis] is None:
+    def _eroded(self, value: Any, node: Any) -> Any:
+        samples, channels = self._seeds.shape[0], _channels(node)
+        if value.shape[0] != samples:
             return value
-        shape = [1] * (len(value.shape) - 1)
-        shape[axis - 1] = value.shape[axis]
-        self._drawn += 1
-        seeds = random.fold_in(self._seeds, self._drawn)
-        gains = random.uniform(seeds, shape, 1 - self._spread, 1 + self._spread)
-        return value * tf.cast(gains, value.dtype)
+        shape = [samples] + [1] * (len(value.shape) - 1)
+        shape[_axis(node)] = channels
+        gains = self._gains[:, self._used : self._used + channels]
+        self._used += channels
+        return value * tf.cast(tf.reshape(gains, shape), value.dtype)
+
+
+def _axis(node: Any) -> int:
+    """Where the channels of what a node adds are."""
+    return channel_axis(node.operation, len(node.outputs[0].shape))
+
+
+def _channels(node: Any) -> Any:
+    """How many channels a node adds, or None where that is open."""
+    return node.outputs[0].shape[_axis(node)]
 
 
 def _adds(node: Any) -> bool:

@@ -2,9 +2,10 @@
 
 For each gradient by the input TensorFlow lays the weights out anew, which for a late layer and a
 single image takes longer than the multiplication itself; it has no good kernel for the few
-channels of an image; and where it does without oneDNN, as on processors without AVX-512, the
-gradient of a large image takes up to three times as long as the convolution. But that gradient is
-a convolution too, with the kernel turned around. Where that can be made ahead, both cost the same.
+channels of an image; and where it does without oneDNN, as on processors without AVX-512 and in
+functions that are mapped over samples, the gradient of a large image takes up to three times as
+long as the convolution. But that gradient is a convolution too, with the kernel turned around.
+Where that can be made ahead, both cost the same.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from vis.backend import device
 
 _GRADIENT = "VisConvolution"
 _TURNED = "vis/turned/"
-# Above so many places oneDNN's own gradient is as fast, unless the channels are as few as here.
-_FEW_PLACES = 32 * 32
 _FEW_CHANNELS = 4
 
 
@@ -42,9 +41,7 @@ def is_better_turned(layer: keras.layers.Conv2D, shape: tf.TensorShape) -> bool:
     _, height, width, channels = shape
     if None in (height, width):
         return False
-    if _is_pointwise(layer) or channels <= _FEW_CHANNELS:
-        return True
-    return layer.strides[0] == 1 and (height * width <= _FEW_PLACES or not device.has_onednn())
+    return _is_pointwise(layer) or channels <= _FEW_CHANNELS or layer.strides[0] == 1
 
 
 def _is_pointwise(layer: keras.layers.Conv2D) -> bool:

@@ -1,8 +1,8 @@
-"""Depthwise convolutions by oneDNN on processors for which TensorFlow leaves it off.
+"""Depthwise convolutions by oneDNN where TensorFlow would leave it off.
 
-TensorFlow's packages bring oneDNN's kernels along and use them where the processor has AVX-512.
-On others its own kernels convolve as quickly, but not channel by channel: there oneDNN takes half
-the time, and a quarter for the gradient.
+TensorFlow's packages bring oneDNN's kernels along. It uses them where the processor has AVX-512,
+and not even there in functions that are mapped over samples. Its own kernels convolve as quickly,
+but not channel by channel: there oneDNN takes half the time, and a quarter for the gradient.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def is_for(layer: keras.Layer, dtype: str) -> bool:
         and layer.data_format == "channels_last"
         and {*layer.dilation_rate} == {1}
         and len(set(layer.strides)) == 1
-        and not device.has_onednn()
         and not device.has_gpu()
         and _works()
     )

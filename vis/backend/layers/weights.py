@@ -63,7 +63,7 @@ class Inline:
 
 
 class Prepared:
-    """What has been made for one descent. Threads may share it."""
+    """What has been made for one descent, or several in a row. Threads may share it."""
 
     signature: ClassVar = {dtype: tf.TensorSpec((), tf.variant) for dtype in _DTYPES}
 

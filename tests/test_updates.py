@@ -1,0 +1,30 @@
+"""Rules of descent, beside Keras's own."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from vis.updates import Adam
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_adam_with_a_falling_rate_is_keras_with_inverse_time_decay(decay):
+    schedule = keras.optimizers.schedules.InverseTimeDecay(0.3, 1, decay)
+    theirs = keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.9)
+    start = np.array([[1.0, -2.0, 3.0]], "float32")
+    variable, ours = keras.Variable(start), [ops.convert_to_tensor(start)]
+    rule = Adam(0.3, beta_1=0.5, beta_2=0.9, decay=decay)
+    slots = rule.slots(ours)
+    for step in range(8):
+        grads = ops.convert_to_tensor(np.cos(start + step))
+        theirs.apply([grads], [variable])
+        ours, slots = rule.apply(ours, [grads], slots)
+        np.testing.assert_allclose(ours[0], variable, rtol=1e-4)
+
+
+def test_a_rate_that_would_grow_is_refused():
+    with pytest.raises(ValueError, match=r"`decay` must not be negative. Received: decay=-0.1"):
+        Adam(decay=-0.1)
