@@ -320,3 +320,21 @@ def call(model=None, layer="second", channels=None, before=("first",), each=(Non
 def test_bad_input(kwargs, error, message):
     with pytest.raises(error, match=message):
         call(**kwargs)
+
+
+def test_a_large_depthwise_convolution_in_between():
+    """Its kernel has a gradient of its own, here in a loop over channels."""
+    model = sequential(
+        (96, 96, 16),
+        layers.Conv2D(16, 1, name="before"),
+        layers.DepthwiseConv2D(3, padding="same"),
+        layers.Conv2D(2, 1, name="behind"),
+    )
+    images = np.random.default_rng(0).normal(size=(1, 96, 96, 16)).astype("float32")
+    (found,) = contributions(model, "behind", [0, 1], ["before"], [list(range(16))], images)
+    # All in between is linear, so that the parts are the whole but for the constants.
+    zero = keras.ops.convert_to_numpy(model(images * 0)).mean(axis=(0, 1, 2))
+    whole = keras.ops.convert_to_numpy(model(images)).mean(axis=(0, 1, 2))
+    before = keras.ops.convert_to_numpy(model.layers[0](images * 0)).mean()
+    assert before == 0
+    np.testing.assert_allclose(found.sum(axis=1), whole - zero, rtol=1e-3, atol=1e-5)

@@ -76,7 +76,9 @@ def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None, None]:
     inputs, kernel, _ = operation.inputs
     attributes = {**_COMMON, **{n: operation.node_def.attr[n] for n in ("strides", "padding")}}
     sources = [tf.shape(inputs), kernel, grads]
-    pixels = add_operation(operation.graph, _BACKWARD, sources, attributes, "grads")
+    # Where the gradient is wanted, which may be a loop's body inside the operation's own graph.
+    graph = tf.compat.v1.get_default_graph()
+    pixels = add_operation(graph, _BACKWARD, sources, attributes, "grads")
     pixels.set_shape(inputs.shape)
     return pixels, None, None
 
