@@ -33,6 +33,7 @@ SHORT = {
     "Figure$": "matplotlib.figure.Figure",
     "Axes$": "matplotlib.axes.Axes",
     "numpy.random._generator.": "numpy.random.",
+    "concurrent.futures._base.": "concurrent.futures.",
 }
 NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
