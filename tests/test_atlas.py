@@ -347,6 +347,47 @@ def test_refuses_to_mix(model, photographs, tmp_path, changed, told):
     assert content(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [lambda x: x * 3, lambda x: x + 2, lambda x: x[..., ::-1], lambda x: keras.ops.flip(x, 1)],
+)
+def test_refuses_a_model_that_computes_something_else_with_the_same_layers(tmp_path, changed):
+    def model(function):
+        inputs = keras.Input((16, 16, 3))
+        conv = keras.layers.Conv2D(2, 3, kernel_initializer="ones", name="conv")
+        return keras.Model(inputs, conv(function(inputs)))
+
+    draw_atlas(model(lambda x: x * 2), tmp_path, **QUICK)
+    # Built anew it is the same.
+    draw_atlas(model(lambda x: x * 2), tmp_path, **QUICK)
+    with pytest.raises(ValueError, match="model was"):
+        draw_atlas(model(changed), tmp_path, **QUICK)
+
+
+def test_workers_tell_models_apart_whose_layers_have_other_names(tmp_path):
+    def model():
+        layers = [keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3, kernel_initializer="ones")]
+        return keras.Sequential(layers)
+
+    with ThreadPoolExecutor(1) as pool:
+        for folder in ("one", "other"):
+            assert not draw_atlas(model(), tmp_path / folder, executor=pool, **QUICK).failed
+
+
+def test_draws_what_is_missing_of_a_finished_atlas(model, photographs, tmp_path, drawn):
+    draw_atlas(model, tmp_path, images=photographs, **QUICK)
+    (tmp_path / "pictures/0001/00001.jpg").unlink()
+    draw_atlas(model, tmp_path, images=photographs, **QUICK)
+    assert content(tmp_path) == drawn
+
+
+@pytest.mark.parametrize("claim", ["", "3", '{"format": 1}', '{"format": 1, "settings": null}'])
+def test_refuses_what_is_no_atlas(model, tmp_path, claim):
+    (tmp_path / "atlas.json").write_text(claim)
+    with pytest.raises(ValueError, match="`output` must have an atlas of this version"):
+        draw_atlas(model, tmp_path, **QUICK)
+
+
 def test_refuses_a_folder_that_is_not_ours(model, tmp_path):
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"`output` must be a new folder.*Received"):
@@ -442,6 +483,7 @@ def test_labels(model, tmp_path):
         ({"seed": -1}, ValueError, "`seed`"),
         ({"labels": ["one"]}, ValueError, "`labels` must have a name for each of the 3"),
         ({"labels": [1, 2, 3]}, TypeError, "`labels`"),
+        ({"labels": ["a"], "layers": "edges"}, ValueError, "`labels` must go with `layers`"),
         ({"input_range": (1, 0)}, ValueError, "`input_range`"),
         ({"images": "/nowhere"}, ValueError, "`images` must be a folder"),
         ({"like": 3}, TypeError, "`like`"),
@@ -486,6 +528,17 @@ def test_layers_that_matter_of_a_large_network():
     assert set(adds) < set(layers)
     assert 12 <= len(layers) <= 25
     assert layers[-1] == "predictions"
+
+
+def test_classes_of_a_network_inside_another(tmp_path):
+    """As behind the preprocessing of a network of `keras.applications`."""
+    inputs = keras.Input((24, 20, 3))
+    model = keras.Model(inputs, classifier()(inputs / 255))
+    assert layers_that_matter(model) == ["small/edges", "small/parts", "small/classes"]
+    draw_atlas(model, tmp_path, labels=["a", "b", "c"], **QUICK)
+    layers = data(content(tmp_path), "atlas")["layers"]
+    assert layers[-1]["labels"] == ["a", "b"]
+    assert layers[-1]["before"] == [1]
 
 
 def test_layers_that_matter_of_a_small_network(model):

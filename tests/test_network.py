@@ -9,6 +9,7 @@ import tensorflow as tf
 from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
+from vis.backend.graph import Graph
 from vis.backend.layers import onednn as onednn_kernels
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
@@ -417,3 +418,24 @@ def test_changed_weights_are_noticed(precision):
         expected = -model(image).numpy()[0, 1]
         assert recorder.overall[0] == pytest.approx(expected, rel=0.03 if precision else 1e-4)
         model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
+
+
+def test_what_lies_before_inside_a_nested_model_with_custom_layers():
+    """What runs in the model around does not lie before what runs in it."""
+
+    class Block(keras.Layer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.inner = keras.layers.Dense(4, name="inner")
+
+        def call(self, inputs):
+            return inputs + self.inner(inputs)
+
+    blocks = [Block(name=f"block{i}") for i in range(3)]
+    nested = keras.Sequential([keras.Input((4,)), *blocks], name="nested")
+    model = keras.Sequential([keras.Input((4,)), nested, keras.layers.Dense(2)])
+    graph = Graph.of(model)
+    graph.layers()
+    for number, block in enumerate(blocks):
+        before = graph.before(block.inner)
+        assert [id(other.inner) in before for other in blocks] == [i <= number for i in range(3)]

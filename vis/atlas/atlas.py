@@ -16,10 +16,11 @@ from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
 from vis.atlas.photographs import Photographs, as_examples, in_unit_range
-from vis.atlas.plan import Chart, identity_of, picture_size, planned
+from vis.atlas.plan import Chart, picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
 from vis.backend.graph import Graph, layout_of
+from vis.backend.step import fingerprint_of
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.likeness import learnt_of
@@ -128,7 +129,7 @@ def draw_atlas(
     parcels: dict[str, Any] = {}
     settings = {
         "made_with": _MADE_WITH,
-        "model": identity_of(model),
+        "model": list(fingerprint_of(model)[:2]),
         "layers": {chart.path: [chart.drawn, chart.size] for chart in charts},
         "steps": max_iter,
         "seed": seed,
@@ -145,19 +146,22 @@ def draw_atlas(
     folder.is_finished(settings)
     found = None if photographs is None else photographs.strongest(charts, show)
     settings["images"] = None if photographs is None else photographs.identity
-    if folder.is_finished(settings):
+    pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
+    if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
     _write_photographs(model, folder, found, input_range)
 
-    needs = (f"model {settings['model']}", *parcels)
+    # Orders name layers, which models that compute the same may call by other names.
+    called = describe([settings["model"], [chart.path for chart in charts], allow_code])
+    needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *parcels)
     linking = needs[:1]
     if photographs is not None:
         linking = (*linking, f"images {settings['images']}")
         parcels[linking[1]] = photographs.sample
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
-        work = Work(model, charts, folder, crew)
+        work = Work(charts, folder, crew)
         _write(model, folder, charts, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)

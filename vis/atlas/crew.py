@@ -64,9 +64,11 @@ class Crew:
         Raises:
             ConnectionError: If the executor is lost.
         """
-        waiting = {self._ask(order): order for order in orders}
+        waiting: dict[Future, AnyOrder] = {}
         deaths = 0
         try:
+            for order in orders:
+                waiting[self._ask(order)] = order
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 lost: BaseException | None = None
@@ -89,7 +91,8 @@ class Crew:
                     if self._replaced is None or deaths > _MOST_DEATHS:
                         raise ConnectionError(
                             "The executor's workers are lost. What they have drawn is kept, and "
-                            f"the same call goes on from there. Received: {lost!r}"
+                            "the same call goes on from there. A script that draws by processes "
+                            f"begins under `if __name__ == '__main__':`. Received: {lost!r}"
                         ) from lost
                     self._executor.shutdown(cancel_futures=True)
                     self._executor = self._replaced()
@@ -99,7 +102,15 @@ class Crew:
                 future.cancel()
 
     def _ask(self, order: Order, keys: Iterable[str] = ()) -> Future:
-        return self._executor.submit(fulfil, order, {key: self._parcels[key] for key in keys})
+        parcels = {key: self._parcels[key] for key in keys}
+        try:
+            return self._executor.submit(fulfil, order, parcels)
+        except BrokenExecutor as error:
+            broken: Future = Future()
+            broken.set_exception(error)
+            return broken
+        except RuntimeError as error:
+            raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
     def dismiss(self) -> None:
         """Waits for the orders at hand, and takes no more."""
@@ -188,7 +199,9 @@ def _begin(parcels: Mapping[str, Any]) -> None:
     # Ctrl-C is for the process that asks; and who is left without it goes, too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep(parcels)
+    # What cannot be unpacked here says so when an order needs it.
+    with contextlib.suppress(Exception):
+        keep(parcels)
 
 
 def _end_with_parent() -> None:

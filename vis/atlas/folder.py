@@ -54,7 +54,12 @@ class Folder:
             known = json.loads(claim.read_text("utf-8"))
         except ValueError:
             known = None
-        if not isinstance(known, dict) or known.get("format") != _FORMAT:
+        if (
+            not isinstance(known, dict)
+            or known.get("format") != _FORMAT
+            or not isinstance(known.get("settings"), dict)
+            or not isinstance(known.get("finished"), bool)
+        ):
             raise ValueError(
                 f"`output` must have an atlas of this version. Received: {self.path}, whose "
                 f"{_CLAIM} is of another, or something else"

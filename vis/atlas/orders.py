@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 from vis.atlas.links import contributions
+from vis.atlas.photographs import as_taken
+from vis.backend.graph import Graph, layout_of
 from vis.visualization import visualize_filters
 
 # A worker that serves several atlases, one after the other, forgets the first.
@@ -95,27 +97,31 @@ class Linking(NamedTuple):
         layer: The layer's path.
         channels: Indices of the channels.
         before: For each of the earlier layers its path and the indices of its channels.
-        own: For each channel an image of its own, in place of all that have a key.
+        own: For each channel a picture of its own, a JPEG file, in place of images with a key.
+        input_range: Lowest and highest value of the model's input.
     """
 
     needs: tuple[str, ...]
     layer: str
     channels: tuple[int, ...]
     before: tuple[tuple[str, tuple[int, ...]], ...]
-    own: np.ndarray | None = None
+    own: tuple[bytes, ...]
+    input_range: tuple[float, float]
 
     def fulfil(self, model: keras.Model, images: np.ndarray | None = None) -> list[np.ndarray]:
         """For each of the earlier layers an array `(channels, its channels)`."""
         paths = [path for path, _ in self.before]
         chosen = [list(channels) for _, channels in self.before]
-        looked_at = self.own if images is None else images
+        if images is None:
+            layout = layout_of(Graph.of(model).inputs[0])
+            shown = [as_taken(layout, from_jpeg(file), self.input_range) for file in self.own]
         return contributions(
             model,
             self.layer,
             list(self.channels),
             paths,
             chosen,
-            np.asarray(looked_at),
+            np.stack(shown) if images is None else images,
             own_images=images is None,
         )
 
@@ -172,3 +178,10 @@ def as_jpeg(picture: np.ndarray) -> bytes:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()
+
+
+def from_jpeg(file: bytes) -> np.ndarray:
+    """The picture in a file, as it was given to `as_jpeg`."""
+    with Image.open(io.BytesIO(file)) as image:
+        pixels = np.asarray(image, "float32") / 255
+    return pixels.reshape(*pixels.shape[:2], -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,9 @@ import numpy as np
 
 from vis.atlas.links import directly_before
 from vis.backend.graph import Graph, LayerOutput, filters_of, layout_of, path_to
+from vis.backend.graph.walk import is_container
+from vis.backend.private import operation_of
 from vis.backend.step import accepts, receptive_field
-from vis.utils.description import digest
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_indices, check_integer, is_iterable
@@ -110,6 +110,11 @@ def planned(
     own = _image_layout(graph)
     if layers is None:
         found = list(_those_that_matter(graph))
+        if not found:
+            raise ValueError(
+                "`layers` must be given for a model whose own graph shows no convolution and no "
+                f"classes. Received: layers=None, for '{model.name}'"
+            )
     else:
         listed = layers if is_iterable(layers) else [layers]
         found = [graph.find(layer, "layers") for layer in listed]
@@ -139,6 +144,11 @@ def planned(
                 _sees(graph, layer, own),
                 tuple(earlier),
             )
+        )
+    if labels is not None and not any(chart.is_classes for chart in charts):
+        raise ValueError(
+            "`labels` must go with `layers` that hold the layer of the classes, the last one. "
+            f"Received: labels, for the layers {[chart.path for chart in charts]}"
         )
     return charts
 
@@ -214,21 +224,6 @@ def all_before(charts: Sequence[Chart], position: int) -> list[int]:
     return sorted(found)
 
 
-def identity_of(model: keras.Model) -> str:
-    """A digest of what a model computes: its layers' settings, and its weights."""
-    settings = [_settings(layer) for layer in Graph.of(model).layers()]
-    text = np.frombuffer(json.dumps(settings, sort_keys=True, default=str).encode(), "uint8")
-    return digest([text, *(weight.numpy() for weight in model.weights)])
-
-
-def _settings(layer: keras.Layer) -> list[Any]:
-    try:
-        config = layer.get_config()
-    except NotImplementedError:
-        config = {}
-    return [type(layer).__name__, {key: config[key] for key in config if key != "name"}]
-
-
 def _image_layout(graph: Graph) -> Layout:
     """How an image lies in the input of a model that takes one, in grey or in colour."""
     layout = layout_of(graph.inputs[0]) if len(graph.inputs) == 1 else None
@@ -259,10 +254,18 @@ def _has_one_output(layer: keras.Layer) -> bool:
 
 
 def _output_layer(graph: Graph) -> keras.Layer | None:
-    """The last layer, if it is what the model's only output is made by."""
-    layers = [layer for layer in graph.layers() if graph.in_graph(layer)]
-    same = [layer for layer in layers if any(layer.output is t for t in graph.outputs)]
-    return same[0] if len(same) == 1 and _has_one_output(same[0]) else None
+    """The layer that makes the model's only output, that of nested models inside them."""
+    if graph.root is not None:
+        last = graph.layers()[-1]
+        return last if _has_one_output(last) else None
+    outputs = graph.outputs
+    while len(outputs) == 1:
+        operation = operation_of(outputs[0])
+        if not is_container(operation):
+            is_layer = isinstance(operation, keras.Layer) and _has_one_output(operation)
+            return operation if is_layer else None
+        outputs = operation.outputs
+    return None
 
 
 def _drawn(name: str, wanted: Any, count: int, path: str) -> tuple[int, ...]:

@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-import keras
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from vis.atlas.crew import Crew
 from vis.atlas.folder import Folder
 from vis.atlas.orders import Drawing, Linking
-from vis.atlas.photographs import as_taken
 from vis.atlas.plan import Chart, all_before
-from vis.backend.graph import Graph, layout_of
 
-# Pictures of an order: what is lost when a worker dies, and what shares the cost of a call.
-_AT_ONCE = 8
+# Most pictures of an order: what is lost when a worker dies, and what shares a trace.
+_AT_ONCE = 16
 # Layers that are drawn side by side, so that one is traced while another is drawn.
 _SIDE_BY_SIDE = 4
 
@@ -32,7 +28,6 @@ class Work:
     """What is left to do for an atlas, and what came of it.
 
     Args:
-        model: The model.
         charts: The layers.
         folder: Where the atlas is written.
         crew: Who does it.
@@ -43,10 +38,7 @@ class Work:
         links: What the layers do for each other.
     """
 
-    def __init__(
-        self, model: keras.Model, charts: Sequence[Chart], folder: Folder, crew: Crew
-    ) -> None:
-        self._layout = layout_of(Graph.of(model).inputs[0])
+    def __init__(self, charts: Sequence[Chart], folder: Folder, crew: Crew) -> None:
         self._charts = charts
         self._folder = folder
         self._crew = crew
@@ -85,17 +77,8 @@ class Work:
             enumerate(self._charts), key=lambda pair: -np.prod(pair[1].size)
         ):
             left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
-            queues.append(
-                [
-                    Drawing(
-                        needs,
-                        chart.path,
-                        tuple(left[first : first + _AT_ONCE]),
-                        {**settings, "image_size": chart.size},
-                    )
-                    for first in range(0, len(left), _AT_ONCE)
-                ]
-            )
+            sized = {**settings, "image_size": chart.size}
+            queues.append([Drawing(needs, chart.path, some, sized) for some in _shared_out(left)])
         return [
             order
             for first in range(0, len(queues), _SIDE_BY_SIDE)
@@ -135,10 +118,9 @@ class Work:
             for e in earlier:
                 self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
-            for first in range(0, len(drawn) if before else 0, _AT_ONCE):
-                channels = tuple(drawn[first : first + _AT_ONCE])
-                own = None if has_images else self._pictures(position, channels, input_range)
-                orders.append(Linking(needs, chart.path, channels, before, own))
+            for channels in _shared_out(drawn) if before else ():
+                own = () if has_images else self._pictures(position, channels)
+                orders.append(Linking(needs, chart.path, channels, before, own, input_range))
         done = self._crew.fulfilled(orders)
         for order, result in tqdm(done, "links", len(orders), disable=not show):
             position = self._positions[order.layer]
@@ -146,20 +128,14 @@ class Work:
                 self.unlinked[position] = _told(result)
                 continue
             rows = [self._charts[position].drawn.index(channel) for channel in order.channels]
+            if not all(np.isfinite(matrix).all() for matrix in result):
+                self.unlinked[position] = "Gradients are not finite."
+                continue
             for (path, _), matrix in zip(order.before, result, strict=True):
                 self.links[position, self._positions[path]][rows] = matrix
 
-    def _pictures(
-        self, position: int, channels: Sequence[int], input_range: tuple[float, float]
-    ) -> np.ndarray:
-        """Pictures of channels, as the model takes them."""
-        images = []
-        for channel in channels:
-            with Image.open(self._folder.picture(position, channel)) as file:
-                pixels = np.asarray(file, "float32") / 255
-            picture = pixels.reshape(*pixels.shape[:2], -1)
-            images.append(as_taken(self._layout, picture, input_range))
-        return np.stack(images)
+    def _pictures(self, position: int, channels: Sequence[int]) -> tuple[bytes, ...]:
+        return tuple(self._folder.picture(position, c).read_bytes() for c in channels)
 
     def failure_of(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None where it has some."""
@@ -180,5 +156,13 @@ class Work:
         return found
 
 
+def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:
+    """Channels in as few parts as may be, of one size."""
+    parts = -(-len(channels) // _AT_ONCE)
+    return [tuple(part.tolist()) for part in np.array_split(channels, parts)] if parts else []
+
+
 def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What an error says, in one line; its kind where that is not of the user's call."""
+    said = " ".join(str(error).split("\n", 1)[0].split())
+    return said if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: {said}"

@@ -331,10 +331,11 @@ class Graph:
             if id(operation) in found:
                 continue
             found.add(id(operation))
-            if operation is not runner and isinstance(operation, keras.Layer):
+            is_around = any(operation is model for model in around)
+            if not is_around and isinstance(operation, keras.Layer):
                 found.update(map(id, inside.in_order(operation)))
             stack.extend(parents)
-            if is_container(operation) and not any(operation is model for model in around):
+            if is_container(operation) and not is_around:
                 stack.extend(map(node_of, operation.outputs))
         return found
 

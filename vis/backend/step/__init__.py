@@ -1,7 +1,7 @@
 """The compiled step, the loop over steps, and the question that is a step without a descent."""
 
 from vis.backend.step.engine import Engine, engines
-from vis.backend.step.fingerprint import VERSIONS
+from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
 from vis.backend.step.links import links_of
 from vis.backend.step.maps import Maps, Wanted, maps_of
 from vis.backend.step.problem import (

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from vis.backend.graph import Graph
 from vis.utils.description import digest
 
 # Others may round otherwise.
@@ -60,6 +61,20 @@ def fingerprint(function: Any) -> Fingerprint:
     return Fingerprint(
         structure, digest(v.numpy() for v, _ in captured if _readable(v)), tuple(sorted(own))
     )
+
+
+def fingerprint_of(model: keras.Model) -> Fingerprint:
+    """The fingerprint of what a model computes in inference."""
+    graph = Graph.of(model)
+    specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in graph.inputs]
+
+    @tf.function(autograph=False)
+    def run(*inputs: Any) -> Any:
+        is_one = isinstance(graph.structure, (list, tuple)) and len(inputs) == 1
+        arranged = keras.tree.pack_sequence_as(graph.structure, list(inputs))
+        return keras.tree.flatten(model(inputs[0] if is_one else arranged, training=False))
+
+    return fingerprint(run.get_concrete_function(*specs))
 
 
 class _Reader:
