@@ -63,8 +63,9 @@ def draw_atlas(
 
     For each channel there is its picture, by `visualize_filters`; the images of yours that excite
     it most, cropped to where they do; how its activation is spread over them; and which channels
-    excite it and which it speaks to, as links: gradient times activation, averaged over up to 64
-    of the images, or over its own picture where there are none. The idea is that of OpenAI's
+    excite it and which it speaks to, as links: gradient times activation, averaged over the
+    images, or some from all over them where they are more than 64, or over its own picture where
+    there are none. The idea is that of OpenAI's
     Microscope, and of Olah et al., "Zoom In: An Introduction to Circuits", Distill 2020.
 
     Each file is there whole or not at all. The same call after an interruption goes on where it
@@ -87,7 +88,8 @@ def draw_atlas(
             a folder of them. Pictures then look like these.
         input_range: Lowest and highest value of the model's input.
         labels: Names of the model's classes. Those of ImageNet are known.
-        executor: Who draws. By default this process; a number of processes beside it; the
+        executor: Who draws. By default this process; a number of processes beside it, for a script
+            that begins under `if __name__ == "__main__":`; the
             address of a Dask scheduler, such as `"tcp://10.0.0.1:8786"`; or any
             `concurrent.futures.Executor`.
         allow_code: Whether workers may run code that comes with the model, such as a Lambda
