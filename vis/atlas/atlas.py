@@ -63,10 +63,10 @@ def draw_atlas(
 
     For each channel there is its picture, by `visualize_filters`; the images of yours that excite
     it most, cropped to where they do; how its activation is spread over them; and which channels
-    excite it and which it speaks to, as links: gradient times activation, averaged over the
-    images, or some from all over them where they are more than 64, or over its own picture where
-    there are none. The idea is that of OpenAI's
-    Microscope, and of Olah et al., "Zoom In: An Introduction to Circuits", Distill 2020.
+    excite it and which it speaks to, as links. A link is gradient times activation, averaged over
+    the images, of more than 64 over some from all over them; without images it is that of the
+    channel's own picture. The idea is that of OpenAI's Microscope, and of Olah et al., "Zoom In:
+    An Introduction to Circuits", Distill 2020.
 
     Each file is there whole or not at all. The same call after an interruption goes on where it
     was, and ends in the same bytes.
