@@ -228,6 +228,7 @@ PLAIN = {
     "reverse_enumerate",
     "slicer",
 }
+PLAIN_CLASSES = {"Attribution", "CAM", "StrongestImages", "StrongestOfLayer"}
 FUNCTIONS = {"grad_modifier", "backprop_modifier", "identifier"}
 
 minimize = Optimizer(MODEL.inputs[0], LOSSES).minimize
@@ -257,6 +258,12 @@ CALLS = [
          "seed": 0, "progress": False, "optimizer": None, "input_range": (0, 255),
          "like": None},
         is_picture,
+    ),
+    (
+        visualization.strongest_images,
+        {"model": MODEL, "images": IMAGE[None], "layers": -1, "filters": [1], "count": 1,
+         "input_range": (0, 255), "batch_size": 2, "fixed_inputs": None, "progress": False},
+        lambda found: is_finite(found.layers[0].activations),
     ),
     (
         visualization.visualize_saliency,
@@ -376,7 +383,7 @@ CALLS = [
 
 for name in visualization.__all__:
     method = getattr(visualization, name)
-    if isinstance(method, type) and name not in ("Attribution", "CAM"):
+    if isinstance(method, type) and name not in PLAIN_CLASSES:
         defaults = {
             p.name: p.default
             for p in inspect.signature(method).parameters.values()
@@ -434,7 +441,7 @@ def test_it_works_when_all_is_well(function, arguments, check):
 
 def test_all_that_is_public_is_asked():
     asked = {function.__qualname__ for function, *_ in CALLS}
-    assert asked.issuperset(set(visualization.__all__) - {"Attribution", "CAM"})
+    assert asked.issuperset(set(visualization.__all__) - PLAIN_CLASSES)
     assert asked.issuperset({name for name in utils.__all__ if name not in PLAIN})
 
 
