@@ -30,11 +30,12 @@ import vis  # noqa: F401
 
 # isort: split
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+from arguments import at_least, index_or_name
 from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis import plotting
@@ -83,7 +84,7 @@ def _draw(args: argparse.Namespace) -> Path:
     if args.method == KERAS_VIS:
         network, layer = _with_linear_activation(network, args.layer)
     else:
-        layer = resolve_layer(network, _index_or_name(args.layer))
+        layer = resolve_layer(network, index_or_name(args.layer))
     model = from_pixels(network, preprocess)
     _check_image_model(model)
     classifies_imagenet = tuple(layer.output.shape) == (None, len(imagenet_classes()))
@@ -156,15 +157,11 @@ def _by_keras_vis(
     return pictures
 
 
-def _index_or_name(layer: str) -> int | str:
-    return int(layer) if layer.lstrip("-").isdecimal() else layer
-
-
 def _with_linear_activation(
     network: keras.Model, layer_name: str
 ) -> tuple[keras.Model, keras.Layer]:
     """The network and the layer to look at, with its softmax swapped for the identity."""
-    which = _index_or_name(layer_name)
+    which = index_or_name(layer_name)
     layer = resolve_layer(network, which)
     if isinstance(layer, keras.layers.Softmax):
         raise ValueError(
@@ -231,17 +228,6 @@ def _writable(option: str, name: str, suffix: str) -> Path:
     return path
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}. Received: {text}"
-            )
-        return int(text)
-
-    return integer
-
-
 def _parser() -> argparse.ArgumentParser:
     summary, examples = __doc__.split("\n\n", 1)
     parser = argparse.ArgumentParser(
@@ -274,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--max-iter",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help=f"number of iterations (default: 120; {KERAS_VIS_STEPS} for keras-vis)",
     )
@@ -295,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         default=3,
         help="the same seed gives the same pictures (default: 3)",
     )

@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+from arguments import at_least, index_or_name
 from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis.atlas import Atlas, draw_atlas, layers_that_matter
@@ -63,7 +64,7 @@ def _draw(args: argparse.Namespace) -> Atlas:
     if args.workers and args.scheduler:
         raise ValueError("Give `--workers` or `--scheduler`. Received: both")
     model = from_pixels(*_loaded(args.model, args.allow_code))
-    layers = args.layers and [_index_or_name(layer) for layer in args.layers]
+    layers = args.layers and [index_or_name(layer) for layer in args.layers]
     if layers is None:
         layers = layers_that_matter(model)
         print("Layers (choose others by --layers):", " ".join(layers))
@@ -95,21 +96,6 @@ def _loaded(name: str, allow_code: bool) -> tuple[keras.Model, Callable]:
     return load(name, allow_code)
 
 
-def _index_or_name(layer: str) -> int | str:
-    return int(layer) if layer.lstrip("-").isdecimal() else layer
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}. Received: {text}"
-            )
-        return int(text)
-
-    return integer
-
-
 def _parser() -> argparse.ArgumentParser:
     summary, examples = __doc__.split("\n\n", 1)
     parser = argparse.ArgumentParser(
@@ -132,27 +118,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--filters",
-        type=_at_least(1),
+        type=at_least(1),
         default=FILTERS,
         metavar="N",
         help="how many channels of each layer, the first ones (default: %(default)s)",
     )
     add(
         "--classes",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="how many of the model's classes (default: as many as channels)",
     )
     add(
         "--size",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="PIXELS",
         help="height and width of the pictures of channels (default: at most 128)",
     )
-    add("--max-iter", type=_at_least(1), metavar="N", help="number of steps (default: 120)")
+    add("--max-iter", type=at_least(1), metavar="N", help="number of steps (default: 120)")
     add(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         help="the same seed gives the same atlas (default: %(default)s)",
     )
@@ -168,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--labels", metavar="FILE", help="the names of the model's classes, one a line")
     add("--output", default="atlas", metavar="FOLDER", help="where to (default: %(default)s)")
-    add("--workers", type=_at_least(1), metavar="N", help="draw in so many processes")
+    add("--workers", type=at_least(1), metavar="N", help="draw in so many processes")
     add("--scheduler", metavar="ADDRESS", help="draw on a Dask cluster, such as tcp://host:8786")
     add(
         "--allow-code",

@@ -610,3 +610,10 @@ def test_script_names_files_that_are_no_images(script, saved, photographs, tmp_p
     assert info.value.code == 2
     assert "notes.txt" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
+
+
+def test_the_atlas_in_the_docs_has_the_pages_of_today():
+    """Or it would go on to show those that it was drawn with."""
+    pages, shown = ROOT / "vis/atlas/site", ROOT / "docs/_extra/example_atlas"
+    stale = [name for name, file in content(pages).items() if content(shown).get(name) != file]
+    assert not stale

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from vis.atlas.links import directly_before
-from vis.backend.graph import Graph, LayerOutput, filters_of, layout_of, path_to
-from vis.backend.graph.walk import is_container
+from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
 from vis.backend.private import operation_of
 from vis.backend.step import accepts, receptive_field
 from vis.utils.imagenet import imagenet_classes

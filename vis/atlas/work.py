@@ -65,10 +65,11 @@ class Work:
             # One channel that fails takes those with it that were drawn beside it: those again.
             alone = [
                 order._replace(channels=(channel,))
-                for order in self._drawn(orders, bar)
+                for order, _ in self._drawn(orders, bar)
                 for channel in order.channels
             ]
-            self._drawn(alone, bar, last=True)
+            for order, error in self._drawn(alone, bar):
+                self.failed[self._positions[order.layer], order.channels[0]] = _told(error)
 
     def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[Drawing]:
         queues = []
@@ -87,18 +88,15 @@ class Work:
             if order is not None
         ]
 
-    def _drawn(self, orders: Sequence[Drawing], bar: tqdm, last: bool = False) -> list[Drawing]:
-        """Writes what orders bring, and returns those that fail."""
+    def _drawn(self, orders: Sequence[Drawing], bar: tqdm) -> list[tuple[Drawing, Exception]]:
+        """Writes what orders bring, and returns those that fail, with the reason."""
         failing = []
         for order, result in self._crew.fulfilled(orders):
-            position = self._positions[order.layer]
             if isinstance(result, Exception):
-                failing.append(order)
-                if last:
-                    self.failed[position, order.channels[0]] = _told(result)
+                failing.append((order, result))
                 continue
             for channel, file in zip(order.channels, result, strict=True):
-                self._folder.write_picture(position, channel, file)
+                self._folder.write_picture(self._positions[order.layer], channel, file)
             bar.update(len(order.channels))
         return failing
 

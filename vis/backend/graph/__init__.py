@@ -25,4 +25,4 @@ from vis.backend.graph.places import Place
 from vis.backend.graph.ranges import warn_of_range
 from vis.backend.graph.run import fed
 from vis.backend.graph.skips import Erosion, check_erosion
-from vis.backend.graph.walk import position_of
+from vis.backend.graph.walk import is_container, position_of
