@@ -24,6 +24,7 @@ import vis  # noqa: F401
 
 # isort: split
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         atlas = _draw(args)
     except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: stopped; the same command goes on from here.\n")
+        told = f"{parser.prog}: stopped; the same command goes on from here."
+        print(told, file=sys.stderr, flush=True)
+        # All that is done is on the disk; Python would wait for what is at hand.
+        os._exit(130)
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     for layer, reason in atlas.failed.items():

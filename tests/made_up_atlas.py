@@ -30,6 +30,7 @@ def layer(name, channels=4, before=(), labels=None, kind="Conv2D", **others):
         "sees": [11, 11] if labels is None else None,
         "before": list(before),
         "failed": None,
+        "lacks": None,
         **others,
     }
 

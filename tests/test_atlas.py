@@ -220,6 +220,27 @@ def test_ctrl_c_and_again(model, photographs, tmp_path, drawn, monkeypatch, afte
     assert content(tmp_path) == drawn
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+def test_ctrl_c_does_not_wait_for_what_is_at_hand(saved, tmp_path, workers):
+    command = [sys.executable, os.fspath(SCRIPT), "--model", os.fspath(saved), *workers]
+    command += ["--max-iter", "1000000000", "--output", os.fspath(tmp_path / "atlas")]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not (tmp_path / "atlas" / "data" / "atlas.js").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+            time.sleep(20)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert told.endswith("the same command goes on from here.\n")
+
+
 def killed_and_again(saved, photographs, folder, moments):
     command = [sys.executable, os.fspath(SCRIPT), "--model", os.fspath(saved)]
     command += ["--filters", "3", "--classes", "2", "--max-iter", "4"]
@@ -415,6 +436,31 @@ def test_a_layer_that_fails_is_reported_and_the_others_are_there(tmp_path):
     assert "pictures/0000/00002.jpg" in files
 
 
+def test_a_layer_that_is_not_finite_for_photographs_takes_no_other_with_it(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    convolved = keras.layers.Conv2D(3, 3, name="conv")(inputs)
+    divided = keras.layers.Lambda(lambda x: x / keras.ops.mean(x), name="divided")(convolved)
+    model = keras.Model(inputs, divided)
+    images = np.random.default_rng(0).uniform(1, 255, (5, 16, 16, 3)).astype("float32")
+    images[2] = 0
+    call = {"images": images, **QUICK}
+    atlas = draw_atlas(model, tmp_path, ["conv", "divided"], **call)
+    assert list(atlas.failed) == ["divided"]
+    assert atlas.failed["divided"].startswith("strongest images: `model` must make finite numbers")
+    files = content(tmp_path)
+    told = data(files, "atlas")
+    assert told["photographs"] == 5
+    assert [layer["failed"] for layer in told["layers"]] == [None, None]
+    assert [layer["lacks"] for layer in told["layers"]] == [None, atlas.failed["divided"]]
+    conv, divided = (data(files, f"layers/{i:04}")["channels"] for i in range(2))
+    assert [len(channel["strongest"]) for channel in conv] == [5, 5, 5]
+    assert [channel["strongest"] for channel in divided] == [[], [], []]
+    assert [channel["spread"] for channel in divided] == [None, None, None]
+    assert "pictures/0001/00002.jpg" in files
+    # Nothing is taken for finished that has failed.
+    assert draw_atlas(model, tmp_path, ["conv", "divided"], **call).failed == atlas.failed
+
+
 def test_a_model_that_brings_code_goes_to_workers_only_if_told(tmp_path):
     model = keras.Sequential(
         [
@@ -452,6 +498,16 @@ def test_a_full_disk(model, tmp_path, monkeypatch):
     whole = content(tmp_path / "again")
     assert {k: v for k, v in content(tmp_path).items() if not k.startswith("again/")} == whole
     assert Folder(tmp_path).index.is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_before_images_are_read(model, tmp_path):
+    def images():
+        pytest.fail("An image was read.")
+        yield
+
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="`output` must be the path of a folder that can be written"):
+        draw_atlas(model, tmp_path / "file" / "atlas", images=images(), **QUICK)
 
 
 def test_like_examples(model, photographs, tmp_path):

@@ -500,7 +500,7 @@ def test_maps_change_when_the_last_layers_are_randomised(method):
         ({"seed_input": None}, TypeError, "array of numbers"),
         ({"seed_input": np.zeros((8, 8, 3), complex)}, TypeError, "array of numbers"),
         ({"layer_idx": 7}, ValueError, "`layer_idx` is out of range"),
-        ({"layer_idx": "no such"}, ValueError, "`layer_name`"),
+        ({"layer_idx": "no such"}, ValueError, "`layer_idx` must be the name"),
         ({"layer_idx": layers.Dense(2)}, ValueError, "`layer_idx` must be a layer of the model"),
         ({"layer_idx": 1.5}, TypeError, "`layer_idx`"),
         ({"filter_indices": 3}, ValueError, "`filter_indices` is out of range"),

@@ -409,11 +409,12 @@ def test_pictures_are_brought_to_the_size_and_channels_of_the_input(tmp_path):
     Image.fromarray(left_to_right).rotate(90, expand=True).save(tmp_path / "a.png", exif=exif)
     Image.fromarray(left_to_right).convert("RGBA").save(tmp_path / "b.png")
     Image.fromarray(left_to_right).convert("P").save(tmp_path / "c.gif")
+    Image.fromarray(257 * left_to_right.astype("uint16")).save(tmp_path / "d.png")
     expected = left_to_right.reshape(4, 4, 8, 4).mean(axis=(1, 3))
     for channels in (1, 3):
         model = sequential((4, 8, channels), layers.Conv2D(1, 2))
         found = find(model, tmp_path, -1)
-        assert sorted(found.pictures) == [0, 1, 2]
+        assert sorted(found.pictures) == [0, 1, 2, 3]
         for picture in found.pictures.values():
             assert picture.shape == (4, 8, channels)
             np.testing.assert_allclose(picture[:, 1:-1, 0], expected[:, 1:-1], atol=2)
@@ -448,7 +449,8 @@ def nan_model():
 
 BAD = {
     "no model": (lambda: find("model", IMAGES, 0), TypeError, "`model` must be"),
-    "close match": (lambda: find(network(), IMAGES, "fist"), ValueError, "did you mean 'first'"),
+    "close match": (
+        lambda: find(network(), IMAGES, "fist"), ValueError, "`layers` must .* mean 'first'"),
     "index": (lambda: find(network(), IMAGES, 99), ValueError, "`layers` is out of range"),
     "layer": (lambda: find(network(), IMAGES, 1.5), TypeError, "`layers` must be an index"),
     "no layers": (lambda: find(network(), IMAGES, []), ValueError, "`layers` must hold"),

@@ -15,7 +15,7 @@ from vis import __version__
 from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
-from vis.atlas.photographs import Photographs, as_examples, in_unit_range
+from vis.atlas.photographs import Photographs, Strongest, as_examples, in_unit_range
 from vis.atlas.plan import Chart, picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
@@ -24,7 +24,6 @@ from vis.backend.step import fingerprint_of
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.likeness import learnt_of
-from vis.visualization.strongest import StrongestImages
 
 _MADE_WITH = f"keras3-vis {__version__}"
 
@@ -146,6 +145,7 @@ def draw_atlas(
         parcels[f"like {settings['like']}"] = learnt
     # Before the images are gone through, which may take long.
     folder.is_finished(settings)
+    folder.check_writable()
     found = None if photographs is None else photographs.strongest(charts, show)
     settings["images"] = None if photographs is None else photographs.identity
     pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
@@ -163,7 +163,7 @@ def draw_atlas(
         parcels[linking[1]] = photographs.sample
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
-        work = Work(charts, folder, crew)
+        work = Work(charts, folder, crew, {} if found is None else found.refused)
         _write(model, folder, charts, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
@@ -176,7 +176,7 @@ def draw_atlas(
 def _write_photographs(
     model: keras.Model,
     folder: Folder,
-    found: StrongestImages | None,
+    found: Strongest | None,
     input_range: tuple[float, float],
 ) -> None:
     layout = layout_of(Graph.of(model).inputs[0])
@@ -189,14 +189,14 @@ def _write(
     folder: Folder,
     charts: Sequence[Chart],
     work: Work,
-    found: StrongestImages | None,
+    found: Strongest | None,
     settings: dict[str, Any],
     finished: bool,
 ) -> None:
     """Writes what the pages are told."""
     photographs = {} if found is None else _described(model, found)
     for position in range(len(charts)):
-        of_layer = None if found is None else found.layers[position]
+        of_layer = None if found is None else found.layers.get(position)
         record = layer_record(position, charts, work, of_layer, photographs)
         folder.write_data(f"layers/{position:04}", record)
     told = {
@@ -205,12 +205,12 @@ def _write(
         "input range": "{:g} to {:g}".format(*settings["input_range"]),
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
-    count = 0 if found is None else len(found.layers[0].activations)
+    count = 0 if found is None else found.total
     record = atlas_record(model.name, _MADE_WITH, told, count, charts, work, finished)
     folder.write_data("atlas", record)
 
 
-def _described(model: keras.Model, found: StrongestImages) -> dict[int, dict[str, Any]]:
+def _described(model: keras.Model, found: Strongest) -> dict[int, dict[str, Any]]:
     """Names and sizes of those images that are strongest somewhere, by number."""
     layout = layout_of(Graph.of(model).inputs[0])
     described = {}

@@ -18,11 +18,13 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import keras
 
 from vis.atlas.orders import Missing, Order, PackedModel, forget, fulfil, keep
+from vis.backend import device
 from vis.utils.validation import check_integer
 
 # One thread traces while another, which leaves Python alone, draws.
@@ -112,9 +114,13 @@ class Crew:
         except RuntimeError as error:
             raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
-    def dismiss(self) -> None:
-        """Waits for the orders at hand, and takes no more."""
-        self._executor.shutdown(cancel_futures=True)
+    def dismiss(self, wait: bool) -> None:
+        """Takes no more orders.
+
+        Args:
+            wait: Whether to wait for those at hand.
+        """
+        self._executor.shutdown(wait, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -131,11 +137,10 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
     """
     if executor is None:
         keep(parcels)
-        crew = Crew(ThreadPoolExecutor(_THREADS), parcels)
         try:
-            yield crew
+            with _own(Crew(ThreadPoolExecutor(_THREADS), parcels)) as crew:
+                yield crew
         finally:
-            crew.dismiss()
             forget(parcels)
         return
     packed = {
@@ -149,17 +154,27 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
             client.register_plugin(_delivery(packed))
             yield Crew(client.get_executor(pure=False), packed)
     else:
+        context = multiprocessing.get_context("spawn")
+        each = max(1, device.processors() // executor)
+        # Nobody writes to it. Its end is that of the work, whatever has ended it.
+        alive, here = context.Pipe(duplex=False)
 
         def beside() -> Executor:
-            return ProcessPoolExecutor(
-                executor, multiprocessing.get_context("spawn"), _begin, (packed,)
-            )
+            return ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
 
-        crew = Crew(beside(), packed, beside)
-        try:
+        with alive, here, _own(Crew(beside(), packed, beside)) as crew:
             yield crew
-        finally:
-            crew.dismiss()
+
+
+@contextlib.contextmanager
+def _own(crew: Crew) -> Iterator[Crew]:
+    """A crew that is dismissed in the end; what it has at hand is of no use after an error."""
+    try:
+        yield crew
+    except BaseException:
+        crew.dismiss(wait=False)
+        raise
+    crew.dismiss(wait=True)
 
 
 def check_executor(executor: Any) -> Any:
@@ -194,21 +209,21 @@ def _packed(model: keras.Model, allow_code: bool) -> PackedModel:
     return packed
 
 
-def _begin(parcels: Mapping[str, Any]) -> None:
+def _begin(parcels: Mapping[str, Any], alive: Connection, processors: int) -> None:
     """What a process beside this one does first."""
+    device.share_processors(processors)
     # Ctrl-C is for the process that asks; and who is left without it goes, too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_after, args=(alive,), daemon=True).start()
     # What cannot be unpacked here says so when an order needs it.
     with contextlib.suppress(Exception):
         keep(parcels)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+def _end_after(alive: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        alive.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -239,6 +254,9 @@ def _delivery(parcels: Mapping[str, Any]) -> Any:
         name = "vis.atlas " + " ".join(parcels)
 
         def setup(self, worker: Any) -> None:
+            device.share_processors(worker.state.nthreads)
+            # Dask has its workers return all memory to the system at once.
+            device.reuse_memory()
             keep(parcels)
 
     return Delivery()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ class Folder:
                 f"give another folder, or remove this one. Received: {self.path}, where {told}"
             )
         return known["finished"]
+
+    def check_writable(self) -> None:
+        """Raises an `OSError` unless files can be written here."""
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(
+                "`output` must be the path of a folder that can be written. "
+                f"Received: {self.path}, where {there} cannot"
+            )
 
     def claim(self, settings: Mapping[str, Any], finished: bool) -> None:
         """Writes down what the folder has an atlas of, and lays out the pages.

@@ -15,10 +15,6 @@ from vis.backend.step import accepts, links_of
 from vis.utils.validation import check_flag, check_images, check_indices, check_integer
 from vis.visualization.feeds import Feeds
 
-_ON_GPU = 16
-# Images in flight for each thread of a processor; more crowd each other out of the caches.
-_PER_THREAD = 2
-
 
 def contributions(
     model: keras.Model,
@@ -51,7 +47,7 @@ def contributions(
             as channels, in place of all images for each.
         fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
             list with None for that one.
-        batch_size: Most images at a time; by default twice as many as there are processors, or 16
+        batch_size: Most images at a time; by default twice as many as there are processors, or 32
             on a GPU. Without a GPU the numbers do not depend on it.
 
     Returns:
@@ -84,8 +80,9 @@ def contributions(
         )
     chosen = [_indices("before_channels", *pair) for pair in zip(targets, each, strict=True)]
     images = _images(feeds, behind, images)
-    most = _ON_GPU if device.has_gpu() else _PER_THREAD * device.processors()
-    most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
+    most = device.images_at_once()
+    if batch_size is not None:
+        most = check_integer("batch_size", batch_size, least=1)
     rows = np.broadcast_to(wanted, (len(images), len(wanted)))
     if check_flag("own_images", own_images):
         if len(images) != len(wanted):

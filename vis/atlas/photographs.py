@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from vis.atlas.plan import Chart
+from vis.backend import device
 from vis.backend.graph import Graph, layout_of
 from vis.utils.layout import Layout
 from vis.utils.streams import Stream
-from vis.visualization.strongest import StrongestImages, strongest_images
+from vis.visualization.feeds import Feeds
+from vis.visualization.strongest import StrongestOfLayer, strongest_in
 
 _BATCH = 16
+# Strongest images of a channel.
+_COUNT = 9
 # Images that links are averaged over, and examples that pictures are drawn like, at most.
 _SAMPLE, _EXAMPLES = 64, 500
 
@@ -52,6 +56,24 @@ class Sample:
         return np.stack(self._kept)
 
 
+class Strongest(NamedTuple):
+    """What the images excite most.
+
+    Attributes:
+        layers: What has been found of each layer, by position.
+        refused: Why there is nothing of others.
+        pictures: Those images that are among the strongest somewhere, by number.
+        names: The names of all images, where they are files, or None.
+        total: How many images there are.
+    """
+
+    layers: dict[int, StrongestOfLayer]
+    refused: dict[int, ValueError]
+    pictures: dict[int, np.ndarray]
+    names: list[str] | None
+    total: int
+
+
 class Photographs:
     """Images that a network is looked at with.
 
@@ -71,29 +93,36 @@ class Photographs:
         self._stream = _stream("images", model, images, input_range)
         self._sample = Sample(_SAMPLE)
         self._digest = hashlib.sha256()
+        self._seen = 0
 
-    def strongest(self, charts: Sequence[Chart], show: bool) -> StrongestImages:
+    def strongest(self, charts: Sequence[Chart], show: bool) -> Strongest:
         """Goes through all of them, once.
 
         Args:
             charts: The layers to look at.
             show: Whether to show a progress bar.
         """
-        found = strongest_images(
-            self._model,
-            self._passing(),
-            [chart.path for chart in charts],
+        graph = Graph.of(self._model)
+        passing = _stream("images", self._model, self._passing(), self._range)
+        refused: dict[int, ValueError] = {}
+        layers, pictures = strongest_in(
+            passing,
+            Feeds.of(graph, None),
+            [graph.find(chart.path, "layers") for chart in charts],
             [list(chart.drawn) for chart in charts],
-            input_range=self._range,
-            progress=show,
+            _COUNT,
+            device.images_at_once(),
+            show,
+            refused.__setitem__,
         )
-        return found._replace(names=self._stream.names)
+        return Strongest(layers, refused, pictures, self._stream.names, self._seen)
 
     def _passing(self) -> Iterator[np.ndarray]:
         for batch in self._stream.batches(_BATCH):
             self._digest.update(f"{batch.dtype}{batch.shape}".encode())
             self._digest.update(np.ascontiguousarray(batch).tobytes())
             self._sample.add(batch)
+            self._seen += len(batch)
             yield batch
 
     @property

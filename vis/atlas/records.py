@@ -37,6 +37,7 @@ def atlas_record(
         work: What came of the work on it.
         finished: Whether nothing is left to do.
     """
+    reasons = work.failures()
     layers = [
         {
             "name": chart.path,
@@ -50,6 +51,7 @@ def atlas_record(
             "sees": chart.sees,
             "before": chart.before,
             "failed": work.failure_of(position),
+            "lacks": reasons.get(chart.path),
         }
         for position, chart in enumerate(charts)
     ]

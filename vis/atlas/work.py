@@ -15,7 +15,7 @@ from vis.atlas.orders import Drawing, Linking
 from vis.atlas.plan import Chart, all_before
 
 # Most pictures of an order: what is lost when a worker dies, and what shares a trace.
-_AT_ONCE = 16
+_AT_ONCE = 32
 # Layers that are drawn side by side, so that one is traced while another is drawn.
 _SIDE_BY_SIDE = 4
 
@@ -31,6 +31,7 @@ class Work:
         charts: The layers.
         folder: Where the atlas is written.
         crew: Who does it.
+        unseen: Why a layer has no strongest images, by position.
 
     Attributes:
         failed: Why there is no picture, by positions of layers and channels.
@@ -38,10 +39,17 @@ class Work:
         links: What the layers do for each other.
     """
 
-    def __init__(self, charts: Sequence[Chart], folder: Folder, crew: Crew) -> None:
+    def __init__(
+        self,
+        charts: Sequence[Chart],
+        folder: Folder,
+        crew: Crew,
+        unseen: Mapping[int, Exception],
+    ) -> None:
         self._charts = charts
         self._folder = folder
         self._crew = crew
+        self._unseen = unseen
         self._positions = {chart.path: position for position, chart in enumerate(charts)}
         self.failed: dict[tuple[int, int], str] = {}
         self.unlinked: dict[int, str] = {}
@@ -149,6 +157,8 @@ class Work:
                 chart.path,
                 reason if self.failure_of(position) else f"channel {channel}: {reason}",
             )
+        for position, error in sorted(self._unseen.items()):
+            found.setdefault(self._charts[position].path, f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
             found.setdefault(self._charts[position].path, f"links: {reason}")
         return found

@@ -162,6 +162,9 @@ def _picture(path: Path, layout: Layout) -> np.ndarray:
     """The picture in a file, `(height, width, channels)` of bytes, as large as the model takes."""
     with Image.open(path) as file:
         upright = ImageOps.exif_transpose(file)
+        if upright.mode.startswith("I"):
+            # Of sixteen bits, which Pillow would cut off at 255.
+            upright = upright.point(lambda value: value / 257)
         picture = upright.convert("L" if layout.channels == 1 else "RGB")
         height, width = layout.spatial_shape
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -31,10 +31,6 @@ from vis.utils.validation import (
 )
 from vis.visualization.feeds import Feeds
 from vis.visualization.sights import axes_of, box_of, heat
-
-_ON_GPU = 32
-# Images in flight for each thread of a processor; more crowd each other out of the caches.
-_PER_THREAD = 2
 
 
 class StrongestOfLayer(NamedTuple):
@@ -144,36 +140,70 @@ def strongest_images(
     targets, chosen = _targets(graph, layers, filters)
     count = check_integer("count", count, least=1)
     input_range = check_input_range(input_range)
-    most = _ON_GPU if device.has_gpu() else _PER_THREAD * device.processors()
-    most = most if batch_size is None else check_integer("batch_size", batch_size, least=1)
+    most = device.images_at_once()
+    if batch_size is not None:
+        most = check_integer("batch_size", batch_size, least=1)
     feeds = Feeds.of(graph, fixed_inputs)
     show = check_flag("progress", progress)
     axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
     layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
     stream = Stream("images", images, shape, layout, input_range)
+    results, pictures = strongest_in(stream, feeds, targets, chosen, count, most, show, _refuse)
+    return StrongestImages(list(results.values()), pictures, stream.names)
+
+
+def strongest_in(
+    stream: Stream,
+    feeds: Feeds,
+    targets: Sequence[Target],
+    chosen: Sequence[Sequence[int]],
+    count: int,
+    most: int,
+    show: bool,
+    refuse: Callable[[int, ValueError], None],
+) -> tuple[dict[int, StrongestOfLayer], dict[int, np.ndarray]]:
+    """Looks at the images of a stream, once.
+
+    Args:
+        stream: The images.
+        feeds: What the network takes.
+        targets: The layers.
+        chosen: For each its channels.
+        count: How many images to find for each channel.
+        most: Most images to look at at a time.
+        show: Whether to show a progress bar.
+        refuse: Is told the position of a layer that has no finite numbers for an image, and what
+            is wrong. Where it does not raise, the other layers are looked at.
+
+    Returns:
+        What has been found of each layer that was not refused, by position; and the images.
+    """
+    graph = feeds.graph
     look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
-    rankings = [_Ranking(indices, count) for indices in chosen]
+    rankings = {i: _Ranking(indices, count) for i, indices in enumerate(chosen)}
     pictures: dict[int, np.ndarray] = {}
     seen = 0
     with tqdm(total=stream.count, disable=not show, unit="image") as bar:
         for batch in stream.batches(most):
             if not seen:
                 warn_of_range(feeds.tensor, batch, "images")
-            of_size = Layout(batch.shape[1:], axes)
+            of_size = Layout(batch.shape[1:], spatial_axes(feeds.tensor))
             looks = sights(graph, feeds.tensor, targets, of_size)
             maps = look(graph, prepared, feeds.shown(batch), chosen)
-            for target, ranking, sight, found in zip(targets, rankings, looks, maps, strict=True):
-                _check_finite(target, found)
-                ranking.add(seen, found, sight, of_size.spatial_shape)
-            wanted = set(np.unique([i for r in rankings for i in np.unique(r.images)]).tolist())
+            for i, (target, sight, found) in enumerate(zip(targets, looks, maps, strict=True)):
+                if i in rankings and not np.isfinite(found).all():
+                    refuse(i, _not_finite(target))
+                    del rankings[i]
+                if i in rankings:
+                    rankings[i].add(seen, found, sight, of_size.spatial_shape)
+            wanted = {int(i) for r in rankings.values() for i in np.unique(r.images)}
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
             new = {i: image.copy() for i, image in enumerate(batch, seen) if i in wanted}
             pictures.update(new)
             seen += len(batch)
             bar.update(len(batch))
-    results = [r.result(t.name) for r, t in zip(rankings, targets, strict=True)]
-    return StrongestImages(results, pictures, stream.names)
+    return {i: ranking.result(targets[i].name) for i, ranking in rankings.items()}, pictures
 
 
 class _Ranking:
@@ -267,9 +297,12 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
     return targets, chosen
 
 
-def _check_finite(target: Target, maps: np.ndarray) -> None:
-    if not np.isfinite(maps).all():
-        raise ValueError(
-            "`model` must make finite numbers of the images. "
-            f"Received: a model whose layer '{target.name}' gives NaN or infinite values"
-        )
+def _not_finite(target: Target) -> ValueError:
+    return ValueError(
+        "`model` must make finite numbers of the images. "
+        f"Received: a model whose layer '{target.name}' gives NaN or infinite values"
+    )
+
+
+def _refuse(position: int, reason: ValueError) -> None:
+    raise reason

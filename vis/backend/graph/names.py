@@ -125,15 +125,7 @@ def find_layer_idx(model: keras.Model, layer_name: str) -> int:
         0
     """
     check_model(model)
-    names = [layer.name for layer in model.layers]
-    if isinstance(layer_name, str) and layer_name in names:
-        return names.index(layer_name)
-    matches, where, known = _alike(model, layer_name)
-    hint = "; did you mean " + " or ".join(f"'{name}'" for name in matches) + "?"
-    raise ValueError(
-        f"`layer_name` must be the name of a layer of the model{hint if matches else '.'} "
-        f"Received: layer_name={layer_name!r}, where the layers{where} are {_shortened(known)}"
-    )
+    return _index_of(model, layer_name, "layer_name")
 
 
 def resolve_layer(
@@ -166,7 +158,7 @@ def resolve_layer(
             )
         return layer_idx
     if isinstance(layer_idx, str):
-        return _at_path(model, layer_idx) or model.layers[find_layer_idx(model, layer_idx)]
+        return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]
     try:
         number = None if isinstance(layer_idx, bool) else operator.index(layer_idx)
     except TypeError:
@@ -183,6 +175,19 @@ def resolve_layer(
             f"Received: {name}={layer_idx}"
         )
     return model.layers[number]
+
+
+def _index_of(model: keras.Model, layer_name: Any, name: str) -> int:
+    """The index of a layer by its name, an argument called `name`."""
+    names = [layer.name for layer in model.layers]
+    if isinstance(layer_name, str) and layer_name in names:
+        return names.index(layer_name)
+    matches, where, known = _alike(model, layer_name)
+    hint = "; did you mean " + " or ".join(f"'{match}'" for match in matches) + "?"
+    raise ValueError(
+        f"`{name}` must be the name of a layer of the model{hint if matches else '.'} "
+        f"Received: {name}={layer_name!r}, where the layers{where} are {_shortened(known)}"
+    )
 
 
 def _inner(layer: keras.Layer) -> list[keras.Layer]:

@@ -84,6 +84,9 @@
         make("h3", {}, make("a", { href: layer.address, class: "name" }, layer.name)),
         atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
         origin(layer, layers),
+        layer.failed === null && layer.lacks !== null
+          ? make("p", { class: "note" }, `Not whole: ${layer.lacks}`)
+          : null,
       ),
       layer.failed !== null
         ? make("p", { class: "note" }, `Could not be drawn: ${layer.failed}`)

@@ -51,7 +51,13 @@
         "photographs",
         title,
         null,
-        make("p", { class: "note" }, "None of the photographs excites it."),
+        make(
+          "p",
+          { class: "note" },
+          channel.spread === null
+            ? "It has no finite numbers for these photographs."
+            : "None of the photographs excites it.",
+        ),
       );
     }
     return section(
