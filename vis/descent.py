@@ -247,9 +247,16 @@ class Descent:
 
     def pictures(self) -> list[np.ndarray]:
         """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
-        return self._finished(
-            self._engine.images(*self._made_for, self._state.variables, self._given)
-        )
+        # One by one, so that the rounding is that of any other batch.
+        alone = [
+            self._engine.images(
+                *self._made_for,
+                [[value[i : i + 1] for value in values] for values in self._state.variables],
+                self._given,
+            )
+            for i in range(self._state.best_loss.shape[0])
+        ]
+        return self._finished([ops.concatenate(images) for images in zip(*alone, strict=True)])
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
         """The best pictures, the last gradients and the values of what they are of."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from vis.backend.graph import Graph, arranged, names_of, spatial_axes
 from vis.backend.step import value_of
@@ -94,6 +95,9 @@ def defaults_along(parametrization: Any, graph: Graph) -> dict[str, Any]:
 
 def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
     """What is learnt of an input, or of what an embedding makes of it."""
+    if graph.flow.numbers_of(tensor) is not tensor and not hasattr(examples, "__array__"):
+        texts = examples_from("like", examples, len(tensor.shape) - 1)
+        examples = np.concatenate([np.atleast_1d(text) for text in texts]) if texts else []
     numbers, examples = as_numbers("like", graph, tensor, examples)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.flow.entry_of(numbers)
