@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments of the command line, without the name of the script.
 
     Returns:
-        The exit code: 0, or 1 where something of the atlas could not be drawn.
+        The exit code: 0, 1 where something of the atlas could not be drawn, or 130 after Ctrl-C.
     """
     parser = _parser()
     args = parser.parse_args(argv)
@@ -54,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         told = f"{parser.prog}: stopped; the same command goes on from here."
         print(told, file=sys.stderr, flush=True)
-        # All that is done is on the disk; Python would wait for what is at hand.
-        os._exit(130)
+        if not (args.workers or args.scheduler):
+            # All that is done is on the disk; Python would wait for what its threads have at hand.
+            os._exit(130)
+        return 130
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     for layer, reason in atlas.failed.items():

@@ -69,19 +69,11 @@ class Checkpoint:
     def begin(
         self, descent: Descent, seed: int, max_iter: int
     ) -> Callable[[int, list[OptimizerCallback]], None]:
-        """Brings a descent that has not begun to where the one in the file was.
+        """Brings a descent that has not begun to where the one in the file was, if there is one.
 
-        Args:
-            descent: The descent. It is left as it is where there is no file.
-            seed: What all randomness follows from.
-            max_iter: Number of steps that it is to take in all.
-
-        Returns:
-            A function like `descent.descend`, which writes the file on the way and at the end.
-
-        Raises:
-            ValueError: If the file is of another descent or of more steps, or the descent cannot
-                be continued exactly.
+        `seed` is what all randomness follows from, and `max_iter` the steps that it is to take in
+        all. What is returned is like `descent.descend`, and writes the file on the way and at the
+        end. A `ValueError` says that the file is of another descent, or of more steps.
         """
         made_by = {"`seed`": describe(seed), **descent.description()}
         if self._found:

@@ -10,7 +10,7 @@ from keras import ops
 
 from vis.backend.graph import spatial_axes
 from vis.losses import TensorLoss
-from vis.utils.validation import check_number
+from vis.utils.validation import check_number, check_positive
 
 
 def normalize(input_tensor: Any, output_tensor: Any) -> Any:
@@ -32,7 +32,19 @@ def normalize(input_tensor: Any, output_tensor: Any) -> Any:
     return output_tensor / math.prod(input_tensor.shape[1:])
 
 
-class TotalVariation(TensorLoss):
+class _ImageLoss(TensorLoss):
+    """Base class of losses that look at the model's input itself."""
+
+    def __init__(self, img_input: keras.KerasTensor, name: str) -> None:
+        if not isinstance(img_input, keras.KerasTensor):
+            raise TypeError(
+                "`img_input` must be a symbolic tensor, the model's input (`model.input`). "
+                f"Received: img_input={img_input!r}"
+            )
+        super().__init__(img_input, name)
+
+
+class TotalVariation(_ImageLoss):
     """N-dimensional total variation, which draws smooth areas with sharp edges between them.
 
     The sum over all places of `(sum over axes of squared forward differences)^(beta / 2)`,
@@ -49,13 +61,10 @@ class TotalVariation(TensorLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, beta: float = 2.0) -> None:
-        check_image_input(img_input)
-        if check_number("beta", beta) <= 0:
-            raise ValueError(f"`beta` must be positive. Received: beta={beta!r}")
         super().__init__(img_input, name=f"TV({beta}) Loss")
         self.img = img_input
         self.beta = beta
-        self.settings = {"beta": float(beta), "axes": spatial_axes(img_input)}
+        self.settings = {"beta": check_positive("beta", beta), "axes": spatial_axes(img_input)}
 
     @staticmethod
     def formula(image: Any, beta: float, axes: tuple[int, ...]) -> Any:
@@ -82,7 +91,7 @@ def _inner(image: Any, axes: tuple[int, ...], ahead: int | None = None) -> Any:
     return ops.slice(image, start, [size - (i in axes) for i, size in enumerate(image.shape)])
 
 
-class LPNorm(TensorLoss):
+class LPNorm(_ImageLoss):
     """p-norm of the image, which keeps its values in bounds.
 
     Divided by the number of values in one image.
@@ -100,11 +109,10 @@ class LPNorm(TensorLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, p: float = 6.0) -> None:
-        check_image_input(img_input)
+        super().__init__(img_input, name=f"L-{p} Norm Loss")
         is_greatest = isinstance(p, float) and p == math.inf
         if not is_greatest and check_number("p", p) < 1:
             raise ValueError(f"`p` must be at least 1, or inf. Received: p={p!r}")
-        super().__init__(img_input, name=f"L-{p} Norm Loss")
         self.img = img_input
         self.p = p
         self.settings = {"p": float(p)}
@@ -124,7 +132,7 @@ class LPNorm(TensorLoss):
         return normalize(image, ops.reshape(greatest, (-1,)) * norm)
 
 
-class L1(TensorLoss):
+class L1(_ImageLoss):
     """Mean distance of the image's values from a centre, which leaves most of them there.
 
     Args:
@@ -137,7 +145,6 @@ class L1(TensorLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        check_image_input(img_input)
         super().__init__(img_input, name="L1 Loss")
         self.settings = {"center": check_number("center", center)}
 
@@ -146,7 +153,7 @@ class L1(TensorLoss):
         return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
 
 
-class L2(TensorLoss):
+class L2(_ImageLoss):
     """Mean squared distance of the image's values from a centre, which keeps contrast low.
 
     Arguments are as in `L1`.
@@ -157,7 +164,6 @@ class L2(TensorLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        check_image_input(img_input)
         super().__init__(img_input, name="L2 Loss")
         self.settings = {"center": check_number("center", center)}
 
@@ -166,7 +172,7 @@ class L2(TensorLoss):
         return ops.mean(ops.square(image - center), axis=list(range(1, len(image.shape))))
 
 
-class BlurPenalty(TensorLoss):
+class BlurPenalty(_ImageLoss):
     """Mean squared difference between the image and its blur, which takes fine noise out.
 
     The blur is binomial, of three pixels along each spatial axis (the penalty of high frequencies
@@ -181,7 +187,6 @@ class BlurPenalty(TensorLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor) -> None:
-        check_image_input(img_input)
         super().__init__(img_input, name="Blur Loss")
         self.settings = {"axes": spatial_axes(img_input)}
         if not self.settings["axes"]:
@@ -214,12 +219,3 @@ def _power(x: Any, p: float) -> Any:
         if p:
             square = square * square
     return result
-
-
-def check_image_input(img_input: Any) -> None:
-    """Raises a `TypeError` unless `img_input` is a model's symbolic input."""
-    if not isinstance(img_input, keras.KerasTensor):
-        raise TypeError(
-            "`img_input` must be a symbolic tensor, the model's input (`model.input`). "
-            f"Received: img_input={img_input!r}"
-        )

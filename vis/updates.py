@@ -185,14 +185,7 @@ def _check_share(name: str, value: Any) -> float:
 
 
 def get(optimizer: keras.optimizers.Optimizer | Update | None) -> Update:
-    """The rule that a Keras optimizer stands for; a rule itself; for None `RMSprop`.
-
-    Args:
-        optimizer: One of these.
-
-    Raises:
-        TypeError: If it is none of them.
-    """
+    """The rule that a Keras optimizer stands for; a rule itself; for None `RMSprop`."""
     if optimizer is None:
         return RMSprop()
     return optimizer if isinstance(optimizer, Update) else KerasUpdate(optimizer)

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import keras
+from tqdm import tqdm
 
 from vis.atlas.orders import Missing, Order, PackedModel, forget, fulfil, keep
 from vis.backend import device
@@ -212,6 +213,8 @@ def _packed(model: keras.Model, allow_code: bool) -> PackedModel:
 def _begin(parcels: Mapping[str, Any], alive: Connection, processors: int) -> None:
     """What a process beside this one does first."""
     device.share_processors(processors)
+    # Its bars are silent, and a lock between processes would outlive one that is killed.
+    tqdm.set_lock(threading.RLock())
     # Ctrl-C is for the process that asks; and who is left without it goes, too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=(alive,), daemon=True).start()

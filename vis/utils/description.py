@@ -45,11 +45,8 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
     """What an object is: its type and attributes, a function's code, an array's values.
 
     Neither addresses nor the order of sets are part of it, so that it can be compared with that
-    of an object in another process. Layers and models are described by their types alone.
-
-    Args:
-        value: Any object.
-        depth: How deep to look into it.
+    of an object in another process. Layers and models are described by their types alone, and so
+    is what lies deeper than `depth`.
 
     Example:
         >>> describe([1, None, "a"]), describe(lambda x: x) == describe(lambda x: x + 1)

@@ -28,13 +28,8 @@ def _is_at_work(name: str) -> bool:
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to, which takes the name `path` when the block ends without an error.
 
-    What a process has left unfinished that was killed is removed when the path is next written to.
-
-    Args:
-        path: Path of the file. Its folder must exist.
-
-    Yields:
-        A path in the same folder with the same suffix.
+    It is in the same folder, which must exist, and has the same suffix. What a process has left
+    unfinished that was killed is removed when the path is next written to.
     """
     path = Path(path)
     # Short, so that it is no longer than a name may be.

@@ -55,14 +55,7 @@ def deprocess_input(
 
 
 def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """An image as `uint8` where both ends of its range are integers that this type holds.
-
-    Args:
-        image: Any array.
-        input_range: Lowest and highest value.
-
-    Returns:
-        The image clipped to the range as `uint8`, or the image itself.
+    """An image as `uint8`, clipped, where both ends of its range are integers of this type.
 
     Example:
         >>> in_type_of_range(np.array([-3.0, 7.9, 300.0]), (0, 255))
@@ -77,8 +70,7 @@ def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.
 def in_colour(images: np.ndarray) -> np.ndarray:
     """Images of either data format as `(..., height, width, 3)`.
 
-    Args:
-        images: With three channels, or any other number of which the first is shown in grey.
+    Of any other number of channels than three the first is shown in grey.
 
     Example:
         >>> in_colour(np.zeros((1, 8, 6))).shape

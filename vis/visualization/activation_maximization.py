@@ -18,7 +18,6 @@ from vis.regularizers import LPNorm, TotalVariation
 from vis.subject import Subject, inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.utils.utils import add_defaults_to_kwargs
 from vis.visualization.defaults import RANGE, WEIGHT
 from vis.visualization.likeness import (
     defaults_along,
@@ -87,9 +86,6 @@ def visualize_activation_with_losses(
         optimizer = default_optimizer if optimizer is None else optimizer
         said = {key: value for key, value in optimizer_params.items() if value is not None}
         optimizer_params = {**optimizer_params, **defaults, **said}
-    optimizer_params = add_defaults_to_kwargs(
-        {"seed_input": seed_input, "max_iter": 200, "verbose": False}, **optimizer_params
-    )
     descender = Optimizer(
         subject,
         losses,
@@ -99,7 +95,8 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    images = descender.minimize(**optimizer_params)[0]
+    usual = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
+    images = descender.minimize(**{**usual, **optimizer_params})[0]
     tensors = descender.input_tensors
     if len(tensors) == 1:
         return _finished(images, tensors[0], descender.input_ranges[0])

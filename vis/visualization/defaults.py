@@ -37,21 +37,12 @@ class Defaults(NamedTuple):
 
 
 def default_parametrization(layout: Layout) -> Parametrization:
-    """What is optimised.
-
-    Args:
-        layout: How an image lies in an array.
-    """
+    """What is optimised, of images that lie as `layout` says."""
     return Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
 
 
 def defaults_of(parametrization: Parametrization, layout: Layout) -> Defaults:
-    """What follows from what is optimised.
-
-    Args:
-        parametrization: What is optimised.
-        layout: How an image lies in an array.
-    """
+    """What follows from what is optimised, of images that lie as `layout` says."""
     if isinstance(parametrization, PrincipalComponents) and parametrization.texture is None:
         # Things are where they are in the data, give or take a pixel.
         moved: list[InputModifier] = [Jitter(0.04)] if layout.axes else []

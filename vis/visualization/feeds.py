@@ -26,16 +26,7 @@ class Feeds(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, fixed_inputs: Any) -> Feeds:
-        """Those of a graph.
-
-        Args:
-            graph: The graph.
-            fixed_inputs: Values of all inputs but one, by position or by name.
-
-        Raises:
-            TypeError: If these are no list and no dict, or hold no numbers.
-            ValueError: If more or fewer inputs are left, or values are of another shape.
-        """
+        """Those of a graph, of the values of all inputs but one, by position or by name."""
         values = arranged("fixed_inputs", fixed_inputs, graph.names)
         left = [t for t, value in zip(graph.inputs, values, strict=True) if value is None]
         if len(left) != 1:

@@ -133,13 +133,9 @@ def visualize_filters(
     subject = optimised(graph, fixed_inputs, image_size=size)
     _check_only_one(subject)
     (input_range,) = ranges(subject, range_of(input_range, parametrization))
-    _, _, count = filters_of(layer)
-    indices = check_indices(
-        "filter_indices",
-        range(count) if filter_indices is None else filter_indices,
-        count,
-        of=f"layer '{layer.name}'",
-    )
+    count = filters_of(layer)[2]
+    wished = range(count) if filter_indices is None else filter_indices
+    indices = check_indices("filter_indices", wished, count, of=f"layer '{layer.name}'")
     check_integer("max_iter", max_iter, least=1)
     show = check_flag("progress", progress)
     batch_size = _BATCH_SIZE if batch_size is None else batch_size

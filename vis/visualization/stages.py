@@ -52,13 +52,10 @@ def coarse_layout(
 def stages_of(
     parametrization: Parametrization, layout: Layout, coarse: Layout | None, max_iter: int
 ) -> list[Stage]:
-    """From coarse to fine, in the spectrum and in size.
+    """From coarse to fine, in the spectrum and in size, with `max_iter` steps together.
 
-    Args:
-        parametrization: That of the finished picture.
-        layout: That of the finished picture.
-        coarse: The layout of the pictures of the first stages, or None for the same.
-        max_iter: Number of steps of all stages together.
+    `parametrization` and `layout` are those of the finished picture. `coarse` is the layout of the
+    first stages, or None for the same.
     """
     if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
         return [Stage(parametrization, layout, max_iter)]
