@@ -12,7 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,36 +21,33 @@ from keras import ops, tree
 from vis.backend.layers import in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 
+if TYPE_CHECKING:
+    from vis.backend.graph.places import Place
+
 _lock = threading.RLock()
 
 
 class Records:
-    """What some layers have returned.
-
-    Attributes:
-        outputs: For the `id` of each layer its outputs, one list for each time that it ran.
-        order: `id` of the layers in the order in which they were done.
-        frames: The numbers of frames of the `TimeDistributed` layers that are running.
-    """
+    """What some layers have returned."""
 
     def __init__(self, layers: Iterable[keras.Layer]) -> None:
+        # By `id`, the outputs of each layer, one list for each time that it ran.
         self.outputs: dict[int, list[list[Any]]] = {id(layer): [] for layer in layers}
+        # In which order they were done.
         self.order: list[int] = []
+        # The numbers of frames of the `TimeDistributed` layers that are running.
         self.frames: list[int] = []
 
-    def value(self, layer: keras.Layer, call: int, output: int) -> Any:
-        """One of the outputs of one of the times that a layer ran.
-
-        Raises:
-            ValueError: If it did not run so often, or ran in a loop of its own.
-        """
+    def value(self, place: Place) -> Any:
+        """The output at a place, unless the layer did not run so often, or in a loop of its own."""
+        layer, call = place.operation(), place.call
         record = self.outputs[id(layer)]
         if call >= len(record):
             raise ValueError(
                 f"The layer '{layer.name}' must run more than {call} times for this call to be "
                 f"looked at. Received: call={call}, where it runs {len(record)} times"
             )
-        value = record[call][output]
+        value = record[call][place.output]
         if value.graph is not tf.compat.v1.get_default_graph():
             raise ValueError(
                 f"The layer '{layer.name}' cannot be looked at on its own, as it runs in a loop of "

@@ -12,7 +12,15 @@ from vis.backend.graph.inputs import call_root
 from vis.backend.graph.places import Place
 from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import innermost, is_container, ordered
-from vis.backend.layers import Folder, folding, in_inference, in_precision, without_softmax
+from vis.backend.layers import (
+    Folder,
+    computed_channels_last,
+    folding,
+    in_inference,
+    in_precision,
+    losses_kept,
+    without_softmax,
+)
 from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
 
 if TYPE_CHECKING:
@@ -64,15 +72,16 @@ class Run:
                 tensors.append(path[0].outputs[0])
             else:
                 tensors.append(_tensor_of(target))
-        for tensor, _ in self._feeds:
-            if self._graph.level_of(tensor) is None:
-                self._mask(tensor, self._outermost, None)
-        for layer in layers:
-            if layer is self._graph.root:
-                call_root(layer, self._outermost)
-            else:
-                tensors.extend(node.outputs[0] for _, node in self._graph.calls(layer))
-        self._execute(tensors, self._outermost, None)
+        with computed_channels_last(), losses_kept(self._graph.operations):
+            for tensor, _ in self._feeds:
+                if self._graph.level_of(tensor) is None:
+                    self._mask(tensor, self._outermost, None)
+            for layer in layers:
+                if layer is self._graph.root:
+                    call_root(layer, self._outermost)
+                else:
+                    tensors.extend(node.outputs[0] for _, node in self._graph.calls(layer))
+            self._execute(tensors, self._outermost, None)
 
     def value_of(self, target: Place | keras.KerasTensor) -> Any:
         """One of the values."""
