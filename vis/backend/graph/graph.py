@@ -171,7 +171,7 @@ class Graph:
         """The layer of the model that an index, a name or a path stands for."""
         target = names.resolve_layer(self.model, layer_idx, name)
         layer = LayerOutput.of(target).layer
-        if not self.in_graph(layer) and inside.rank_of(layer) is None:
+        if not self.in_graph(layer) and not inside.is_known(layer):
             self._survey()
         return target
 
@@ -265,7 +265,7 @@ class Graph:
             or any(map(is_container, layers_inside(operation)))
             for inner in layers_inside(operation)
         ]
-        if hidden and all(inside.rank_of(inner) is None for inner in hidden):
+        if hidden and not any(map(inside.is_known, hidden)):
             self._survey()
         return list(_flattened(self.model))
 
@@ -284,15 +284,17 @@ class Graph:
             around.append(model)
         stack = [self._first_node[id(operation)] for operation in around]
         while stack:
-            operation, parents = stack[-1].operation, stack.pop().parent_nodes
+            node = stack.pop()
+            operation = node.operation
             if id(operation) in found:
                 continue
             found.add(id(operation))
-            is_around = any(operation is model for model in around)
-            if not is_around and isinstance(operation, keras.Layer):
+            stack.extend(node.parent_nodes)
+            if any(operation is model for model in around):
+                continue
+            if isinstance(operation, keras.Layer):
                 found.update(map(id, inside.in_order(operation)))
-            stack.extend(parents)
-            if is_container(operation) and not is_around:
+            if is_container(operation):
                 stack.extend(map(node_of, operation.outputs))
         return found
 

@@ -58,15 +58,10 @@ class Records:
 
 
 class Known(NamedTuple):
-    """What is known of a layer that runs inside another.
+    """What is known of a layer that runs inside another."""
 
-    Attributes:
-        outputs: Shapes and types of its outputs, one list for each time that it runs.
-        rank: How many layers are done before it.
-    """
-
-    outputs: list[list[keras.KerasTensor]]
-    rank: int
+    outputs: list[list[keras.KerasTensor]]  # Shapes and types, one list for each time that it runs.
+    rank: int  # How many layers are done before it.
 
 
 _known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionary()
@@ -78,13 +73,8 @@ def recorded(
 ) -> Iterator[Records]:
     """Inside this, what layers return is written down.
 
-    Args:
-        layers: The layers.
-        owners: The operations of the graph that run them.
-        linear: `id` of those that are run without their softmax.
-
-    Yields:
-        The `Records`.
+    `owners` are the operations of the graph that run them, and `linear` has the `id` of those that
+    are run without their softmax.
     """
     unique = {id(layer): layer for layer in layers}
     records = Records(unique.values())
@@ -100,13 +90,10 @@ def recorded(
         and any(id(inner) in unique for inner in layers_inside(layer))
     }
     with _lock:
-        calls = {
-            key: (without_softmax(layer) if key in linear else layer).call
-            for key, layer in unique.items()
-        }
-        calls.update((key, _on_all_frames(layer, records)) for key, layer in wrappers.items())
-        for key in unique:
-            calls[key] = _recording(calls[key], records, key)
+        calls = {key: _on_all_frames(layer, records) for key, layer in wrappers.items()}
+        for key, layer in unique.items():
+            call = calls.get(key) or (without_softmax(layer) if key in linear else layer).call
+            calls[key] = _recording(call, records, key)
         changed = {**unique, **wrappers}
         own = {key: vars(layer).get("call") for key, layer in changed.items()}
         for key, layer in changed.items():
@@ -182,21 +169,17 @@ def _apart(values: Any, frames: list[int]) -> Any:
 def remember(layers: Iterable[keras.Layer], records: Records) -> None:
     """Keeps the shapes and types of recorded outputs for as long as their layers live."""
     for layer in layers:
-        if records.outputs[id(layer)]:
+        if runs := records.outputs[id(layer)]:
             outputs = [
-                [keras.KerasTensor(value.shape.as_list(), value.dtype.name) for value in values]
-                for values in records.outputs[id(layer)]
+                [keras.KerasTensor(v.shape.as_list(), v.dtype.name) for v in values]
+                for values in runs
             ]
             _known[layer] = Known(outputs, records.order.index(id(layer)))
 
 
 def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
-    """Shapes and types of a layer's outputs, for each time that it runs.
-
-    Raises:
-        ValueError: If nothing has looked into what is around the layer yet.
-    """
-    if layer not in _known:
+    """Shapes and types of a layer's outputs, for each time that it runs."""
+    if not is_known(layer):
         raise ValueError(
             "`layer` must be part of a model that has been built. One inside a custom layer or a "
             "subclassed model is known once `vis.visualization.find_layer(model, layer)` has "
@@ -205,12 +188,12 @@ def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
     return _known[layer].outputs
 
 
-def rank_of(layer: keras.Layer) -> int | None:
-    """How many layers are done before a layer that runs inside another, or None if not known."""
-    return _known[layer].rank if layer in _known else None
+def is_known(layer: keras.Layer) -> bool:
+    """Whether something has looked into what is around a layer that runs inside another."""
+    return layer in _known
 
 
 def in_order(outer: Any) -> list[keras.Layer]:
     """The layers that run inside a custom layer or a subclassed model, in their order."""
-    known = [inner for inner in layers_inside(outer) if inner in _known]
-    return sorted((x for x in known if _known[x].outputs[0]), key=lambda x: _known[x].rank)
+    shown = [x for x in layers_inside(outer) if is_known(x) and _known[x].outputs[0]]
+    return sorted(shown, key=lambda layer: _known[layer].rank)
