@@ -39,9 +39,9 @@ class Copier:
     def layer(self, layer: Any) -> Any:
         """The copy of a layer, a nested model or another operation."""
         if id(layer) not in self._copied:
-            own_graph = is_container(layer)
-            copy = cloned(layer, self.layer) if own_graph else self.by_attributes(layer)
-            self._copied[id(layer)] = copy
+            self._copied[id(layer)] = (
+                cloned(layer, self.layer) if is_container(layer) else self.by_attributes(layer)
+            )
         return self._copied[id(layer)]
 
     def variable(self, variable: Variable) -> Variable:
@@ -126,10 +126,7 @@ def knows_more(layer: Any) -> bool:
 
 
 def rebuilt(model: keras.Model) -> keras.Model:
-    """A model of the same structure and weights that shares nothing with another.
-
-    Its layers need not have a configuration.
-    """
+    """A copy that shares nothing with a model, whose layers need not have a configuration."""
     copy = _Rebuilder().layer(model)
     if not is_container(model):
         without_compilation(copy)
@@ -165,8 +162,7 @@ def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.
             lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=operation_of(t).name),
             model.input,
         )
-    arguments = {} if clone_function is None else {"clone_function": clone_function}
-    return keras.models.clone_model(view, inputs, **arguments)
+    return keras.models.clone_model(view, inputs, clone_function)
 
 
 def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
@@ -205,8 +201,7 @@ def apply_modifications(
     """Rebuilds a model so that what was changed on its layers takes effect.
 
     Args:
-        model: A Keras model whose layers' attributes, activations for instance, may have been
-            changed. It is left as it is.
+        model: A Keras model with layers; it is left as it is.
         custom_objects: Names and the classes or functions that they stand for, where the model
             holds objects that Keras does not know.
 
@@ -215,7 +210,8 @@ def apply_modifications(
         optimizer; where that cannot be made, a warning says so.
 
     Raises:
-        TypeError: If `model` is not a Keras 3 model.
+        TypeError: If `model` is not a Keras 3 model, or `custom_objects` is no dict.
+        ValueError: If the model has no layers.
 
     Example:
         >>> from vis.utils.utils import apply_modifications
@@ -251,6 +247,7 @@ def apply_modifications(
 
 
 def _anew(model: keras.Model) -> keras.Model:
+    """A copy of a model with its weights, not compiled."""
     if is_container(model) and not knows_more(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
