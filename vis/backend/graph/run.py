@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,8 @@ if TYPE_CHECKING:
 class Run:
     """One run of a graph, which remembers what is wanted from inside nested models.
 
-    Args:
-        graph: The graph.
-        feeds: Tensors of it and their values.
-        folder: Runs layers together with the batch normalisation behind them.
-        linear: `id` of layers that are run without their softmax.
-        erosion: What happens to skip connections, if anything does.
+    `feeds` are tensors of it and their values, `linear` the `id` of layers that are run without
+    their softmax.
     """
 
     def __init__(
@@ -55,8 +52,8 @@ class Run:
         self._erosion = erosion
         self._outermost = {id(tensor): value for tensor, value in feeds}
         # What is asked for of calls of nested models, by their nodes: of the first call, or any.
-        self._wanted_inside: dict[int, list[keras.KerasTensor]] = {}
-        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = {}
+        self._wanted_inside: dict[int, list[keras.KerasTensor]] = defaultdict(list)
+        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = defaultdict(list)
         self._found: dict[Place, Any] = {}
         self._fed_inside: set[int] = set()
 
@@ -68,8 +65,7 @@ class Run:
         for target in targets:
             if isinstance(target, Place) and target.within:
                 path = tuple(calls_of(ref())[index] for ref, index in target.within)
-                self._want(path, target)
-                tensors.append(path[0].outputs[0])
+                tensors.append(self._wanted(path, target))
             else:
                 tensors.append(_tensor_of(target))
         with computed_channels_last(), losses_kept(self._graph.operations):
@@ -89,8 +85,10 @@ class Run:
             return self._found[target]
         return self._outermost[id(_tensor_of(target))]
 
-    def _want(self, path: tuple, target: Place) -> None:
-        self._wanted_of_call.setdefault(id(path[0]), []).append((path[1:], target))
+    def _wanted(self, path: tuple, target: Place) -> keras.KerasTensor:
+        """What to run to come by a place in some calls of nested models, the outermost first."""
+        self._wanted_of_call[id(path[0])].append((path[1:], target))
+        return path[0].outputs[0]
 
     def _execute(self, targets: Sequence, values: dict, level: Any) -> None:
         """Runs what computes some tensors of one level, and puts it among the values there."""
@@ -98,7 +96,7 @@ class Run:
         def maker_of(tensor: keras.KerasTensor) -> Any:
             node = self._graph.node_on_level(tensor, level)
             if node is not node_of(tensor):
-                self._wanted_inside.setdefault(id(node), []).append(tensor)
+                self._wanted_inside[id(node)].append(tensor)
             return node
 
         nodes = ordered(targets, values.keys(), maker_of)
@@ -167,10 +165,7 @@ class Run:
                 values[id(tensor)] = value
                 self._mask(tensor, values, model)
         here = [place for path, place in of_call if not path]
-        for path, place in of_call:
-            if path:
-                self._want(path, place)
-        deeper = [path[0].outputs[0] for path, _ in of_call if path]
+        deeper = [self._wanted(path, place) for path, place in of_call if path]
         targets = [*model.outputs, *wanted, *(place.tensor for place in here), *deeper]
         self._execute(targets, values, model)
         self._found.update((place, values[id(place.tensor)]) for place in here)
@@ -184,17 +179,14 @@ def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     """The values of a nested model's inputs, or None where only its `call` can place them."""
-    if len(args) != 1:
+    if len(args) != 1 or isinstance(args[0], dict) != isinstance(model.input, dict):
         return None
     values = tree.flatten(args[0])
-    same_kind = isinstance(args[0], dict) == isinstance(model.input, dict)
-    if len(values) != len(model.inputs) or not same_kind:
+    pairs = list(zip(values, model.inputs, strict=False))
+    if len(values) != len(model.inputs) or any(len(v.shape) != len(t.shape) for v, t in pairs):
         return None
-    if any(len(v.shape) != len(t.shape) for v, t in zip(values, model.inputs, strict=True)):
-        return None
-    feeds = [fed(v, tensor.dtype) for v, tensor in zip(values, model.inputs, strict=True)]
-    masks = tree.flatten(kwargs.get("mask"))
-    for feed, mask in zip(feeds, masks, strict=False):
+    feeds = [fed(value, tensor.dtype) for value, tensor in pairs]
+    for feed, mask in zip(feeds, tree.flatten(kwargs.get("mask")), strict=False):
         if mask is not None:
             set_keras_mask(feed, mask)
     return feeds
