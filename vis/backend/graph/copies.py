@@ -179,12 +179,8 @@ def counterpart_tensor(
     tensor: keras.KerasTensor, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
-    if not isinstance(tensor, keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={tensor!r}"
-        )
-    if copy is model:
+    # Who takes gradients of it says where it is no tensor.
+    if copy is model or not isinstance(tensor, keras.KerasTensor):
         return tensor
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:

@@ -131,11 +131,9 @@ def resolve_layer(
     """The layer that an index, a name, a path or the layer itself stands for.
 
     Args:
-        model: A Keras model.
-        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
-            as `"outer/inner"`; a layer of the model or of what is nested in it; or a
-            `LayerOutput` of one.
-        name: The argument's name.
+        model: A Keras model, which need not be built.
+        layer_idx: As for `vis.visualization.find_layer`.
+        name: The argument's name, for messages.
 
     Returns:
         The layer, or the `LayerOutput`.
