@@ -20,7 +20,6 @@ from vis.backend.private import (
     operation_of,
     place_of,
     with_layers_inside,
-    without_calls,
     without_compilation,
 )
 from vis.utils.validation import check_model
@@ -57,7 +56,6 @@ class Copier:
         self._copied[id(layer)] = copy
         for name, value in attributes_to_copy(layer).items():
             vars(copy)[name] = self._inside(value)
-        without_calls(copy)
         self.finish(copy)
         return copy
 
@@ -123,19 +121,6 @@ class _Rebuilder(Copier):
 def knows_more(layer: Any) -> bool:
     """Whether a layer knows what is neither configuration nor weights, as a vocabulary."""
     return any(hasattr(inner, "save_assets") for inner in with_layers_inside(layer))
-
-
-def rebuilt(model: keras.Model) -> keras.Model:
-    """A copy that shares nothing with a model, whose layers need not have a configuration."""
-    copy = _Rebuilder().layer(model)
-    if not is_container(model):
-        without_compilation(copy)
-        return copy
-    if len(copy.weights) != len(model.weights):
-        # Layers whose configuration brings a layer along that another one has, too.
-        copy = _IndependentCopier().layer(model)
-    take_weights(copy, model)
-    return copy
 
 
 def take_weights(copy: keras.Model, model: keras.Model) -> None:
@@ -243,11 +228,19 @@ def apply_modifications(
 
 
 def _anew(model: keras.Model) -> keras.Model:
-    """A copy of a model with its weights, not compiled."""
+    """A copy of a model with its weights, not compiled, that shares nothing with it."""
     if is_container(model) and not knows_more(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
             clone = cloned(model)
             take_weights(clone, model)
             return clone
-    return rebuilt(model)
+    copy = _Rebuilder().layer(model)
+    if not is_container(model):
+        without_compilation(copy)
+        return copy
+    if len(copy.weights) != len(model.weights):
+        # Layers whose configuration brings a layer along that another one has, too.
+        copy = _IndependentCopier().layer(model)
+    take_weights(copy, model)
+    return copy
