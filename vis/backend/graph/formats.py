@@ -20,8 +20,7 @@ _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
 def output_shape(target: Target) -> tuple[int | None, ...]:
     """Shape of the output of a layer's first call, or of the one that is meant."""
     layer, call, output = LayerOutput.of(target)
-    nodes = calls_of(layer)
-    outputs = [node.outputs for node in nodes] if nodes else inside.known_outputs(layer)
+    outputs = [node.outputs for node in calls_of(layer)] or inside.known_outputs(layer)
     # A layer inside a shared model runs more often than it has nodes.
     tensors = outputs[min(call, len(outputs) - 1)]
     check_output(layer, 0, output, [len(tensors)])
@@ -56,9 +55,8 @@ def channel_axis(target: Target, rank: int) -> int:
         data_format = getattr(current, "data_format", None)
         if data_format is not None:
             return 1 + _frames(layer, rank) if data_format == "channels_first" else rank - 1
-        axis = getattr(current, "axis", None)
-        if isinstance(current, keras.layers.BatchNormalization) and isinstance(axis, int):
-            return axis % rank
+        if isinstance(current, keras.layers.BatchNormalization) and isinstance(current.axis, int):
+            return current.axis % rank
     return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
 
 

@@ -356,11 +356,11 @@ def inputs_of(model: keras.Model) -> Inputs:
     """The symbolic inputs of a model, or stand-ins for them where the model has no graph.
 
     Args:
-        model: Any Keras model that has been built. Stand-ins live as long as it, and leave no
-            trace on it.
+        model: Any Keras model that has been built. Stand-ins live as long, and leave no trace on
+            it.
 
     Returns:
-        A list of tensors, which knows whose it is where models share an input.
+        A list of tensors that knows its model, where several share an input.
 
     Raises:
         TypeError: If `model` is no Keras model.

@@ -115,12 +115,7 @@ def arranged(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[A
     """One value for each input, None where there is none.
 
     `values` is a dict by the `names` that each input goes by, a list in their order, or None; for
-    one input the value alone.
-
-    Example:
-        >>> names = [("a",), ("b",)]
-        >>> arranged("seed_input", {"b": 1}, names), arranged("seed_input", [5, None], names)
-        ([None, 1], [5, None])
+    one input the value alone. `name` is the argument's, for messages.
     """
     if values is None:
         return [None] * len(names)
