@@ -44,8 +44,8 @@ def structure_of(model: keras.Model) -> Any:
     return _stand_ins[model]
 
 
-def own_inputs(model: keras.Model) -> list[keras.KerasTensor]:
-    """The symbolic inputs of a model; an empty list where it has none."""
+def own_inputs(model: Any) -> list[keras.KerasTensor]:
+    """The symbolic inputs of a model; an empty list where it is None or has none."""
     with contextlib.suppress(AttributeError, ValueError):
         return list(model.inputs or [])
     return []
