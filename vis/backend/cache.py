@@ -15,13 +15,12 @@ class WeakCache:
 
     Neither the owner nor any `weakref.ref` inside the key is kept alive. A value must not refer
     to its owner strongly.
-
-    Args:
-        most: How many entries one owner may have; the one not used for longest goes first.
     """
 
-    def __init__(self, most: int = 16):
-        self._most = most
+    # How many entries one owner may have; the one not used for longest goes first.
+    _most = 16
+
+    def __init__(self) -> None:
         self._entries: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
 

@@ -29,9 +29,6 @@ def share_processors(count: int) -> None:
     """Computes by so many threads, and leaves the other processors to others.
 
     Where this process has computed something, it is too late, and it goes on as it did.
-
-    Args:
-        count: How many threads, at least 1.
     """
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)

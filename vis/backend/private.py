@@ -105,14 +105,10 @@ def shapes_built_with(model: keras.Model) -> list[Any]:
 
 
 def attributes_to_copy(layer: Any) -> dict[str, Any]:
-    """The attributes of a layer that a copy may have, without those that belong to the original."""
+    """The attributes of a layer that a copy may have: no model has called that yet."""
     kept = {name: value for name, value in vars(layer).items() if name not in _BOUND}
-    return {**kept, **{name: None for name in _COMPILED if name in kept}}
-
-
-def without_calls(layer: Any) -> None:
-    """Makes a copy of a layer one that no model has called yet."""
-    vars(layer).update(_inbound_nodes=[], _outbound_nodes=[])
+    anew = {name: None for name in _COMPILED if name in kept}
+    return {**kept, **anew, "_inbound_nodes": [], "_outbound_nodes": []}
 
 
 def without_compilation(model: keras.Model) -> None:

@@ -20,8 +20,7 @@ class PictureWriter:
         image = tf.compat.v1.Summary.Image(
             encoded_image_string=png, width=width, height=height, colorspace=3
         )
-        value = tf.compat.v1.Summary.Value(tag=name, image=image)
-        summary = tf.compat.v1.Summary(value=[value])
+        summary = tf.compat.v1.Summary(value=[tf.compat.v1.Summary.Value(tag=name, image=image)])
         with self._writer.as_default():
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
         self._writer.flush()

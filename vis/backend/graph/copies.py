@@ -20,7 +20,6 @@ from vis.backend.private import (
     operation_of,
     place_of,
     with_layers_inside,
-    without_calls,
     without_compilation,
 )
 from vis.utils.validation import check_model
@@ -39,9 +38,9 @@ class Copier:
     def layer(self, layer: Any) -> Any:
         """The copy of a layer, a nested model or another operation."""
         if id(layer) not in self._copied:
-            own_graph = is_container(layer)
-            copy = cloned(layer, self.layer) if own_graph else self.by_attributes(layer)
-            self._copied[id(layer)] = copy
+            self._copied[id(layer)] = (
+                cloned(layer, self.layer) if is_container(layer) else self.by_attributes(layer)
+            )
         return self._copied[id(layer)]
 
     def variable(self, variable: Variable) -> Variable:
@@ -57,7 +56,6 @@ class Copier:
         self._copied[id(layer)] = copy
         for name, value in attributes_to_copy(layer).items():
             vars(copy)[name] = self._inside(value)
-        without_calls(copy)
         self.finish(copy)
         return copy
 
@@ -125,22 +123,6 @@ def knows_more(layer: Any) -> bool:
     return any(hasattr(inner, "save_assets") for inner in with_layers_inside(layer))
 
 
-def rebuilt(model: keras.Model) -> keras.Model:
-    """A model of the same structure and weights that shares nothing with another.
-
-    Its layers need not have a configuration.
-    """
-    copy = _Rebuilder().layer(model)
-    if not is_container(model):
-        without_compilation(copy)
-        return copy
-    if len(copy.weights) != len(model.weights):
-        # Layers whose configuration brings a layer along that another one has, too.
-        copy = _IndependentCopier().layer(model)
-    take_weights(copy, model)
-    return copy
-
-
 def take_weights(copy: keras.Model, model: keras.Model) -> None:
     """Gives a copy the weights of a model, and what its layers have made of these."""
     copy.set_weights(model.get_weights())
@@ -165,8 +147,7 @@ def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.
             lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=operation_of(t).name),
             model.input,
         )
-    arguments = {} if clone_function is None else {"clone_function": clone_function}
-    return keras.models.clone_model(view, inputs, **arguments)
+    return keras.models.clone_model(view, inputs, clone_function)
 
 
 def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
@@ -183,12 +164,8 @@ def counterpart_tensor(
     tensor: keras.KerasTensor, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
-    if not isinstance(tensor, keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={tensor!r}"
-        )
-    if copy is model:
+    # Who takes gradients of it says where it is no tensor.
+    if copy is model or not isinstance(tensor, keras.KerasTensor):
         return tensor
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
@@ -205,8 +182,7 @@ def apply_modifications(
     """Rebuilds a model so that what was changed on its layers takes effect.
 
     Args:
-        model: A Keras model whose layers' attributes, activations for instance, may have been
-            changed. It is left as it is.
+        model: A Keras model with layers; it is left as it is.
         custom_objects: Names and the classes or functions that they stand for, where the model
             holds objects that Keras does not know.
 
@@ -215,7 +191,8 @@ def apply_modifications(
         optimizer; where that cannot be made, a warning says so.
 
     Raises:
-        TypeError: If `model` is not a Keras 3 model.
+        TypeError: If `model` is not a Keras 3 model, or `custom_objects` is no dict.
+        ValueError: If the model has no layers.
 
     Example:
         >>> from vis.utils.utils import apply_modifications
@@ -251,10 +228,19 @@ def apply_modifications(
 
 
 def _anew(model: keras.Model) -> keras.Model:
+    """A copy of a model with its weights, not compiled, that shares nothing with it."""
     if is_container(model) and not knows_more(model):
         # Where all layers can be rebuilt from their configuration, Keras's own way is best.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
             clone = cloned(model)
             take_weights(clone, model)
             return clone
-    return rebuilt(model)
+    copy = _Rebuilder().layer(model)
+    if not is_container(model):
+        without_compilation(copy)
+        return copy
+    if len(copy.weights) != len(model.weights):
+        # Layers whose configuration brings a layer along that another one has, too.
+        copy = _IndependentCopier().layer(model)
+    take_weights(copy, model)
+    return copy

@@ -19,23 +19,10 @@ _one_at_a_time = threading.RLock()
 
 
 def symbolic_scalar(build: Callable[[], Any], graph: Graph, name: str) -> keras.KerasTensor:
-    """Calls a user's function that builds a symbolic scalar, and undoes its traces on the model.
+    """Calls a loss's `build_loss` for a symbolic scalar, and undoes its traces on the model.
 
     Each operation on a layer's output adds a node to that layer; without the clean-up a loop over
     thousands of images would make the model grow without end.
-
-    Args:
-        build: The function, such as `loss.build_loss`.
-        graph: The graph over whose tensors it is.
-        name: What to call it in messages.
-
-    Returns:
-        The expression.
-
-    Raises:
-        TypeError: If the function does not return a symbolic tensor, or fails because it is
-            written with functions that Keras 3 does not have.
-        ValueError: If the expression is not a scalar, or does not belong to the graph.
     """
     with _one_at_a_time:
         expression = _built(build, graph, name)

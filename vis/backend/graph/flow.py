@@ -22,19 +22,7 @@ _passages = WeakCache()
 
 
 class Flow:
-    """Which tensors of a graph gradients flow into, found out layer by layer.
-
-    Args:
-        graph: The graph.
-
-    Example:
-        >>> from vis.backend.graph import Graph
-        >>> inputs = keras.Input((5,), dtype="int32")
-        >>> embedded = keras.layers.Embedding(100, 8)(inputs)
-        >>> graph = Graph(inputs)
-        >>> graph.flow.entry_of(inputs) is embedded
-        True
-    """
+    """Which tensors of a graph gradients flow into, found out layer by layer."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -48,13 +36,8 @@ class Flow:
         """The input itself, or the first tensor behind it that a gradient flows into.
 
         Words and categories are looked up, which has no gradient. What a model's embedding makes
-        of them has. Pixels have one in whatever type they come.
-
-        Args:
-            input_tensor: One of the graph's inputs, or the numbers that it makes of text.
-
-        Raises:
-            ValueError: If there is no such tensor, or several.
+        of them has. Pixels have one in whatever type they come. The input may also be the numbers
+        that are made of one of text. A `ValueError` says that there is no such tensor, or several.
         """
         return self._followed(input_tensor, self._flows_into)
 
@@ -67,11 +50,7 @@ class Flow:
         return True
 
     def numbers_of(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """The numbers that a model makes of an input of text; any other input itself.
-
-        Raises:
-            ValueError: If text leads to no numbers, or to several.
-        """
+        """The numbers that a model makes of an input of text; any other input itself."""
         numbers = self._followed(input_tensor, lambda tensor, _: tensor.dtype != "string")
         inside = self._graph.level_of(numbers)
         if numbers is not input_tensor and inside is not None:
@@ -95,15 +74,10 @@ class Flow:
         key = id(tensor), id(level)
         if key not in self._known:
             nodes = self._readers(tensor, level)
-            if self._graph.root is not None and not nodes:
-                self._known[key] = self._passes_root(tensor)
-                return self._known[key]
-            flows = (
-                self._passes(node, tensor) and self._flows_out_of(node, level) for node in nodes
-            )
+            flows = (self._passes(n, tensor) and self._flows_out_of(n, level) for n in nodes)
             # Integers that are looked up are words, whatever else is done with them.
             every = any if keras.backend.is_float_dtype(tensor.dtype) else all
-            self._known[key] = not nodes or every(flows)
+            self._known[key] = every(flows) if nodes else self._passes_root(tensor)
         return self._known[key]
 
     def _flows_out_of(self, node: Any, level: Any) -> bool:
@@ -152,28 +126,22 @@ class Flow:
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow through one call of an operation to one of its arguments."""
-        operation, position = node.operation, position_of(tensor, node.input_tensors)
+        operation = node.operation
         if is_container(operation):
+            position = position_of(tensor, node.input_tensors)
             return self._flows_into(operation.inputs[position], operation)
 
         def run(values: dict[int, Any]) -> Any:
             return in_inference(operation, *node.arguments.fill_in(values))
 
-        return _passages.get(
-            operation,
-            (call_of(node), position),
-            lambda: _traced(operation, node.input_tensors, position, run),
-        )
+        return _passes(operation, call_of(node), node.input_tensors, tensor, run)
 
     def _passes_root(self, tensor: keras.KerasTensor) -> bool:
-        """Whether gradients flow back to an input of a model without a graph."""
-        root, inputs = self._graph.root, self._graph.inputs
-        position = position_of(tensor, inputs)
-
-        def run(values: dict[int, Any]) -> Any:
-            return call_root(root, values)
-
-        return _passages.get(root, position, lambda: _traced(root, inputs, position, run))
+        """Whether gradients flow to what no node takes: an output, or an input without a graph."""
+        root = self._graph.root
+        return root is None or _passes(
+            root, None, self._graph.inputs, tensor, lambda values: call_root(root, values)
+        )
 
 
 def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
@@ -192,11 +160,21 @@ def _only_prepares(model: keras.Model) -> bool:
     )
 
 
-def _traced(
-    operation: Any, inputs: Sequence[keras.KerasTensor], position: int, run: Callable
+def _passes(
+    operation: Any,
+    call: int | None,
+    inputs: Sequence[keras.KerasTensor],
+    tensor: keras.KerasTensor,
+    run: Callable,
 ) -> bool:
-    """Whether gradients flow through an operation to one of its inputs."""
-    looked_at = inputs[position]
+    """Whether gradients flow through a call of an operation to one of its inputs; tried once."""
+    key = call, position_of(tensor, inputs)
+    return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
+
+
+def _traced(
+    operation: Any, inputs: Sequence[keras.KerasTensor], looked_at: keras.KerasTensor, run: Callable
+) -> bool:
     is_float = keras.backend.is_float_dtype(looked_at.dtype)
 
     @tf.function(autograph=False)

@@ -18,18 +18,9 @@ _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
 
 
 def output_shape(target: Target) -> tuple[int | None, ...]:
-    """Shape of the output of a layer's first call, or of the one that is meant.
-
-    Args:
-        target: A layer, or a `LayerOutput`.
-
-    Raises:
-        ValueError: If the layer is not part of a model that has been built, or has several
-            outputs.
-    """
+    """Shape of the output of a layer's first call, or of the one that is meant."""
     layer, call, output = LayerOutput.of(target)
-    nodes = calls_of(layer)
-    outputs = [node.outputs for node in nodes] if nodes else inside.known_outputs(layer)
+    outputs = [node.outputs for node in calls_of(layer)] or inside.known_outputs(layer)
     # A layer inside a shared model runs more often than it has nodes.
     tensors = outputs[min(call, len(outputs) - 1)]
     check_output(layer, 0, output, [len(tensors)])
@@ -37,11 +28,7 @@ def output_shape(target: Target) -> tuple[int | None, ...]:
 
 
 def filters_of(layer: Target) -> tuple[tuple[int | None, ...], int, int]:
-    """Shape of a layer's output, the axis that has the filters, and their number.
-
-    Raises:
-        ValueError: If the number is not known.
-    """
+    """Shape of a layer's output, the axis that has the filters, and their number."""
     shape = output_shape(layer)
     axis = channel_axis(layer, len(shape))
     count = shape[axis]
@@ -57,24 +44,19 @@ def channel_axis(target: Target, rank: int) -> int:
     """The axis of a layer's output that holds the channels, or the units.
 
     A layer that does not know its data format, an activation for instance, has that of the
-    nearest layer before it that does.
-
-    Args:
-        target: A layer, or a `LayerOutput`.
-        rank: Number of axes of its output, the batch included.
+    nearest layer before it that does. The `rank` counts the batch's axis.
     """
     layer = LayerOutput.of(target).layer
     if rank <= 2:
         return rank - 1
     if isinstance(layer, keras.layers.TimeDistributed):
         return channel_axis(layer.layer, rank - 1) + 1
-    for current in _spreading(layer, _before):
+    for current in _spreading(layer, _before_first_call):
         data_format = getattr(current, "data_format", None)
         if data_format is not None:
             return 1 + _frames(layer, rank) if data_format == "channels_first" else rank - 1
-        axis = getattr(current, "axis", None)
-        if isinstance(current, keras.layers.BatchNormalization) and isinstance(axis, int):
-            return axis % rank
+        if isinstance(current, keras.layers.BatchNormalization) and isinstance(current.axis, int):
+            return current.axis % rank
     return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
 
 
@@ -86,7 +68,7 @@ def input_data_format(input_tensor: keras.KerasTensor) -> str:
     Args:
         input_tensor: A model's symbolic input.
     """
-    for operation in _spreading(operation_of(input_tensor), _behind):
+    for operation in _spreading(operation_of(input_tensor), readers_of):
         if isinstance(operation, keras.Layer):
             for layer in with_layers_inside(operation):
                 data_format = getattr(layer, "data_format", None)
@@ -95,23 +77,19 @@ def input_data_format(input_tensor: keras.KerasTensor) -> str:
     return keras.config.image_data_format()
 
 
-def _before(operation: Any) -> list[Any]:
-    return [parent.operation for node in calls_of(operation)[:1] for parent in node.parent_nodes]
-
-
-def _behind(operation: Any) -> list[Any]:
-    return [node.operation for node in readers_of(operation)]
+def _before_first_call(operation: Any) -> list[Any]:
+    return [parent for node in calls_of(operation)[:1] for parent in node.parent_nodes]
 
 
 def _spreading(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[Any]:
-    """An operation and those that can be reached from it, the nearest first."""
+    """An operation and those that can be reached by neighbouring nodes, the nearest first."""
     queue, seen = [start], {id(start)}
     for current in queue:
         yield current
-        for operation in neighbours(current):
-            if id(operation) not in seen:
-                seen.add(id(operation))
-                queue.append(operation)
+        for node in neighbours(current):
+            if id(node.operation) not in seen:
+                seen.add(id(node.operation))
+                queue.append(node.operation)
 
 
 def _frames(layer: keras.Layer, rank: int) -> int:
@@ -121,11 +99,7 @@ def _frames(layer: keras.Layer, rank: int) -> int:
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
-    """The axes of a batch of images that are neither samples nor channels.
-
-    Args:
-        input_tensor: A model's symbolic input.
-    """
+    """The axes of a batch of a symbolic input's images that are neither samples nor channels."""
     return spatial_axes_of(input_tensor.shape, input_data_format(input_tensor))
 
 
@@ -144,14 +118,8 @@ def layout_of(
 ) -> Layout:
     """How an image of a model's input lies in an array.
 
-    Args:
-        input_tensor: A model's symbolic input.
-        image_size: Size along each spatial axis, one number for all or one for each; None is that
-            of the input, and where it is open 256, 224 or 64, for one, two or three axes.
-
-    Raises:
-        TypeError: If `image_size` is neither.
-        ValueError: If it is for another number of axes, or another axis is open.
+    `image_size` is the size along each spatial axis, one number for all or one for each. None is
+    that of the input, and where it is open 256, 224 or 64, for one, two or three axes.
     """
     own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
     if image_size is None:

@@ -19,7 +19,7 @@ from vis.backend.graph.places import Place
 from vis.backend.graph.run import Run
 from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
-from vis.backend.layers import Folder, Inline, computed_channels_last, losses_kept
+from vis.backend.layers import Folder, Inline
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
 from vis.utils.validation import check_model
 
@@ -27,12 +27,7 @@ _remembered: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDict
 
 
 class Inputs(list):
-    """Input tensors that know their graph, as those of a model may be another's, too.
-
-    Args:
-        tensors: The tensors.
-        graph: The graph.
-    """
+    """Input tensors that know their graph, as those of a model may be another's, too."""
 
     def __init__(self, tensors: Iterable[keras.KerasTensor], graph: Graph) -> None:
         super().__init__(tensors)
@@ -49,28 +44,19 @@ class Graph:
     A node may be on several levels, as a model may be built on the input of the one that it is
     nested in.
 
-    Args:
-        structure: The inputs: a tensor, or a list or dict of several.
-        model: The model, or None where everything counts that hangs from the inputs.
-
-    Attributes:
-        structure: As given.
-        inputs: The input tensors.
-        model: As given.
-        root: The model where it has no graph, so that it is run as a whole.
+    `structure` is the inputs, a tensor or a list or dict of several; without a model everything
+    counts that hangs from them. `root` is the model where it has no graph and is run as a whole.
     """
 
     def __init__(self, structure: Any, model: keras.Model | None = None) -> None:
         self.structure = structure
-        tensors = tree.flatten(structure) if model is None else own_inputs(model)
-        self.inputs = tensors or tree.flatten(structure)
+        self.inputs = own_inputs(model) or tree.flatten(structure)
         self.model = model
         self.root = root_of(self.inputs[0])
-        # Of each nested model, None for the outermost level, the nodes by their `id`.
-        self._levels: dict[int, dict[int, Any]] = {}
-        self._models: dict[int, Any] = {}
-        # Where each node is found first, and of each operation the first call.
-        self._level: dict[int, Any] = {}
+        # The nodes of each nested model, and of the outermost level, which is None.
+        self._levels: dict[Any, dict[Any, None]] = {}
+        # Where each node is found first, and by its `id` the first call of each operation.
+        self._level: dict[Any, Any] = {}
         self._first_node: dict[int, Any] = {}
         if model is not None and is_container(model):
             self._add(None, [*map(node_of, model.inputs), *nodes_of(model)])
@@ -79,13 +65,7 @@ class Graph:
 
     @classmethod
     def of(cls, model: keras.Model) -> Graph:
-        """The graph of a model, the same for all who ask while somebody has it.
-
-        Raises:
-            TypeError: If `model` is no Keras model.
-            ValueError: If the shape of its input is not known yet, or if it has a graph and
-                computes something else.
-        """
+        """The graph of a model, the same for all who ask while somebody has it."""
         check_model(model)
         structure = structure_of(model)
         # A Sequential model may have grown.
@@ -99,12 +79,7 @@ class Graph:
 
     @classmethod
     def of_inputs(cls, input_tensor: Any) -> Graph:
-        """The graph that some input tensors know, or all that hangs from them.
-
-        Raises:
-            TypeError: If they are no symbolic tensors.
-            ValueError: If one of them is there twice.
-        """
+        """The graph that some input tensors know, or all that hangs from them."""
         if isinstance(input_tensor, Inputs):
             return input_tensor.graph
         tensors = tree.flatten(input_tensor)
@@ -125,26 +100,22 @@ class Graph:
         # is made of comes after it.
         outermost = [t for t in self.inputs if isinstance(operation_of(t), keras.layers.InputLayer)]
         for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
-            if any(id(node_of(tensor)) not in self._level for tensor in tensors):
+            if any(node_of(tensor) not in self._level for tensor in tensors):
                 self._add(None, hanging_from(tensors))
 
     def _add(self, model: Any, nodes: Iterable[Any]) -> None:
         """Adds nodes to a level, and the models that they are calls of."""
         added = [(model, nodes)]
         for model, nodes in added:
-            level = self._levels.setdefault(id(model), {})
-            self._models[id(model)] = model
-            level.update((id(node), node) for node in nodes)
-            first: dict[int, Any] = {}
-            for node in level.values():
-                self._level.setdefault(id(node), model)
-                known = first.setdefault(id(node.operation), node)
-                if call_of(node) < call_of(known):
-                    first[id(node.operation)] = node
-            for key, node in first.items():
-                self._first_node.setdefault(key, node)
+            level = self._levels.setdefault(model, {})
+            level.update(dict.fromkeys(nodes))
+            first = {id(n.operation): n for n in sorted(level, key=call_of, reverse=True)}
+            for node in level:
                 operation = node.operation
-                if is_container(operation) and id(operation) not in self._levels:
+                self._level.setdefault(node, model)
+                self._first_node.setdefault(id(operation), first[id(operation)])
+                if is_container(operation) and operation not in self._levels:
+                    self._levels[operation] = {}
                     added.append((operation, nodes_of(operation)))
 
     @functools.cached_property
@@ -187,24 +158,19 @@ class Graph:
 
     def activations(self) -> tuple[Any, ...]:
         """Weak references to the activation functions in use, so that a change can be noticed."""
-        layers = [
-            layer
+        return tuple(
+            weakref.ref(activation)
             for operation in self.operations
             if isinstance(operation, keras.Layer) and not is_container(operation)
             for layer in with_layers_inside(operation)
-        ]
-        return tuple(weakref.ref(a) for a in (getattr(x, "activation", None) for x in layers) if a)
+            if (activation := getattr(layer, "activation", None))
+        )
 
     def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
-        """The layer of the model that an index, a name or a path stands for.
-
-        Args:
-            layer_idx: As for `resolve_layer`.
-            name: The argument's name.
-        """
+        """The layer of the model that an index, a name or a path stands for."""
         target = names.resolve_layer(self.model, layer_idx, name)
         layer = LayerOutput.of(target).layer
-        if not self.in_graph(layer) and inside.rank_of(layer) is None:
+        if not self.in_graph(layer) and not inside.is_known(layer):
             self._survey()
         return target
 
@@ -214,14 +180,8 @@ class Graph:
 
     def runner_of(self, layer: Any) -> Any:
         """The operation in whose `call` a layer runs that the graph itself does not have."""
-        return next(
-            (
-                operation
-                for operation in self.opaque
-                if any(layer is inner for inner in layers_inside(operation))
-            ),
-            None,
-        )
+        runners = (o for o in self.opaque if any(layer is inner for inner in layers_inside(o)))
+        return next(runners, None)
 
     def has(self, target: Target) -> bool:
         """Whether the graph has a layer, or runs it inside another."""
@@ -249,11 +209,7 @@ class Graph:
             )
 
     def place_of(self, target: Target) -> Place:
-        """Where the output of a layer is found: that of its first call, unless it says which.
-
-        Raises:
-            ValueError: If the layer has several outputs, or is not called so often.
-        """
+        """Where the output of a layer is found: that of its first call, unless it says which."""
         layer, call, output = LayerOutput.of(target)
         for tensor in self.inputs:
             if operation_of(tensor) is layer:
@@ -271,29 +227,29 @@ class Graph:
     def calls(self, operation: Any) -> list[tuple[tuple, Any]]:
         """All calls of an operation: the calls of nested models around it, and its node."""
         calls = []
-        for key, nodes in self._levels.items():
-            here = sorted((n for n in nodes.values() if n.operation is operation), key=call_of)
+        for model, nodes in self._levels.items():
+            here = sorted((n for n in nodes if n.operation is operation), key=call_of)
             if here:
-                around = [()]
-                if self._models[key] is not None:
-                    around = [(*path, node) for path, node in self.calls(self._models[key])]
+                around: list[tuple] = [()]
+                if model is not None:
+                    around = [(*path, node) for path, node in self.calls(model)]
                 calls += [(path, node) for path in around for node in here]
         return calls
 
     def level_of(self, tensor: keras.KerasTensor) -> Any:
         """The nested model in which a tensor is found first, or None for the outermost level."""
-        return self._level.get(id(node_of(tensor)))
+        return self._level.get(node_of(tensor))
 
     def readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
         """The nodes that take a tensor on one level."""
-        nodes = self._levels[id(level)].values()
+        nodes = self._levels[level]
         return [node for node in nodes if any(t is tensor for t in node.input_tensors)]
 
     def node_on_level(self, tensor: keras.KerasTensor, level: Any) -> Any:
         """The node of a level that makes a tensor, or calls the model in which it is made."""
-        node, here = node_of(tensor), self._levels[id(level)]
-        while id(node) not in here and self._level.get(id(node)) is not None:
-            node = self._first_node[id(self._level[id(node)])]
+        node, here = node_of(tensor), self._levels[level]
+        while node not in here and (model := self._level.get(node)) is not None:
+            node = self._first_node[id(model)]
         return node
 
     def layers(self) -> list[keras.Layer]:
@@ -308,7 +264,7 @@ class Graph:
             or any(map(is_container, layers_inside(operation)))
             for inner in layers_inside(operation)
         ]
-        if hidden and all(inside.rank_of(inner) is None for inner in hidden):
+        if hidden and not any(map(inside.is_known, hidden)):
             self._survey()
         return list(_flattened(self.model))
 
@@ -323,19 +279,21 @@ class Graph:
             if runner is self.root:
                 return found
         around = [runner]
-        while (model := self._level[id(self._first_node[id(around[-1])])]) is not None:
+        while (model := self._level[self._first_node[id(around[-1])]]) is not None:
             around.append(model)
         stack = [self._first_node[id(operation)] for operation in around]
         while stack:
-            operation, parents = stack[-1].operation, stack.pop().parent_nodes
+            node = stack.pop()
+            operation = node.operation
             if id(operation) in found:
                 continue
             found.add(id(operation))
-            is_around = any(operation is model for model in around)
-            if not is_around and isinstance(operation, keras.Layer):
+            stack.extend(node.parent_nodes)
+            if any(operation is model for model in around):
+                continue
+            if isinstance(operation, keras.Layer):
                 found.update(map(id, inside.in_order(operation)))
-            stack.extend(parents)
-            if is_container(operation) and not is_around:
+            if is_container(operation):
                 stack.extend(map(node_of, operation.outputs))
         return found
 
@@ -347,30 +305,18 @@ class Graph:
         linear: Sequence[Any] = (),
         erosion: Erosion | None = None,
     ) -> list[Any]:
-        """Values of `targets`, in inference mode.
+        """Values of places in this graph, in models nested in it and in layers, in inference mode.
 
-        Args:
-            feeds: Tensors of the graph and backend tensors in their place, one for each input or
-                for what is made of it.
-            targets: Places in this graph, in models nested in it and in layers, or expressions
-                over such tensors.
-            folder: Runs layers together with the batch normalisation behind them.
-            linear: Layers that are run without their softmax.
-            erosion: What happens to skip connections, if anything does.
+        A target may also be an expression over tensors of the graph. `feeds` holds a value for each
+        input, or for what is made of it. Layers among `linear` are run without their softmax.
         """
         layers = [target.operation() for target in targets if _is_inside(target)]
         owners = {id(o): o for o in map(self.runner_of, layers)}.values()
         without_softmax = {id(layer) for layer in linear}
         with inside.recorded(layers, owners, without_softmax) as records:
             run = Run(self, feeds, folder, without_softmax, erosion)
-            with computed_channels_last(), losses_kept(self.operations):
-                run.execute_all([t for t in targets if not _is_inside(t)], owners)
-            return [
-                records.value(target.operation(), target.call, target.output)
-                if _is_inside(target)
-                else run.value_of(target)
-                for target in targets
-            ]
+            run.execute_all([t for t in targets if not _is_inside(t)], owners)
+            return [records.value(t) if _is_inside(t) else run.value_of(t) for t in targets]
 
     def _survey(self) -> None:
         """Runs the graph once, symbolically, for the shapes of what is inside its layers."""
@@ -380,8 +326,7 @@ class Graph:
         def run(*feeds: Any) -> None:
             with inside.recorded(layers, self.opaque) as records:
                 run = Run(self, list(zip(self.inputs, feeds, strict=True)), Folder(Inline()))
-                with computed_channels_last(), losses_kept(self.operations):
-                    run.execute_all([], self.opaque)
+                run.execute_all([], self.opaque)
             inside.remember(layers, records)
 
         run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
@@ -409,10 +354,12 @@ def _flattened(model: keras.Model) -> Iterator[keras.Layer]:
 def inputs_of(model: keras.Model) -> Inputs:
     """The symbolic inputs of a model, or stand-ins for them where the model has no graph.
 
-    Stand-ins live as long as the model, and leave no trace on it.
-
     Args:
-        model: Any Keras model that has been built.
+        model: Any Keras model that has been built. Stand-ins live as long, and leave no trace on
+            it.
+
+    Returns:
+        A list of tensors that knows its model, where several share an input.
 
     Raises:
         TypeError: If `model` is no Keras model.
@@ -427,7 +374,7 @@ def find_layer(model: keras.Model, layer_idx: Any, name: str = "layer_idx") -> T
     """The layer of a model that an index, a name or a path stands for.
 
     Args:
-        model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
+        model: Any Keras model that has been built.
         layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
             as `"outer/inner"` into nested models, wrappers and custom layers; a layer; or a
             `LayerOutput`, which says which of several calls or outputs of a layer is meant.

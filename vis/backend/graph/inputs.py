@@ -27,10 +27,6 @@ def structure_of(model: keras.Model) -> Any:
     """The inputs of a model as it takes them: a tensor, or a list or dict of several.
 
     Those of a subclassed model live as long as the model, and leave no trace on it.
-
-    Raises:
-        ValueError: If the shape of its input is not known yet, or if it has a graph and computes
-            something else.
     """
     if own_inputs(model):
         if not is_container(model):
@@ -48,8 +44,8 @@ def structure_of(model: keras.Model) -> Any:
     return _stand_ins[model]
 
 
-def own_inputs(model: keras.Model) -> list[keras.KerasTensor]:
-    """The symbolic inputs of a model; an empty list where it has none."""
+def own_inputs(model: Any) -> list[keras.KerasTensor]:
+    """The symbolic inputs of a model; an empty list where it is None or has none."""
     with contextlib.suppress(AttributeError, ValueError):
         return list(model.inputs or [])
     return []
@@ -104,13 +100,7 @@ def names_of(tensor: keras.KerasTensor) -> tuple[str, ...]:
 
 
 def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tuple[str, ...]]:
-    """The names that each input goes by: its key in a dict of inputs, its layer's, its own.
-
-    Example:
-        >>> pixels = keras.Input((2,), name="pixels")
-        >>> input_names({"image": pixels}, [pixels])
-        [('image', 'pixels', 'pixels')]
-    """
+    """The names that each input goes by: its key in a dict of inputs, its layer's, its own."""
     items = structure.items() if isinstance(structure, Mapping) else ()
     keys = {key: tensor for key, tensor in items if isinstance(tensor, keras.KerasTensor)}
     own = {id(tensor): key for key, tensor in keys.items()}
@@ -124,20 +114,8 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
 def arranged(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
     """One value for each input, None where there is none.
 
-    Args:
-        name: The argument's name, for messages.
-        values: A dict by the inputs' names, a list in their order, or None; for one input the
-            value alone.
-        names: The names that each input goes by.
-
-    Raises:
-        TypeError: If there are several inputs, and `values` is none of these.
-        ValueError: If a name is not that of an input, or their number is another.
-
-    Example:
-        >>> names = [("a",), ("b",)]
-        >>> arranged("seed_input", {"b": 1}, names), arranged("seed_input", [5, None], names)
-        ([None, 1], [5, None])
+    `values` is a dict by the `names` that each input goes by, a list in their order, or None; for
+    one input the value alone. `name` is the argument's, for messages.
     """
     if values is None:
         return [None] * len(names)

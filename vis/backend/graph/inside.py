@@ -12,7 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,36 +21,33 @@ from keras import ops, tree
 from vis.backend.layers import in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 
+if TYPE_CHECKING:
+    from vis.backend.graph.places import Place
+
 _lock = threading.RLock()
 
 
 class Records:
-    """What some layers have returned.
-
-    Attributes:
-        outputs: For the `id` of each layer its outputs, one list for each time that it ran.
-        order: `id` of the layers in the order in which they were done.
-        frames: The numbers of frames of the `TimeDistributed` layers that are running.
-    """
+    """What some layers have returned."""
 
     def __init__(self, layers: Iterable[keras.Layer]) -> None:
+        # By `id`, the outputs of each layer, one list for each time that it ran.
         self.outputs: dict[int, list[list[Any]]] = {id(layer): [] for layer in layers}
+        # In which order they were done.
         self.order: list[int] = []
+        # The numbers of frames of the `TimeDistributed` layers that are running.
         self.frames: list[int] = []
 
-    def value(self, layer: keras.Layer, call: int, output: int) -> Any:
-        """One of the outputs of one of the times that a layer ran.
-
-        Raises:
-            ValueError: If it did not run so often, or ran in a loop of its own.
-        """
+    def value(self, place: Place) -> Any:
+        """The output at a place, unless the layer did not run so often, or in a loop of its own."""
+        layer, call = place.operation(), place.call
         record = self.outputs[id(layer)]
         if call >= len(record):
             raise ValueError(
                 f"The layer '{layer.name}' must run more than {call} times for this call to be "
                 f"looked at. Received: call={call}, where it runs {len(record)} times"
             )
-        value = record[call][output]
+        value = record[call][place.output]
         if value.graph is not tf.compat.v1.get_default_graph():
             raise ValueError(
                 f"The layer '{layer.name}' cannot be looked at on its own, as it runs in a loop of "
@@ -61,15 +58,10 @@ class Records:
 
 
 class Known(NamedTuple):
-    """What is known of a layer that runs inside another.
+    """What is known of a layer that runs inside another."""
 
-    Attributes:
-        outputs: Shapes and types of its outputs, one list for each time that it runs.
-        rank: How many layers are done before it.
-    """
-
-    outputs: list[list[keras.KerasTensor]]
-    rank: int
+    outputs: list[list[keras.KerasTensor]]  # Shapes and types, one list for each time that it runs.
+    rank: int  # How many layers are done before it.
 
 
 _known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionary()
@@ -81,13 +73,8 @@ def recorded(
 ) -> Iterator[Records]:
     """Inside this, what layers return is written down.
 
-    Args:
-        layers: The layers.
-        owners: The operations of the graph that run them.
-        linear: `id` of those that are run without their softmax.
-
-    Yields:
-        The `Records`.
+    `owners` are the operations of the graph that run them, and `linear` has the `id` of those that
+    are run without their softmax.
     """
     unique = {id(layer): layer for layer in layers}
     records = Records(unique.values())
@@ -103,13 +90,10 @@ def recorded(
         and any(id(inner) in unique for inner in layers_inside(layer))
     }
     with _lock:
-        calls = {
-            key: (without_softmax(layer) if key in linear else layer).call
-            for key, layer in unique.items()
-        }
-        calls.update((key, _on_all_frames(layer, records)) for key, layer in wrappers.items())
-        for key in unique:
-            calls[key] = _recording(calls[key], records, key)
+        calls = {key: _on_all_frames(layer, records) for key, layer in wrappers.items()}
+        for key, layer in unique.items():
+            call = calls.get(key) or (without_softmax(layer) if key in linear else layer).call
+            calls[key] = _recording(call, records, key)
         changed = {**unique, **wrappers}
         own = {key: vars(layer).get("call") for key, layer in changed.items()}
         for key, layer in changed.items():
@@ -185,21 +169,17 @@ def _apart(values: Any, frames: list[int]) -> Any:
 def remember(layers: Iterable[keras.Layer], records: Records) -> None:
     """Keeps the shapes and types of recorded outputs for as long as their layers live."""
     for layer in layers:
-        if records.outputs[id(layer)]:
+        if runs := records.outputs[id(layer)]:
             outputs = [
-                [keras.KerasTensor(value.shape.as_list(), value.dtype.name) for value in values]
-                for values in records.outputs[id(layer)]
+                [keras.KerasTensor(v.shape.as_list(), v.dtype.name) for v in values]
+                for values in runs
             ]
             _known[layer] = Known(outputs, records.order.index(id(layer)))
 
 
 def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
-    """Shapes and types of a layer's outputs, for each time that it runs.
-
-    Raises:
-        ValueError: If nothing has looked into what is around the layer yet.
-    """
-    if layer not in _known:
+    """Shapes and types of a layer's outputs, for each time that it runs."""
+    if not is_known(layer):
         raise ValueError(
             "`layer` must be part of a model that has been built. One inside a custom layer or a "
             "subclassed model is known once `vis.visualization.find_layer(model, layer)` has "
@@ -208,12 +188,12 @@ def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
     return _known[layer].outputs
 
 
-def rank_of(layer: keras.Layer) -> int | None:
-    """How many layers are done before a layer that runs inside another, or None if not known."""
-    return _known[layer].rank if layer in _known else None
+def is_known(layer: keras.Layer) -> bool:
+    """Whether something has looked into what is around a layer that runs inside another."""
+    return layer in _known
 
 
 def in_order(outer: Any) -> list[keras.Layer]:
     """The layers that run inside a custom layer or a subclassed model, in their order."""
-    known = [inner for inner in layers_inside(outer) if inner in _known]
-    return sorted((x for x in known if _known[x].outputs[0]), key=lambda x: _known[x].rank)
+    shown = [x for x in layers_inside(outer) if is_known(x) and _known[x].outputs[0]]
+    return sorted(shown, key=lambda layer: _known[layer].rank)

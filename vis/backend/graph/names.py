@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -54,11 +56,10 @@ class LayerOutput(NamedTuple):
 
     def checked(self, layer: keras.Layer) -> LayerOutput:
         """The same of a layer, or an error unless both numbers are whole ones."""
-        call = check_integer("call", self.call, least=0)
-        output = self.output
-        return LayerOutput(
-            layer, call, None if output is None else check_integer("output", output, least=0)
-        )
+        call, output = check_integer("call", self.call, least=0), self.output
+        if output is not None:
+            output = check_integer("output", output, least=0)
+        return LayerOutput(layer, call, output)
 
 
 Target: TypeAlias = keras.Layer | LayerOutput
@@ -77,13 +78,9 @@ def check_layer(layer: Any) -> Target:
 
 
 def check_output(layer: keras.Layer, call: int, output: int | None, counts: list[int]) -> None:
-    """Raises a `ValueError` unless a layer has one output, or the one that is asked for.
+    """Raises a `ValueError` unless a call of a layer has one output, or the one that is asked for.
 
-    Args:
-        layer: The layer.
-        call: Which of its calls.
-        output: Which of the outputs of that call, or None for the only one.
-        counts: How many outputs each of its calls has.
+    `counts` says how many outputs each of its calls has; an `output` of None is the only one.
     """
     if not 0 <= call < len(counts):
         raise ValueError(
@@ -134,11 +131,9 @@ def resolve_layer(
     """The layer that an index, a name, a path or the layer itself stands for.
 
     Args:
-        model: A Keras model.
-        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
-            as `"outer/inner"`; a layer of the model or of what is nested in it; or a
-            `LayerOutput` of one.
-        name: The argument's name.
+        model: A Keras model, which need not be built.
+        layer_idx: As for `vis.visualization.find_layer`.
+        name: The argument's name, for messages.
 
     Returns:
         The layer, or the `LayerOutput`.
@@ -178,7 +173,6 @@ def resolve_layer(
 
 
 def _index_of(model: keras.Model, layer_name: Any, name: str) -> int:
-    """The index of a layer by its name, an argument called `name`."""
     names = [layer.name for layer in model.layers]
     if isinstance(layer_name, str) and layer_name in names:
         return names.index(layer_name)
@@ -195,17 +189,18 @@ def _inner(layer: keras.Layer) -> list[keras.Layer]:
     return layer.layers if isinstance(layer, keras.Model) else layers_inside(layer, recursive=False)
 
 
+def _by_path(outer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
+    """The layers inside another with the paths of names that lead to them, its own first."""
+    for layer in _inner(outer):
+        yield layer.name, layer
+    for layer in _inner(outer):
+        for path, inner in _by_path(layer):
+            yield f"{layer.name}/{path}", inner
+
+
 def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
     """The layer at the end of a path of names. Names may hold slashes of their own."""
-    for layer in _inner(outer):
-        if layer.name == path:
-            return layer
-    for layer in _inner(outer):
-        if path.startswith(f"{layer.name}/"):
-            found = _at_path(layer, path.removeprefix(f"{layer.name}/"))
-            if found is not None:
-                return found
-    return None
+    return next((layer for known, layer in _by_path(outer) if known == path), None)
 
 
 def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
@@ -218,24 +213,15 @@ def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
     raise ValueError(f"`layer` must be inside '{outer.name}'. Received: layer '{layer.name}'")
 
 
-def _paths(outer: keras.Layer, prefix: str = "") -> list[str]:
-    """The paths of all layers inside the layers of another, each named once."""
-    paths = []
-    for layer in _inner(outer):
-        inside = _paths(layer, f"{prefix}{layer.name}/")
-        paths += [f"{prefix}{layer.name}/{inner.name}" for inner in _inner(layer)] + inside
-    return list(dict.fromkeys(paths))
-
-
 def _alike(model: keras.Model, name: Any) -> tuple[list[str], str, list[str]]:
     """Names that may be meant by one that is none, where they are looked for, and all there."""
     names = [layer.name for layer in model.layers]
     if not isinstance(name, str):
         return list(close_matches(str(name), names)), "", names
-    today = _renamed(name, names)
-    if today:
+    if today := _renamed(name, names):
         return [today], "", names
-    paths = _paths(model)
+    nested = itertools.islice(_by_path(model), len(names), None)
+    paths = list(dict.fromkeys(path for path, _ in nested))
     inner = [path for path in paths if path.rsplit("/", 1)[-1] == name]
     outer, before, _ = name.rpartition("/")
     around = _at_path(model, outer) if before else None

@@ -13,23 +13,14 @@ from vis.backend.private import calls_of, place_of
 
 
 class Place(NamedTuple):
-    """A weak handle on what an operation returns.
-
-    Attributes:
-        operation: The operation.
-        call: Which of its calls.
-        output: Which of the outputs of that call.
-        within: The calls of nested models that it lies inside, the outermost first; empty for the
-            first of them.
-        is_inside: Whether it is a layer that runs inside the `call` of another, where no graph
-            shows it.
-    """
+    """A weak handle on what an operation returns."""
 
     operation: Callable[[], Any]
-    call: int
-    output: int
+    call: int  # Which of its calls.
+    output: int  # Which of the outputs of that call.
+    # The calls of nested models that it lies inside, the outermost first; empty for the first.
     within: tuple[tuple[weakref.ref, int], ...] = ()
-    is_inside: bool = False
+    is_inside: bool = False  # Whether it runs in the `call` of a layer, where no graph shows it.
 
     @classmethod
     def of(cls, tensor: keras.KerasTensor) -> Place:

@@ -35,13 +35,7 @@ def warn_of_range(
 
 
 def expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
-    """The range of images that a model's first layer says it expects, or None.
-
-    Example:
-        >>> layers = [keras.Input((4, 4, 3)), keras.layers.Rescaling(1 / 127.5, offset=-1)]
-        >>> expected_range(keras.Sequential(layers).inputs[0])
-        (0.0, 255.0)
-    """
+    """The range of images that a model's first layer says it expects, or None."""
     operation = operation_of(input_tensor)
     while operation is not None:
         if isinstance(operation, keras.layers.Rescaling):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,43 +14,36 @@ from vis.backend.graph.inputs import call_root
 from vis.backend.graph.places import Place
 from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import innermost, is_container, ordered
-from vis.backend.layers import Folder, folding, in_inference, in_precision, without_softmax
+from vis.backend.layers import (
+    Folder,
+    computed_channels_last,
+    folding,
+    in_inference,
+    in_precision,
+    losses_kept,
+    without_softmax,
+)
 from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from vis.backend.graph.graph import Graph
 
 
+@dataclass(eq=False)
 class Run:
-    """One run of a graph, which remembers what is wanted from inside nested models.
+    """One run of a graph, which remembers what is wanted from inside nested models."""
 
-    Args:
-        graph: The graph.
-        feeds: Tensors of it and their values.
-        folder: Runs layers together with the batch normalisation behind them.
-        linear: `id` of layers that are run without their softmax.
-        erosion: What happens to skip connections, if anything does.
-    """
+    graph: Graph
+    feeds: Sequence[tuple[keras.KerasTensor, Any]]  # Tensors of the graph and their values.
+    folder: Folder
+    linear: Collection[int] = ()  # `id` of layers that are run without their softmax.
+    erosion: Erosion | None = None
 
-    def __init__(
-        self,
-        graph: Graph,
-        feeds: Sequence[tuple[keras.KerasTensor, Any]],
-        folder: Folder,
-        linear: Collection[int] = (),
-        erosion: Erosion | None = None,
-    ) -> None:
-        self._graph = graph
-        self._feeds = feeds
-        self._folder = folder
-        self._linear = linear
-        self._erosion = erosion
-        self._outermost = {id(tensor): value for tensor, value in feeds}
+    def __post_init__(self) -> None:
+        self._outermost = {id(tensor): value for tensor, value in self.feeds}
         # What is asked for of calls of nested models, by their nodes: of the first call, or any.
-        self._wanted_inside: dict[int, list[keras.KerasTensor]] = {}
-        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = {}
+        self._wanted_inside: dict[int, list[keras.KerasTensor]] = defaultdict(list)
+        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = defaultdict(list)
         self._found: dict[Place, Any] = {}
         self._fed_inside: set[int] = set()
 
@@ -60,19 +55,19 @@ class Run:
         for target in targets:
             if isinstance(target, Place) and target.within:
                 path = tuple(calls_of(ref())[index] for ref, index in target.within)
-                self._want(path, target)
-                tensors.append(path[0].outputs[0])
+                tensors.append(self._wanted(path, target))
             else:
                 tensors.append(_tensor_of(target))
-        for tensor, _ in self._feeds:
-            if self._graph.level_of(tensor) is None:
-                self._mask(tensor, self._outermost, None)
-        for layer in layers:
-            if layer is self._graph.root:
-                call_root(layer, self._outermost)
-            else:
-                tensors.extend(node.outputs[0] for _, node in self._graph.calls(layer))
-        self._execute(tensors, self._outermost, None)
+        with computed_channels_last(), losses_kept(self.graph.operations):
+            for tensor, _ in self.feeds:
+                if self.graph.level_of(tensor) is None:
+                    self._mask(tensor, self._outermost, None)
+            for layer in layers:
+                if layer is self.graph.root:
+                    call_root(layer, self._outermost)
+                else:
+                    tensors.extend(node.outputs[0] for _, node in self.graph.calls(layer))
+            self._execute(tensors, self._outermost, None)
 
     def value_of(self, target: Place | keras.KerasTensor) -> Any:
         """One of the values."""
@@ -80,23 +75,25 @@ class Run:
             return self._found[target]
         return self._outermost[id(_tensor_of(target))]
 
-    def _want(self, path: tuple, target: Place) -> None:
-        self._wanted_of_call.setdefault(id(path[0]), []).append((path[1:], target))
+    def _wanted(self, path: tuple, target: Place) -> keras.KerasTensor:
+        """What to run to come by a place in some calls of nested models, the outermost first."""
+        self._wanted_of_call[id(path[0])].append((path[1:], target))
+        return path[0].outputs[0]
 
     def _execute(self, targets: Sequence, values: dict, level: Any) -> None:
         """Runs what computes some tensors of one level, and puts it among the values there."""
 
         def maker_of(tensor: keras.KerasTensor) -> Any:
-            node = self._graph.node_on_level(tensor, level)
+            node = self.graph.node_on_level(tensor, level)
             if node is not node_of(tensor):
-                self._wanted_inside.setdefault(id(node), []).append(tensor)
+                self._wanted_inside[id(node)].append(tensor)
             return node
 
         nodes = ordered(targets, values.keys(), maker_of)
         folded = folding.plan(nodes, {id(t) for t in targets})
         skipped = {id(node) for node in folded.values()}
-        if self._erosion and level is None:
-            self._erosion.begin(innermost(nodes))
+        if self.erosion and level is None:
+            self.erosion.begin(innermost(nodes))
         for node in nodes:
             if node.is_input:
                 names = ", ".join(f"'{t.name}'" for t in node.outputs)
@@ -106,13 +103,13 @@ class Run:
             if id(node) in folded:
                 before = folded[id(node)]
                 inputs = values[id(before.input_tensors[0])]
-                outputs = self._folder(before.operation, inputs, node.operation)
+                outputs = self.folder(before.operation, inputs, node.operation)
                 if before.operation.supports_masking:
                     set_keras_mask(outputs, get_keras_mask(inputs))
-            elif id(node.operation) not in self._linear and self._folder.pays_for(node):
-                outputs = self._folder(node.operation, values[id(node.input_tensors[0])])
+            elif id(node.operation) not in self.linear and self.folder.pays_for(node):
+                outputs = self.folder(node.operation, values[id(node.input_tensors[0])])
             else:
-                seen = self._erosion(node, values) if self._erosion else values
+                seen = self.erosion(node, values) if self.erosion else values
                 outputs = self._call(node, *node.arguments.fill_in(seen))
             values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
 
@@ -125,7 +122,7 @@ class Run:
 
     def _call(self, node: Any, args: tuple, kwargs: dict) -> Any:
         operation = node.operation
-        if id(operation) in self._linear:
+        if id(operation) in self.linear:
             operation = without_softmax(operation)
         if is_container(operation):
             feeds = _feeds(operation, args, kwargs)
@@ -139,15 +136,15 @@ class Run:
                     "as it is called with inputs arranged otherwise than its own. "
                     f"Received: {', '.join(map(str, inside))}"
                 )
-        if self._folder.precision is not None and isinstance(operation, keras.Layer):
-            operation = in_precision(operation, self._folder.precision)
+        if self.folder.precision is not None and isinstance(operation, keras.Layer):
+            operation = in_precision(operation, self.folder.precision)
         return in_inference(operation, args, kwargs)
 
     def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
         """The outputs of a nested model, walked through in place of its `call`."""
         values = dict(zip(map(id, model.inputs), feeds, strict=True))
-        for tensor, value in self._feeds:
-            if self._graph.level_of(tensor) is model:
+        for tensor, value in self.feeds:
+            if self.graph.level_of(tensor) is model:
                 if id(tensor) in self._fed_inside:
                     raise ValueError(
                         f"`model` must call the nested model '{model.name}' once for what goes "
@@ -158,10 +155,7 @@ class Run:
                 values[id(tensor)] = value
                 self._mask(tensor, values, model)
         here = [place for path, place in of_call if not path]
-        for path, place in of_call:
-            if path:
-                self._want(path, place)
-        deeper = [path[0].outputs[0] for path, _ in of_call if path]
+        deeper = [self._wanted(path, place) for path, place in of_call if path]
         targets = [*model.outputs, *wanted, *(place.tensor for place in here), *deeper]
         self._execute(targets, values, model)
         self._found.update((place, values[id(place.tensor)]) for place in here)
@@ -175,17 +169,14 @@ def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     """The values of a nested model's inputs, or None where only its `call` can place them."""
-    if len(args) != 1:
+    if len(args) != 1 or isinstance(args[0], dict) != isinstance(model.input, dict):
         return None
     values = tree.flatten(args[0])
-    same_kind = isinstance(args[0], dict) == isinstance(model.input, dict)
-    if len(values) != len(model.inputs) or not same_kind:
+    pairs = list(zip(values, model.inputs, strict=False))
+    if len(values) != len(model.inputs) or any(len(v.shape) != len(t.shape) for v, t in pairs):
         return None
-    if any(len(v.shape) != len(t.shape) for v, t in zip(values, model.inputs, strict=True)):
-        return None
-    feeds = [fed(v, tensor.dtype) for v, tensor in zip(values, model.inputs, strict=True)]
-    masks = tree.flatten(kwargs.get("mask"))
-    for feed, mask in zip(feeds, masks, strict=False):
+    feeds = [fed(value, tensor.dtype) for value, tensor in pairs]
+    for feed, mask in zip(feeds, tree.flatten(kwargs.get("mask")), strict=False):
         if mask is not None:
             set_keras_mask(feed, mask)
     return feeds

@@ -36,10 +36,8 @@ def check_erosion(skip_erosion: Any) -> float:
 class Erosion:
     """The gains of one run of a network, one for each channel that is added to another.
 
-    Args:
-        std: Standard deviation of a gain, times the square root of the number of additions: so
-            much comes together on the way through a network, however deep.
-        seeds: One for each sample, `(samples, 2)`.
+    `std` is the standard deviation of a gain, times the square root of the number of additions: so
+    much comes together on the way through a network, however deep. `seeds` are `(samples, 2)`.
     """
 
     def __init__(self, std: float, seeds: Any) -> None:

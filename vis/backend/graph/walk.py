@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,11 +13,10 @@ from vis.backend.private import Functional, calls_of, node_of, operation_of, rea
 
 def is_container(operation: Any) -> bool:
     """Whether an operation is a model whose own graph can be walked in place of its `call`."""
-    if type(operation).call is Functional.call:
-        return True
-    # A Sequential model that was not built has no such attribute.
-    is_sequential = type(operation).call is keras.Sequential.call
-    return is_sequential and bool(getattr(operation, "inputs", None))
+    call = type(operation).call
+    # A Sequential model that was not built has no inputs.
+    is_built = call is keras.Sequential.call and getattr(operation, "inputs", None)
+    return call is Functional.call or bool(is_built)
 
 
 def nodes_of(model: Any) -> list[Any]:
@@ -27,51 +27,45 @@ def nodes_of(model: Any) -> list[Any]:
 def ordered(targets: Sequence, known: Collection[int], maker_of: Callable) -> list[Any]:
     """The nodes that compute some tensors, each after its inputs.
 
-    Args:
-        targets: The tensors.
-        known: `id` of tensors that need not be computed.
-        maker_of: From a tensor to the node that makes it.
+    `known` has the `id` of tensors that need not be computed, and `maker_of` says which node makes
+    a tensor.
     """
-    done: dict[int, Any] = {}
+    done: dict[Any, None] = {}
     stack = [(maker_of(t), False) for t in reversed(targets) if id(t) not in known]
     while stack:
         node, expanded = stack.pop()
-        if id(node) in done:
+        if node in done:
             continue
         if expanded:
-            done[id(node)] = node
+            done[node] = None
         else:
             stack.append((node, True))
             needed = (t for t in node.input_tensors if id(t) not in known)
             stack.extend((maker_of(tensor), False) for tensor in needed)
-    return list(done.values())
+    return list(done)
 
 
 def hanging_from(tensors: Sequence[keras.KerasTensor]) -> list[Any]:
     """The nodes of some tensors and those behind, but for those that are inside a nested model."""
     # Layers may be part of other models too, whose nodes these tensors do not reach.
     reached = {id(tensor) for tensor in tensors}
-    found: dict[int, Any] = {}
+    found: dict[Any, None] = {}
     stack = [operation_of(tensor) for tensor in tensors]
     while stack:
         for node in readers_of(stack.pop()):
-            if id(node) not in found and not reached.isdisjoint(map(id, node.input_tensors)):
-                found[id(node)] = node
+            if node not in found and not reached.isdisjoint(map(id, node.input_tensors)):
+                found[node] = None
                 reached.update(map(id, node.outputs))
                 stack.append(node.operation)
     # Those of a model that is called on its own input, as the encoder in an autoencoder.
     inside = {
-        id(inner)
-        for node in found.values()
-        if is_container(node.operation) and _is_on_its_own_input(node)
+        inner
+        for node in found
+        if is_container(node.operation)
+        and all(map(operator.is_, node.input_tensors, node.operation.inputs))
         for inner in nodes_of(node.operation)
     }
-    return [*map(node_of, tensors), *(node for key, node in found.items() if key not in inside)]
-
-
-def _is_on_its_own_input(node: Any) -> bool:
-    pairs = zip(node.input_tensors, node.operation.inputs, strict=False)
-    return all(given is own for given, own in pairs)
+    return [*map(node_of, tensors), *(node for node in found if node not in inside)]
 
 
 def innermost(nodes: Iterable[Any]) -> Iterator[Any]:
@@ -85,7 +79,7 @@ def innermost(nodes: Iterable[Any]) -> Iterator[Any]:
 
 def call_of(node: Any) -> int:
     """Which of its operation's calls a node is."""
-    return next(i for i, n in enumerate(calls_of(node.operation)) if n is node)
+    return calls_of(node.operation).index(node)
 
 
 def position_of(tensor: keras.KerasTensor, tensors: Sequence[keras.KerasTensor]) -> int:
