@@ -42,8 +42,8 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
-# A class is that of other networks, too; a channel is of this one alone.
-_EROSION_OF_CLASSES, _EROSION_OF_CHANNELS = 0.5, 0.2
+# In place of `EROSION`: a class is that of other networks, too; a channel is of this one alone.
+_EROSION_OF_CHANNELS = 0.2
 # The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
 _UNSEEN = 0.0
 
@@ -127,11 +127,15 @@ def visualize_filters(
     """
     graph = Graph.of(model)
     layer = graph.find(layer_idx)
-    fits = image_size == _FITS if isinstance(image_size, str) else False
+    fits = isinstance(image_size, str) and image_size == _FITS
     parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
     size = size_of(None if fits else image_size, parametrization, graph)
     subject = optimised(graph, fixed_inputs, image_size=size)
-    _check_only_one(subject)
+    if len(subject.tensors) != 1:
+        raise ValueError(
+            "`fixed_inputs` must give a value for each input but the one that pictures are made "
+            f"of. Received: {len(subject.tensors)} inputs without one"
+        )
     (input_range,) = ranges(subject, range_of(input_range, parametrization))
     count = filters_of(layer)[2]
     wished = range(count) if filter_indices is None else filter_indices
@@ -141,9 +145,7 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(subject, layer, size)
-    if fits:
-        layout = _fitting(layout, subject, layer)
+    layout = _layout(subject, layer, size, fits)
     if parametrization is None:
         parametrization = default_parametrization(layout)
     parametrization = check_kind("parametrization", parametrization, Parametrization)
@@ -169,12 +171,16 @@ def visualize_filters(
     slow_above = _UNSEEN if draws_classes else np.inf
     if skip_erosion is EROSION and not draws_classes:
         skip_erosion = _EROSION_OF_CHANNELS
-    facets = _facets(indices)
-    batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
+    # Each filter with how often it has come before.
+    facets = [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
+    # As many as there are processors for each picture of a batch, however many pictures there are,
+    # so that their rounding does not depend on that either.
+    threads = max(1, device.processors() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
     prepared = Prepared()
     with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
-        for batch in batches:
+        for start in range(0, len(facets), batch_size):
+            batch = facets[start : start + batch_size]
 
             def descend(stage, which, variables, batch=batch):
                 """The descent of some pictures of the batch through a stage."""
@@ -192,7 +198,7 @@ def visualize_filters(
                     [(seed, *batch[i]) for i in which],
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
-                    threads=_threads(),
+                    threads=threads,
                     prepared=prepared,
                 )
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
@@ -216,45 +222,23 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
     )
 
 
-def _check_only_one(subject: Subject) -> None:
-    if len(subject.tensors) != 1:
-        raise ValueError(
-            "`fixed_inputs` must give a value for each input but the one that pictures are made "
-            f"of. Received: {len(subject.tensors)} inputs without one"
-        )
-
-
-def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
-    (tensor,) = subject.tensors
+def _layout(
+    subject: Subject, layer: Target, image_size: int | Sequence[int] | None, fits: bool
+) -> Layout:
+    """How pictures lie in an array, or those into which what a layer sees fits several times."""
+    graph, (tensor,) = subject.graph, subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
-    if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
+    if layout != own and not accepts(graph, tensor, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
         )
-    return layout
-
-
-def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
-    """Images in which what one place of a layer sees fits several times over."""
-    graph, (tensor,) = subject.graph, subject.tensors
+    if not fits:
+        return layout
     seen = receptive_field(graph, tensor, layer, layout)
     fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
-
-
-def _threads() -> int:
-    """How many threads draw one picture: as many as there are processors for each of a batch.
-
-    It does not depend on how many pictures there are, so that neither does their rounding.
-    """
-    return max(1, device.processors() // _BATCH_SIZE)
-
-
-def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Each filter with how often it has come before."""
-    return [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
 
 
 class _Bar(OptimizerCallback):
