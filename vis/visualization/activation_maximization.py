@@ -18,14 +18,8 @@ from vis.regularizers import LPNorm, TotalVariation
 from vis.subject import Subject, inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.visualization.defaults import RANGE, WEIGHT
-from vis.visualization.likeness import (
-    defaults_along,
-    is_learnt,
-    learnt_of,
-    range_of,
-    size_of,
-)
+from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
+from vis.visualization.likeness import is_learnt, learnt_of, learnt_ones, range_of, size_of
 
 
 def visualize_activation_with_losses(
@@ -80,12 +74,15 @@ def visualize_activation_with_losses(
     if not isinstance(subject, Subject):
         subject = inputs_optimised(input_tensor, fixed_inputs)
     parametrization = learnt_of(subject.graph, like, parametrization, fixed_inputs)
+    settings: dict[str, Any] = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
+    settings |= optimizer_params
     if is_learnt(parametrization):
-        defaults = defaults_along(parametrization, subject.graph)
-        default_optimizer = defaults.pop("optimizer")
-        optimizer = default_optimizer if optimizer is None else optimizer
-        said = {key: value for key, value in optimizer_params.items() if value is not None}
-        optimizer_params = {**optimizer_params, **defaults, **said}
+        first = learnt_ones(parametrization)[0]
+        size = size_of(None, parametrization, subject.graph)
+        defaults = {**defaults_of(first, first.layout)._asdict(), "image_size": size}
+        along_components = defaults.pop("optimizer")
+        optimizer = along_components if optimizer is None else optimizer
+        settings |= {**defaults, **{k: v for k, v in optimizer_params.items() if v is not None}}
     descender = Optimizer(
         subject,
         losses,
@@ -95,8 +92,7 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    usual = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
-    images = descender.minimize(**{**usual, **optimizer_params})[0]
+    images = descender.minimize(**settings)[0]
     tensors = descender.input_tensors
     if len(tensors) == 1:
         return _finished(images, tensors[0], descender.input_ranges[0])

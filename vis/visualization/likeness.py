@@ -13,7 +13,7 @@ from vis.backend.step import value_of
 from vis.parametrizations import PrincipalComponents
 from vis.subject import as_numbers
 from vis.utils.examples import check_examples, examples_from
-from vis.visualization.defaults import RANGE, defaults_of
+from vis.visualization.defaults import RANGE
 
 
 def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
@@ -69,13 +69,6 @@ def size_of(image_size: Any, parametrization: Any, graph: Graph) -> Any:
     if image_size is not None or len(learnt) != 1 or not is_open:
         return image_size
     return learnt[0].layout.spatial_shape or None
-
-
-def defaults_along(parametrization: Any, graph: Graph) -> dict[str, Any]:
-    """How an optimizer goes along principal components where the user does not say."""
-    first = learnt_ones(parametrization)[0]
-    size = size_of(None, parametrization, graph)
-    return {**defaults_of(first, first.layout)._asdict(), "image_size": size}
 
 
 def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
