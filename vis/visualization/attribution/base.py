@@ -69,13 +69,7 @@ class Attribution(Value):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """The attributions as they are, signed and not scaled.
-
-        Args:
-            model: As for the call.
-            seed_input: As for the call.
-            layer_idx: As for the call.
-            filter_indices: As for the call.
+        """The attributions as they are, signed and not scaled. Takes what the call takes.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
@@ -112,10 +106,5 @@ class Attribution(Value):
         )
 
     def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """What is drawn of attributions.
-
-        Args:
-            attributions: `(samples, ...)`.
-            tensor: The symbolic tensor whose attributions these are.
-        """
+        """What is drawn of attributions `(samples, ...)` of a symbolic tensor."""
         return attributions

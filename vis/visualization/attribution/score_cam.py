@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import input_data_format, spatial_axes
+from vis.backend.graph import spatial_axes
+from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import batches, enlarged, unit_range
@@ -57,12 +58,11 @@ class ScoreCAM(CAM):
 
     def _scores(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The score of the image through each of some feature maps, `(features,)`."""
-        shape = [image.shape[axis - 1] for axis in spatial_axes(score.input_tensor)]
-        channel = 0 if input_data_format(score.input_tensor) == "channels_first" else -1
+        layout = Layout(image.shape, spatial_axes(score.input_tensor))
         scores = []
         for batch in batches(len(features), self.batch_size):
-            masks = unit_range(enlarged(features[batch], shape))
-            masks = np.expand_dims(masks, channel % image.ndim + 1)
+            masks = unit_range(enlarged(features[batch], layout.spatial_shape))
+            masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
         return np.concatenate(scores)
 
