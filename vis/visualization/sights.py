@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vis.backend.step import Sight
+from vis.parametrizations.resampling import overlaps
 
 # Most cells of a map along an axis.
 _MOST_CELLS = 16
@@ -52,10 +53,8 @@ def shares(axis: Axis, low: int, high: int) -> np.ndarray:
     middle = axis.pixels / 2 if axis.sees_all else (axis.low + axis.high) / 2
     offset = axis.places / 2 if axis.sees_all else axis.places // 2 + 0.5
     edges = (np.linspace(low, high, cells + 1) - middle) / axis.stride + offset
-    places = np.arange(axis.places)
-    ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    overlaps = np.maximum(ends, 0)
-    return overlaps / np.maximum(overlaps.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
+    found = overlaps(edges, axis.places)
+    return found / np.maximum(found.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
 
 
 def axes_of(sight: Sight, places: Sequence[int], pixels: Sequence[int]) -> list[Axis] | None:
