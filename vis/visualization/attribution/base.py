@@ -92,15 +92,7 @@ class Attribution(Value):
         return explained(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """The attributions of each image's score.
-
-        Args:
-            score: What is explained.
-            images: `(samples, ...)`.
-
-        Returns:
-            As in `attributions`.
-        """
+        """What `attributions` returns, of the score of each of some images, `(samples, ...)`."""
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )

@@ -37,15 +37,9 @@ class CAM(Attribution):
         self.backprop_modifier = backprop_modifier
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        """A layer's feature maps times their weights.
+        """A layer's feature maps times their weights, for images `(samples, ...)`.
 
-        Args:
-            score: What is explained.
-            images: `(samples, ...)`.
-            layer: The layer.
-
-        Returns:
-            `(samples, spatial..., channels)`, whatever the model's data format.
+        They are `(samples, spatial..., channels)`, whatever the model's data format.
         """
         raise NotImplementedError(
             f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"

@@ -133,12 +133,9 @@ class _Line:
     def __init__(
         self, score: Score, image: np.ndarray, baseline: np.ndarray, batch_size: int
     ) -> None:
-        self._score = score
-        self._baseline = baseline
-        self._way = image - baseline
-        self._batch_size = batch_size
-        self.places = np.zeros(0)
-        self.scores = np.zeros(0)
+        self._score, self._batch_size = score, batch_size
+        self._baseline, self._way = baseline, image - baseline
+        self.places, self.scores = np.zeros(0), np.zeros(0)
         self.grads = np.zeros((0, *image.shape), "float32")
 
     def add(self, places: np.ndarray) -> None:
