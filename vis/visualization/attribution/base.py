@@ -75,9 +75,15 @@ class Attribution(Value):
             `(samples, ...)`, of the images' shape or of their spatial shape.
         """
         graph = Graph.of(model)
-        graph, (layer,) = self.modified(graph, [graph.find(layer_idx)])
+        layer = graph.find(layer_idx)
+        graph, (layer, *looked_at) = self.modified(graph, [layer, *self.looked_at(graph, layer)])
         subject = self.subject(graph, seed_input)
-        return self.measure(Score.of_filters(subject, layer, filter_indices), subject.images)
+        score = Score.of_filters(subject, layer, filter_indices)
+        return self.measure(score, subject.images, *looked_at)
+
+    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
+        """The layers that `measure` is given besides, to explain one."""
+        return []
 
     def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
         """The graph as the backprop modifier changes its model, and where layers are in it."""

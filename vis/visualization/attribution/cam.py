@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import Graph, channel_axis, spatial_axes
+from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
 from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
@@ -45,27 +45,15 @@ class CAM(Attribution):
             f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )
 
-    def attributions(
-        self,
-        model: keras.Model,
-        seed_input: np.ndarray,
-        layer_idx: LayerIndex = -1,
-        filter_indices: int | Sequence[int] | None = None,
-    ) -> np.ndarray:
-        graph = Graph.of(model)
-        layer = graph.find(layer_idx)
-        penultimate = penultimate_layers(graph, layer, self.penultimate_layer_idx)
-        graph, (layer, *penultimate) = self.modified(graph, [layer, *penultimate])
-        subject = self.subject(graph, seed_input)
-        score = Score.of_filters(subject, layer, filter_indices)
-        return self.fused(score, subject.images, penultimate)
+    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
+        return penultimate_layers(graph, layer, self.penultimate_layer_idx)
 
-    def fused(self, score: Score, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray:
+    def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
         """The map of one layer, or the mean of the scaled maps of several."""
         maps = [self._map(score, images, layer) for layer in layers]
         return maps[0] if len(maps) == 1 else np.mean([unit_range(m) for m in maps], axis=0)
 
-    def _map(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+    def _map(self, score: Score, images: np.ndarray, layer: Target) -> np.ndarray:
         spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
         shape = score.output_of(layer).shape
         if not spatial_shape or len(shape) != len(spatial_shape) + 2:
