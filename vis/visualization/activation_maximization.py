@@ -148,17 +148,15 @@ def visualize_activation(
         wrt_tensor: The tensor that gradients are taken of; the input by default.
         seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
             dict by name.
-        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ. By default (0, 255), or that of the examples in
-            `like`.
+        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
+            dict by name, where they differ. By default (0, 255), or that of the examples in `like`.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
             model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
-        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
-            another.
+        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
         fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
             for all others.

@@ -20,20 +20,13 @@ from vis.canvases import ranges
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
-from vis.parametrizations import Parametrization
+from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.subject import Subject, optimised
 from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import (
-    EROSION,
-    RANGE,
-    STEPS,
-    default_parametrization,
-    defaults_of,
-    settling,
-)
+from vis.visualization.defaults import EROSION, RANGE, STEPS, defaults_of, settling
 from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -147,7 +140,7 @@ def visualize_filters(
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
     layout = _layout(subject, layer, size, fits)
     if parametrization is None:
-        parametrization = default_parametrization(layout)
+        parametrization = Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
     parametrization = check_kind("parametrization", parametrization, Parametrization)
     for learnt in learnt_ones(parametrization):
         learnt.check(layout, input_range)

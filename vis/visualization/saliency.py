@@ -15,7 +15,7 @@ from vis.losses import Loss
 from vis.subject import Subject, explained
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -166,7 +166,7 @@ def visualize_cam(
     layer_idx: int | str | keras.Layer,
     filter_indices: int | Sequence[int] | None,
     seed_input: np.ndarray,
-    penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+    penultimate_layer_idx: LayerIndices = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
 ) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
+from vis.visualization.attribution.penultimate import LayerIndices, penultimate_layers
 from vis.visualization.attribution.score import Score
 
 
@@ -30,7 +30,7 @@ class CAM(Attribution):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         self.penultimate_layer_idx = penultimate_layer_idx

@@ -11,7 +11,7 @@ from vis.backend.graph import Graph, input_data_format
 from vis.subject import explained_tensor
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import modified_gradients
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndex, LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -37,7 +37,7 @@ class GradCAM(CAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         grad_modifier: str | Callable | None = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
@@ -64,15 +64,10 @@ class GradCAMPlusPlus(GradCAM):
 
     The exponential of the score is explained, whose higher derivatives are powers of the first
     where rectifiers are all that is not linear. It shows several objects of one class better
-    than `GradCAM`.
+    than `GradCAM`, and takes what that takes.
 
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.
-
-    Args:
-        penultimate_layer_idx: As in `GradCAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -94,16 +89,11 @@ class GradCAMPlusPlus(GradCAM):
 class LayerCAM(GradCAM):
     """Feature maps weighted by the positive gradients, each place by its own.
 
-    It is sharp in early layers too, and good at fusing several.
+    It is sharp in early layers too, and good at fusing several. It takes what `GradCAM` takes.
 
     Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
     Localization", IEEE Transactions on Image Processing 2021,
     https://doi.org/10.1109/TIP.2021.3089943.
-
-    Args:
-        penultimate_layer_idx: As in `GradCAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -135,7 +125,7 @@ class GuidedGradCAM(Saliency):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
     ) -> None:

@@ -22,10 +22,11 @@ _CONVOLUTION_OR_POOLING = (
 )
 
 LayerIndex = int | str | Target
+LayerIndices = LayerIndex | Sequence[LayerIndex] | None
 
 
 def penultimate_layers(
-    graph: Graph, layer: Target, penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None
+    graph: Graph, layer: Target, penultimate_layer_idx: LayerIndices
 ) -> list[Target]:
     """The layers whose feature maps are looked at.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 
@@ -12,7 +10,7 @@ from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import batches, enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndices
 from vis.visualization.attribution.score import Score
 
 
@@ -33,11 +31,7 @@ class ScoreCAM(CAM):
         (8, 8)
     """
 
-    def __init__(
-        self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
-        batch_size: int = 16,
-    ) -> None:
+    def __init__(self, penultimate_layer_idx: LayerIndices = None, batch_size: int = 16) -> None:
         super().__init__(penultimate_layer_idx)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
@@ -87,7 +81,7 @@ class FasterScoreCAM(ScoreCAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         max_channels: int = 64,
         batch_size: int = 16,
     ) -> None:
