@@ -34,8 +34,7 @@ class Fourier(Parametrization):
     Args:
         decay_power: How fast amplitudes fall with frequency: as `frequency ** -decay_power`.
             Larger values give smoother images. Photographs have about 1 to 1.5.
-        decorrelate: Whether to decorrelate the colours. Without effect unless there are three
-            channels.
+        decorrelate: Whether to decorrelate the colours of images with three channels.
         contrast: Standard deviation of the image before the sigmoid, positive. 1 gives images
             with a standard deviation of 0.2 of their range.
         noise: Standard deviation of the coefficients at the start, positive. The smaller, the
@@ -84,8 +83,7 @@ class Fourier(Parametrization):
     ) -> list[np.ndarray]:
         """The variables `(samples, ...)` for images of another size, which look the same.
 
-        Frequencies that the old images did not have are drawn anew, with a generator for each
-        sample.
+        Frequencies that the old images did not have are drawn, with a generator for each sample.
         """
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
         return resized(variables, drawn, old, new)

@@ -51,11 +51,9 @@ class PrincipalComponents(Parametrization):
     Args:
         examples: A few hundred examples of what a model is used on: an array `(samples, ...)`, a
             list of single ones, or a dataset of batches. Of more than 500, that many are taken.
-        components: Most components; by default 100. There are never more than half as many as
-            examples.
+        components: Most components, by default 100; never more than half as many as examples.
         noise: Standard deviation of the coordinates at the start, positive.
-        decay_power: By how much faster than in the examples amplitudes fall with frequency, where
-            there are Fourier coefficients.
+        decay_power: By how much faster than in the examples Fourier amplitudes fall with frequency.
         data_format: Where the examples have their channels, `"channels_last"` or
             `"channels_first"`; by default as Keras is set.
 

@@ -48,10 +48,7 @@ def visualize_activation_with_losses(
         fixed_inputs: As in `visualize_activation`.
         precision: As in `visualize_activation`.
         like: As in `visualize_activation`.
-        **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200, or 100 with `like`), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose`
-            (default False), `seed`, and `checkpoint` and `every`, with which a run goes on after
-            an interruption.
+        **optimizer_params: As in `visualize_activation`, and `grad_modifier`.
 
     Returns:
         As `visualize_activation`.
@@ -136,22 +133,19 @@ def visualize_activation(
     For a class of a network that ends in a softmax, replace it by a linear activation first:
     a softmax grows just as well when all other classes shrink.
 
-    Of a model whose input is words, or other integers, what its embedding makes of them is
-    optimised.
+    Of words and other integers what the model's embedding makes of them is optimised.
 
     Args:
         model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
         layer_idx: The layer: an index in `model.layers`, a name or a path such as
             `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
-        filter_indices: An index, or a list of indices that one image is to excite jointly. None
-            means all filters of the layer.
+        filter_indices: An index, or a list of those that one image is to excite jointly; or None
+            for all filters of the layer.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
-            dict by name.
+        seed_input: Image to start from, or None for noise; of several a list, or a dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
             dict by name, where they differ. By default (0, 255), or that of the examples in `like`.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.

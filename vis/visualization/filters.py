@@ -72,37 +72,34 @@ def visualize_filters(
     Args:
         model: A Keras model.
         layer_idx: As in `visualize_activation`.
-        filter_indices: An index or a list of indices, None for all filters of the layer. An index
-            that is repeated gets different pictures.
+        filter_indices: An index or a list of indices, None for all filters of the layer. One that
+            is repeated gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
         image_size: Size of the pictures along each spatial axis, one number for all or one for
             each. By default that of the model's input, or 224 where it is open. Another size works
             wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
             shows what filters of an early layer see, in a fraction of the time.
-        parametrization: What is optimised; by default `Fourier`, or `Pixels` for inputs without
-            spatial axes.
-        input_modifiers: How the images are looked at, `vis.input_modifiers.Transform` objects. By
-            default jitter, rotation and scaling.
+        parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
+        input_modifiers: How images are looked at, `vis.input_modifiers.Transform` objects; jitter,
+            rotation and scaling by default.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
-            there can be. Pictures of classes that the model hardly sees yet
-            after 50 of 120 steps get 2.5 times the 40 that follow, and twice the last 30.
+            there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
+            get 2.5 times the 40 that follow, and twice the last 30.
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input; by default (0, 255), or that of
             the examples in `like`.
-        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
-            list with None for that one.
+        fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
         precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
             network change from step to step, 0 to 0.5. Pictures are then not of this network
             alone: by default 0.5 for classes, which others have, too, and 0.2 for inner channels.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
-            list of arrays, or a dataset; for a model with several inputs a dict by name or a list.
-            Pictures then look like these, as they are made of their principal components
-            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow. Without
-            them they look like photographs.
+            list of arrays, or a dataset; of several inputs a dict by name or a list. Pictures then
+            look like these, not like photographs, as they are made of their principal components
+            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
 
     Returns:
         Array `(filters, image dims..., channels)`; `uint8` where both ends of `input_range` are

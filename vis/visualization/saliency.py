@@ -81,8 +81,7 @@ def visualize_saliency(
             model puts first; for each image its own.
         seed_input: An image, or a batch of images, with the channels at either end.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
         keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
             Plain vectors have no channels.
@@ -172,8 +171,7 @@ def visualize_cam(
 ) -> np.ndarray:
     """Draws where in an image a class is seen: a gradient-weighted class activation map.
 
-    For a class of a network that ends in a softmax, replace it by a linear activation first, as
-    for `visualize_saliency`.
+    A softmax at the end is best replaced by a linear activation first, as in `visualize_saliency`.
 
     Args:
         model: As in `visualize_saliency`.

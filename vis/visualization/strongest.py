@@ -35,8 +35,7 @@ class StrongestOfLayer(NamedTuple):
         name: The layer's name.
         filters: The channels that were looked at, `(channels,)`.
         sees: How many pixels the place in the middle of the layer sees along each spatial axis.
-        activations: Each channel's activation in each image, `(images, channels)`: the greatest
-            over all places.
+        activations: Each channel's greatest activation in each image, `(images, channels)`.
         images: The numbers of the images that excite each channel most, the strongest first,
             `(channels, count)`. Of equals that which comes first in the data.
         values: The activations in these, `(channels, count)`.
@@ -103,15 +102,12 @@ def strongest_images(
             and in folders inside it are read, in the order of their names, and resized to the
             model's input; those that are no images are left out with a warning.
         layers: A layer or a list of layers, each as `layer_idx` in `visualize_activation`.
-        filters: An index or a list of indices for a layer, or None for all; of a list of layers a
-            list with one of these for each.
+        filters: An index or a list of indices, or None for all; of several layers a list of these.
         count: How many images to find for each channel; fewer where there are fewer.
         input_range: Lowest and highest value of the model's input, into which the pictures in a
             folder are brought. Other images are taken as they are.
-        batch_size: Most images to look at at a time; by default twice as many as there are
-            processors, or 32 on a GPU.
-        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
-            list with None for that one.
+        batch_size: Most images at a time; by default twice as many as processors, or 32 on a GPU.
+        fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
         progress: Whether to show a progress bar.
 
     Returns:

@@ -24,8 +24,7 @@ class CAM(Attribution):
         penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
             the nearest convolution or pooling layer before the layer explained by default. A
             list of layers gives the mean of their maps, each scaled to [0, 1] before.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
     """
 
     def __init__(

@@ -24,8 +24,7 @@ class GradCAM(CAM):
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        grad_modifier: What happens to the gradients first: a name in `vis.grad_modifiers`, a
-            function of the array, or None.
+        grad_modifier: A name in `vis.grad_modifiers`, a function of the gradients, or None.
         backprop_modifier: As in `CAM`.
 
     Example:

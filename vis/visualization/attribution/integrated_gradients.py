@@ -31,8 +31,7 @@ class IntegratedGradients(Saliency):
 
     Args:
         steps: Number of points on the line, at least 2. Memory grows with it.
-        baseline: The image that says nothing: a number for a uniform one, 0 by default, or an
-            array of an image's shape.
+        baseline: The image that says nothing: a number for a uniform one, or an array of its shape.
         batch_size: How many points are shown to the model at once.
         grad_modifier: As in `Saliency`.
         keepdims: As in `Saliency`.
