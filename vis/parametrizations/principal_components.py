@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -114,7 +115,7 @@ class PrincipalComponents(Parametrization):
         spreads = np.sqrt(np.mean((seen_on @ directions.T) ** 2, axis=0))
         self.texture = None
         if has_texture:
-            parts = self._unheld(examples[1::2][:_ENOUGH], mean, scales, directions)
+            parts = partial(self._unheld, examples[1::2][:_ENOUGH], mean, scales, directions)
             self.texture = Texture(parts, self.layout, decay_power)
         low, high = _in_single_precision(low, high)
         self.mean, self.scales, self.low, self.high, self.directions = (
@@ -210,15 +211,11 @@ class PrincipalComponents(Parametrization):
 
     def _unheld(
         self, examples: np.ndarray, mean: np.ndarray, scales: np.ndarray, directions: np.ndarray
-    ) -> Callable[[], Iterator[np.ndarray]]:
-        """What components do not hold of examples, to be gone through more than once."""
-
-        def parts() -> Iterator[np.ndarray]:
-            for part in _deviations(examples, mean, scales):
-                held = self._smaller(part) @ directions.T @ directions
-                yield part - ops.convert_to_numpy(self._larger(held, self.layout))
-
-        return parts
+    ) -> Iterator[np.ndarray]:
+        """What components do not hold of examples, some at a time."""
+        for part in _deviations(examples, mean, scales):
+            held = self._smaller(part) @ directions.T @ directions
+            yield part - ops.convert_to_numpy(self._larger(held, self.layout))
 
 
 def _coarse(layout: Layout) -> Layout:

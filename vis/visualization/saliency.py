@@ -183,8 +183,7 @@ def visualize_cam(
         grad_modifier: As in `visualize_saliency`.
 
     Returns:
-        A map in [0, 1] of the image's spatial shape; for a batch of several images one for each,
-        scaled on its own.
+        A map in [0, 1] of the image's spatial shape; for several images one each, scaled alone.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

@@ -51,8 +51,7 @@ class Attribution(Value):
             filter_indices: As in `visualize_saliency`.
 
         Returns:
-            A map in [0, 1] of the image's spatial shape; for a batch of several images one for
-            each, scaled on its own.
+            A map in [0, 1] of the image's spatial shape; for several one each, scaled on its own.
 
         Raises:
             TypeError: If an argument is of the wrong kind.

@@ -68,8 +68,7 @@ class FasterScoreCAM(ScoreCAM):
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        max_channels: How many feature maps take part. Ten, as in the original, miss all but the
-            largest object.
+        max_channels: How many feature maps. The original's ten miss all but the largest object.
         batch_size: As in `ScoreCAM`.
 
     Example:
