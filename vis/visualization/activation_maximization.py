@@ -154,7 +154,8 @@ def visualize_activation(
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
         fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
             for all others.
-        precision: `"bfloat16"` to run the network in it, quicker on hardware that has it, or None.
+        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
+            has it; None for the model's own.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
             list of arrays, or a dataset; of several inputs a dict by name or a list. The image
             then looks like these, as it is made of their principal components
