@@ -36,29 +36,27 @@ class ScoreCAM(CAM):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        from scipy.special import softmax
-
         values = channels_last(score.activations(images, score.output_of(layer)), layer)
-        weights = np.zeros((len(images), values.shape[-1]))
-        for i, image in enumerate(images):
-            chosen = self.channels(values[i])
-            features = np.moveaxis(values[i][..., chosen], -1, 0)
-            weights[i, chosen] = softmax(self._scores(score.of_sample(i), image, features))
-        return values * weights.reshape(len(images), *[1] * (values.ndim - 2), -1)
+        return score.one_by_one(self._of_sample, images, values)
 
     def channels(self, values: np.ndarray) -> np.ndarray:
         """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""
         return np.arange(values.shape[-1])
 
-    def _scores(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The score of the image through each of some feature maps, `(features,)`."""
+    def _of_sample(self, score: Score, image: np.ndarray, values: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax
+
         layout = Layout(image.shape, spatial_axes(score.input_tensor))
+        chosen = self.channels(values)
+        features = np.moveaxis(values[..., chosen], -1, 0)
         scores = []
         for batch in batches(len(features), self.batch_size):
             masks = unit_range(enlarged(features[batch], layout.spatial_shape))
             masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
-        return np.concatenate(scores)
+        weights = np.zeros(values.shape[-1])
+        weights[chosen] = softmax(np.concatenate(scores))
+        return values * weights
 
 
 class FasterScoreCAM(ScoreCAM):
