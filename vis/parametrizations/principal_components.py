@@ -81,9 +81,9 @@ class PrincipalComponents(Parametrization):
         decay_power: float = 0.3,
         data_format: str | None = None,
     ) -> None:
-        if components is None:
-            components = _MOST_COMPONENTS
-        components = check_integer("components", components, least=1)
+        most = (
+            _MOST_COMPONENTS if components is None else check_integer("components", components, 1)
+        )
         self.noise = check_positive("noise", noise)
         decay_power = check_number("decay_power", decay_power)
         data_format = _check_data_format(data_format)
@@ -92,7 +92,6 @@ class PrincipalComponents(Parametrization):
         self.coarse = _coarse(self.layout)
         ends = float(examples.min()), float(examples.max())
         self.input_range = (0, 255) if examples.dtype == "uint8" else ends
-        components = min(components, max(1, len(examples) // 2))
         has_texture = self.coarse != self.layout
         axes = tuple(axis - 1 for axis in self.layout.axes)
 
@@ -111,7 +110,7 @@ class PrincipalComponents(Parametrization):
         small = np.concatenate([*map(self._smaller, _deviations(examples, mean, scales))])
         # On images that components are not made of they do not seem to hold more than they do.
         made_of, seen_on = (small[::2], small[1::2]) if has_texture else (small, small)
-        directions = _principal_axes(made_of, components)
+        directions = _principal_axes(made_of, min(most, max(1, len(examples) // 2)))
         spreads = np.sqrt(np.mean((seen_on @ directions.T) ** 2, axis=0))
         self.texture = None
         if has_texture:
