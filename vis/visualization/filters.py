@@ -95,10 +95,8 @@ def visualize_filters(
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
             network change from step to step, 0 to 0.5. Pictures are then not of this network
             alone: by default 0.5 for classes, which others have, too, and 0.2 for inner channels.
-        like: A few hundred examples of what the model is used on, as it takes them: an array, a
-            list of arrays, or a dataset; of several inputs a dict by name or a list. Pictures then
-            look like these, not like photographs, as they are made of their principal components
-            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
+        like: As in `visualize_activation`: a few hundred examples of what the model is used on,
+            which pictures are to look like. Without them they look like photographs.
 
     Returns:
         Array `(filters, image dims..., channels)`; `uint8` for an `input_range` of bytes, or float.
