@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 
-import keras
 import numpy as np
 from keras import ops
 
 from vis import backend
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.spectra import (
-    COLORS,
     amplitudes,
     bounded,
-    check_spatial,
-    frequency_shape,
+    coefficient_shape,
+    coefficients_of,
     resized,
     unbounded,
 )
@@ -36,8 +34,7 @@ class Fourier(Parametrization):
     Args:
         decay_power: How fast amplitudes fall with frequency: as `frequency ** -decay_power`.
             Larger values give smoother images. Photographs have about 1 to 1.5.
-        decorrelate: Whether to decorrelate the colours. Without effect unless there are three
-            channels.
+        decorrelate: Whether to decorrelate the colours of images with three channels.
         contrast: Standard deviation of the image before the sigmoid, positive. 1 gives images
             with a standard deviation of 0.2 of their range.
         noise: Standard deviation of the coefficients at the start, positive. The smaller, the
@@ -65,19 +62,11 @@ class Fourier(Parametrization):
         self.noise = check_positive("noise", noise)
 
     def variables(self, seed_image, layout, input_range, rng):
-        check_spatial(layout)
-        shape = (layout.channels, *frequency_shape(layout))
+        shape = coefficient_shape(layout)
         if seed_image is None:
             return [self.noise * rng.standard_normal(shape) for _ in range(2)]
-        signal = unbounded(np.moveaxis(seed_image, layout.channel_axis - 1, 0), input_range)
-        if self.decorrelate and layout.channels == 3:
-            signal = np.tensordot(np.linalg.inv(COLORS), signal, axes=1)
-        axes = tuple(range(1, signal.ndim))
-        spectrum = np.fft.rfftn(signal, axes=axes)
-        scale = amplitudes(layout, self.decay_power)
-        spectrum = np.divide(spectrum, scale, out=np.zeros_like(spectrum), where=scale > 0)
-        spectrum *= self.noise / max(spectrum.std(), keras.config.epsilon())
-        return [spectrum.real, spectrum.imag]
+        signal = unbounded(seed_image, layout, input_range, self.decorrelate)
+        return coefficients_of(signal, amplitudes(layout, self.decay_power), self.noise)
 
     def image(self, variables, layout, input_range):
         scale = ops.convert_to_tensor(amplitudes(layout, self.decay_power), variables[0].dtype)
@@ -92,28 +81,19 @@ class Fourier(Parametrization):
     def resized(
         self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
     ) -> list[np.ndarray]:
-        """The variables of several samples for images of another size, which look the same.
+        """The variables `(samples, ...)` for images of another size, which look the same.
 
-        Frequencies that the old images did not have are drawn anew.
-
-        Args:
-            variables: Arrays `(samples, ...)`.
-            old: How an image lay in an array.
-            new: How an image is to lie in an array.
-            rngs: For each sample where noise comes from.
+        Frequencies that the old images did not have are drawn, with a generator for each sample.
         """
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
-        return resized(variables, [np.stack(v) for v in zip(*drawn, strict=True)], old, new)
+        return resized(variables, drawn, old, new)
 
     def converted(
         self, variables: list[np.ndarray], layout: Layout, source: Fourier
     ) -> list[np.ndarray]:
-        """The variables that make the pictures which those of another `Fourier` make.
+        """The variables `(samples, ...)` that make the pictures which those of `source` make.
 
-        Args:
-            variables: Arrays `(samples, ...)`.
-            layout: How an image lies in an array.
-            source: The parametrization that they are of, which differs in its `decay_power`.
+        That one differs in its `decay_power`.
         """
         ratio = amplitudes(layout, source.decay_power) / amplitudes(layout, self.decay_power)
         return [(ratio * values).astype(values.dtype) for values in variables]

@@ -9,14 +9,7 @@ from keras import ops
 
 from vis import backend
 from vis.parametrizations.base import Parametrization
-from vis.parametrizations.spectra import (
-    COLORS,
-    amplitudes,
-    bounded,
-    check_spatial,
-    frequency_shape,
-    unbounded,
-)
+from vis.parametrizations.spectra import amplitudes, bounded, coefficient_shape, unbounded
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_number, check_positive
 from vis.utils.value import FrozenArray
@@ -44,10 +37,7 @@ class MagnitudeConstrained(Parametrization):
     """
 
     def __init__(
-        self,
-        spectrum: float | np.ndarray = 1.25,
-        decorrelate: bool = True,
-        contrast: float = 1.0,
+        self, spectrum: float | np.ndarray = 1.25, decorrelate: bool = True, contrast: float = 1.0
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
             numbers = np.issubdtype(spectrum.dtype, np.number)
@@ -64,14 +54,11 @@ class MagnitudeConstrained(Parametrization):
         self.contrast = check_positive("contrast", contrast)
 
     def variables(self, seed_image, layout, input_range, rng):
-        check_spatial(layout)
+        shape = coefficient_shape(layout)
         self._magnitudes(layout)
-        shape = (layout.channels, *frequency_shape(layout))
         if seed_image is None:
             return [rng.uniform(-np.pi, np.pi, shape)]
-        signal = unbounded(np.moveaxis(seed_image, layout.channel_axis - 1, 0), input_range)
-        if self._in_decorrelated_colors(layout):
-            signal = np.tensordot(np.linalg.inv(COLORS), signal, axes=1)
+        signal = unbounded(seed_image, layout, input_range, self._decorrelated)
         return [np.angle(np.fft.rfftn(signal, axes=tuple(range(1, signal.ndim))))]
 
     def image(self, variables, layout, input_range):
@@ -79,13 +66,13 @@ class MagnitudeConstrained(Parametrization):
         magnitudes = ops.convert_to_tensor(self._magnitudes(layout), phases.dtype)
         real, imaginary = magnitudes * ops.cos(phases), magnitudes * ops.sin(phases)
         signal = backend.irfftn(real, imaginary, layout.spatial_shape)
-        decorrelated = self._in_decorrelated_colors(layout)
-        return bounded(signal, layout, input_range, decorrelated, self.contrast)
+        return bounded(signal, layout, input_range, self._decorrelated, self.contrast)
 
     def picture(self, image, input_range):
         return image
 
-    def _in_decorrelated_colors(self, layout: Layout) -> bool:
+    @property
+    def _decorrelated(self) -> bool:
         return self.decorrelate and not isinstance(self.spectrum, FrozenArray)
 
     def _magnitudes(self, layout: Layout) -> np.ndarray:
@@ -98,5 +85,6 @@ class MagnitudeConstrained(Parametrization):
                 f"that is made. Received: images of shape {images.shape[1:]}"
             )
         images = np.moveaxis(images, layout.channel_axis, 1).astype("float64")
-        images = images - images.mean(axis=tuple(range(2, images.ndim)), keepdims=True)
-        return np.abs(np.fft.rfftn(images, axes=tuple(range(2, images.ndim)))).mean(axis=0)
+        axes = tuple(range(2, images.ndim))
+        images = images - images.mean(axis=axes, keepdims=True)
+        return np.abs(np.fft.rfftn(images, axes=axes)).mean(axis=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -51,11 +52,9 @@ class PrincipalComponents(Parametrization):
     Args:
         examples: A few hundred examples of what a model is used on: an array `(samples, ...)`, a
             list of single ones, or a dataset of batches. Of more than 500, that many are taken.
-        components: Most components; by default 100. There are never more than half as many as
-            examples.
+        components: Most components, by default 100; never more than half as many as examples.
         noise: Standard deviation of the coordinates at the start, positive.
-        decay_power: By how much faster than in the examples amplitudes fall with frequency, where
-            there are Fourier coefficients.
+        decay_power: By how much faster than in the examples Fourier amplitudes fall with frequency.
         data_format: Where the examples have their channels, `"channels_last"` or
             `"channels_first"`; by default as Keras is set.
 
@@ -82,9 +81,9 @@ class PrincipalComponents(Parametrization):
         decay_power: float = 0.3,
         data_format: str | None = None,
     ) -> None:
-        if components is None:
-            components = _MOST_COMPONENTS
-        components = check_integer("components", components, least=1)
+        most = (
+            _MOST_COMPONENTS if components is None else check_integer("components", components, 1)
+        )
         self.noise = check_positive("noise", noise)
         decay_power = check_number("decay_power", decay_power)
         data_format = _check_data_format(data_format)
@@ -93,7 +92,6 @@ class PrincipalComponents(Parametrization):
         self.coarse = _coarse(self.layout)
         ends = float(examples.min()), float(examples.max())
         self.input_range = (0, 255) if examples.dtype == "uint8" else ends
-        components = min(components, max(1, len(examples) // 2))
         has_texture = self.coarse != self.layout
         axes = tuple(axis - 1 for axis in self.layout.axes)
 
@@ -112,11 +110,11 @@ class PrincipalComponents(Parametrization):
         small = np.concatenate([*map(self._smaller, _deviations(examples, mean, scales))])
         # On images that components are not made of they do not seem to hold more than they do.
         made_of, seen_on = (small[::2], small[1::2]) if has_texture else (small, small)
-        directions = _principal_axes(made_of, components)
+        directions = _principal_axes(made_of, min(most, max(1, len(examples) // 2)))
         spreads = np.sqrt(np.mean((seen_on @ directions.T) ** 2, axis=0))
         self.texture = None
         if has_texture:
-            parts = self._unheld(examples[1::2][:_ENOUGH], mean, scales, directions)
+            parts = partial(self._unheld, examples[1::2][:_ENOUGH], mean, scales, directions)
             self.texture = Texture(parts, self.layout, decay_power)
         low, high = _in_single_precision(low, high)
         self.mean, self.scales, self.low, self.high, self.directions = (
@@ -125,12 +123,7 @@ class PrincipalComponents(Parametrization):
         )
 
     def check(self, layout: Layout, input_range: tuple[float, float]) -> None:
-        """Raises a `ValueError` unless images lie and range as the examples do.
-
-        Args:
-            layout: How an image lies in an array.
-            input_range: Lowest and highest value of an image.
-        """
+        """Raises a `ValueError` unless images lie and range as the examples do."""
         own = self.layout if self.texture is None else self.layout.resized(layout.spatial_shape)
         if layout != own:
             raise ValueError(
@@ -162,8 +155,7 @@ class PrincipalComponents(Parametrization):
         if self.texture is None:
             return [coordinates]
         if rest is not None:
-            held = (coordinates @ directions).reshape(1, *self.coarse.shape)
-            rest = rest - ops.convert_to_numpy(self._larger(held, layout))[0]
+            rest = rest - ops.convert_to_numpy(self._larger(coordinates @ directions, layout))[0]
         return [coordinates, *self.texture.coefficients(rest, layout, self.noise, rng)]
 
     def image(self, variables, layout, input_range):
@@ -173,7 +165,7 @@ class PrincipalComponents(Parametrization):
         distance = ops.sqrt(ops.mean(ops.square(coordinates), axis=1, keepdims=True))
         coordinates = coordinates / ops.maximum(distance, 1.0)
         small = ops.matmul(coordinates, ops.convert_to_tensor(self.directions.array, dtype))
-        offset = self._larger(ops.reshape(small, (-1, *self.coarse.shape)), layout)
+        offset = self._larger(small, layout)
         if self.texture is not None:
             offset = offset + self.texture.rest(coefficients, layout)
         mean, low, high = (
@@ -194,7 +186,6 @@ class PrincipalComponents(Parametrization):
     def resized(self, variables, old, new, rngs):
         coordinates, *coefficients = variables
         drawn = [self.texture.coefficients(None, new, self.noise, rng) for rng in rngs]
-        drawn = [np.stack(values) for values in zip(*drawn, strict=True)]
         return [coordinates, *resized(coefficients, drawn, old, new)]
 
     def converted(self, variables, layout, source):
@@ -208,40 +199,31 @@ class PrincipalComponents(Parametrization):
         coarse = smaller(offsets, self.layout.axes, self.coarse.spatial_shape)
         return coarse.reshape(len(coarse), -1)
 
-    def _larger(self, coarse: Any, layout: Layout) -> Any:
+    def _larger(self, values: Any, layout: Layout) -> Any:
+        """Offsets of the size of a layout, of the values of coarse images."""
+        coarse = ops.reshape(values, (-1, *self.coarse.shape))
         return larger(coarse, layout.axes, layout.spatial_shape)
 
     def _resized(self, values: FrozenArray, layout: Layout) -> np.ndarray:
         """Values of an image of the examples' size for one of another size."""
-        resized = smaller(values.array[None], layout.axes, layout.spatial_shape)
-        return resized[0]
+        return smaller(values.array[None], layout.axes, layout.spatial_shape)[0]
 
     def _unheld(
         self, examples: np.ndarray, mean: np.ndarray, scales: np.ndarray, directions: np.ndarray
-    ) -> Callable[[], Iterator[np.ndarray]]:
-        """What components do not hold of examples, to be gone through more than once."""
-
-        def parts() -> Iterator[np.ndarray]:
-            for part in _deviations(examples, mean, scales):
-                held = self._smaller(part) @ directions.T @ directions
-                held = held.reshape(-1, *self.coarse.shape)
-                yield part - ops.convert_to_numpy(self._larger(held, self.layout))
-
-        return parts
+    ) -> Iterator[np.ndarray]:
+        """What components do not hold of examples, some at a time."""
+        for part in _deviations(examples, mean, scales):
+            held = self._smaller(part) @ directions.T @ directions
+            yield part - ops.convert_to_numpy(self._larger(held, self.layout))
 
 
 def _coarse(layout: Layout) -> Layout:
     """A size at which a few hundred examples span what there is."""
-    times = 1
-    while np.prod(layout.resized(_divided(layout, times)).shape) > _MOST_VALUES:
+    coarse, times = layout, 1
+    while np.prod(coarse.shape) > _MOST_VALUES and max(coarse.spatial_shape, default=1) > 1:
         times += 1
-        if not layout.axes or max(_divided(layout, times)) == 1:
-            break
-    return layout.resized(_divided(layout, times))
-
-
-def _divided(layout: Layout, times: int) -> tuple[int, ...]:
-    return tuple(-(-size // times) for size in layout.spatial_shape)
+        coarse = layout.resized(tuple(-(-size // times) for size in layout.spatial_shape))
+    return coarse
 
 
 def _deviations(examples: np.ndarray, mean: np.ndarray, scales: Any) -> Iterator[np.ndarray]:
@@ -255,13 +237,8 @@ def _shrunk(mean: np.ndarray, squares: float, count: int, axes: tuple[int, ...])
     """A mean image, drawn towards the mean of each channel by as much of it as is chance.
 
     That of a few photographs is a ghost of each of them; that of many X-rays is a chest (James &
-    Stein, "Estimation with Quadratic Loss", 1961).
-
-    Args:
-        mean: The mean of some examples.
-        squares: The mean of their squared distances from it.
-        count: How many examples there are.
-        axes: The spatial axes of the mean.
+    Stein, "Estimation with Quadratic Loss", 1961). `squares` is the mean of the squared distances
+    of `count` examples from their mean, which has these spatial axes.
     """
     centre = mean.mean(axis=axes, keepdims=True)
     structure = ((mean - centre) ** 2).sum()

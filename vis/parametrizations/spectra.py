@@ -24,10 +24,26 @@ COLORS = np.stack(
 )
 
 
-def frequency_shape(layout: Layout) -> tuple[int, ...]:
-    """Shape of the Fourier coefficients of one channel."""
+def coefficient_shape(layout: Layout) -> tuple[int, ...]:
+    """Shape of the Fourier coefficients of an image, of each channel its own."""
+    if not 1 <= len(layout.axes) <= 3:
+        raise ValueError(
+            "`parametrization` by frequencies needs images with one to three spatial axes. "
+            f"Received: images of shape {layout.shape}"
+        )
     *others, last = layout.spatial_shape
-    return (*others, last // 2 + 1)
+    return (layout.channels, *others, last // 2 + 1)
+
+
+def coefficients_of(signal: np.ndarray, scale: np.ndarray, deviation: float) -> list[np.ndarray]:
+    """Real and imaginary parts that a signal `(channels, ...)` has, each divided by its scale.
+
+    All together have the given standard deviation.
+    """
+    spectrum = np.fft.rfftn(signal, axes=tuple(range(1, signal.ndim)))
+    spectrum = np.divide(spectrum, scale, out=np.zeros_like(spectrum), where=scale > 0)
+    spectrum *= deviation / max(spectrum.std(), keras.config.epsilon())
+    return [spectrum.real, spectrum.imag]
 
 
 def amplitudes(layout: Layout, decay_power: float) -> np.ndarray:
@@ -48,18 +64,13 @@ def frequencies(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def resized(
-    variables: list[np.ndarray], drawn: list[np.ndarray], old: Layout, new: Layout
+    variables: list[np.ndarray], drawn: list[list[np.ndarray]], old: Layout, new: Layout
 ) -> list[np.ndarray]:
-    """Coefficients of images of another size, which look the same.
+    """Coefficients `(samples, channels, ...)` of images of another size, which look the same.
 
-    Args:
-        variables: Arrays `(samples, channels, ...)`.
-        drawn: Such arrays for the new size, whose frequencies that the old images did not have
-            are taken.
-        old: How an image lay in an array.
-        new: How an image is to lie in an array.
+    Those of frequencies that the old images did not have are drawn, for each sample.
     """
-    resized = [values.astype(variables[0].dtype) for values in drawn]
+    resized = [np.stack(values).astype(variables[0].dtype) for values in zip(*drawn, strict=True)]
     *others, last = (
         (min(a, b) - 1) // 2 for a, b in zip(old.spatial_shape, new.spatial_shape, strict=True)
     )
@@ -70,7 +81,9 @@ def resized(
     return resized
 
 
-def bounded(signal: Any, layout: Layout, input_range: Any, decorrelated: bool, contrast: float):
+def bounded(
+    signal: Any, layout: Layout, input_range: Any, decorrelated: bool, contrast: float
+) -> Any:
     """Images in range and in the order of `layout`, of signals `(samples, channels, ...)`."""
     if decorrelated and layout.channels == 3:
         colors = ops.convert_to_tensor(COLORS, signal.dtype)
@@ -84,17 +97,14 @@ def bounded(signal: Any, layout: Layout, input_range: Any, decorrelated: bool, c
     return ops.moveaxis(image, 1, layout.channel_axis)
 
 
-def unbounded(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """The signal that `bounded` makes an image of, up to its contrast."""
+def unbounded(
+    image: np.ndarray, layout: Layout, input_range: tuple[float, float], decorrelated: bool
+) -> np.ndarray:
+    """The signal `(channels, ...)` that `bounded` makes an image of, up to its contrast."""
     low, high = input_range
+    image = np.moveaxis(image, layout.channel_axis - 1, 0)
     share = np.clip((np.asarray(image, "float64") - low) / (high - low), 0.01, 0.99)
-    return np.log(share / (1 - share))
-
-
-def check_spatial(layout: Layout) -> None:
-    """Raises a `ValueError` unless images have one to three spatial axes."""
-    if not 1 <= len(layout.axes) <= 3:
-        raise ValueError(
-            "`parametrization` by frequencies needs images with one to three spatial axes. "
-            f"Received: images of shape {layout.shape}"
-        )
+    signal = np.log(share / (1 - share))
+    if decorrelated and layout.channels == 3:
+        signal = np.tensordot(np.linalg.inv(COLORS), signal, axes=1)
+    return signal

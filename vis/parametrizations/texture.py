@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from vis import backend
-from vis.parametrizations.spectra import frequencies, frequency_shape
+from vis.parametrizations.spectra import coefficient_shape, coefficients_of, frequencies
 from vis.utils.layout import Layout
 from vis.utils.value import FrozenArray, Value
 
@@ -22,17 +22,9 @@ _DECAY = 1.5
 class Texture(Value):
     """Fourier coefficients with the spectrum and the covariance of channels that examples have.
 
-    Args:
-        parts: Goes through the examples, some at a time, as `(examples, *layout.shape)`, without
-            what is not texture, and with channels that vary alike.
-        layout: How an example lies in an array.
-        decay_power: By how much faster than in the examples amplitudes fall with frequency.
-
-    Attributes:
-        spectrum: The amplitude along each principal axis of the channels, `(axes, frequencies)`,
-            in cycles an image from 0 up.
-        colors: The principal axes as columns, `(channels, axes)`.
-        deviation: The root of the mean square of the examples.
+    `parts` goes through the examples, some at a time, as `(examples, *layout.shape)`, without what
+    is not texture, and with channels that vary alike. Amplitudes fall with frequency by
+    `decay_power` faster than in the examples.
     """
 
     def __init__(
@@ -54,6 +46,8 @@ class Texture(Value):
             for own, total in zip(power, squares.sum(axis=1).reshape(channels, -1), strict=True):
                 own += np.bincount(bins, total)
         power /= count * np.maximum(np.bincount(bins), 1)
+        # The amplitude along each principal axis of the channels, `(axes, frequencies)`, in cycles
+        # an image from 0 up; these axes as columns; the root of the mean square of the examples.
         self.spectrum = FrozenArray((np.sqrt(power) / np.prod(sizes)).astype("float32"))
         self.colors = FrozenArray(colors.astype("float32"))
         self.deviation = float(np.sqrt(np.trace(covariance) / (count * np.prod(layout.shape))))
@@ -76,15 +70,11 @@ class Texture(Value):
         self, rest: np.ndarray | None, layout: Layout, noise: float, rng: np.random.Generator
     ) -> list[np.ndarray]:
         """Real and imaginary parts, of a given rest of an image or of noise."""
-        shape = (layout.channels, *frequency_shape(layout))
+        shape = coefficient_shape(layout)
         if rest is None:
             return [noise * rng.standard_normal(shape) for _ in range(2)]
         signal = np.tensordot(self.colors.array.T, rest, axes=(1, layout.channel_axis - 1))
-        spectrum = np.fft.rfftn(signal, axes=tuple(range(1, signal.ndim)))
-        scale = self.amplitudes(layout)
-        spectrum = np.divide(spectrum, scale, out=np.zeros_like(spectrum), where=scale > 0)
-        spectrum *= noise / max(spectrum.std(), keras.config.epsilon())
-        return [spectrum.real, spectrum.imag]
+        return coefficients_of(signal, self.amplitudes(layout), noise)
 
     def rest(self, coefficients: list[Any], layout: Layout) -> Any:
         """The rests of images `(samples, *layout.shape)`, with the contrast of the examples'."""

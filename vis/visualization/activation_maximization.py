@@ -18,14 +18,8 @@ from vis.regularizers import LPNorm, TotalVariation
 from vis.subject import Subject, inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.visualization.defaults import RANGE, WEIGHT
-from vis.visualization.likeness import (
-    defaults_along,
-    is_learnt,
-    learnt_of,
-    range_of,
-    size_of,
-)
+from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
+from vis.visualization.likeness import is_learnt, learnt_of, learnt_ones, range_of, size_of
 
 
 def visualize_activation_with_losses(
@@ -54,10 +48,7 @@ def visualize_activation_with_losses(
         fixed_inputs: As in `visualize_activation`.
         precision: As in `visualize_activation`.
         like: As in `visualize_activation`.
-        **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200, or 100 with `like`), `input_modifiers`, `grad_modifier`, `callbacks`, `verbose`
-            (default False), `seed`, and `checkpoint` and `every`, with which a run goes on after
-            an interruption.
+        **optimizer_params: As in `visualize_activation`, and `grad_modifier`.
 
     Returns:
         As `visualize_activation`.
@@ -80,12 +71,15 @@ def visualize_activation_with_losses(
     if not isinstance(subject, Subject):
         subject = inputs_optimised(input_tensor, fixed_inputs)
     parametrization = learnt_of(subject.graph, like, parametrization, fixed_inputs)
+    settings: dict[str, Any] = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
+    settings |= optimizer_params
     if is_learnt(parametrization):
-        defaults = defaults_along(parametrization, subject.graph)
-        default_optimizer = defaults.pop("optimizer")
-        optimizer = default_optimizer if optimizer is None else optimizer
-        said = {key: value for key, value in optimizer_params.items() if value is not None}
-        optimizer_params = {**optimizer_params, **defaults, **said}
+        first = learnt_ones(parametrization)[0]
+        size = size_of(None, parametrization, subject.graph)
+        defaults = {**defaults_of(first, first.layout)._asdict(), "image_size": size}
+        along_components = defaults.pop("optimizer")
+        optimizer = along_components if optimizer is None else optimizer
+        settings |= {**defaults, **{k: v for k, v in optimizer_params.items() if v is not None}}
     descender = Optimizer(
         subject,
         losses,
@@ -95,8 +89,7 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    usual = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
-    images = descender.minimize(**{**usual, **optimizer_params})[0]
+    images = descender.minimize(**settings)[0]
     tensors = descender.input_tensors
     if len(tensors) == 1:
         return _finished(images, tensors[0], descender.input_ranges[0])
@@ -140,29 +133,24 @@ def visualize_activation(
     For a class of a network that ends in a softmax, replace it by a linear activation first:
     a softmax grows just as well when all other classes shrink.
 
-    Of a model whose input is words, or other integers, what its embedding makes of them is
-    optimised.
+    Of words and other integers what the model's embedding makes of them is optimised.
 
     Args:
         model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
         layer_idx: The layer: an index in `model.layers`, a name or a path such as
             `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
-        filter_indices: An index, or a list of indices that one image is to excite jointly. None
-            means all filters of the layer.
+        filter_indices: An index, or a list of those that one image is to excite jointly; or None
+            for all filters of the layer.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from; None starts from noise. Of several inputs a list, or a
-            dict by name.
-        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or
-            a dict by name, where they differ. By default (0, 255), or that of the examples in
-            `like`.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        seed_input: Image to start from, or None for noise; of several a list, or a dict by name.
+        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
+            dict by name, where they differ. By default (0, 255), or that of the examples in `like`.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
-        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or
-            another.
+        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
         fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
             for all others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
-from vis.parametrizations import Fourier, Parametrization, Pixels, PrincipalComponents
+from vis.parametrizations import Parametrization, PrincipalComponents
 from vis.updates import Adam, Update
 from vis.utils.layout import Layout
 
@@ -34,11 +34,6 @@ class Defaults(NamedTuple):
     input_modifiers: list[InputModifier]
     max_iter: int
     optimizer: Update
-
-
-def default_parametrization(layout: Layout) -> Parametrization:
-    """What is optimised, of images that lie as `layout` says."""
-    return Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
 
 
 def defaults_of(parametrization: Parametrization, layout: Layout) -> Defaults:

@@ -12,21 +12,15 @@ from vis.utils.validation import check_images
 
 
 class Feeds(NamedTuple):
-    """The input that takes images, and the values of all others.
-
-    Attributes:
-        graph: The model's graph.
-        tensor: The input that takes the images.
-        fixed: For each input its value, `(1, ...)`, or None for that one.
-    """
+    """The input that takes images, and the values of all others."""
 
     graph: Graph
-    tensor: keras.KerasTensor
-    fixed: tuple[np.ndarray | None, ...]
+    tensor: keras.KerasTensor  # The input that takes the images.
+    fixed: tuple[np.ndarray | None, ...]  # Each input's value, `(1, ...)`, or None for that one.
 
     @classmethod
     def of(cls, graph: Graph, fixed_inputs: Any) -> Feeds:
-        """Those of a graph, of the values of all inputs but one, by position or by name."""
+        """Of the values of all inputs but one, by position or by name."""
         values = arranged("fixed_inputs", fixed_inputs, graph.names)
         left = [t for t, value in zip(graph.inputs, values, strict=True) if value is None]
         if len(left) != 1:

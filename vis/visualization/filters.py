@@ -20,20 +20,13 @@ from vis.canvases import ranges
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
-from vis.parametrizations import Parametrization
+from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.subject import Subject, optimised
 from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import (
-    EROSION,
-    RANGE,
-    STEPS,
-    default_parametrization,
-    defaults_of,
-    settling,
-)
+from vis.visualization.defaults import EROSION, RANGE, STEPS, defaults_of, settling
 from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
 from vis.visualization.stages import coarse_layout, drawn, stages_of
 
@@ -42,8 +35,8 @@ _BATCH_SIZE = 16
 _FITS = "receptive_field"
 _FIELDS = 3
 _LEAST_FITTING_SIZE = 32
-# A class is that of other networks, too; a channel is of this one alone.
-_EROSION_OF_CLASSES, _EROSION_OF_CHANNELS = 0.5, 0.2
+# In place of `EROSION`: a class is that of other networks, too; a channel is of this one alone.
+_EROSION_OF_CHANNELS = 0.2
 # The loss of `ClassScores` above which a class is hardly seen yet: a probability of a third or so.
 _UNSEEN = 0.0
 
@@ -79,41 +72,34 @@ def visualize_filters(
     Args:
         model: A Keras model.
         layer_idx: As in `visualize_activation`.
-        filter_indices: An index or a list of indices, None for all filters of the layer. An index
-            that is repeated gets different pictures.
+        filter_indices: An index or a list of indices, None for all filters of the layer. One that
+            is repeated gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
         image_size: Size of the pictures along each spatial axis, one number for all or one for
             each. By default that of the model's input, or 224 where it is open. Another size works
             wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
             shows what filters of an early layer see, in a fraction of the time.
-        parametrization: What is optimised; by default `Fourier`, or `Pixels` for inputs without
-            spatial axes.
-        input_modifiers: How the images are looked at, `vis.input_modifiers.Transform` objects. By
-            default jitter, rotation and scaling.
+        parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
+        input_modifiers: How images are looked at, `vis.input_modifiers.Transform` objects; jitter,
+            rotation and scaling by default.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
-            there can be. Pictures of classes that the model hardly sees yet
-            after 50 of 120 steps get 2.5 times the 40 that follow, and twice the last 30.
+            there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
+            get 2.5 times the 40 that follow, and twice the last 30.
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
-        input_range: Lowest and highest value of the model's input; by default (0, 255), or that of
-            the examples in `like`.
-        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
-            list with None for that one.
+        input_range: Lowest and highest value of the model's input; (0, 255) or `like`'s by default.
+        fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
         precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
             network change from step to step, 0 to 0.5. Pictures are then not of this network
             alone: by default 0.5 for classes, which others have, too, and 0.2 for inner channels.
-        like: A few hundred examples of what the model is used on, as it takes them: an array, a
-            list of arrays, or a dataset; for a model with several inputs a dict by name or a list.
-            Pictures then look like these, as they are made of their principal components
-            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow. Without
-            them they look like photographs.
+        like: As in `visualize_activation`: a few hundred examples of what the model is used on,
+            which pictures are to look like. Without them they look like photographs.
 
     Returns:
-        Array `(filters, image dims..., channels)`; `uint8` where both ends of `input_range` are
-        integers, and float otherwise.
+        Array `(filters, image dims..., channels)`; `uint8` for an `input_range` of bytes, or float.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -127,11 +113,15 @@ def visualize_filters(
     """
     graph = Graph.of(model)
     layer = graph.find(layer_idx)
-    fits = image_size == _FITS if isinstance(image_size, str) else False
+    fits = isinstance(image_size, str) and image_size == _FITS
     parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
     size = size_of(None if fits else image_size, parametrization, graph)
     subject = optimised(graph, fixed_inputs, image_size=size)
-    _check_only_one(subject)
+    if len(subject.tensors) != 1:
+        raise ValueError(
+            "`fixed_inputs` must give a value for each input but the one that pictures are made "
+            f"of. Received: {len(subject.tensors)} inputs without one"
+        )
     (input_range,) = ranges(subject, range_of(input_range, parametrization))
     count = filters_of(layer)[2]
     wished = range(count) if filter_indices is None else filter_indices
@@ -141,11 +131,9 @@ def visualize_filters(
     batch_size = _BATCH_SIZE if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(subject, layer, size)
-    if fits:
-        layout = _fitting(layout, subject, layer)
+    layout = _layout(subject, layer, size, fits)
     if parametrization is None:
-        parametrization = default_parametrization(layout)
+        parametrization = Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
     parametrization = check_kind("parametrization", parametrization, Parametrization)
     for learnt in learnt_ones(parametrization):
         learnt.check(layout, input_range)
@@ -169,12 +157,16 @@ def visualize_filters(
     slow_above = _UNSEEN if draws_classes else np.inf
     if skip_erosion is EROSION and not draws_classes:
         skip_erosion = _EROSION_OF_CHANNELS
-    facets = _facets(indices)
-    batches = [facets[i : i + batch_size] for i in range(0, len(facets), batch_size)]
+    # Each filter with how often it has come before.
+    facets = [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
+    # As many as there are processors for each picture of a batch, however many pictures there are,
+    # so that their rounding does not depend on that either.
+    threads = max(1, device.processors() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
     prepared = Prepared()
     with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
-        for batch in batches:
+        for start in range(0, len(facets), batch_size):
+            batch = facets[start : start + batch_size]
 
             def descend(stage, which, variables, batch=batch):
                 """The descent of some pictures of the batch through a stage."""
@@ -192,7 +184,7 @@ def visualize_filters(
                     [(seed, *batch[i]) for i in which],
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
-                    threads=_threads(),
+                    threads=threads,
                     prepared=prepared,
                 )
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
@@ -216,45 +208,23 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
     )
 
 
-def _check_only_one(subject: Subject) -> None:
-    if len(subject.tensors) != 1:
-        raise ValueError(
-            "`fixed_inputs` must give a value for each input but the one that pictures are made "
-            f"of. Received: {len(subject.tensors)} inputs without one"
-        )
-
-
-def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
-    (tensor,) = subject.tensors
+def _layout(
+    subject: Subject, layer: Target, image_size: int | Sequence[int] | None, fits: bool
+) -> Layout:
+    """How pictures lie in an array, or those into which what a layer sees fits several times."""
+    graph, (tensor,) = subject.graph, subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
-    if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
+    if layout != own and not accepts(graph, tensor, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
         )
-    return layout
-
-
-def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
-    """Images in which what one place of a layer sees fits several times over."""
-    graph, (tensor,) = subject.graph, subject.tensors
+    if not fits:
+        return layout
     seen = receptive_field(graph, tensor, layer, layout)
     fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
-
-
-def _threads() -> int:
-    """How many threads draw one picture: as many as there are processors for each of a batch.
-
-    It does not depend on how many pictures there are, so that neither does their rounding.
-    """
-    return max(1, device.processors() // _BATCH_SIZE)
-
-
-def _facets(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Each filter with how often it has come before."""
-    return [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
 
 
 class _Bar(OptimizerCallback):

@@ -13,18 +13,14 @@ from vis.backend.step import value_of
 from vis.parametrizations import PrincipalComponents
 from vis.subject import as_numbers
 from vis.utils.examples import check_examples, examples_from
-from vis.visualization.defaults import RANGE, defaults_of
+from vis.visualization.defaults import RANGE
 
 
 def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
     """A parametrization learnt of examples, or for a model with several inputs a list of them.
 
-    Args:
-        graph: The graph of a model, or what hangs from its inputs.
-        like: Examples of what the model is used on, of several inputs by position or by name;
-            words as the model takes them. None leaves `parametrization` as it is.
-        parametrization: What the user has said of it.
-        fixed_inputs: Values of inputs that are not optimised, by position or by name.
+    Examples of several inputs in `like`, and `fixed_inputs`, go by position or by name. Words are
+    as the model takes them. Where `like` is None, `parametrization` is as the user has said.
     """
     if like is None:
         return parametrization
@@ -55,8 +51,8 @@ def learnt_ones(parametrization: Any) -> list[PrincipalComponents]:
 
 def is_learnt(parametrization: Any) -> bool:
     """Whether what is optimised, all of it, is learnt of examples."""
-    found = keras.tree.flatten(parametrization)
-    return bool(learnt_ones(parametrization)) and len(learnt_ones(parametrization)) == len(found)
+    learnt = learnt_ones(parametrization)
+    return bool(learnt) and len(learnt) == len(keras.tree.flatten(parametrization))
 
 
 def range_of(input_range: Any, parametrization: Any) -> Any:
@@ -67,30 +63,12 @@ def range_of(input_range: Any, parametrization: Any) -> Any:
 
 
 def size_of(image_size: Any, parametrization: Any, graph: Graph) -> Any:
-    """The size that the user has given, or else, where an input leaves it open, the examples'.
-
-    Args:
-        image_size: What the user has given, or None.
-        parametrization: What is optimised.
-        graph: The graph of a model.
-    """
+    """The size that the user has given, or else, where an input leaves it open, the examples'."""
     learnt = learnt_ones(parametrization)
     is_open = any(None in tensor.shape[1:] for tensor in graph.inputs)
     if image_size is not None or len(learnt) != 1 or not is_open:
         return image_size
     return learnt[0].layout.spatial_shape or None
-
-
-def defaults_along(parametrization: Any, graph: Graph) -> dict[str, Any]:
-    """How an optimizer goes along principal components where the user does not say.
-
-    Args:
-        parametrization: What is optimised, all of it learnt of examples.
-        graph: The graph of a model.
-    """
-    first = learnt_ones(parametrization)[0]
-    size = size_of(None, parametrization, graph)
-    return {**defaults_of(first, first.layout)._asdict(), "image_size": size}
 
 
 def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:

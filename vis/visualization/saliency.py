@@ -15,7 +15,7 @@ from vis.losses import Loss
 from vis.subject import Subject, explained
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -81,8 +81,7 @@ def visualize_saliency(
             model puts first; for each image its own.
         seed_input: An image, or a batch of images, with the channels at either end.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
         keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
             Plain vectors have no channels.
@@ -158,7 +157,7 @@ def visualize_cam_with_losses(
     subject = explained(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)
-    return finished(method.fused(score, subject.images, [penultimate_layer]))
+    return finished(method.measure(score, subject.images, penultimate_layer))
 
 
 def visualize_cam(
@@ -166,14 +165,13 @@ def visualize_cam(
     layer_idx: int | str | keras.Layer,
     filter_indices: int | Sequence[int] | None,
     seed_input: np.ndarray,
-    penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+    penultimate_layer_idx: LayerIndices = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
 ) -> np.ndarray:
     """Draws where in an image a class is seen: a gradient-weighted class activation map.
 
-    For a class of a network that ends in a softmax, replace it by a linear activation first, as
-    for `visualize_saliency`.
+    A softmax at the end is best replaced by a linear activation first, as in `visualize_saliency`.
 
     Args:
         model: As in `visualize_saliency`.
@@ -185,8 +183,7 @@ def visualize_cam(
         grad_modifier: As in `visualize_saliency`.
 
     Returns:
-        A map in [0, 1] of the image's spatial shape; for a batch of several images one for each,
-        scaled on its own.
+        A map in [0, 1] of the image's spatial shape; for several images one each, scaled alone.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

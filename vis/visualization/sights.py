@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vis.backend.step import Sight
+from vis.parametrizations.resampling import overlaps
 
 # Most cells of a map along an axis.
 _MOST_CELLS = 16
@@ -17,21 +18,13 @@ _LEAST_OVERLAP = 1e-9
 
 
 class Axis(NamedTuple):
-    """How the places of a layer look at an image, along one axis of both.
-
-    Attributes:
-        places: How many places there are.
-        pixels: How many pixels there are.
-        low: The first pixel that the place in the middle sees.
-        high: The pixel behind the last one that it sees.
-        stride: By how many pixels what a place sees lies behind what the one before it sees.
-    """
+    """How the places of a layer look at an image, along one axis of both."""
 
     places: int
     pixels: int
-    low: float
-    high: float
-    stride: float
+    low: float  # The first pixel that the place in the middle sees.
+    high: float  # The pixel behind the last one that it sees.
+    stride: float  # By how many pixels what a place sees lies behind what the one before it sees.
 
     @property
     def sees_all(self) -> bool:
@@ -53,50 +46,28 @@ def shares(axis: Axis, low: int, high: int) -> np.ndarray:
     """For cells that part a stretch of pixels how much of each is which place's.
 
     Places have as many pixels around the middle of what they see as they are apart. There are as
-    many cells as places in the stretch, but at most 16.
-
-    Args:
-        axis: How places look at pixels.
-        low: The first pixel of the stretch.
-        high: The pixel behind the last.
-
-    Returns:
-        Array `(cells, places)` whose rows sum to 1; to 0 where the layer has no place.
+    many cells as places in the stretch, but at most 16. In the array `(cells, places)` rows sum to
+    1; to 0 where the layer has no place.
     """
     cells = min(max(round((high - low) / axis.stride), 1), _MOST_CELLS)
     middle = axis.pixels / 2 if axis.sees_all else (axis.low + axis.high) / 2
     offset = axis.places / 2 if axis.sees_all else axis.places // 2 + 0.5
     edges = (np.linspace(low, high, cells + 1) - middle) / axis.stride + offset
-    places = np.arange(axis.places)
-    ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    overlaps = np.maximum(ends, 0)
-    return overlaps / np.maximum(overlaps.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
+    found = overlaps(edges, axis.places)
+    return found / np.maximum(found.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
 
 
 def axes_of(sight: Sight, places: Sequence[int], pixels: Sequence[int]) -> list[Axis] | None:
-    """How a layer looks at images, axis by axis; None where its axes are not those of images.
-
-    Args:
-        sight: What is known of two of its places.
-        places: How many places it has along each axis.
-        pixels: How many pixels images have along each axis.
-    """
+    """How a layer looks at images, axis by axis; None where its axes are not those of images."""
     if not places or len(places) != len(pixels):
         return None
-    ends = zip(places, pixels, sight.middle, sight.quarter, strict=True)
-    return [_axis(*of_axis) for of_axis in ends]
+    return list(map(_axis, places, pixels, sight.middle, sight.quarter))
 
 
 def box_of(
     axes: Sequence[Axis] | None, place: Sequence[int], pixels: Sequence[int]
 ) -> tuple[int, ...]:
-    """What a place sees: the first pixel along each axis, then those behind the last.
-
-    Args:
-        axes: How its layer looks at images.
-        place: Its position along each axis.
-        pixels: How many pixels images have along each axis.
-    """
+    """What a place sees: the first pixel along each axis, then those behind the last."""
     if axes is None:
         return (*(0 for _ in pixels), *pixels)
     lows, highs = zip(*(axis.seen(i) for axis, i in zip(axes, place, strict=True)), strict=True)
@@ -109,11 +80,6 @@ def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) ->
     The least and the greatest of the whole map, as a box in which a channel is equally excited
     everywhere would otherwise show noise; and from the least, as activations before a rectifier
     have no natural zero.
-
-    Args:
-        values: The channel at all places.
-        axes: How its layer looks at images.
-        box: What the map is drawn over.
     """
     if axes is None:
         axes = [Axis(size, size, 0, size, 1) for size in values.shape]
@@ -128,9 +94,8 @@ def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) ->
 
 def _axis(places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]) -> Axis:
     (low, high), (_, high_before) = middle, quarter
-    apart = places // 2 - places // 4
-    stride = pixels / places
-    if high < pixels and high > high_before and apart:
+    apart, stride = places // 2 - places // 4, pixels / places
+    if high_before < high < pixels and apart:
         # Where padding is left out, places are closer than they are many.
         stride = (high - high_before) / apart
     return Axis(places, pixels, low, high, stride)

@@ -60,11 +60,11 @@ def stages_of(
     if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
         return [Stage(parametrization, layout, max_iter)]
     ends = (max_iter * np.array(_ENDS)).round().astype(int)
-    stages = []
-    for times, steps, slowly in zip(
-        _STEEPER, np.diff(ends, prepend=0).tolist(), _SLOWLY, strict=True
-    ):
-        stages.append(Stage(parametrization.steeper(times), coarse or layout, steps, slowly))
+    each = zip(_STEEPER, np.diff(ends, prepend=0).tolist(), _SLOWLY, strict=True)
+    stages = [
+        Stage(parametrization.steeper(times), coarse or layout, steps, slowly)
+        for times, steps, slowly in each
+    ]
     stages[-1] = stages[-1]._replace(layout=layout, settles=True)
     return stages
 
@@ -77,13 +77,10 @@ def drawn(
 ) -> list[np.ndarray]:
     """The pictures of a batch, taken through all stages.
 
-    Args:
-        stages: The stages.
-        seeds: For each picture what its randomness follows from.
-        descend: Takes some of the pictures, by their numbers, through a stage, from given values
-            of what is optimised or from its own start.
-        slow_above: The loss from which on a picture is slow: one that has been above it in all
-            steps of the first stage gets more steps in those that follow.
+    `seeds` has for each picture what its randomness follows from. `descend` takes some of the
+    pictures, by their numbers, through a stage, from given values of what is optimised or from its
+    own start. A picture whose loss has been above `slow_above` in all steps of the first stage gets
+    more steps in those that follow.
     """
     first, *rest = stages
     begun = descend(first, range(len(seeds)), None)
@@ -97,21 +94,12 @@ def drawn(
         for number, stage in enumerate(rest, 1):
             rngs = [np.random.default_rng((*seeds[i], number)) for i in which]
             variables = [value[its_part] for value in descent.variables[0]]
-            taken = _taken_over(variables, before, stage, rngs)
+            made = before.parametrization
+            if stage.layout != before.layout:
+                variables = made.resized(variables, before.layout, stage.layout, rngs)
+            variables = stage.parametrization.converted(variables, stage.layout, made)
             steps = round(stage.slowly * stage.steps) if slow else stage.steps
-            descent = descend(stage._replace(steps=steps), which, taken)
+            descent = descend(stage._replace(steps=steps), which, variables)
             before, its_part = stage, slice(None)
         pictures.update(zip(which, descent.pictures()[0], strict=True))
     return [pictures[i] for i in range(len(seeds))]
-
-
-def _taken_over(
-    variables: list[np.ndarray],
-    before: Stage,
-    stage: Stage,
-    rngs: list[np.random.Generator],
-) -> list[np.ndarray]:
-    """What a stage begins with, where the one before it has ended."""
-    if stage.layout != before.layout:
-        variables = before.parametrization.resized(variables, before.layout, stage.layout, rngs)
-    return stage.parametrization.converted(variables, stage.layout, before.parametrization)

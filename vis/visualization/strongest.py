@@ -23,12 +23,7 @@ from vis.backend.layers import Prepared
 from vis.backend.step import Sight, Wanted, maps_of, sights
 from vis.utils.layout import Layout
 from vis.utils.streams import Stream
-from vis.utils.validation import (
-    check_flag,
-    check_indices,
-    check_input_range,
-    check_integer,
-)
+from vis.utils.validation import check_flag, check_indices, check_input_range, check_integer
 from vis.visualization.feeds import Feeds
 from vis.visualization.sights import axes_of, box_of, heat
 
@@ -40,8 +35,7 @@ class StrongestOfLayer(NamedTuple):
         name: The layer's name.
         filters: The channels that were looked at, `(channels,)`.
         sees: How many pixels the place in the middle of the layer sees along each spatial axis.
-        activations: Each channel's activation in each image, `(images, channels)`: the greatest
-            over all places.
+        activations: Each channel's greatest activation in each image, `(images, channels)`.
         images: The numbers of the images that excite each channel most, the strongest first,
             `(channels, count)`. Of equals that which comes first in the data.
         values: The activations in these, `(channels, count)`.
@@ -108,15 +102,12 @@ def strongest_images(
             and in folders inside it are read, in the order of their names, and resized to the
             model's input; those that are no images are left out with a warning.
         layers: A layer or a list of layers, each as `layer_idx` in `visualize_activation`.
-        filters: An index or a list of indices for a layer, or None for all; of a list of layers a
-            list with one of these for each.
+        filters: An index or a list of indices, or None for all; of several layers a list of these.
         count: How many images to find for each channel; fewer where there are fewer.
         input_range: Lowest and highest value of the model's input, into which the pictures in a
             folder are brought. Other images are taken as they are.
-        batch_size: Most images to look at at a time; by default twice as many as there are
-            processors, or 32 on a GPU.
-        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
-            list with None for that one.
+        batch_size: Most images at a time; by default twice as many as processors, or 32 on a GPU.
+        fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -162,21 +153,12 @@ def strongest_in(
     show: bool,
     refuse: Callable[[int, ValueError], None],
 ) -> tuple[dict[int, StrongestOfLayer], dict[int, np.ndarray]]:
-    """Looks at the images of a stream, once.
+    """Looks once at the images of a stream, at most `most` at a time.
 
-    Args:
-        stream: The images.
-        feeds: What the network takes.
-        targets: The layers.
-        chosen: For each its channels.
-        count: How many images to find for each channel.
-        most: Most images to look at at a time.
-        show: Whether to show a progress bar.
-        refuse: Is told the position of a layer that has no finite numbers for an image, and what
-            is wrong. Where it does not raise, the other layers are looked at.
-
-    Returns:
-        What has been found of each layer that was not refused, by position; and the images.
+    `chosen` has the channels of each of the `targets`, and `count` is how many images are found
+    for each channel. `refuse` is told the position of a layer that has no finite numbers for an
+    image, and what is wrong; where it does not raise, the other layers are looked at. Of each
+    layer that was not refused the result is returned by position, and with them the images.
     """
     graph = feeds.graph
     look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
@@ -191,28 +173,28 @@ def strongest_in(
             looks = sights(graph, feeds.tensor, targets, of_size)
             maps = look(graph, prepared, feeds.shown(batch), chosen)
             for i, (target, sight, found) in enumerate(zip(targets, looks, maps, strict=True)):
-                if i in rankings and not np.isfinite(found).all():
-                    refuse(i, _not_finite(target))
-                    del rankings[i]
-                if i in rankings:
+                if i not in rankings:
+                    continue
+                if np.isfinite(found).all():
                     rankings[i].add(seen, found, sight, of_size.spatial_shape)
+                    continue
+                del rankings[i]
+                reason = (
+                    "`model` must make finite numbers of the images. Received: a model whose layer "
+                    f"'{target.name}' gives NaN or infinite values"
+                )
+                refuse(i, ValueError(reason))
             wanted = {int(i) for r in rankings.values() for i in np.unique(r.images)}
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
-            new = {i: image.copy() for i, image in enumerate(batch, seen) if i in wanted}
-            pictures.update(new)
+            pictures |= {i: image.copy() for i, image in enumerate(batch, seen) if i in wanted}
             seen += len(batch)
             bar.update(len(batch))
     return {i: ranking.result(targets[i].name) for i, ranking in rankings.items()}, pictures
 
 
 class _Ranking:
-    """The images that excite each of some channels most, of all that have been seen.
-
-    Args:
-        filters: The channels.
-        count: How many images to keep for each.
-    """
+    """The `count` images that excite each of some channels most, of all that have been seen."""
 
     def __init__(self, filters: Sequence[int], count: int) -> None:
         self._filters = np.array(filters)
@@ -225,13 +207,9 @@ class _Ranking:
         self._looks = np.zeros((len(filters), 0), object)
 
     def add(self, first: int, maps: np.ndarray, sight: Sight, pixels: tuple[int, ...]) -> None:
-        """Looks at more images.
+        """Looks at more images, of so many pixels along each spatial axis, from number `first` on.
 
-        Args:
-            first: The number of the first of them.
-            maps: The channels at each place, `(images, channels, places...)`.
-            sight: What of an image the layer's places see.
-            pixels: How large the images are along each spatial axis.
+        `maps` are the channels at each place, `(images, channels, places...)`.
         """
         axes = axes_of(sight, maps.shape[2:], pixels)
         extents = tuple(high - low for low, high in sight.middle)
@@ -280,9 +258,7 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
     targets = [graph.find(layer, "layers") for layer in (layers if several else [layers])]
     if not targets:
         raise ValueError(f"`layers` must hold at least one layer. Received: layers={layers!r}")
-    each = filters if several else [filters]
-    if filters is None:
-        each = [None] * len(targets)
+    each = filters if several and filters is not None else [filters] * len(targets)
     if not isinstance(each, (list, tuple)) or len(each) != len(targets):
         raise ValueError(
             f"`filters` must be None, or a list with the filters of each of the {len(targets)} "
@@ -295,13 +271,6 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
         own = range(count) if of_layer is None else of_layer
         chosen.append(check_indices("filters", own, count, of=f"layer '{target.name}'"))
     return targets, chosen
-
-
-def _not_finite(target: Target) -> ValueError:
-    return ValueError(
-        "`model` must make finite numbers of the images. "
-        f"Received: a model whose layer '{target.name}' gives NaN or infinite values"
-    )
 
 
 def _refuse(position: int, reason: ValueError) -> None:

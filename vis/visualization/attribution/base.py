@@ -51,8 +51,7 @@ class Attribution(Value):
             filter_indices: As in `visualize_saliency`.
 
         Returns:
-            A map in [0, 1] of the image's spatial shape; for a batch of several images one for
-            each, scaled on its own.
+            A map in [0, 1] of the image's spatial shape; for several one each, scaled on its own.
 
         Raises:
             TypeError: If an argument is of the wrong kind.
@@ -69,21 +68,21 @@ class Attribution(Value):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """The attributions as they are, signed and not scaled.
-
-        Args:
-            model: As for the call.
-            seed_input: As for the call.
-            layer_idx: As for the call.
-            filter_indices: As for the call.
+        """The attributions as they are, signed and not scaled. Takes what the call takes.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
         """
         graph = Graph.of(model)
-        graph, (layer,) = self.modified(graph, [graph.find(layer_idx)])
+        layer = graph.find(layer_idx)
+        graph, (layer, *looked_at) = self.modified(graph, [layer, *self.looked_at(graph, layer)])
         subject = self.subject(graph, seed_input)
-        return self.measure(Score.of_filters(subject, layer, filter_indices), subject.images)
+        score = Score.of_filters(subject, layer, filter_indices)
+        return self.measure(score, subject.images, *looked_at)
+
+    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
+        """The layers that `measure` is given besides, to explain one."""
+        return []
 
     def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
         """The graph as the backprop modifier changes its model, and where layers are in it."""
@@ -98,24 +97,11 @@ class Attribution(Value):
         return explained(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """The attributions of each image's score.
-
-        Args:
-            score: What is explained.
-            images: `(samples, ...)`.
-
-        Returns:
-            As in `attributions`.
-        """
+        """What `attributions` returns, of the score of each of some images, `(samples, ...)`."""
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )
 
     def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """What is drawn of attributions.
-
-        Args:
-            attributions: `(samples, ...)`.
-            tensor: The symbolic tensor whose attributions these are.
-        """
+        """What is drawn of attributions `(samples, ...)` of a symbolic tensor."""
         return attributions

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from vis.backend.graph import Graph, channel_axis, spatial_axes
+from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndex, penultimate_layers
+from vis.visualization.attribution.penultimate import LayerIndices, penultimate_layers
 from vis.visualization.attribution.score import Score
 
 
@@ -24,54 +24,35 @@ class CAM(Attribution):
         penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
             the nearest convolution or pooling layer before the layer explained by default. A
             list of layers gives the mean of their maps, each scaled to [0, 1] before.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
     """
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         self.penultimate_layer_idx = penultimate_layer_idx
         self.backprop_modifier = backprop_modifier
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        """A layer's feature maps times their weights.
+        """A layer's feature maps times their weights, for images `(samples, ...)`.
 
-        Args:
-            score: What is explained.
-            images: `(samples, ...)`.
-            layer: The layer.
-
-        Returns:
-            `(samples, spatial..., channels)`, whatever the model's data format.
+        They are `(samples, spatial..., channels)`, whatever the model's data format.
         """
         raise NotImplementedError(
             f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )
 
-    def attributions(
-        self,
-        model: keras.Model,
-        seed_input: np.ndarray,
-        layer_idx: LayerIndex = -1,
-        filter_indices: int | Sequence[int] | None = None,
-    ) -> np.ndarray:
-        graph = Graph.of(model)
-        layer = graph.find(layer_idx)
-        penultimate = penultimate_layers(graph, layer, self.penultimate_layer_idx)
-        graph, (layer, *penultimate) = self.modified(graph, [layer, *penultimate])
-        subject = self.subject(graph, seed_input)
-        score = Score.of_filters(subject, layer, filter_indices)
-        return self.fused(score, subject.images, penultimate)
+    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
+        return penultimate_layers(graph, layer, self.penultimate_layer_idx)
 
-    def fused(self, score: Score, images: np.ndarray, layers: Sequence[keras.Layer]) -> np.ndarray:
+    def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
         """The map of one layer, or the mean of the scaled maps of several."""
         maps = [self._map(score, images, layer) for layer in layers]
         return maps[0] if len(maps) == 1 else np.mean([unit_range(m) for m in maps], axis=0)
 
-    def _map(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+    def _map(self, score: Score, images: np.ndarray, layer: Target) -> np.ndarray:
         spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
         shape = score.output_of(layer).shape
         if not spatial_shape or len(shape) != len(spatial_shape) + 2:

@@ -11,7 +11,7 @@ from vis.backend.graph import Graph, input_data_format
 from vis.subject import explained_tensor
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import modified_gradients
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndex, LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -24,8 +24,7 @@ class GradCAM(CAM):
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        grad_modifier: What happens to the gradients first: a name in `vis.grad_modifiers`, a
-            function of the array, or None.
+        grad_modifier: A name in `vis.grad_modifiers`, a function of the gradients, or None.
         backprop_modifier: As in `CAM`.
 
     Example:
@@ -37,7 +36,7 @@ class GradCAM(CAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         grad_modifier: str | Callable | None = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
@@ -53,12 +52,8 @@ class GradCAM(CAM):
     def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
         """The weights of feature maps; all that the methods of this family differ in.
 
-        Args:
-            values: The feature maps, `(samples, spatial..., channels)`.
-            grads: The gradients of the score at them, of the same shape.
-
-        Returns:
-            An array that broadcasts to that shape.
+        They broadcast to the shape of the feature maps and of the score's gradients at them,
+        `(samples, spatial..., channels)`.
         """
         return grads.mean(axis=tuple(range(1, grads.ndim - 1)), keepdims=True)
 
@@ -68,15 +63,10 @@ class GradCAMPlusPlus(GradCAM):
 
     The exponential of the score is explained, whose higher derivatives are powers of the first
     where rectifiers are all that is not linear. It shows several objects of one class better
-    than `GradCAM`.
+    than `GradCAM`, and takes what that takes.
 
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.
-
-    Args:
-        penultimate_layer_idx: As in `GradCAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -98,16 +88,11 @@ class GradCAMPlusPlus(GradCAM):
 class LayerCAM(GradCAM):
     """Feature maps weighted by the positive gradients, each place by its own.
 
-    It is sharp in early layers too, and good at fusing several.
+    It is sharp in early layers too, and good at fusing several. It takes what `GradCAM` takes.
 
     Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
     Localization", IEEE Transactions on Image Processing 2021,
     https://doi.org/10.1109/TIP.2021.3089943.
-
-    Args:
-        penultimate_layer_idx: As in `GradCAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -139,7 +124,7 @@ class GuidedGradCAM(Saliency):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
     ) -> None:

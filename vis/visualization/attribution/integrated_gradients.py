@@ -31,8 +31,7 @@ class IntegratedGradients(Saliency):
 
     Args:
         steps: Number of points on the line, at least 2. Memory grows with it.
-        baseline: The image that says nothing: a number for a uniform one, 0 by default, or an
-            array of an image's shape.
+        baseline: The image that says nothing: a number for a uniform one, or an array of its shape.
         batch_size: How many points are shown to the model at once.
         grad_modifier: As in `Saliency`.
         keepdims: As in `Saliency`.
@@ -133,12 +132,9 @@ class _Line:
     def __init__(
         self, score: Score, image: np.ndarray, baseline: np.ndarray, batch_size: int
     ) -> None:
-        self._score = score
-        self._baseline = baseline
-        self._way = image - baseline
-        self._batch_size = batch_size
-        self.places = np.zeros(0)
-        self.scores = np.zeros(0)
+        self._score, self._batch_size = score, batch_size
+        self._baseline, self._way = baseline, image - baseline
+        self.places, self.scores = np.zeros(0), np.zeros(0)
         self.grads = np.zeros((0, *image.shape), "float32")
 
     def add(self, places: np.ndarray) -> None:

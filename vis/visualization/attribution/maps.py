@@ -10,15 +10,7 @@ from vis import grad_modifiers
 
 
 def finished(maps: np.ndarray) -> np.ndarray:
-    """Maps as they are returned: in [0, 1], a single one without the samples' axis.
-
-    Example:
-        >>> finished(np.array([[2.0, 4.0, 3.0]]))
-        array([0. , 1. , 0.5])
-
-    Raises:
-        ValueError: If a value is not finite.
-    """
+    """Maps as they are returned: in [0, 1], a single one without the samples' axis."""
     if not np.isfinite(maps).all():
         raise ValueError(
             "`model` must give finite values and gradients for `seed_input`; do its weights hold "
@@ -29,13 +21,7 @@ def finished(maps: np.ndarray) -> np.ndarray:
 
 
 def unit_range(maps: np.ndarray) -> np.ndarray:
-    """Each map stretched to [0, 1] on its own; one without any contrast becomes 0.
-
-    Example:
-        >>> unit_range(np.array([[1e-30, 3e-30], [5.0, 5.0]]))
-        array([[0., 1.],
-               [0., 0.]])
-    """
+    """Each map stretched to [0, 1] on its own; one without any contrast becomes 0."""
     axes = tuple(range(1, maps.ndim))
     low = maps.min(axis=axes, keepdims=True)
     width = maps.max(axis=axes, keepdims=True) - low
@@ -43,12 +29,7 @@ def unit_range(maps: np.ndarray) -> np.ndarray:
 
 
 def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
-    """Maps, `(samples, ...)`, resized by linear interpolation between their cells' centres.
-
-    Example:
-        >>> enlarged(np.array([[0.0, 1.0]]), (4,))
-        array([[0.  , 0.25, 0.75, 1.  ]])
-    """
+    """Maps, `(samples, ...)`, resized by linear interpolation between their cells' centres."""
     from scipy import ndimage
 
     factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
@@ -70,11 +51,5 @@ def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) 
 
 
 def batches(count: int, batch_size: int) -> list[slice]:
-    """Slices of at most `batch_size` that together cover `range(count)`.
-
-    Example:
-        >>> batches(5, 3)
-        [slice(0, 3, None), slice(3, 5, None)]
-    """
-    starts = range(0, count, batch_size)
-    return [slice(start, min(start + batch_size, count)) for start in starts]
+    """Slices of at most `batch_size` that together cover `range(count)`."""
+    return [slice(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]

@@ -68,12 +68,12 @@ class Occlusion(Attribution):
         fill = image.mean(axis=axes, keepdims=True) if self.fill is None else self.fill
         patches = list(self._patches(shape))
         falls, covered = np.zeros(shape), np.zeros(shape)
+        before = [slice(None)] * axes[0]
         for batch in batches(len(patches), self.batch_size):
             places = patches[batch]
             images = np.repeat(image[None], len(places), axis=0)
             for copy, place in zip(images, places, strict=True):
-                inside = (*[slice(None)] * axes[0], *place)
-                copy[inside] = fill
+                copy[(*before, *place)] = fill
             for place, value in zip(places, score.values(images), strict=True):
                 falls[place] += whole - value
                 covered[place] += 1
@@ -108,12 +108,11 @@ def _checked_sizes(name: str, sizes: int | Sequence[int] | None) -> int | tuple[
 def _for_each_axis(
     name: str, sizes: int | tuple[int, ...] | None, default: Sequence[int]
 ) -> Sequence[int]:
-    count = len(default)
     if not isinstance(sizes, tuple):
-        return default if sizes is None else [sizes] * count
-    if len(sizes) != count:
+        return default if sizes is None else [sizes] * len(default)
+    if len(sizes) != len(default):
         raise ValueError(
-            f"`{name}` must be one number, or one for each of the {count} spatial axes. "
+            f"`{name}` must be one number, or one for each of the {len(default)} spatial axes. "
             f"Received: {name}={sizes!r}"
         )
     return sizes

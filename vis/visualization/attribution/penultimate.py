@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import keras
@@ -23,25 +22,17 @@ _CONVOLUTION_OR_POOLING = (
 )
 
 LayerIndex = int | str | Target
+LayerIndices = LayerIndex | Sequence[LayerIndex] | None
 
 
 def penultimate_layers(
-    graph: Graph,
-    layer: Target,
-    penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None,
+    graph: Graph, layer: Target, penultimate_layer_idx: LayerIndices
 ) -> list[Target]:
     """The layers whose feature maps are looked at.
 
     None stands for the nearest convolution or pooling layer before the one that is explained, in
     nested models and wrappers too, whose maps have more than one place, where there is such a
     layer.
-
-    Example:
-        >>> model = keras.Sequential(
-        ...     [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv"), layers.Flatten()]
-        ... )
-        >>> [found.name for found in penultimate_layers(Graph.of(model), model.layers[-1], None)]
-        ['conv']
     """
     explained = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
@@ -85,16 +76,14 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             f"'{graph.owner.name}' with an input of shape {tensor.shape}"
         )
     # Maps of a single place, as MobileNet's last convolution has them, show nothing.
-    return next((x for x in reversed(found) if _places(graph, x) != 1), found[-1])
+    return next((x for x in reversed(found) if _has_places(graph, x)), found[-1])
 
 
-def _places(graph: Graph, layer: keras.Layer) -> int | None:
-    """Number of places in a layer's feature maps, None where it is open."""
+def _has_places(graph: Graph, layer: keras.Layer) -> bool:
+    """Whether a layer's feature maps have more than one place, or their size is open."""
     shape = graph.place_of(layer).shape
     axis = channel_axis(layer, len(shape))
-    sizes = [size for i, size in enumerate(shape) if i not in (0, axis)]
-    known = [size for size in sizes if size is not None]
-    return math.prod(known) if len(known) == len(sizes) else None
+    return any(size != 1 for i, size in enumerate(shape) if i not in (0, axis))
 
 
 def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:

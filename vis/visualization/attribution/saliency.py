@@ -28,8 +28,7 @@ class Saliency(Attribution):
             function of the array, or None for all, signs included.
         keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
             Plain vectors have no channels.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from a model to a
-            model.
+        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 8)])
@@ -60,13 +59,10 @@ class Saliency(Attribution):
 class GradientTimesInput(Saliency):
     """The gradient times the image: what each value adds to the score, to first order.
 
+    It takes what `Saliency` takes.
+
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features
     Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713.
-
-    Args:
-        grad_modifier: As in `Saliency`.
-        keepdims: As in `Saliency`.
-        backprop_modifier: As in `Saliency`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -88,8 +84,7 @@ class SmoothGrad(Saliency):
     Args:
         samples: Number of noisy copies.
         noise: Standard deviation of the noise, as a share of the width of the image's own range.
-        seed: Whole number that the noise follows from; by default it follows from NumPy's global
-            random state.
+        seed: Whole number that the noise follows from; None draws one from NumPy's global state.
         batch_size: How many copies are shown to the model at once.
         grad_modifier: As in `Saliency`.
         keepdims: As in `Saliency`.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 
-from vis.backend.graph import input_data_format, spatial_axes
+from vis.backend.graph import spatial_axes
+from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.maps import batches, enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndex
+from vis.visualization.attribution.penultimate import LayerIndices
 from vis.visualization.attribution.score import Score
 
 
@@ -32,39 +31,32 @@ class ScoreCAM(CAM):
         (8, 8)
     """
 
-    def __init__(
-        self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
-        batch_size: int = 16,
-    ) -> None:
+    def __init__(self, penultimate_layer_idx: LayerIndices = None, batch_size: int = 16) -> None:
         super().__init__(penultimate_layer_idx)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        from scipy.special import softmax
-
         values = channels_last(score.activations(images, score.output_of(layer)), layer)
-        weights = np.zeros((len(images), values.shape[-1]))
-        for i, image in enumerate(images):
-            chosen = self.channels(values[i])
-            features = np.moveaxis(values[i][..., chosen], -1, 0)
-            weights[i, chosen] = softmax(self._scores(score.of_sample(i), image, features))
-        return values * weights.reshape(len(images), *[1] * (values.ndim - 2), -1)
+        return score.one_by_one(self._of_sample, images, values)
 
     def channels(self, values: np.ndarray) -> np.ndarray:
         """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""
         return np.arange(values.shape[-1])
 
-    def _scores(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The score of the image through each of some feature maps, `(features,)`."""
-        shape = [image.shape[axis - 1] for axis in spatial_axes(score.input_tensor)]
-        channel = 0 if input_data_format(score.input_tensor) == "channels_first" else -1
+    def _of_sample(self, score: Score, image: np.ndarray, values: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax
+
+        layout = Layout(image.shape, spatial_axes(score.input_tensor))
+        chosen = self.channels(values)
+        features = np.moveaxis(values[..., chosen], -1, 0)
         scores = []
         for batch in batches(len(features), self.batch_size):
-            masks = unit_range(enlarged(features[batch], shape))
-            masks = np.expand_dims(masks, channel % image.ndim + 1)
+            masks = unit_range(enlarged(features[batch], layout.spatial_shape))
+            masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
-        return np.concatenate(scores)
+        weights = np.zeros(values.shape[-1])
+        weights[chosen] = softmax(np.concatenate(scores))
+        return values * weights
 
 
 class FasterScoreCAM(ScoreCAM):
@@ -74,8 +66,7 @@ class FasterScoreCAM(ScoreCAM):
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        max_channels: How many feature maps take part. Ten, as in the original, miss all but the
-            largest object.
+        max_channels: How many feature maps. The original's ten miss all but the largest object.
         batch_size: As in `ScoreCAM`.
 
     Example:
@@ -87,7 +78,7 @@ class FasterScoreCAM(ScoreCAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndex | Sequence[LayerIndex] | None = None,
+        penultimate_layer_idx: LayerIndices = None,
         max_channels: int = 64,
         batch_size: int = 16,
     ) -> None:
