@@ -28,14 +28,8 @@ def atlas_record(
 ) -> dict[str, Any]:
     """What the pages are told first: the map.
 
-    Args:
-        name: The model's.
-        made_with: The program and its version.
-        settings: What a reader may want to know of how the pictures were made.
-        photographs: How many images were looked at.
-        charts: The layers.
-        work: What came of the work on it.
-        finished: Whether nothing is left to do.
+    `settings` are what a reader may want to know of how the pictures were made, `photographs` how
+    many images were looked at.
     """
     reasons = work.failures()
     layers = [
@@ -72,14 +66,10 @@ def layer_record(
     statistics: StrongestOfLayer | None,
     photographs: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What the pages are told of a layer.
+    """What the pages are told of the layer at a position.
 
-    Args:
-        position: The layer's.
-        charts: All layers.
-        work: What came of the work on them.
-        statistics: What `strongest_images` has found of the layer, or None.
-        photographs: Names and sizes of images by number.
+    `statistics` are what `strongest_images` has found of it, `photographs` the names and sizes of
+    images by number.
     """
     chart = charts[position]
     channels: list[dict[str, Any]] = [

@@ -25,19 +25,7 @@ Links = dict[tuple[int, int], np.ndarray]
 
 
 class Work:
-    """What is left to do for an atlas, and what came of it.
-
-    Args:
-        charts: The layers.
-        folder: Where the atlas is written.
-        crew: Who does it.
-        unseen: Why a layer has no strongest images, by position.
-
-    Attributes:
-        failed: Why there is no picture, by positions of layers and channels.
-        unlinked: Why a layer has no links, by position.
-        links: What the layers do for each other.
-    """
+    """What is left to do for an atlas, and what came of it."""
 
     def __init__(
         self,
@@ -49,8 +37,10 @@ class Work:
         self._charts = charts
         self._folder = folder
         self._crew = crew
+        # Why a layer has no strongest images, by position.
         self._unseen = unseen
         self._positions = {chart.path: position for position, chart in enumerate(charts)}
+        # Why there is no picture, by position and channel, and why there are no links.
         self.failed: dict[tuple[int, int], str] = {}
         self.unlinked: dict[int, str] = {}
         self.links: Links = {}
@@ -58,10 +48,7 @@ class Work:
     def draw(self, needs: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
         """Draws what is not there yet, and writes each picture as soon as it is done.
 
-        Args:
-            needs: Keys of what orders need.
-            settings: Arguments of `visualize_filters`.
-            show: Whether to show a progress bar.
+        `needs` are keys of what orders need, `settings` arguments of `visualize_filters`.
         """
         total = sum(len(chart.drawn) for chart in self._charts)
         orders = self._drawings(needs, settings)
@@ -82,9 +69,8 @@ class Work:
     def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[Drawing]:
         queues = []
         # The largest first, so that nobody is left with one when the others are done.
-        for position, chart in sorted(
-            enumerate(self._charts), key=lambda pair: -np.prod(pair[1].size)
-        ):
+        for chart in sorted(self._charts, key=lambda chart: -np.prod(chart.size)):
+            position = self._positions[chart.path]
             left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
             sized = {**settings, "image_size": chart.size}
             queues.append([Drawing(needs, chart.path, some, sized) for some in _shared_out(left)])
@@ -111,10 +97,7 @@ class Work:
     def link(self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool) -> None:
         """Finds out what channels do for those behind them.
 
-        Args:
-            needs: Keys of the model, and of the images if there are any.
-            input_range: Lowest and highest value of the model's input.
-            show: Whether to show a progress bar.
+        `needs` are keys of the model, and of the images if there are any.
         """
         has_images = len(needs) > 1
         orders = []
@@ -125,7 +108,8 @@ class Work:
                 self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
             for channels in _shared_out(drawn) if before else ():
-                own = () if has_images else self._pictures(position, channels)
+                pictures = (self._folder.picture(position, c) for c in channels)
+                own = () if has_images else tuple(file.read_bytes() for file in pictures)
                 orders.append(Linking(needs, chart.path, channels, before, own, input_range))
         done = self._crew.fulfilled(orders)
         for order, result in tqdm(done, "links", len(orders), disable=not show):
@@ -140,9 +124,6 @@ class Work:
             for (path, _), matrix in zip(order.before, result, strict=True):
                 self.links[position, self._positions[path]][rows] = matrix
 
-    def _pictures(self, position: int, channels: Sequence[int]) -> tuple[bytes, ...]:
-        return tuple(self._folder.picture(position, c).read_bytes() for c in channels)
-
     def failure_of(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None where it has some."""
         reasons = [self.failed.get((position, c)) for c in self._charts[position].drawn]
@@ -150,18 +131,15 @@ class Work:
 
     def failures(self) -> dict[str, str]:
         """Of each layer that could not be drawn or linked, whole or in part, the reason."""
-        found: dict[str, str] = {}
+        found: dict[int, str] = {}
         for (position, channel), reason in sorted(self.failed.items()):
-            chart = self._charts[position]
-            found.setdefault(
-                chart.path,
-                reason if self.failure_of(position) else f"channel {channel}: {reason}",
-            )
+            whole = self.failure_of(position)
+            found.setdefault(position, reason if whole else f"channel {channel}: {reason}")
         for position, error in sorted(self._unseen.items()):
-            found.setdefault(self._charts[position].path, f"strongest images: {_told(error)}")
+            found.setdefault(position, f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
-            found.setdefault(self._charts[position].path, f"links: {reason}")
-        return found
+            found.setdefault(position, f"links: {reason}")
+        return {self._charts[position].path: reason for position, reason in found.items()}
 
 
 def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:
