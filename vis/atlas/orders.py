@@ -28,11 +28,9 @@ _QUALITY = 90
 
 
 class PackedModel(NamedTuple):
-    """A model as a file, to send to another machine.
+    """A model as what a `.keras` file holds, to send to another machine.
 
-    Attributes:
-        file: What a `.keras` file holds.
-        allow_code: Whether code that the file brings along is run.
+    Code that the file brings along is run where `allow_code` says so.
     """
 
     file: bytes
@@ -40,14 +38,12 @@ class PackedModel(NamedTuple):
 
     @classmethod
     def of(cls, model: keras.Model, allow_code: bool) -> PackedModel:
-        """Packs a model."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             model.save(path)
             return cls(path.read_bytes(), allow_code)
 
     def unpacked(self) -> keras.Model:
-        """The model."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             path.write_bytes(self.file)
@@ -55,28 +51,21 @@ class PackedModel(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """The answer of a worker that lacks something that an order needs.
-
-    Attributes:
-        keys: What it lacks.
-    """
+    """The answer of a worker that lacks something that an order needs."""
 
     keys: tuple[str, ...]
 
 
 class Drawing(NamedTuple):
-    """An order of the pictures of some channels of a layer.
+    """An order of the pictures of some channels of a layer, which its path names.
 
-    Attributes:
-        needs: Keys of the model, and of what is optimised where it was learnt of examples.
-        layer: The layer's path.
-        channels: Indices of the channels.
-        settings: Arguments of `visualize_filters`.
+    It needs the model, and what is optimised where that was learnt of examples.
     """
 
     needs: tuple[str, ...]
     layer: str
     channels: tuple[int, ...]
+    # Arguments of `visualize_filters`.
     settings: Mapping[str, Any]
 
     def fulfil(self, model: keras.Model, learnt: Any = None) -> list[bytes]:
@@ -92,37 +81,28 @@ class Drawing(NamedTuple):
 class Linking(NamedTuple):
     """An order of what channels of earlier layers do for those of a layer.
 
-    Attributes:
-        needs: Keys of the model, and of the images that this is averaged over.
-        layer: The layer's path.
-        channels: Indices of the channels.
-        before: For each of the earlier layers its path and the indices of its channels.
-        own: For each channel a picture of its own, a JPEG file, in place of images with a key.
-        input_range: Lowest and highest value of the model's input.
+    It needs the model, and the images that this is averaged over, if there are any.
     """
 
     needs: tuple[str, ...]
     layer: str
     channels: tuple[int, ...]
+    # For each of the earlier layers its path and its channels.
     before: tuple[tuple[str, tuple[int, ...]], ...]
+    # For each channel a picture of its own, a JPEG file, in place of images for all.
     own: tuple[bytes, ...]
     input_range: tuple[float, float]
 
     def fulfil(self, model: keras.Model, images: np.ndarray | None = None) -> list[np.ndarray]:
         """For each of the earlier layers an array `(channels, its channels)`."""
-        paths = [path for path, _ in self.before]
-        chosen = [list(channels) for _, channels in self.before]
+        is_own = images is None
         if images is None:
             layout = layout_of(Graph.of(model).inputs[0])
             shown = [as_taken(layout, from_jpeg(file), self.input_range) for file in self.own]
+            images = np.stack(shown)
+        paths, chosen = zip(*self.before, strict=True)
         return contributions(
-            model,
-            self.layer,
-            list(self.channels),
-            paths,
-            chosen,
-            np.stack(shown) if images is None else images,
-            own_images=images is None,
+            model, self.layer, self.channels, paths, chosen, images, own_images=is_own
         )
 
 
@@ -130,11 +110,7 @@ Order = Drawing | Linking
 
 
 def keep(parcels: Mapping[str, Any]) -> None:
-    """Keeps what orders need, by key, packed models unpacked.
-
-    Args:
-        parcels: What to keep.
-    """
+    """Keeps what orders need, by key, packed models unpacked."""
     with _lock:
         for key, parcel in parcels.items():
             if key not in _kept:
@@ -152,12 +128,7 @@ def forget(keys: Iterable[str]) -> None:
 
 
 def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
-    """Does what is asked for, where all that it needs is here; otherwise says what is missing.
-
-    Args:
-        order: What is asked for.
-        parcels: What comes with the order.
-    """
+    """Does what is asked for, where all that it needs is here; otherwise says what is missing."""
     keep(parcels)
     with _lock:
         missing = tuple(key for key in order.needs if key not in _kept)
@@ -168,11 +139,7 @@ def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
 
 
 def as_jpeg(picture: np.ndarray) -> bytes:
-    """A picture as a file.
-
-    Args:
-        picture: Array `(height, width, 1 or 3)` of values from 0 to 1.
-    """
+    """A picture `(height, width, 1 or 3)` of values from 0 to 1 as a file."""
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
     file = io.BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -26,10 +26,9 @@ _SAMPLE, _EXAMPLES = 64, 500
 
 
 class Sample:
-    """Images from all over a stream whose length nobody knows, evenly spaced.
+    """At most so many images from all over a stream whose length nobody knows, evenly spaced.
 
-    Args:
-        most: How many to keep. With more in the stream it is half of them at least.
+    With more in the stream it is half of them at least.
     """
 
     def __init__(self, most: int) -> None:
@@ -57,14 +56,10 @@ class Sample:
 
 
 class Strongest(NamedTuple):
-    """What the images excite most.
+    """What the images excite most: what was found of layers, and why not of others, by position.
 
-    Attributes:
-        layers: What has been found of each layer, by position.
-        refused: Why there is nothing of others.
-        pictures: Those images that are among the strongest somewhere, by number.
-        names: The names of all images, where they are files, or None.
-        total: How many images there are.
+    Pictures, by number, are those images that are among the strongest somewhere; all images have
+    names where they are files.
     """
 
     layers: dict[int, StrongestOfLayer]
@@ -75,17 +70,7 @@ class Strongest(NamedTuple):
 
 
 class Photographs:
-    """Images that a network is looked at with.
-
-    Args:
-        model: The model.
-        images: A folder, an array or a dataset, as for `strongest_images`.
-        input_range: Lowest and highest value of the model's input.
-
-    Raises:
-        TypeError: If `images` are of the wrong kind.
-        ValueError: If there is no such folder.
-    """
+    """Images that a network is looked at with, as for `strongest_images`."""
 
     def __init__(self, model: keras.Model, images: Any, input_range: tuple[float, float]) -> None:
         self._model = model
@@ -96,12 +81,7 @@ class Photographs:
         self._seen = 0
 
     def strongest(self, charts: Sequence[Chart], show: bool) -> Strongest:
-        """Goes through all of them, once.
-
-        Args:
-            charts: The layers to look at.
-            show: Whether to show a progress bar.
-        """
+        """Goes through all of them, once."""
         graph = Graph.of(self._model)
         passing = _stream("images", self._model, self._passing(), self._range)
         refused: dict[int, ValueError] = {}
@@ -137,13 +117,7 @@ class Photographs:
 
 
 def as_examples(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
-    """Examples as `visualize_filters` takes them, those in a folder read.
-
-    Args:
-        model: The model.
-        like: What the user has given.
-        input_range: Lowest and highest value of the model's input.
-    """
+    """Examples as `visualize_filters` takes them, those in a folder read."""
     if not isinstance(like, (str, os.PathLike)):
         return like
     sample = Sample(_EXAMPLES)
