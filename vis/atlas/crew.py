@@ -42,13 +42,9 @@ class Crew:
     """Has orders fulfilled by an executor, and brings its workers what they lack.
 
     A worker that lacks what an order needs says so, and gets it with the same order once more. So
-    a model travels to each once, whatever the executor is, and no disk is shared.
-
-    Args:
-        executor: Any executor.
-        parcels: What orders need, by key.
-        replaced: Makes another executor when all workers of one are lost; None where that is
-            not ours to do.
+    a model travels to each once, whatever the executor is, and no disk is shared. Parcels are what
+    orders need, by key. `replaced` makes another executor when all workers of one are lost; it is
+    None where that is not ours to do.
     """
 
     def __init__(
@@ -64,8 +60,7 @@ class Crew:
     def fulfilled(self, orders: Iterable[AnyOrder]) -> Iterator[tuple[AnyOrder, Any]]:
         """Orders and what came of them, as they are done: a result, or an `Exception`.
 
-        Raises:
-            ConnectionError: If the executor is lost.
+        A `ConnectionError` says that the executor is lost.
         """
         waiting: dict[Future, AnyOrder] = {}
         deaths = 0
@@ -116,26 +111,13 @@ class Crew:
             raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
     def dismiss(self, wait: bool) -> None:
-        """Takes no more orders.
-
-        Args:
-            wait: Whether to wait for those at hand.
-        """
+        """Takes no more orders, and may wait for those at hand."""
         self._executor.shutdown(wait, cancel_futures=True)
 
 
 @contextlib.contextmanager
 def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterator[Crew]:
-    """The crew that an argument stands for.
-
-    Args:
-        executor: As for `draw_atlas`.
-        parcels: What orders need, by key; models as they are.
-        allow_code: Whether workers may run code that the model brings along.
-
-    Raises:
-        ValueError: If a scheduler does not answer, or the model cannot be sent.
-    """
+    """The crew that an argument of `draw_atlas` stands for; among the parcels are models."""
     if executor is None:
         keep(parcels)
         try:
