@@ -146,13 +146,18 @@ def draw_atlas(
     # Before the images are gone through, which may take long.
     folder.is_finished(settings)
     folder.check_writable()
-    found = None if photographs is None else photographs.strongest(charts, show)
-    settings["images"] = None if photographs is None else photographs.identity
+    found = Strongest({}, {}, {}, None, 0)
+    settings["images"] = None
+    if photographs is not None:
+        found = photographs.strongest(charts, show)
+        settings["images"] = photographs.identity
     pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
     if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
-    _write_photographs(model, folder, found, input_range)
+    layout = layout_of(Graph.of(model).inputs[0])
+    for number, image in sorted(found.pictures.items()):
+        folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
 
     # Orders name layers, which models that compute the same may call by other names.
     called = describe([settings["model"], [chart.path for chart in charts], allow_code])
@@ -163,7 +168,7 @@ def draw_atlas(
         parcels[linking[1]] = photographs.sample
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
-        work = Work(charts, folder, crew, {} if found is None else found.refused)
+        work = Work(charts, folder, crew, found.refused)
         _write(model, folder, charts, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
@@ -173,31 +178,19 @@ def draw_atlas(
     return Atlas(folder.index, failed)
 
 
-def _write_photographs(
-    model: keras.Model,
-    folder: Folder,
-    found: Strongest | None,
-    input_range: tuple[float, float],
-) -> None:
-    layout = layout_of(Graph.of(model).inputs[0])
-    for number, image in () if found is None else sorted(found.pictures.items()):
-        folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
-
-
 def _write(
     model: keras.Model,
     folder: Folder,
     charts: Sequence[Chart],
     work: Work,
-    found: Strongest | None,
+    found: Strongest,
     settings: dict[str, Any],
     finished: bool,
 ) -> None:
     """Writes what the pages are told."""
-    photographs = {} if found is None else _described(model, found)
+    photographs = _described(model, found)
     for position in range(len(charts)):
-        of_layer = None if found is None else found.layers.get(position)
-        record = layer_record(position, charts, work, of_layer, photographs)
+        record = layer_record(position, charts, work, found.layers.get(position), photographs)
         folder.write_data(f"layers/{position:04}", record)
     told = {
         "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
@@ -205,8 +198,7 @@ def _write(
         "input range": "{:g} to {:g}".format(*settings["input_range"]),
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
-    count = 0 if found is None else found.total
-    record = atlas_record(model.name, _MADE_WITH, told, count, charts, work, finished)
+    record = atlas_record(model.name, _MADE_WITH, told, found.total, charts, work, finished)
     folder.write_data("atlas", record)
 
 
