@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 import keras
 import numpy as np
 
+from vis.utils.layout import arrangements, fits
+
 # Half of what float32 can hold, so that it can hold the width of a range as well.
 _LARGEST = float(np.finfo(np.float32).max) / 2
 
@@ -218,13 +220,8 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
         shape: Shape of one image, None where an axis is open.
     """
     array = check_array(name, images)
-    batch = array[None] if array.ndim == len(shape) else array
-    arrangements = [batch] if batch.ndim == len(shape) + 1 else []
-    if arrangements and len(shape) > 1:
-        arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
-    for arranged in arrangements:
-        sizes = zip(arranged.shape[1:], shape, strict=True)
-        if all(wanted in (None, size) for size, wanted in sizes):
+    for arranged in arrangements(array[None] if array.ndim == len(shape) else array):
+        if fits(arranged.shape[1:], shape):
             if not len(arranged):
                 raise ValueError(
                     f"`{name}` must hold at least one image. "
