@@ -103,8 +103,9 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
         state = efficientnet_lite_weights.load_imagenet_state()
 
     x = _features(inputs)
-    if include_top:
+    if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if include_top:
         x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
         x = keras.layers.Dense(
             classes,
@@ -112,8 +113,6 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
             kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform"),
             name="predictions",
         )(x)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
     sources = keras.utils.get_source_inputs(inputs)
@@ -308,7 +307,9 @@ def _inputs(
     if input_shape is not None:
         _check_shape("input_shape", input_shape, fixed_size)
     if input_tensor is None:
-        return keras.Input(_default_shape(fixed_size) if input_shape is None else input_shape)
+        size = _DEFAULT_SIZE if fixed_size else None
+        default = (3, size, size) if _channel_axis() == 1 else (size, size, 3)
+        return keras.Input(default if input_shape is None else input_shape)
     if not isinstance(input_tensor, keras.KerasTensor):
         raise TypeError(
             f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"
@@ -321,11 +322,6 @@ def _inputs(
             f"Received: {input_shape=!r}"
         )
     return input_tensor
-
-
-def _default_shape(fixed_size: bool) -> tuple[int | None, ...]:
-    size = _DEFAULT_SIZE if fixed_size else None
-    return (3, size, size) if _channel_axis() == 1 else (size, size, 3)
 
 
 def _check_shape(argument: str, shape: object, fixed_size: bool) -> None:

@@ -24,29 +24,11 @@ _DTYPES: dict[str, np.dtype] = {"FloatStorage": np.dtype("<f4"), "LongStorage": 
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads a state dict that PyTorch saved in its legacy format.
+    """The tensors of a state dict by name, in the order of the file, each an array of its own.
 
-    Args:
-        path: Path of the file, as `torch.save(..., _use_new_zipfile_serialization=False)` writes it
-            and as `torch.save` wrote it before PyTorch 1.6.
-
-    Returns:
-        The tensors by name, in the order of the file, each an array of its own.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no legacy PyTorch file, is cut short, contradicts itself, or asks
-            for anything but a dict of 32-bit float and 64-bit integer tensors.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "weights.pth")
-        ...     _ = path.write_bytes(pickle.dumps("no tensors"))
-        ...     load_state_dict(path)
-        Traceback (most recent call last):
-        ...
-        ValueError: `path` must name a legacy PyTorch file ... no magic number. Received: ...
+    The file is such as `torch.save(..., _use_new_zipfile_serialization=False)` writes, and as
+    `torch.save` wrote before PyTorch 1.6. A `ValueError` says that it is none, is cut short,
+    contradicts itself, or asks for anything but 32-bit float and 64-bit integer tensors.
     """
     with open(path, "rb") as file:
         try:
