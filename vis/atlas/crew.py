@@ -110,9 +110,12 @@ class Crew:
         except RuntimeError as error:
             raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
-    def dismiss(self, wait: bool) -> None:
-        """Takes no more orders, and may wait for those at hand."""
-        self._executor.shutdown(wait, cancel_futures=True)
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        # What is at hand is of no use after an error.
+        self._executor.shutdown(wait=error is None, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -121,7 +124,7 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
     if executor is None:
         keep(parcels)
         try:
-            with _own(Crew(ThreadPoolExecutor(_THREADS), parcels)) as crew:
+            with Crew(ThreadPoolExecutor(_THREADS), parcels) as crew:
                 yield crew
         finally:
             forget(parcels)
@@ -145,31 +148,18 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
         def beside() -> Executor:
             return ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
 
-        with alive, here, _own(Crew(beside(), packed, beside)) as crew:
+        with alive, here, Crew(beside(), packed, beside) as crew:
             yield crew
-
-
-@contextlib.contextmanager
-def _own(crew: Crew) -> Iterator[Crew]:
-    """A crew that is dismissed in the end; what it has at hand is of no use after an error."""
-    try:
-        yield crew
-    except BaseException:
-        crew.dismiss(wait=False)
-        raise
-    crew.dismiss(wait=True)
 
 
 def check_executor(executor: Any) -> Any:
     """Returns an argument that says who draws, or raises unless it is one."""
-    if executor is None or isinstance(executor, Executor):
-        return executor
-    if isinstance(executor, str):
-        if "://" not in executor:
-            raise ValueError(
-                "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
-                f"Received: executor={executor!r}"
-            )
+    if isinstance(executor, str) and "://" not in executor:
+        raise ValueError(
+            "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
+            f"Received: executor={executor!r}"
+        )
+    if executor is None or isinstance(executor, (str, Executor)):
         return executor
     if isinstance(executor, int):
         return check_integer("executor", executor, least=1)

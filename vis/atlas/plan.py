@@ -153,15 +153,10 @@ def layers_that_matter(model: keras.Model) -> list[str]:
         ValueError: If it takes no images.
 
     Example:
-        >>> model = keras.Sequential(
-        ...     [
-        ...         keras.Input((16, 16, 1)),
-        ...         keras.layers.Conv2D(4, 3, name="edges"),
-        ...         keras.layers.Flatten(),
-        ...         keras.layers.Dense(3, name="classes"),
-        ...     ]
-        ... )
-        >>> layers_that_matter(model)
+        >>> edges = keras.layers.Conv2D(4, 3, name="edges")
+        >>> classes = keras.layers.Dense(3, name="classes")
+        >>> layers = [keras.Input((16, 16, 1)), edges, keras.layers.Flatten(), classes]
+        >>> layers_that_matter(keras.Sequential(layers))
         ['edges', 'classes']
     """
     graph = Graph.of(model)

@@ -55,12 +55,7 @@ def deprocess_input(
 
 
 def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """An image as `uint8`, clipped, where both ends of its range are integers of this type.
-
-    Example:
-        >>> in_type_of_range(np.array([-3.0, 7.9, 300.0]), (0, 255))
-        array([  0,   7, 255], dtype=uint8)
-    """
+    """An image as `uint8`, clipped, where both ends of its range are integers of this type."""
     low, high = input_range
     if all(isinstance(end, numbers.Integral) for end in (low, high)) and 0 <= low < high <= 255:
         return np.clip(image, low, high).astype("uint8")
@@ -71,10 +66,6 @@ def in_colour(images: np.ndarray) -> np.ndarray:
     """Images of either data format as `(..., height, width, 3)`.
 
     Of any other number of channels than three the first is shown in grey.
-
-    Example:
-        >>> in_colour(np.zeros((1, 8, 6))).shape
-        (8, 6, 3)
     """
     if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)
