@@ -131,7 +131,7 @@ def draw_atlas(
     settings = {
         "made_with": _MADE_WITH,
         "model": list(fingerprint_of(model)[:2]),
-        "layers": {chart.path: [chart.drawn, chart.size] for chart in charts},
+        "layers": {chart.name: [chart.drawn, chart.size] for chart in charts},
         "steps": max_iter,
         "seed": seed,
         "input_range": input_range,
@@ -160,12 +160,12 @@ def draw_atlas(
         folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
 
     # Orders name layers, which models that compute the same may call by other names.
-    called = describe([settings["model"], [chart.path for chart in charts], allow_code])
+    called = describe([settings["model"], [chart.name for chart in charts], allow_code])
     needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *parcels)
     linking = needs[:1]
     if photographs is not None:
         linking = (*linking, f"images {settings['images']}")
-        parcels[linking[1]] = photographs.sample
+        parcels[linking[1]] = photographs.sample.images
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
         work = Work(charts, folder, crew, found.refused)

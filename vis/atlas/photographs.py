@@ -76,7 +76,7 @@ class Photographs:
         self._model = model
         self._range = input_range
         self._stream = _stream("images", model, images, input_range)
-        self._sample = Sample(_SAMPLE)
+        self.sample = Sample(_SAMPLE)
         self._digest = hashlib.sha256()
         self._seen = 0
 
@@ -88,7 +88,7 @@ class Photographs:
         layers, pictures = strongest_in(
             passing,
             Feeds.of(graph, None),
-            [graph.find(chart.path, "layers") for chart in charts],
+            [graph.find(chart.name, "layers") for chart in charts],
             [list(chart.drawn) for chart in charts],
             _COUNT,
             device.images_at_once(),
@@ -101,14 +101,9 @@ class Photographs:
         for batch in self._stream.batches(_BATCH):
             self._digest.update(f"{batch.dtype}{batch.shape}".encode())
             self._digest.update(np.ascontiguousarray(batch).tobytes())
-            self._sample.add(batch)
+            self.sample.add(batch)
             self._seen += len(batch)
             yield batch
-
-    @property
-    def sample(self) -> np.ndarray:
-        """Some from all over, once all have been gone through."""
-        return self._sample.images
 
     @property
     def identity(self) -> str:

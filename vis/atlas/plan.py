@@ -32,9 +32,10 @@ _LARGEST = 128
 
 
 class Chart(NamedTuple):
-    """A layer of an atlas. Sizes are height and width."""
+    """A layer of an atlas, as its pages are told of it. Sizes are height and width."""
 
-    path: str
+    # The path that `layer_idx` finds it by.
+    name: str
     # The layer's class.
     kind: str
     # That of its output, without the samples.
@@ -131,7 +132,7 @@ def planned(
     if labels is not None and not any(chart.is_classes for chart in charts):
         raise ValueError(
             "`labels` must go with `layers` that hold the layer of the classes, the last one. "
-            f"Received: labels, for the layers {[chart.path for chart in charts]}"
+            f"Received: labels, for the layers {[chart.name for chart in charts]}"
         )
     return charts
 

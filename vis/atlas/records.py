@@ -33,20 +33,7 @@ def atlas_record(
     """
     reasons = work.failures()
     layers = [
-        {
-            "name": chart.path,
-            "kind": chart.kind,
-            "shape": chart.shape,
-            "channels": chart.channels,
-            "drawn": chart.drawn,
-            "labels": chart.labels,
-            "is_classes": chart.is_classes,
-            "size": chart.size,
-            "sees": chart.sees,
-            "before": chart.before,
-            "failed": work.failure_of(position),
-            "lacks": reasons.get(chart.path),
-        }
+        {**chart._asdict(), "failed": work.failure_of(position), "lacks": reasons.get(chart.name)}
         for position, chart in enumerate(charts)
     ]
     return {

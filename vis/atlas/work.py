@@ -39,7 +39,7 @@ class Work:
         self._crew = crew
         # Why a layer has no strongest images, by position.
         self._unseen = unseen
-        self._positions = {chart.path: position for position, chart in enumerate(charts)}
+        self._positions = {chart.name: position for position, chart in enumerate(charts)}
         # Why there is no picture, by position and channel, and why there are no links.
         self.failed: dict[tuple[int, int], str] = {}
         self.unlinked: dict[int, str] = {}
@@ -70,10 +70,10 @@ class Work:
         queues = []
         # The largest first, so that nobody is left with one when the others are done.
         for chart in sorted(self._charts, key=lambda chart: -np.prod(chart.size)):
-            position = self._positions[chart.path]
+            position = self._positions[chart.name]
             left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
             sized = {**settings, "image_size": chart.size}
-            queues.append([Drawing(needs, chart.path, some, sized) for some in _shared_out(left)])
+            queues.append([Drawing(needs, chart.name, some, sized) for some in _shared_out(left)])
         return [
             order
             for first in range(0, len(queues), _SIDE_BY_SIDE)
@@ -103,14 +103,14 @@ class Work:
         orders = []
         for position, chart in enumerate(self._charts):
             earlier = all_before(self._charts, position) if chart.is_classes else chart.before
-            before = tuple((self._charts[e].path, self._charts[e].drawn) for e in earlier)
+            before = tuple((self._charts[e].name, self._charts[e].drawn) for e in earlier)
             for e in earlier:
                 self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
             for channels in _shared_out(drawn) if before else ():
                 pictures = (self._folder.picture(position, c) for c in channels)
                 own = () if has_images else tuple(file.read_bytes() for file in pictures)
-                orders.append(Linking(needs, chart.path, channels, before, own, input_range))
+                orders.append(Linking(needs, chart.name, channels, before, own, input_range))
         done = self._crew.fulfilled(orders)
         for order, result in tqdm(done, "links", len(orders), disable=not show):
             position = self._positions[order.layer]
@@ -139,7 +139,7 @@ class Work:
             found.setdefault(position, f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
             found.setdefault(position, f"links: {reason}")
-        return {self._charts[position].path: reason for position, reason in found.items()}
+        return {self._charts[position].name: reason for position, reason in found.items()}
 
 
 def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:
