@@ -43,7 +43,6 @@ def deprocess_input(
         A new float array of the same shape.
 
     Example:
-        >>> from vis.utils.utils import deprocess_input
         >>> deprocess_input(np.array([0.0, 10.0]), (0, 1)).round(3)
         array([0.4, 0.6])
     """
@@ -90,7 +89,6 @@ def random_array(
         A float array.
 
     Example:
-        >>> from vis.utils.utils import random_array
         >>> noise = random_array((8, 8), mean=128.0, std=20.0)
         >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
         (128.0, 20.0)
@@ -117,7 +115,6 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
         A new float array. An array whose values are all equal becomes `min_value`.
 
     Example:
-        >>> from vis.utils.utils import normalize
         >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
         array([0. , 0.5, 1. ])
     """
@@ -140,7 +137,6 @@ def get_img_shape(img: Any) -> tuple[int | None, ...]:
         A tuple, `None` where an axis of a symbolic tensor is open.
 
     Example:
-        >>> from vis.utils.utils import get_img_shape
         >>> get_img_shape(np.zeros((1, 32, 24, 3)))
         (1, 3, 32, 24)
     """
@@ -172,7 +168,6 @@ def stitch_images(
         ValueError: If the images' shapes differ, or `margin` or `cols` is too small.
 
     Example:
-        >>> from vis.utils.utils import stitch_images
         >>> stitch_images([np.ones((4, 4, 3), "uint8")] * 3, margin=1, cols=2).shape
         (9, 9, 3)
     """
@@ -224,7 +219,6 @@ def draw_text(
         A new array like `img`.
 
     Example:
-        >>> from vis.utils.utils import draw_text
         >>> blank = np.full((32, 64, 3), 255, "uint8")
         >>> written = draw_text(blank, "ouzel", font=None)
         >>> bool((written < 255).any()), bool((blank < 255).any())
@@ -290,7 +284,6 @@ def load_img(
 
     Example:
         >>> import tempfile
-        >>> from vis.utils.utils import load_img
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (20, 10)).save(folder + "/black.png")
         ...     load_img(folder + "/black.png", target_size=(5, 5)).shape
@@ -322,7 +315,6 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         A new array.
 
     Example:
-        >>> from vis.utils.utils import bgr2rgb
         >>> bgr2rgb(np.array([[1, 2, 3]]))
         array([[3, 2, 1]])
     """
