@@ -63,13 +63,7 @@ class _RebuildTensor:
     __slots__ = ()
 
     def __call__(
-        self,
-        storage: _Storage,
-        offset: int,
-        size: tuple[int, ...],
-        strides: tuple[int, ...],
-        requires_grad: bool,
-        backward_hooks: OrderedDict[Any, Any],
+        self, storage: Any, offset: Any, size: Any, strides: Any, requires_grad: Any, hooks: Any
     ) -> _Tensor:
         # The bytes of the storage come later in the file, so this only notes how to view them.
         if not isinstance(storage, _Storage):

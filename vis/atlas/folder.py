@@ -20,11 +20,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def index(self) -> Path:
-        """The page to open."""
-        return self.path / "index.html"
+        # The page to open.
+        self.index = path / "index.html"
 
     def is_finished(self, settings: Mapping[str, Any]) -> bool:
         """Whether the folder has the same atlas, with nothing left to draw.
