@@ -16,7 +16,7 @@ from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
 from vis.atlas.photographs import Photographs, Strongest, as_examples, in_unit_range
-from vis.atlas.plan import Chart, picture_size, planned
+from vis.atlas.plan import picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
 from vis.backend.graph import Graph, layout_of
@@ -169,37 +169,31 @@ def draw_atlas(
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
         work = Work(charts, folder, crew, found.refused)
-        _write(model, folder, charts, work, found, settings, finished=False)
+        _write(model, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
-    _write(model, folder, charts, work, found, settings, finished=True)
+    _write(model, work, found, settings, finished=True)
     failed = work.failures()
     folder.claim(settings, finished=not failed)
     return Atlas(folder.index, failed)
 
 
 def _write(
-    model: keras.Model,
-    folder: Folder,
-    charts: Sequence[Chart],
-    work: Work,
-    found: Strongest,
-    settings: dict[str, Any],
-    finished: bool,
+    model: keras.Model, work: Work, found: Strongest, settings: dict[str, Any], finished: bool
 ) -> None:
     """Writes what the pages are told."""
     photographs = _described(model, found)
-    for position in range(len(charts)):
-        record = layer_record(position, charts, work, found.layers.get(position), photographs)
-        folder.write_data(f"layers/{position:04}", record)
+    for position in range(len(work.charts)):
+        record = layer_record(position, work, found.layers.get(position), photographs)
+        work.folder.write_data(f"layers/{position:04}", record)
     told = {
         "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
         "seed": str(settings["seed"]),
         "input range": "{:g} to {:g}".format(*settings["input_range"]),
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
-    record = atlas_record(model.name, _MADE_WITH, told, found.total, charts, work, finished)
-    folder.write_data("atlas", record)
+    record = atlas_record(model.name, _MADE_WITH, told, found.total, work, finished)
+    work.folder.write_data("atlas", record)
 
 
 def _described(model: keras.Model, found: Strongest) -> dict[int, dict[str, Any]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from vis.atlas.plan import Chart
-from vis.atlas.work import Links, Work
+from vis.atlas.work import Work
 from vis.visualization.strongest import StrongestOfLayer
 
 _BINS = 20
@@ -22,7 +21,6 @@ def atlas_record(
     made_with: str,
     settings: Mapping[str, str],
     photographs: int,
-    charts: Sequence[Chart],
     work: Work,
     finished: bool,
 ) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def atlas_record(
     reasons = work.failures()
     layers = [
         {**chart._asdict(), "failed": work.failure_of(position), "lacks": reasons.get(chart.name)}
-        for position, chart in enumerate(charts)
+        for position, chart in enumerate(work.charts)
     ]
     return {
         "model": name,
@@ -48,7 +46,6 @@ def atlas_record(
 
 def layer_record(
     position: int,
-    charts: Sequence[Chart],
     work: Work,
     statistics: StrongestOfLayer | None,
     photographs: Mapping[int, Mapping[str, Any]],
@@ -58,17 +55,16 @@ def layer_record(
     `statistics` are what `strongest_images` has found of it, `photographs` the names and sizes of
     images by number.
     """
-    chart = charts[position]
     channels: list[dict[str, Any]] = [
         {
             "index": channel,
             "failed": work.failed.get((position, channel)),
             "strongest": [] if statistics is None else _strongest(statistics, row),
             "spread": None if statistics is None else _spread(statistics.activations[:, row]),
-            "excited_by": _excited_by(position, row, charts, work.links),
-            "speaks_to": _speaks_to(position, row, charts, work.links),
+            "excited_by": _excited_by(position, row, work),
+            "speaks_to": _speaks_to(position, row, work),
         }
-        for row, channel in enumerate(chart.drawn)
+        for row, channel in enumerate(work.charts[position].drawn)
     ]
     shown = {s["photograph"] for channel in channels for s in channel["strongest"]}
     return {
@@ -109,31 +105,27 @@ def _spread(activations: np.ndarray) -> dict[str, Any]:
     return {"low": _rounded(low), "high": _rounded(high), "counts": counts.tolist()}
 
 
-def _excited_by(
-    position: int, row: int, charts: Sequence[Chart], links: Links
-) -> list[tuple[int, int, float]]:
+def _excited_by(position: int, row: int, work: Work) -> list[tuple[int, int, float]]:
     return _best(
         (earlier, channel, value)
-        for earlier in charts[position].before
-        if (position, earlier) in links
+        for earlier in work.charts[position].before
+        if (position, earlier) in work.links
         for channel, value in zip(
-            charts[earlier].drawn, links[position, earlier][row].tolist(), strict=True
+            work.charts[earlier].drawn, work.links[position, earlier][row].tolist(), strict=True
         )
     )
 
 
-def _speaks_to(
-    position: int, column: int, charts: Sequence[Chart], links: Links
-) -> list[tuple[int, int, float]]:
+def _speaks_to(position: int, column: int, work: Work) -> list[tuple[int, int, float]]:
     """Channels right behind it, and then classes, whose contributions are on another scale."""
     following = [
-        (later, channel, value)
-        for (later, earlier), matrix in sorted(links.items())
+        (work.charts[later], (later, channel, value))
+        for (later, earlier), matrix in sorted(work.links.items())
         if earlier == position
-        for channel, value in zip(charts[later].drawn, matrix[:, column].tolist(), strict=True)
+        for channel, value in zip(work.charts[later].drawn, matrix[:, column].tolist(), strict=True)
     ]
-    behind = [link for link in following if not charts[link[0]].is_classes]
-    return _best(behind) + _best(link for link in following if charts[link[0]].is_classes)
+    behind = [link for chart, link in following if not chart.is_classes]
+    return _best(behind) + _best(link for chart, link in following if chart.is_classes)
 
 
 def _best(links: Any) -> list[tuple[int, int, float]]:

@@ -34,8 +34,8 @@ class Work:
         crew: Crew,
         unseen: Mapping[int, Exception],
     ) -> None:
-        self._charts = charts
-        self._folder = folder
+        self.charts = charts
+        self.folder = folder
         self._crew = crew
         # Why a layer has no strongest images, by position.
         self._unseen = unseen
@@ -50,7 +50,7 @@ class Work:
 
         `needs` are keys of what orders need, `settings` arguments of `visualize_filters`.
         """
-        total = sum(len(chart.drawn) for chart in self._charts)
+        total = sum(len(chart.drawn) for chart in self.charts)
         orders = self._drawings(needs, settings)
         missing = sum(len(order.channels) for order in orders)
         bar = tqdm(
@@ -69,9 +69,9 @@ class Work:
     def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[Drawing]:
         queues = []
         # The largest first, so that nobody is left with one when the others are done.
-        for chart in sorted(self._charts, key=lambda chart: -np.prod(chart.size)):
+        for chart in sorted(self.charts, key=lambda chart: -np.prod(chart.size)):
             position = self._positions[chart.name]
-            left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
+            left = [c for c in chart.drawn if not self.folder.picture(position, c).is_file()]
             sized = {**settings, "image_size": chart.size}
             queues.append([Drawing(needs, chart.name, some, sized) for some in _shared_out(left)])
         return [
@@ -90,7 +90,7 @@ class Work:
                 failing.append((order, result))
                 continue
             for channel, file in zip(order.channels, result, strict=True):
-                self._folder.write_picture(self._positions[order.layer], channel, file)
+                self.folder.write_picture(self._positions[order.layer], channel, file)
             bar.update(len(order.channels))
         return failing
 
@@ -101,14 +101,14 @@ class Work:
         """
         has_images = len(needs) > 1
         orders = []
-        for position, chart in enumerate(self._charts):
-            earlier = all_before(self._charts, position) if chart.is_classes else chart.before
-            before = tuple((self._charts[e].name, self._charts[e].drawn) for e in earlier)
+        for position, chart in enumerate(self.charts):
+            earlier = all_before(self.charts, position) if chart.is_classes else chart.before
+            before = tuple((self.charts[e].name, self.charts[e].drawn) for e in earlier)
             for e in earlier:
-                self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
+                self.links[position, e] = np.zeros((len(chart.drawn), len(self.charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
             for channels in _shared_out(drawn) if before else ():
-                pictures = (self._folder.picture(position, c) for c in channels)
+                pictures = (self.folder.picture(position, c) for c in channels)
                 own = () if has_images else tuple(file.read_bytes() for file in pictures)
                 orders.append(Linking(needs, chart.name, channels, before, own, input_range))
         done = self._crew.fulfilled(orders)
@@ -117,7 +117,7 @@ class Work:
             if isinstance(result, Exception):
                 self.unlinked[position] = _told(result)
                 continue
-            rows = [self._charts[position].drawn.index(channel) for channel in order.channels]
+            rows = [self.charts[position].drawn.index(channel) for channel in order.channels]
             if not all(np.isfinite(matrix).all() for matrix in result):
                 self.unlinked[position] = "Gradients are not finite."
                 continue
@@ -126,7 +126,7 @@ class Work:
 
     def failure_of(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None where it has some."""
-        reasons = [self.failed.get((position, c)) for c in self._charts[position].drawn]
+        reasons = [self.failed.get((position, c)) for c in self.charts[position].drawn]
         return reasons[0] if all(reasons) else None
 
     def failures(self) -> dict[str, str]:
@@ -139,7 +139,7 @@ class Work:
             found.setdefault(position, f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
             found.setdefault(position, f"links: {reason}")
-        return {self._charts[position].name: reason for position, reason in found.items()}
+        return {self.charts[position].name: reason for position, reason in found.items()}
 
 
 def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:
