@@ -66,17 +66,16 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
 
     Args:
         include_top: Whether to end in the dense layer that tells the classes apart.
-        weights: `"imagenet"`, `None` for random ones, or the path of a file that
-            `keras.Model.save_weights` wrote.
+        weights: `"imagenet"`, `None` for random ones, or the path of what `save_weights` wrote.
         input_tensor: Keras tensor to build the network on, in place of an input of its own.
-        input_shape: Shape of an image. By default 224 x 224 with the top, and any size without;
-            unlike in `keras.applications`, another fixed size will do with the top as well. Height
-            and width must be at least 32, and the ImageNet weights need 3 channels.
+        input_shape: Shape of an image, at least 32 x 32, with 3 channels for the ImageNet weights.
+            By default 224 x 224 with the top, and any size without; unlike in
+            `keras.applications`, another fixed size will do with the top as well.
         pooling: How to end without the top: `None` in feature maps, `"avg"` or `"max"` in their
-            mean or maximum. Of no effect with the top.
-        classes: Number of classes, 1000 for the ImageNet weights. Of no effect without the top.
+            mean or maximum.
+        classes: Number of classes of the top, 1000 for the ImageNet weights.
         classifier_activation: Activation of the top, `None` for logits; for the ImageNet weights
-            either `"softmax"` or `None`. Of no effect without the top.
+            either `"softmax"` or `None`.
         name: Name of the model.
 
     Returns:
@@ -127,9 +126,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Returns images as they are: `EfficientNetLite0` scales its input itself.
-
-    Here so that code written for `keras.applications` need not know.
+    """Returns images as they are, for code that calls it: `EfficientNetLite0` scales them itself.
 
     Args:
         x: Images, RGB, with values from 0 to 255.

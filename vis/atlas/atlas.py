@@ -73,8 +73,7 @@ def draw_atlas(
     Args:
         model: A Keras model that takes images in grey or in colour.
         output: Path of a folder: a new one, an empty one, or that of the same atlas.
-        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
-            of a small network, the outputs of a large one's blocks, and the classes.
+        layers: Layers as `layer_idx` takes them; by default those of `layers_that_matter`.
         filters: How many channels of each layer, the first ones; or their indices; None for all.
         classes: The same for the model's output.
         image_size: Height and width of the pictures of inner channels in pixels, where the
@@ -88,11 +87,9 @@ def draw_atlas(
         input_range: Lowest and highest value of the model's input.
         labels: Names of the model's classes. Those of ImageNet are known.
         executor: Who draws. By default this process; a number of processes beside it, for a script
-            that begins under `if __name__ == "__main__":`; the
-            address of a Dask scheduler, such as `"tcp://10.0.0.1:8786"`; or any
-            `concurrent.futures.Executor`.
-        allow_code: Whether workers may run code that comes with the model, such as a Lambda
-            layer's.
+            that begins under `if __name__ == "__main__":`; the address of a Dask scheduler, such as
+            `"tcp://10.0.0.1:8786"`; or any `concurrent.futures.Executor`.
+        allow_code: Whether workers may run code of the model's own, such as a Lambda layer's.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -100,8 +97,8 @@ def draw_atlas(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument has a wrong value, if the folder has something else or another
-            atlas, or if a scheduler does not answer.
+        ValueError: If one has a wrong value: a folder with something else, a scheduler that does
+            not answer.
         ConnectionError: If all workers are lost. What they have drawn is kept.
         OSError: If a file cannot be written. What was written is kept.
 

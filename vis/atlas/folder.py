@@ -24,10 +24,9 @@ class Folder:
         self.index = path / "index.html"
 
     def is_finished(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the folder has the same atlas, with nothing left to draw.
+        """Whether the folder has an atlas of the same settings, with nothing left to draw.
 
-        `settings` are all that decides what it looks like. A `ValueError` says that something else
-        is there.
+        A `ValueError` says that something else is there.
         """
         if not self.path.exists():
             return False

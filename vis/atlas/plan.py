@@ -72,12 +72,7 @@ def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tup
 
 
 def planned(
-    model: keras.Model,
-    layers: Any,
-    filters: Any,
-    classes: Any,
-    size: tuple[int, int],
-    labels: Any,
+    model: keras.Model, layers: Any, filters: Any, classes: Any, size: tuple[int, int], labels: Any
 ) -> list[Chart]:
     """The layers of an atlas, in the order of the network.
 

@@ -28,11 +28,7 @@ class Work:
     """What is left to do for an atlas, and what came of it."""
 
     def __init__(
-        self,
-        charts: Sequence[Chart],
-        folder: Folder,
-        crew: Crew,
-        unseen: Mapping[int, Exception],
+        self, charts: Sequence[Chart], folder: Folder, crew: Crew, unseen: Mapping[int, Exception]
     ) -> None:
         self.charts = charts
         self.folder = folder

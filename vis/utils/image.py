@@ -32,8 +32,7 @@ def deprocess_input(
 ) -> np.ndarray:
     """Brings an optimised image into the range of a picture.
 
-    The image is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to
-    `input_range`.
+    It is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to the range.
 
     Args:
         input_array: One image, of any shape.
@@ -209,11 +208,10 @@ def draw_text(
         img: Image of shape `(height, width)` or `(height, width, channels)`.
         text: What to write.
         position: Left and top of the text in pixels.
-        font: Name or path of a TrueType font. Where it is not found, Pillow's own is used, with
-            a warning; None is Pillow's own.
+        font: Name or path of a TrueType font, or None for Pillow's own, which is used with a
+            warning where a font is not found.
         font_size: Size in points.
-        color: Red, green and blue, in the range of the image; other than three channels get
-            their mean.
+        color: Red, green and blue, in the range of the image, or their mean without three channels.
 
     Returns:
         A new array like `img`.
