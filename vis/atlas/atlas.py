@@ -15,7 +15,7 @@ from vis import __version__
 from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
-from vis.atlas.photographs import Photographs, Strongest, as_examples, in_unit_range
+from vis.atlas.photographs import Strongest, as_examples, in_unit_range, stream_of, strongest_among
 from vis.atlas.plan import picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
@@ -123,7 +123,7 @@ def draw_atlas(
     show = check_flag("progress", progress)
     allow_code = check_flag("allow_code", allow_code)
     steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
-    photographs = None if images is None else Photographs(model, images, input_range)
+    stream = None if images is None else stream_of("images", model, images, input_range)
     parcels: dict[str, Any] = {}
     settings = {
         "made_with": _MADE_WITH,
@@ -143,11 +143,10 @@ def draw_atlas(
     # Before the images are gone through, which may take long.
     folder.is_finished(settings)
     folder.check_writable()
-    found = Strongest({}, {}, {}, None, 0)
-    settings["images"] = None
-    if photographs is not None:
-        found = photographs.strongest(charts, show)
-        settings["images"] = photographs.identity
+    found = Strongest({}, {}, {})
+    if stream is not None:
+        found = strongest_among(stream, model, charts, input_range, show)
+    settings["images"] = found.identity
     pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
     if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
@@ -160,9 +159,9 @@ def draw_atlas(
     called = describe([settings["model"], [chart.name for chart in charts], allow_code])
     needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *parcels)
     linking = needs[:1]
-    if photographs is not None:
-        linking = (*linking, f"images {settings['images']}")
-        parcels[linking[1]] = photographs.sample.images
+    if found.sample is not None:
+        linking = (*linking, f"images {found.identity}")
+        parcels[linking[1]] = found.sample
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
         work = Work(charts, folder, crew, found.refused)
