@@ -130,7 +130,7 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
             forget(parcels)
         return
     packed = {
-        key: _packed(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
+        key: PackedModel.of(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
         for key, parcel in parcels.items()
     }
     if isinstance(executor, Executor):
@@ -167,19 +167,6 @@ def check_executor(executor: Any) -> Any:
         "`executor` must be None, a number of processes, the address of a Dask scheduler or a "
         f"`concurrent.futures.Executor`. Received: executor={executor!r}"
     )
-
-
-def _packed(model: keras.Model, allow_code: bool) -> PackedModel:
-    packed = PackedModel.of(model, allow_code)
-    try:
-        packed.unpacked()
-    except Exception as error:
-        raise ValueError(
-            "`model` must be one that Keras loads from its file, to be sent to other processes: "
-            "its own classes registered in a module that these import, and no code in the file "
-            f"unless `allow_code` says so. Received: {model.name}, of which Keras says: {error}"
-        ) from error
-    return packed
 
 
 def _begin(parcels: Mapping[str, Any], alive: Connection, processors: int) -> None:

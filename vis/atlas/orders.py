@@ -41,7 +41,17 @@ class PackedModel(NamedTuple):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             model.save(path)
-            return cls(path.read_bytes(), allow_code)
+            packed = cls(path.read_bytes(), allow_code)
+        try:
+            packed.unpacked()
+        except Exception as error:
+            raise ValueError(
+                "`model` must be one that Keras loads from its file, to be sent to other "
+                "processes: its own classes registered in a module that these import, and no code "
+                "in the file unless `allow_code` says so. "
+                f"Received: {model.name}, of which Keras says: {error}"
+            ) from error
+        return packed
 
     def unpacked(self) -> keras.Model:
         with tempfile.TemporaryDirectory() as folder:
