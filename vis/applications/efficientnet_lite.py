@@ -93,8 +93,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
         >>> model.count_params()
         4694024
     """
-    _check_weights(weights)
-    _check_ending(include_top, pooling, classes, classifier_activation)
+    _check_arguments(weights, include_top, pooling, classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
     pretrained = weights == "imagenet"
     if pretrained:
@@ -246,23 +245,18 @@ def _channel_axis() -> int:
     return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
-def _check_weights(weights: object) -> None:
-    if weights is None:
-        return
-    if not isinstance(weights, str | os.PathLike):
+def _check_arguments(
+    weights: Any, include_top: Any, pooling: Any, classes: Any, classifier_activation: Any
+) -> None:
+    if weights is not None and not isinstance(weights, str | os.PathLike):
         raise TypeError(
             f"`weights` must be None, 'imagenet' or the path of a file. Received: {weights=!r}"
         )
-    if weights != "imagenet" and not os.path.isfile(weights):
+    if weights not in (None, "imagenet") and not os.path.isfile(weights):
         raise ValueError(
             "`weights` must be None, 'imagenet' or the path of a file that exists. "
             f"Received: {weights=!r}"
         )
-
-
-def _check_ending(
-    include_top: object, pooling: object, classes: object, classifier_activation: object
-) -> None:
     if not isinstance(include_top, bool):
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
     if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):

@@ -9,8 +9,6 @@ import numpy as np
 
 from vis.applications.torch_pickle import load_state_dict
 
-__all__ = ["load_imagenet_state", "set_weights"]
-
 # What the file calls the layers; `{0}` is a block's number, which the file counts from 0.
 _FILE_NAMES = {
     "stem_conv": "_conv_stem",
