@@ -8,16 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent import futures
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -49,9 +40,9 @@ class Crew:
 
     def __init__(
         self,
-        executor: Executor,
+        executor: futures.Executor,
         parcels: Mapping[str, Any],
-        replaced: Callable[[], Executor] | None = None,
+        replaced: Callable[[], futures.Executor] | None = None,
     ) -> None:
         self._executor = executor
         self._parcels = parcels
@@ -62,18 +53,18 @@ class Crew:
 
         A `ConnectionError` says that the executor is lost.
         """
-        waiting: dict[Future, AnyOrder] = {}
+        waiting: dict[futures.Future, AnyOrder] = {}
         deaths = 0
         try:
             for order in orders:
                 waiting[self._ask(order)] = order
             while waiting:
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
                 lost: BaseException | None = None
                 for future in done:
                     try:
                         result = future.result()
-                    except (BrokenExecutor, CancelledError) as error:
+                    except (futures.BrokenExecutor, futures.CancelledError) as error:
                         lost = error
                         continue
                     except Exception as error:
@@ -99,12 +90,12 @@ class Crew:
             for future in waiting:
                 future.cancel()
 
-    def _ask(self, order: Order, keys: Iterable[str] = ()) -> Future:
+    def _ask(self, order: Order, keys: Iterable[str] = ()) -> futures.Future:
         parcels = {key: self._parcels[key] for key in keys}
         try:
             return self._executor.submit(fulfil, order, parcels)
-        except BrokenExecutor as error:
-            broken: Future = Future()
+        except futures.BrokenExecutor as error:
+            broken: futures.Future = futures.Future()
             broken.set_exception(error)
             return broken
         except RuntimeError as error:
@@ -124,7 +115,7 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
     if executor is None:
         keep(parcels)
         try:
-            with Crew(ThreadPoolExecutor(_THREADS), parcels) as crew:
+            with Crew(futures.ThreadPoolExecutor(_THREADS), parcels) as crew:
                 yield crew
         finally:
             forget(parcels)
@@ -133,7 +124,7 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
         key: PackedModel.of(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
         for key, parcel in parcels.items()
     }
-    if isinstance(executor, Executor):
+    if isinstance(executor, futures.Executor):
         yield Crew(executor, packed)
     elif isinstance(executor, str):
         with _connected(executor) as client:
@@ -145,8 +136,8 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
         # Nobody writes to it. Its end is that of the work, whatever has ended it.
         alive, here = context.Pipe(duplex=False)
 
-        def beside() -> Executor:
-            return ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
+        def beside() -> futures.Executor:
+            return futures.ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
 
         with alive, here, Crew(beside(), packed, beside) as crew:
             yield crew
@@ -159,7 +150,7 @@ def check_executor(executor: Any) -> Any:
             "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
             f"Received: executor={executor!r}"
         )
-    if executor is None or isinstance(executor, (str, Executor)):
+    if executor is None or isinstance(executor, (str, futures.Executor)):
         return executor
     if isinstance(executor, int):
         return check_integer("executor", executor, least=1)
