@@ -59,7 +59,12 @@ class Stream:
         elif isinstance(source, (list, tuple)):
             self.count, self._items = len(source), iter(source)
         else:
-            _check_ends(name, source)
+            cardinality = getattr(source, "cardinality", None)
+            if callable(cardinality) and int(cardinality()) == _INFINITE:
+                raise ValueError(
+                    f"`{name}` must come to an end. "
+                    f"Received: {source!r}, which repeats itself for ever"
+                )
             self._items = map(_without_labels, items_of(name, source))
 
     def batches(self, most: int) -> Iterator[np.ndarray]:
@@ -151,14 +156,6 @@ def _picture(path: Path, layout: Layout, input_range: tuple[float, float]) -> np
     if (low, high) == (0, 255):
         return pixels
     return (low + (high - low) * (pixels / 255)).astype("float32")
-
-
-def _check_ends(name: str, source: Any) -> None:
-    cardinality = getattr(source, "cardinality", None)
-    if callable(cardinality) and int(cardinality()) == _INFINITE:
-        raise ValueError(
-            f"`{name}` must come to an end. Received: {source!r}, which repeats itself for ever"
-        )
 
 
 def _without_labels(item: Any) -> Any:
