@@ -15,7 +15,7 @@ from vis import __version__
 from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
-from vis.atlas.photographs import Strongest, as_examples, in_unit_range, stream_of, strongest_among
+from vis.atlas.photographs import Strongest, as_examples, stream_of, strongest_among
 from vis.atlas.plan import picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
@@ -151,9 +151,10 @@ def draw_atlas(
     if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
-    layout = layout_of(Graph.of(model).inputs[0])
+    channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
     for number, image in sorted(found.pictures.items()):
-        folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
+        file = as_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
+        folder.write_photograph(number, file)
 
     # Orders name layers, which models that compute the same may call by other names.
     called = describe([settings["model"], [chart.name for chart in charts], allow_code])

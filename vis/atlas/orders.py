@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from vis.atlas.links import contributions
-from vis.atlas.photographs import as_taken
 from vis.backend.graph import Graph, layout_of
 from vis.visualization import visualize_filters
 
@@ -81,11 +80,10 @@ class Drawing(NamedTuple):
     def fulfil(self, model: keras.Model, learnt: Any = None) -> list[bytes]:
         """The pictures, as JPEG files."""
         settings = self.settings if learnt is None else {**self.settings, "parametrization": learnt}
-        low, high = self.settings["input_range"]
         pictures = visualize_filters(
             model, self.layer, list(self.channels), progress=False, **settings
         )
-        return [as_jpeg((p.astype("float64") - low) / (high - low)) for p in pictures]
+        return [as_jpeg(picture, self.settings["input_range"]) for picture in pictures]
 
 
 class Linking(NamedTuple):
@@ -107,9 +105,9 @@ class Linking(NamedTuple):
         """For each of the earlier layers an array `(channels, its channels)`."""
         is_own = images is None
         if images is None:
-            layout = layout_of(Graph.of(model).inputs[0])
-            shown = [as_taken(layout, from_jpeg(file), self.input_range) for file in self.own]
-            images = np.stack(shown)
+            channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis
+            shown = np.stack([from_jpeg(file, self.input_range) for file in self.own])
+            images = np.moveaxis(shown, -1, channel_axis)
         paths, chosen = zip(*self.before, strict=True)
         return contributions(
             model, self.layer, self.channels, paths, chosen, images, own_images=is_own
@@ -148,17 +146,20 @@ def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
     return order.fulfil(*needed)
 
 
-def as_jpeg(picture: np.ndarray) -> bytes:
-    """A picture `(height, width, 1 or 3)` of values from 0 to 1 as a file."""
-    pixels = np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
+def as_jpeg(picture: np.ndarray, input_range: tuple[float, float]) -> bytes:
+    """A picture `(height, width, 1 or 3)` of values in a range as a file."""
+    low, high = input_range
+    shares = (np.asarray(picture, "float64") - low) / (high - low)
+    pixels = np.round(np.clip(shares, 0, 1) * 255).astype("uint8")
     file = io.BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()
 
 
-def from_jpeg(file: bytes) -> np.ndarray:
+def from_jpeg(file: bytes, input_range: tuple[float, float]) -> np.ndarray:
     """The picture in a file, as it was given to `as_jpeg`."""
+    low, high = input_range
     with Image.open(io.BytesIO(file)) as image:
         pixels = np.asarray(image, "float32") / 255
-    return pixels.reshape(*pixels.shape[:2], -1)
+    return np.asarray(low + (high - low) * pixels, "float32").reshape(*pixels.shape[:2], -1)

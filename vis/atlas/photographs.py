@@ -13,7 +13,6 @@ import numpy as np
 from vis.atlas.plan import Chart
 from vis.backend import device
 from vis.backend.graph import Graph, layout_of
-from vis.utils.layout import Layout
 from vis.utils.streams import Stream
 from vis.visualization.feeds import Feeds
 from vis.visualization.strongest import StrongestOfLayer, strongest_in
@@ -114,19 +113,3 @@ def as_examples(model: keras.Model, like: Any, input_range: tuple[float, float])
     for batch in stream_of("like", model, like, input_range).batches(_BATCH):
         sample.add(batch)
     return sample.images
-
-
-def in_unit_range(
-    layout: Layout, image: np.ndarray, input_range: tuple[float, float]
-) -> np.ndarray:
-    """An image that a model takes as a picture `(height, width, channels)`, from 0 to 1."""
-    low, high = input_range
-    picture = np.moveaxis(np.asarray(image, float), layout.channel_axis - 1, -1)
-    return (picture - low) / (high - low)
-
-
-def as_taken(layout: Layout, picture: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """A picture `(height, width, channels)`, from 0 to 1, as an image that a model takes."""
-    low, high = input_range
-    image = np.asarray(low + (high - low) * picture, "float32")
-    return np.moveaxis(image, -1, layout.channel_axis - 1)
