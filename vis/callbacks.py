@@ -24,13 +24,11 @@ class OptimizerCallback:
             compiled graph, and callbacks are called several times a second with the latest step.
 
     Example:
-        >>> class History(OptimizerCallback):
-        ...     def __init__(self):
-        ...         self.losses = []
-        ...
+        >>> class Tell(OptimizerCallback):
         ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        ...         self.losses.append(overall_loss)
-        >>> history = History()
+        ...         print(f"{overall_loss} after {i} steps")
+        >>> Tell().callback(2, [], 0.5, None, None)
+        0.5 after 2 steps
     """
 
     every_step = True
