@@ -51,14 +51,13 @@ _MODIFIERS = {"guided": guided, "rectified": rectified, "relu": relu, "deconv": 
 
 
 def get(identifier: str | Callable | None) -> Callable | None:
-    """The backprop modifier of a name.
+    """The backprop modifier of a name: `"guided"`, `"rectified"`, `"relu"` or `"deconv"`.
 
     Args:
-        identifier: `"guided"`, `"rectified"`, `"relu"`, `"deconv"`, a function from a model to a
-            model, which is returned as it is, or None.
+        identifier: One of these names, a function of a model that returns a model, or None.
 
     Returns:
-        A function, or None for None.
+        The function of that name, and a function or None as it is.
 
     Raises:
         ValueError: If the name is not known.

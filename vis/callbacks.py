@@ -24,13 +24,11 @@ class OptimizerCallback:
             compiled graph, and callbacks are called several times a second with the latest step.
 
     Example:
-        >>> class History(OptimizerCallback):
-        ...     def __init__(self):
-        ...         self.losses = []
-        ...
+        >>> class Tell(OptimizerCallback):
         ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        ...         self.losses.append(overall_loss)
-        >>> history = History()
+        ...         print(f"{overall_loss} after {i} steps")
+        >>> Tell().callback(2, [], 0.5, None, None)
+        0.5 after 2 steps
     """
 
     every_step = True
@@ -47,8 +45,7 @@ class OptimizerCallback:
 
         Args:
             i: Number of the iteration, from 0.
-            named_losses: Name and weighted value of each loss; their mean where there are several
-                samples.
+            named_losses: Name and weighted value of each loss, its mean over the samples.
             overall_loss: The sum of the values.
             grads: The gradients, `(samples, ...)`; a list where several inputs are optimised.
             wrt_value: The value of the tensor that they are of, or a list.
@@ -100,8 +97,7 @@ class History(OptimizerCallback):
     """Keeps the losses of each iteration, and some of the images.
 
     Args:
-        frames_every: Keep the value of `wrt_tensor` every so many iterations, from the first;
-            None keeps none.
+        frames_every: After how many iterations to keep the value of `wrt_tensor`; None for never.
 
     Attributes:
         losses: For each loss its values, by name.
@@ -133,9 +129,9 @@ class History(OptimizerCallback):
 
 
 class GifGenerator(OptimizerCallback):
-    """Writes the optimisation as an animated GIF, one frame an iteration.
+    """Writes the optimisation as an animated GIF when it ends, however it ends.
 
-    The file appears when the optimisation ends, complete with what there was of it.
+    There is one frame an iteration.
 
     Args:
         path: Path of the file; `.gif` is added when missing.

@@ -97,11 +97,10 @@ def get(identifier: str | Callable | None) -> Callable | None:
     """The gradient modifier of a name.
 
     Args:
-        identifier: A name of this module's functions, a callable, which is returned as it is, or
-            None.
+        identifier: A name of this module's functions, a callable, or None.
 
     Returns:
-        A function, or None for None.
+        The function of that name, and a callable or None as it is.
 
     Raises:
         ValueError: If the name is not known.

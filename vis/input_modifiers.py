@@ -245,8 +245,9 @@ class Scale(Planar):
     def __call__(self, images, seeds, axes):
         if len(axes) == 2:
             return super().__call__(images, seeds, axes)
+        factors = self._factors(seeds)
         for axis in axes:
-            images = backend.zoom(images, self._factors(seeds), axis)
+            images = backend.zoom(images, factors, axis)
         return images
 
     def _factors(self, seeds: Any) -> Any:
@@ -432,10 +433,9 @@ def in_order(
 def fused(transforms: Sequence[Transform]) -> list[Transform]:
     """The same transforms, with neighbouring maps of the plane composed."""
     joined: list[Transform] = []
-    for _, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
-        group = list(neighbours)
-        planar = [transform for transform in group if isinstance(transform, Planar)]
-        joined += [Composed(planar)] if len(planar) > 1 else group
+    for are_planar, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
+        group: list[Any] = list(neighbours)
+        joined += [Composed(group)] if are_planar and len(group) > 1 else group
     return joined
 
 

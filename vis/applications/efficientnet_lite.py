@@ -66,17 +66,16 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
 
     Args:
         include_top: Whether to end in the dense layer that tells the classes apart.
-        weights: `"imagenet"`, `None` for random ones, or the path of a file that
-            `keras.Model.save_weights` wrote.
+        weights: `"imagenet"`, `None` for random ones, or the path of what `save_weights` wrote.
         input_tensor: Keras tensor to build the network on, in place of an input of its own.
-        input_shape: Shape of an image. By default 224 x 224 with the top, and any size without;
-            unlike in `keras.applications`, another fixed size will do with the top as well. Height
-            and width must be at least 32, and the ImageNet weights need 3 channels.
+        input_shape: Shape of an image, at least 32 x 32, with 3 channels for the ImageNet weights.
+            By default 224 x 224 with the top, and any size without; unlike in
+            `keras.applications`, another fixed size will do with the top as well.
         pooling: How to end without the top: `None` in feature maps, `"avg"` or `"max"` in their
-            mean or maximum. Of no effect with the top.
-        classes: Number of classes, 1000 for the ImageNet weights. Of no effect without the top.
+            mean or maximum.
+        classes: Number of classes of the top, 1000 for the ImageNet weights.
         classifier_activation: Activation of the top, `None` for logits; for the ImageNet weights
-            either `"softmax"` or `None`. Of no effect without the top.
+            either `"softmax"` or `None`.
         name: Name of the model.
 
     Returns:
@@ -94,8 +93,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
         >>> model.count_params()
         4694024
     """
-    _check_weights(weights)
-    _check_ending(include_top, pooling, classes, classifier_activation)
+    _check_arguments(weights, include_top, pooling, classes, classifier_activation)
     inputs = _inputs(input_tensor, input_shape, fixed_size=include_top)
     pretrained = weights == "imagenet"
     if pretrained:
@@ -103,8 +101,9 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
         state = efficientnet_lite_weights.load_imagenet_state()
 
     x = _features(inputs)
-    if include_top:
+    if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if include_top:
         x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
         x = keras.layers.Dense(
             classes,
@@ -112,8 +111,6 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
             kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform"),
             name="predictions",
         )(x)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
     sources = keras.utils.get_source_inputs(inputs)
@@ -128,9 +125,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Returns images as they are: `EfficientNetLite0` scales its input itself.
-
-    Here so that code written for `keras.applications` need not know.
+    """Returns images as they are, for code that calls it: `EfficientNetLite0` scales them itself.
 
     Args:
         x: Images, RGB, with values from 0 to 255.
@@ -250,23 +245,18 @@ def _channel_axis() -> int:
     return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
-def _check_weights(weights: object) -> None:
-    if weights is None:
-        return
-    if not isinstance(weights, str | os.PathLike):
+def _check_arguments(
+    weights: Any, include_top: Any, pooling: Any, classes: Any, classifier_activation: Any
+) -> None:
+    if weights is not None and not isinstance(weights, str | os.PathLike):
         raise TypeError(
             f"`weights` must be None, 'imagenet' or the path of a file. Received: {weights=!r}"
         )
-    if weights != "imagenet" and not os.path.isfile(weights):
+    if weights not in (None, "imagenet") and not os.path.isfile(weights):
         raise ValueError(
             "`weights` must be None, 'imagenet' or the path of a file that exists. "
             f"Received: {weights=!r}"
         )
-
-
-def _check_ending(
-    include_top: object, pooling: object, classes: object, classifier_activation: object
-) -> None:
     if not isinstance(include_top, bool):
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
     if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):
@@ -308,7 +298,9 @@ def _inputs(
     if input_shape is not None:
         _check_shape("input_shape", input_shape, fixed_size)
     if input_tensor is None:
-        return keras.Input(_default_shape(fixed_size) if input_shape is None else input_shape)
+        size = _DEFAULT_SIZE if fixed_size else None
+        default = (3, size, size) if _channel_axis() == 1 else (size, size, 3)
+        return keras.Input(default if input_shape is None else input_shape)
     if not isinstance(input_tensor, keras.KerasTensor):
         raise TypeError(
             f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"
@@ -321,11 +313,6 @@ def _inputs(
             f"Received: {input_shape=!r}"
         )
     return input_tensor
-
-
-def _default_shape(fixed_size: bool) -> tuple[int | None, ...]:
-    size = _DEFAULT_SIZE if fixed_size else None
-    return (3, size, size) if _channel_axis() == 1 else (size, size, 3)
 
 
 def _check_shape(argument: str, shape: object, fixed_size: bool) -> None:

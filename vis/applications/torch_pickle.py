@@ -16,37 +16,17 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-__all__ = ["load_state_dict"]
-
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 _DTYPES: dict[str, np.dtype] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads a state dict that PyTorch saved in its legacy format.
+    """The tensors of a state dict by name, in the order of the file, each an array of its own.
 
-    Args:
-        path: Path of the file, as `torch.save(..., _use_new_zipfile_serialization=False)` writes it
-            and as `torch.save` wrote it before PyTorch 1.6.
-
-    Returns:
-        The tensors by name, in the order of the file, each an array of its own.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no legacy PyTorch file, is cut short, contradicts itself, or asks
-            for anything but a dict of 32-bit float and 64-bit integer tensors.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "weights.pth")
-        ...     _ = path.write_bytes(pickle.dumps("no tensors"))
-        ...     load_state_dict(path)
-        Traceback (most recent call last):
-        ...
-        ValueError: `path` must name a legacy PyTorch file ... no magic number. Received: ...
+    The file is such as `torch.save(..., _use_new_zipfile_serialization=False)` writes, and as
+    `torch.save` wrote before PyTorch 1.6. A `ValueError` says that it is none, is cut short,
+    contradicts itself, or asks for anything but 32-bit float and 64-bit integer tensors.
     """
     with open(path, "rb") as file:
         try:
@@ -81,13 +61,7 @@ class _RebuildTensor:
     __slots__ = ()
 
     def __call__(
-        self,
-        storage: _Storage,
-        offset: int,
-        size: tuple[int, ...],
-        strides: tuple[int, ...],
-        requires_grad: bool,
-        backward_hooks: OrderedDict[Any, Any],
+        self, storage: Any, offset: Any, size: Any, strides: Any, requires_grad: Any, hooks: Any
     ) -> _Tensor:
         # The bytes of the storage come later in the file, so this only notes how to view them.
         if not isinstance(storage, _Storage):

@@ -15,8 +15,8 @@ from vis import __version__
 from vis.atlas.crew import check_executor, hired
 from vis.atlas.folder import Folder
 from vis.atlas.orders import as_jpeg
-from vis.atlas.photographs import Photographs, Strongest, as_examples, in_unit_range
-from vis.atlas.plan import Chart, picture_size, planned
+from vis.atlas.photographs import Strongest, as_examples, stream_of, strongest_among
+from vis.atlas.plan import picture_size, planned
 from vis.atlas.records import atlas_record, layer_record
 from vis.atlas.work import Work
 from vis.backend.graph import Graph, layout_of
@@ -73,8 +73,7 @@ def draw_atlas(
     Args:
         model: A Keras model that takes images in grey or in colour.
         output: Path of a folder: a new one, an empty one, or that of the same atlas.
-        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
-            of a small network, the outputs of a large one's blocks, and the classes.
+        layers: Layers as `layer_idx` takes them; by default those of `layers_that_matter`.
         filters: How many channels of each layer, the first ones; or their indices; None for all.
         classes: The same for the model's output.
         image_size: Height and width of the pictures of inner channels in pixels, where the
@@ -88,11 +87,9 @@ def draw_atlas(
         input_range: Lowest and highest value of the model's input.
         labels: Names of the model's classes. Those of ImageNet are known.
         executor: Who draws. By default this process; a number of processes beside it, for a script
-            that begins under `if __name__ == "__main__":`; the
-            address of a Dask scheduler, such as `"tcp://10.0.0.1:8786"`; or any
-            `concurrent.futures.Executor`.
-        allow_code: Whether workers may run code that comes with the model, such as a Lambda
-            layer's.
+            that begins under `if __name__ == "__main__":`; the address of a Dask scheduler, such as
+            `"tcp://10.0.0.1:8786"`; or any `concurrent.futures.Executor`.
+        allow_code: Whether workers may run code of the model's own, such as a Lambda layer's.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -100,8 +97,8 @@ def draw_atlas(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument has a wrong value, if the folder has something else or another
-            atlas, or if a scheduler does not answer.
+        ValueError: If one has a wrong value: a folder with something else, a scheduler that does
+            not answer.
         ConnectionError: If all workers are lost. What they have drawn is kept.
         OSError: If a file cannot be written. What was written is kept.
 
@@ -126,12 +123,12 @@ def draw_atlas(
     show = check_flag("progress", progress)
     allow_code = check_flag("allow_code", allow_code)
     steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
-    photographs = None if images is None else Photographs(model, images, input_range)
+    stream = None if images is None else stream_of("images", model, images, input_range)
     parcels: dict[str, Any] = {}
     settings = {
         "made_with": _MADE_WITH,
         "model": list(fingerprint_of(model)[:2]),
-        "layers": {chart.path: [chart.drawn, chart.size] for chart in charts},
+        "layers": {chart.name: [chart.drawn, chart.size] for chart in charts},
         "steps": max_iter,
         "seed": seed,
         "input_range": input_range,
@@ -146,68 +143,54 @@ def draw_atlas(
     # Before the images are gone through, which may take long.
     folder.is_finished(settings)
     folder.check_writable()
-    found = None if photographs is None else photographs.strongest(charts, show)
-    settings["images"] = None if photographs is None else photographs.identity
+    found = Strongest({}, {}, {})
+    if stream is not None:
+        found = strongest_among(stream, model, charts, input_range, show)
+    settings["images"] = found.identity
     pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
     if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
-    _write_photographs(model, folder, found, input_range)
+    channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
+    for number, image in sorted(found.pictures.items()):
+        file = as_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
+        folder.write_photograph(number, file)
 
     # Orders name layers, which models that compute the same may call by other names.
-    called = describe([settings["model"], [chart.path for chart in charts], allow_code])
+    called = describe([settings["model"], [chart.name for chart in charts], allow_code])
     needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *parcels)
     linking = needs[:1]
-    if photographs is not None:
-        linking = (*linking, f"images {settings['images']}")
-        parcels[linking[1]] = photographs.sample
+    if found.sample is not None:
+        linking = (*linking, f"images {found.identity}")
+        parcels[linking[1]] = found.sample
     parcels[needs[0]] = model
     with hired(executor, parcels, allow_code) as crew:
-        work = Work(charts, folder, crew, {} if found is None else found.refused)
-        _write(model, folder, charts, work, found, settings, finished=False)
+        work = Work(charts, folder, crew, found.refused)
+        _write(model, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
-    _write(model, folder, charts, work, found, settings, finished=True)
+    _write(model, work, found, settings, finished=True)
     failed = work.failures()
     folder.claim(settings, finished=not failed)
     return Atlas(folder.index, failed)
 
 
-def _write_photographs(
-    model: keras.Model,
-    folder: Folder,
-    found: Strongest | None,
-    input_range: tuple[float, float],
-) -> None:
-    layout = layout_of(Graph.of(model).inputs[0])
-    for number, image in () if found is None else sorted(found.pictures.items()):
-        folder.write_photograph(number, as_jpeg(in_unit_range(layout, image, input_range)))
-
-
 def _write(
-    model: keras.Model,
-    folder: Folder,
-    charts: Sequence[Chart],
-    work: Work,
-    found: Strongest | None,
-    settings: dict[str, Any],
-    finished: bool,
+    model: keras.Model, work: Work, found: Strongest, settings: dict[str, Any], finished: bool
 ) -> None:
     """Writes what the pages are told."""
-    photographs = {} if found is None else _described(model, found)
-    for position in range(len(charts)):
-        of_layer = None if found is None else found.layers.get(position)
-        record = layer_record(position, charts, work, of_layer, photographs)
-        folder.write_data(f"layers/{position:04}", record)
+    photographs = _described(model, found)
+    for position in range(len(work.charts)):
+        record = layer_record(position, work, found.layers.get(position), photographs)
+        work.folder.write_data(f"layers/{position:04}", record)
     told = {
         "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
         "seed": str(settings["seed"]),
         "input range": "{:g} to {:g}".format(*settings["input_range"]),
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
-    count = 0 if found is None else found.total
-    record = atlas_record(model.name, _MADE_WITH, told, count, charts, work, finished)
-    folder.write_data("atlas", record)
+    record = atlas_record(model.name, _MADE_WITH, told, found.total, work, finished)
+    work.folder.write_data("atlas", record)
 
 
 def _described(model: keras.Model, found: Strongest) -> dict[int, dict[str, Any]]:

@@ -8,16 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent import futures
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -42,20 +33,16 @@ class Crew:
     """Has orders fulfilled by an executor, and brings its workers what they lack.
 
     A worker that lacks what an order needs says so, and gets it with the same order once more. So
-    a model travels to each once, whatever the executor is, and no disk is shared.
-
-    Args:
-        executor: Any executor.
-        parcels: What orders need, by key.
-        replaced: Makes another executor when all workers of one are lost; None where that is
-            not ours to do.
+    a model travels to each once, whatever the executor is, and no disk is shared. Parcels are what
+    orders need, by key. `replaced` makes another executor when all workers of one are lost; it is
+    None where that is not ours to do.
     """
 
     def __init__(
         self,
-        executor: Executor,
+        executor: futures.Executor,
         parcels: Mapping[str, Any],
-        replaced: Callable[[], Executor] | None = None,
+        replaced: Callable[[], futures.Executor] | None = None,
     ) -> None:
         self._executor = executor
         self._parcels = parcels
@@ -64,21 +51,20 @@ class Crew:
     def fulfilled(self, orders: Iterable[AnyOrder]) -> Iterator[tuple[AnyOrder, Any]]:
         """Orders and what came of them, as they are done: a result, or an `Exception`.
 
-        Raises:
-            ConnectionError: If the executor is lost.
+        A `ConnectionError` says that the executor is lost.
         """
-        waiting: dict[Future, AnyOrder] = {}
+        waiting: dict[futures.Future, AnyOrder] = {}
         deaths = 0
         try:
             for order in orders:
                 waiting[self._ask(order)] = order
             while waiting:
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
                 lost: BaseException | None = None
                 for future in done:
                     try:
                         result = future.result()
-                    except (BrokenExecutor, CancelledError) as error:
+                    except (futures.BrokenExecutor, futures.CancelledError) as error:
                         lost = error
                         continue
                     except Exception as error:
@@ -104,51 +90,41 @@ class Crew:
             for future in waiting:
                 future.cancel()
 
-    def _ask(self, order: Order, keys: Iterable[str] = ()) -> Future:
+    def _ask(self, order: Order, keys: Iterable[str] = ()) -> futures.Future:
         parcels = {key: self._parcels[key] for key in keys}
         try:
             return self._executor.submit(fulfil, order, parcels)
-        except BrokenExecutor as error:
-            broken: Future = Future()
+        except futures.BrokenExecutor as error:
+            broken: futures.Future = futures.Future()
             broken.set_exception(error)
             return broken
         except RuntimeError as error:
             raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
-    def dismiss(self, wait: bool) -> None:
-        """Takes no more orders.
+    def __enter__(self) -> Crew:
+        return self
 
-        Args:
-            wait: Whether to wait for those at hand.
-        """
-        self._executor.shutdown(wait, cancel_futures=True)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        # What is at hand is of no use after an error.
+        self._executor.shutdown(wait=error is None, cancel_futures=True)
 
 
 @contextlib.contextmanager
 def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterator[Crew]:
-    """The crew that an argument stands for.
-
-    Args:
-        executor: As for `draw_atlas`.
-        parcels: What orders need, by key; models as they are.
-        allow_code: Whether workers may run code that the model brings along.
-
-    Raises:
-        ValueError: If a scheduler does not answer, or the model cannot be sent.
-    """
+    """The crew that an argument of `draw_atlas` stands for; among the parcels are models."""
     if executor is None:
         keep(parcels)
         try:
-            with _own(Crew(ThreadPoolExecutor(_THREADS), parcels)) as crew:
+            with Crew(futures.ThreadPoolExecutor(_THREADS), parcels) as crew:
                 yield crew
         finally:
             forget(parcels)
         return
     packed = {
-        key: _packed(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
+        key: PackedModel.of(parcel, allow_code) if isinstance(parcel, keras.Model) else parcel
         for key, parcel in parcels.items()
     }
-    if isinstance(executor, Executor):
+    if isinstance(executor, futures.Executor):
         yield Crew(executor, packed)
     elif isinstance(executor, str):
         with _connected(executor) as client:
@@ -160,34 +136,21 @@ def hired(executor: Any, parcels: Mapping[str, Any], allow_code: bool) -> Iterat
         # Nobody writes to it. Its end is that of the work, whatever has ended it.
         alive, here = context.Pipe(duplex=False)
 
-        def beside() -> Executor:
-            return ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
+        def beside() -> futures.Executor:
+            return futures.ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
 
-        with alive, here, _own(Crew(beside(), packed, beside)) as crew:
+        with alive, here, Crew(beside(), packed, beside) as crew:
             yield crew
-
-
-@contextlib.contextmanager
-def _own(crew: Crew) -> Iterator[Crew]:
-    """A crew that is dismissed in the end; what it has at hand is of no use after an error."""
-    try:
-        yield crew
-    except BaseException:
-        crew.dismiss(wait=False)
-        raise
-    crew.dismiss(wait=True)
 
 
 def check_executor(executor: Any) -> Any:
     """Returns an argument that says who draws, or raises unless it is one."""
-    if executor is None or isinstance(executor, Executor):
-        return executor
-    if isinstance(executor, str):
-        if "://" not in executor:
-            raise ValueError(
-                "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
-                f"Received: executor={executor!r}"
-            )
+    if isinstance(executor, str) and "://" not in executor:
+        raise ValueError(
+            "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
+            f"Received: executor={executor!r}"
+        )
+    if executor is None or isinstance(executor, (str, futures.Executor)):
         return executor
     if isinstance(executor, int):
         return check_integer("executor", executor, least=1)
@@ -195,19 +158,6 @@ def check_executor(executor: Any) -> Any:
         "`executor` must be None, a number of processes, the address of a Dask scheduler or a "
         f"`concurrent.futures.Executor`. Received: executor={executor!r}"
     )
-
-
-def _packed(model: keras.Model, allow_code: bool) -> PackedModel:
-    packed = PackedModel.of(model, allow_code)
-    try:
-        packed.unpacked()
-    except Exception as error:
-        raise ValueError(
-            "`model` must be one that Keras loads from its file, to be sent to other processes: "
-            "its own classes registered in a module that these import, and no code in the file "
-            f"unless `allow_code` says so. Received: {model.name}, of which Keras says: {error}"
-        ) from error
-    return packed
 
 
 def _begin(parcels: Mapping[str, Any], alive: Connection, processors: int) -> None:

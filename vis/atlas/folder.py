@@ -16,28 +16,17 @@ _FORMAT = 1
 
 
 class Folder:
-    """Where an atlas is written. Every file is there whole, or not at all.
-
-    Args:
-        path: Path of the folder.
-    """
+    """Where an atlas is written. Every file is there whole, or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def index(self) -> Path:
-        """The page to open."""
-        return self.path / "index.html"
+        # The page to open.
+        self.index = path / "index.html"
 
     def is_finished(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the folder has the same atlas, with nothing left to draw.
+        """Whether the folder has an atlas of the same settings, with nothing left to draw.
 
-        Args:
-            settings: All that decides what the atlas looks like.
-
-        Raises:
-            ValueError: If something else is there.
+        A `ValueError` says that something else is there.
         """
         if not self.path.exists():
             return False
@@ -65,16 +54,17 @@ class Folder:
                 f"`output` must have an atlas of this version. Received: {self.path}, whose "
                 f"{_CLAIM} is of another, or something else"
             )
-        wanted = json.loads(json.dumps(settings))
-        differing = [key for key in wanted if known["settings"].get(key) != wanted[key]]
+        before = known["settings"]
+        differing = [
+            f"{key} was {_shortly(before.get(key))}, is {_shortly(value)}"
+            for key, value in json.loads(json.dumps(settings)).items()
+            if before.get(key) != value
+        ]
         if differing:
-            told = "; ".join(
-                f"{key} was {_shortly(known['settings'].get(key))}, is {_shortly(wanted[key])}"
-                for key in differing
-            )
             raise ValueError(
                 "`output` must have an atlas of the same model and settings, to go on with it; "
-                f"give another folder, or remove this one. Received: {self.path}, where {told}"
+                "give another folder, or remove this one. "
+                f"Received: {self.path}, where {'; '.join(differing)}"
             )
         return known["finished"]
 
@@ -88,21 +78,13 @@ class Folder:
             )
 
     def claim(self, settings: Mapping[str, Any], finished: bool) -> None:
-        """Writes down what the folder has an atlas of, and lays out the pages.
-
-        Args:
-            settings: As for `is_finished`.
-            finished: Whether nothing is left to draw.
-        """
+        """Writes down what the folder has an atlas of, and lays out the pages."""
         claim = {"format": _FORMAT, "finished": finished, "settings": settings}
-        self._write(_CLAIM, (json.dumps(claim, indent=1, sort_keys=True) + "\n").encode())
+        text = json.dumps(claim, indent=1, sort_keys=True) + "\n"
+        _write(self.path / _CLAIM, text.encode())
         for source in sorted(_SITE.rglob("*")):
             if source.is_file():
-                self._write(source.relative_to(_SITE).as_posix(), source.read_bytes())
-
-    def has_picture(self, layer: int, channel: int) -> bool:
-        """Whether the picture of a channel is there."""
-        return self.picture(layer, channel).is_file()
+                _write(self.path / source.relative_to(_SITE), source.read_bytes())
 
     def picture(self, layer: int, channel: int) -> Path:
         """The path of the picture of a channel."""
@@ -110,35 +92,32 @@ class Folder:
 
     def write_picture(self, layer: int, channel: int, file: bytes) -> None:
         """Writes the picture of a channel."""
-        self._write(self.picture(layer, channel).relative_to(self.path).as_posix(), file)
+        _write(self.picture(layer, channel), file)
 
     def write_photograph(self, number: int, file: bytes) -> None:
         """Writes one of the user's images."""
-        self._write(f"photographs/{number:05}.jpg", file)
+        _write(self.path / f"photographs/{number:05}.jpg", file)
 
     def write_data(self, key: str, value: Any) -> None:
-        """Writes data for the pages.
+        """Writes what JSON can say for the pages, which ask for it by the key.
 
         A page that is opened from the disk may run a script, and not read a file of data.
-
-        Args:
-            key: What the pages ask for it by.
-            value: What JSON can say.
         """
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        self._write(f"data/{key}.js", f"atlas.receive({json.dumps(key)},{text});\n".encode())
+        script = f"atlas.receive({json.dumps(key)},{text});\n"
+        _write(self.path / f"data/{key}.js", script.encode())
 
-    def _write(self, name: str, content: bytes) -> None:
-        path = self.path / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as unfinished:
-                unfinished.write_bytes(content)
-        except OSError as error:
-            raise OSError(
-                f"The atlas could not be written any further: {error.strerror}. What was drawn is "
-                f"kept, and the same call goes on from there. Received: {path}"
-            ) from error
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(content)
+    except OSError as error:
+        raise OSError(
+            f"The atlas could not be written any further: {error.strerror}. What was drawn is "
+            f"kept, and the same call goes on from there. Received: {path}"
+        ) from error
 
 
 def _shortly(value: Any) -> str:

@@ -33,39 +33,15 @@ def contributions(
     layer that ends in one. What a channel before it contributes is its activation times the
     gradient of the score, summed over its places: what the score would lose without it, were the
     network linear in between (Shrikumar et al., "Not Just a Black Box", arXiv:1605.01713). It is
-    averaged over the images.
+    averaged over the images, or with `own_images` read off one image for each channel.
 
-    Args:
-        model: A Keras model.
-        layer: The layer behind, as `layer_idx` in `visualize_activation`.
-        channels: Its channels: a list of indices, or None for all.
-        before: Layers that its output is computed with.
-        before_channels: For each of these its channels.
-        images: Images as the model takes them, `(images, ...)`, or as it takes them up to the
-            layer, where that can be of another size.
-        own_images: Whether each channel is looked at in an image of its own, with as many images
-            as channels, in place of all images for each.
-        fixed_inputs: Values of all inputs but one, for a model with several: a dict by name, or a
-            list with None for that one.
-        batch_size: Most images at a time; by default twice as many as there are processors, or 32
-            on a GPU. Without a GPU the numbers do not depend on it.
+    Layers are given as `layer_idx` in `visualize_activation`, channels as indices or None for all.
+    Images are such as the model takes, `(images, ...)`, or takes up to the layer, where that can be
+    of another size; `fixed_inputs` are the values of all inputs but that one. Without a GPU the
+    numbers do not depend on `batch_size`, by default twice as many as there are processors.
 
     Returns:
         For each layer before it an array `(channels, channels before)` of float32.
-
-    Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument has a wrong value, or a layer does not lie before the other.
-
-    Example:
-        >>> model = keras.Sequential(
-        ...     [keras.Input((2,)), keras.layers.Dense(2, name="first"), keras.layers.Dense(1)]
-        ... )
-        >>> model.set_weights(
-        ...     [np.eye(2), np.zeros(2), np.array([[3.0], [-1.0]]), np.zeros(1)]
-        ... )
-        >>> contributions(model, -1, None, ["first"], [None], np.array([[1.0, 2.0], [3.0, 4.0]]))
-        [array([[ 6., -3.]], dtype=float32)]
     """
     graph = Graph.of(model)
     behind, feeds = graph.find(layer, "layer"), Feeds.of(graph, fixed_inputs)
@@ -107,15 +83,7 @@ def contributions(
 def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
     """For each of some layers the positions of those before it, with no other of them in between.
 
-    Args:
-        graph: The graph.
-        layers: Layers of it.
-
-    Example:
-        >>> layers = [keras.layers.Dense(2) for _ in range(3)]
-        >>> graph = Graph.of(keras.Sequential([keras.Input((2,)), *layers]))
-        >>> directly_before(graph, layers)
-        [[], [0], [1]]
+    Of a chain of three layers that is `[[], [0], [1]]`.
     """
     own = [LayerOutput.of(layer).layer for layer in layers]
     reached = [graph.before(layer) for layer in own]
@@ -131,7 +99,8 @@ def _check_behind(graph: Graph, layer: Target, before: Sequence[Target]) -> None
     own = LayerOutput.of(layer).layer
     reached = graph.before(own)
     for other in before:
-        if LayerOutput.of(other).layer is own or id(LayerOutput.of(other).layer) not in reached:
+        earlier = LayerOutput.of(other).layer
+        if earlier is own or id(earlier) not in reached:
             raise ValueError(
                 f"`before` must hold layers that the output of layer '{layer.name}' is computed "
                 f"with. Received: layer '{other.name}'"

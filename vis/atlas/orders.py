@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from vis.atlas.links import contributions
-from vis.atlas.photographs import as_taken
 from vis.backend.graph import Graph, layout_of
 from vis.visualization import visualize_filters
 
@@ -28,11 +27,9 @@ _QUALITY = 90
 
 
 class PackedModel(NamedTuple):
-    """A model as a file, to send to another machine.
+    """A model as what a `.keras` file holds, to send to another machine.
 
-    Attributes:
-        file: What a `.keras` file holds.
-        allow_code: Whether code that the file brings along is run.
+    Code that the file brings along is run where `allow_code` says so.
     """
 
     file: bytes
@@ -40,14 +37,22 @@ class PackedModel(NamedTuple):
 
     @classmethod
     def of(cls, model: keras.Model, allow_code: bool) -> PackedModel:
-        """Packs a model."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             model.save(path)
-            return cls(path.read_bytes(), allow_code)
+            packed = cls(path.read_bytes(), allow_code)
+        try:
+            packed.unpacked()
+        except Exception as error:
+            raise ValueError(
+                "`model` must be one that Keras loads from its file, to be sent to other "
+                "processes: its own classes registered in a module that these import, and no code "
+                "in the file unless `allow_code` says so. "
+                f"Received: {model.name}, of which Keras says: {error}"
+            ) from error
+        return packed
 
     def unpacked(self) -> keras.Model:
-        """The model."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             path.write_bytes(self.file)
@@ -55,74 +60,57 @@ class PackedModel(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """The answer of a worker that lacks something that an order needs.
-
-    Attributes:
-        keys: What it lacks.
-    """
+    """The answer of a worker that lacks something that an order needs."""
 
     keys: tuple[str, ...]
 
 
 class Drawing(NamedTuple):
-    """An order of the pictures of some channels of a layer.
+    """An order of the pictures of some channels of a layer, which its path names.
 
-    Attributes:
-        needs: Keys of the model, and of what is optimised where it was learnt of examples.
-        layer: The layer's path.
-        channels: Indices of the channels.
-        settings: Arguments of `visualize_filters`.
+    It needs the model, and what is optimised where that was learnt of examples.
     """
 
     needs: tuple[str, ...]
     layer: str
     channels: tuple[int, ...]
+    # Arguments of `visualize_filters`.
     settings: Mapping[str, Any]
 
     def fulfil(self, model: keras.Model, learnt: Any = None) -> list[bytes]:
         """The pictures, as JPEG files."""
         settings = self.settings if learnt is None else {**self.settings, "parametrization": learnt}
-        low, high = self.settings["input_range"]
         pictures = visualize_filters(
             model, self.layer, list(self.channels), progress=False, **settings
         )
-        return [as_jpeg((p.astype("float64") - low) / (high - low)) for p in pictures]
+        return [as_jpeg(picture, self.settings["input_range"]) for picture in pictures]
 
 
 class Linking(NamedTuple):
     """An order of what channels of earlier layers do for those of a layer.
 
-    Attributes:
-        needs: Keys of the model, and of the images that this is averaged over.
-        layer: The layer's path.
-        channels: Indices of the channels.
-        before: For each of the earlier layers its path and the indices of its channels.
-        own: For each channel a picture of its own, a JPEG file, in place of images with a key.
-        input_range: Lowest and highest value of the model's input.
+    It needs the model, and the images that this is averaged over, if there are any.
     """
 
     needs: tuple[str, ...]
     layer: str
     channels: tuple[int, ...]
+    # For each of the earlier layers its path and its channels.
     before: tuple[tuple[str, tuple[int, ...]], ...]
+    # For each channel a picture of its own, a JPEG file, in place of images for all.
     own: tuple[bytes, ...]
     input_range: tuple[float, float]
 
     def fulfil(self, model: keras.Model, images: np.ndarray | None = None) -> list[np.ndarray]:
         """For each of the earlier layers an array `(channels, its channels)`."""
-        paths = [path for path, _ in self.before]
-        chosen = [list(channels) for _, channels in self.before]
+        is_own = images is None
         if images is None:
-            layout = layout_of(Graph.of(model).inputs[0])
-            shown = [as_taken(layout, from_jpeg(file), self.input_range) for file in self.own]
+            channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis
+            shown = np.stack([from_jpeg(file, self.input_range) for file in self.own])
+            images = np.moveaxis(shown, -1, channel_axis)
+        paths, chosen = zip(*self.before, strict=True)
         return contributions(
-            model,
-            self.layer,
-            list(self.channels),
-            paths,
-            chosen,
-            np.stack(shown) if images is None else images,
-            own_images=images is None,
+            model, self.layer, self.channels, paths, chosen, images, own_images=is_own
         )
 
 
@@ -130,11 +118,7 @@ Order = Drawing | Linking
 
 
 def keep(parcels: Mapping[str, Any]) -> None:
-    """Keeps what orders need, by key, packed models unpacked.
-
-    Args:
-        parcels: What to keep.
-    """
+    """Keeps what orders need, by key, packed models unpacked."""
     with _lock:
         for key, parcel in parcels.items():
             if key not in _kept:
@@ -152,12 +136,7 @@ def forget(keys: Iterable[str]) -> None:
 
 
 def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
-    """Does what is asked for, where all that it needs is here; otherwise says what is missing.
-
-    Args:
-        order: What is asked for.
-        parcels: What comes with the order.
-    """
+    """Does what is asked for, where all that it needs is here; otherwise says what is missing."""
     keep(parcels)
     with _lock:
         missing = tuple(key for key in order.needs if key not in _kept)
@@ -167,21 +146,20 @@ def fulfil(order: Order, parcels: Mapping[str, Any]) -> Any:
     return order.fulfil(*needed)
 
 
-def as_jpeg(picture: np.ndarray) -> bytes:
-    """A picture as a file.
-
-    Args:
-        picture: Array `(height, width, 1 or 3)` of values from 0 to 1.
-    """
-    pixels = np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
+def as_jpeg(picture: np.ndarray, input_range: tuple[float, float]) -> bytes:
+    """A picture `(height, width, 1 or 3)` of values in a range as a file."""
+    low, high = input_range
+    shares = (np.asarray(picture, "float64") - low) / (high - low)
+    pixels = np.round(np.clip(shares, 0, 1) * 255).astype("uint8")
     file = io.BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()
 
 
-def from_jpeg(file: bytes) -> np.ndarray:
+def from_jpeg(file: bytes, input_range: tuple[float, float]) -> np.ndarray:
     """The picture in a file, as it was given to `as_jpeg`."""
+    low, high = input_range
     with Image.open(io.BytesIO(file)) as image:
         pixels = np.asarray(image, "float32") / 255
-    return pixels.reshape(*pixels.shape[:2], -1)
+    return np.asarray(low + (high - low) * pixels, "float32").reshape(*pixels.shape[:2], -1)

@@ -32,44 +32,32 @@ _LARGEST = 128
 
 
 class Chart(NamedTuple):
-    """A layer of an atlas.
+    """A layer of an atlas, as its pages are told of it. Sizes are height and width."""
 
-    Attributes:
-        path: What `layer_idx` finds it by.
-        kind: The layer's class.
-        shape: That of its output, without the samples.
-        channels: How many channels it has.
-        drawn: The indices of those in the atlas, ascending.
-        labels: What they are called, or None.
-        is_classes: Whether it is the model's output.
-        size: Height and width of its pictures.
-        sees: Height and width of what one of its places sees of an image; None for all of it.
-        before: The positions, in the atlas, of the layers directly before it.
-    """
-
-    path: str
+    # The path that `layer_idx` finds it by.
+    name: str
+    # The layer's class.
     kind: str
+    # That of its output, without the samples.
     shape: tuple[int | None, ...]
     channels: int
+    # The indices of the channels in the atlas, ascending, and what these are called.
     drawn: tuple[int, ...]
     labels: tuple[str, ...] | None
+    # Whether it is the model's output.
     is_classes: bool
+    # That of its pictures.
     size: tuple[int, int]
+    # How much of an image one of its places sees; None for all of it.
     sees: tuple[int, int] | None
+    # The positions, in the atlas, of the layers directly before it.
     before: tuple[int, ...]
 
 
 def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tuple[int, int]:
-    """Height and width of the pictures of inner channels.
+    """Height and width of the pictures of inner channels, or an error where the user's cannot be.
 
-    Args:
-        model: The model.
-        image_size: What the user has said, or None.
-        has_examples: Whether pictures are to be like examples, which have a size of their own.
-
-    Raises:
-        TypeError: If `image_size` is no whole number.
-        ValueError: If it is not positive, or given together with examples.
+    Pictures that are to be like examples have the size of these.
     """
     height, width = _image_layout(Graph.of(model)).spatial_shape
     if image_size is None:
@@ -84,26 +72,12 @@ def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tup
 
 
 def planned(
-    model: keras.Model,
-    layers: Any,
-    filters: Any,
-    classes: Any,
-    size: tuple[int, int],
-    labels: Any,
+    model: keras.Model, layers: Any, filters: Any, classes: Any, size: tuple[int, int], labels: Any
 ) -> list[Chart]:
     """The layers of an atlas, in the order of the network.
 
-    Args:
-        model: The model.
-        layers: Layers as `layer_idx` takes them, or None for those that matter.
-        filters: How many channels of each, or which; None for all.
-        classes: The same for the model's output.
-        size: Height and width of the pictures of inner channels, where the network takes them.
-        labels: What the model's classes are called, or None.
-
-    Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If the model takes no images, or an argument has a wrong value.
+    The arguments are those of `draw_atlas`, but for `size`: that of the pictures of inner
+    channels, where the network takes it. What is wrong with them is said here.
     """
     graph = Graph.of(model)
     own = _image_layout(graph)
@@ -119,8 +93,14 @@ def planned(
         found = [graph.find(layer, "layers") for layer in listed]
     if not found:
         raise ValueError("`layers` must hold at least one layer. Received: layers=[]")
+    for layer in found:
+        if isinstance(layer, LayerOutput):
+            raise TypeError(
+                "`layers` must be layers as a whole, of which the first call is drawn. "
+                f"Received: {layer!r}"
+            )
     order = {id(layer): i for i, layer in enumerate(graph.layers())}
-    found = list({path_to(model, layer): layer for layer in map(_checked, found)}.items())
+    found = list({path_to(model, layer): layer for layer in found}.items())
     found.sort(key=lambda pair: order.get(id(pair[1]), len(order)))
     before = directly_before(graph, [layer for _, layer in found])
     last = _output_layer(graph)
@@ -147,7 +127,7 @@ def planned(
     if labels is not None and not any(chart.is_classes for chart in charts):
         raise ValueError(
             "`labels` must go with `layers` that hold the layer of the classes, the last one. "
-            f"Received: labels, for the layers {[chart.path for chart in charts]}"
+            f"Received: labels, for the layers {[chart.name for chart in charts]}"
         )
     return charts
 
@@ -169,15 +149,10 @@ def layers_that_matter(model: keras.Model) -> list[str]:
         ValueError: If it takes no images.
 
     Example:
-        >>> model = keras.Sequential(
-        ...     [
-        ...         keras.Input((16, 16, 1)),
-        ...         keras.layers.Conv2D(4, 3, name="edges"),
-        ...         keras.layers.Flatten(),
-        ...         keras.layers.Dense(3, name="classes"),
-        ...     ]
-        ... )
-        >>> layers_that_matter(model)
+        >>> edges = keras.layers.Conv2D(4, 3, name="edges")
+        >>> classes = keras.layers.Dense(3, name="classes")
+        >>> layers = [keras.Input((16, 16, 1)), edges, keras.layers.Flatten(), classes]
+        >>> layers_that_matter(keras.Sequential(layers))
         ['edges', 'classes']
     """
     graph = Graph.of(model)
@@ -191,17 +166,15 @@ def _those_that_matter(graph: Graph) -> Iterator[keras.Layer]:
         for layer in graph.layers()
         if graph.in_graph(layer) and _has_one_output(layer)
     ]
-    maps = [(layer, shape) for layer, shape in shapes if len(shape) == 4]
-    convolutions = [layer for layer, _ in maps if isinstance(layer, _CONVOLUTIONS)]
-    if len(convolutions) <= _FEW_CONVOLUTIONS:
-        chosen = convolutions
-    else:
-        convolved = [(layer, shape) for layer, shape in maps if layer in convolutions]
-        ends = [
-            layer
-            for (layer, shape), (_, following) in itertools.pairwise(convolved)
-            if shape[1:3] != following[1:3]
-        ]
+    convolved = [
+        (layer, shape[1:3])
+        for layer, shape in shapes
+        if isinstance(layer, _CONVOLUTIONS) and len(shape) == 4
+    ]
+    chosen = [layer for layer, _ in convolved]
+    if len(chosen) > _FEW_CONVOLUTIONS:
+        neighbours = itertools.pairwise(convolved)
+        ends = [layer for (layer, size), (_, following) in neighbours if size != following]
         chosen = [layer for layer, _ in shapes if isinstance(layer, _MERGES) or layer in ends]
         if len(chosen) > _MOST_BLOCKS:
             spread = np.linspace(0, len(chosen) - 1, _MOST_BLOCKS).round().astype(int)
@@ -233,15 +206,6 @@ def _image_layout(graph: Graph) -> Layout:
             f"Received: a model with inputs of shapes {shapes}"
         )
     return layout
-
-
-def _checked(layer: Any) -> keras.Layer:
-    if isinstance(layer, LayerOutput):
-        raise TypeError(
-            "`layers` must be layers as a whole, of which the first call is drawn. "
-            f"Received: {layer!r}"
-        )
-    return layer
 
 
 def _has_one_output(layer: keras.Layer) -> bool:

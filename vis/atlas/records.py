@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from vis.atlas.plan import Chart
-from vis.atlas.work import Links, Work
+from vis.atlas.work import Work
 from vis.visualization.strongest import StrongestOfLayer
 
 _BINS = 20
@@ -22,38 +21,18 @@ def atlas_record(
     made_with: str,
     settings: Mapping[str, str],
     photographs: int,
-    charts: Sequence[Chart],
     work: Work,
     finished: bool,
 ) -> dict[str, Any]:
     """What the pages are told first: the map.
 
-    Args:
-        name: The model's.
-        made_with: The program and its version.
-        settings: What a reader may want to know of how the pictures were made.
-        photographs: How many images were looked at.
-        charts: The layers.
-        work: What came of the work on it.
-        finished: Whether nothing is left to do.
+    `settings` are what a reader may want to know of how the pictures were made, `photographs` how
+    many images were looked at.
     """
     reasons = work.failures()
     layers = [
-        {
-            "name": chart.path,
-            "kind": chart.kind,
-            "shape": chart.shape,
-            "channels": chart.channels,
-            "drawn": chart.drawn,
-            "labels": chart.labels,
-            "is_classes": chart.is_classes,
-            "size": chart.size,
-            "sees": chart.sees,
-            "before": chart.before,
-            "failed": work.failure_of(position),
-            "lacks": reasons.get(chart.path),
-        }
-        for position, chart in enumerate(charts)
+        {**chart._asdict(), "failed": work.failure_of(position), "lacks": reasons.get(chart.name)}
+        for position, chart in enumerate(work.charts)
     ]
     return {
         "model": name,
@@ -67,31 +46,25 @@ def atlas_record(
 
 def layer_record(
     position: int,
-    charts: Sequence[Chart],
     work: Work,
     statistics: StrongestOfLayer | None,
     photographs: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What the pages are told of a layer.
+    """What the pages are told of the layer at a position.
 
-    Args:
-        position: The layer's.
-        charts: All layers.
-        work: What came of the work on them.
-        statistics: What `strongest_images` has found of the layer, or None.
-        photographs: Names and sizes of images by number.
+    `statistics` are what `strongest_images` has found of it, `photographs` the names and sizes of
+    images by number.
     """
-    chart = charts[position]
     channels: list[dict[str, Any]] = [
         {
             "index": channel,
             "failed": work.failed.get((position, channel)),
             "strongest": [] if statistics is None else _strongest(statistics, row),
             "spread": None if statistics is None else _spread(statistics.activations[:, row]),
-            "excited_by": _excited_by(position, row, charts, work.links),
-            "speaks_to": _speaks_to(position, row, charts, work.links),
+            "excited_by": _excited_by(position, row, work),
+            "speaks_to": _speaks_to(position, row, work),
         }
-        for row, channel in enumerate(chart.drawn)
+        for row, channel in enumerate(work.charts[position].drawn)
     ]
     shown = {s["photograph"] for channel in channels for s in channel["strongest"]}
     return {
@@ -132,31 +105,27 @@ def _spread(activations: np.ndarray) -> dict[str, Any]:
     return {"low": _rounded(low), "high": _rounded(high), "counts": counts.tolist()}
 
 
-def _excited_by(
-    position: int, row: int, charts: Sequence[Chart], links: Links
-) -> list[tuple[int, int, float]]:
+def _excited_by(position: int, row: int, work: Work) -> list[tuple[int, int, float]]:
     return _best(
         (earlier, channel, value)
-        for earlier in charts[position].before
-        if (position, earlier) in links
+        for earlier in work.charts[position].before
+        if (position, earlier) in work.links
         for channel, value in zip(
-            charts[earlier].drawn, links[position, earlier][row].tolist(), strict=True
+            work.charts[earlier].drawn, work.links[position, earlier][row].tolist(), strict=True
         )
     )
 
 
-def _speaks_to(
-    position: int, column: int, charts: Sequence[Chart], links: Links
-) -> list[tuple[int, int, float]]:
+def _speaks_to(position: int, column: int, work: Work) -> list[tuple[int, int, float]]:
     """Channels right behind it, and then classes, whose contributions are on another scale."""
     following = [
-        (later, channel, value)
-        for (later, earlier), matrix in sorted(links.items())
+        (work.charts[later], (later, channel, value))
+        for (later, earlier), matrix in sorted(work.links.items())
         if earlier == position
-        for channel, value in zip(charts[later].drawn, matrix[:, column].tolist(), strict=True)
+        for channel, value in zip(work.charts[later].drawn, matrix[:, column].tolist(), strict=True)
     ]
-    behind = [link for link in following if not charts[link[0]].is_classes]
-    return _best(behind) + _best(link for link in following if charts[link[0]].is_classes)
+    behind = [link for chart, link in following if not chart.is_classes]
+    return _best(behind) + _best(link for chart, link in following if chart.is_classes)
 
 
 def _best(links: Any) -> list[tuple[int, int, float]]:

@@ -25,32 +25,18 @@ Links = dict[tuple[int, int], np.ndarray]
 
 
 class Work:
-    """What is left to do for an atlas, and what came of it.
-
-    Args:
-        charts: The layers.
-        folder: Where the atlas is written.
-        crew: Who does it.
-        unseen: Why a layer has no strongest images, by position.
-
-    Attributes:
-        failed: Why there is no picture, by positions of layers and channels.
-        unlinked: Why a layer has no links, by position.
-        links: What the layers do for each other.
-    """
+    """What is left to do for an atlas, and what came of it."""
 
     def __init__(
-        self,
-        charts: Sequence[Chart],
-        folder: Folder,
-        crew: Crew,
-        unseen: Mapping[int, Exception],
+        self, charts: Sequence[Chart], folder: Folder, crew: Crew, unseen: Mapping[int, Exception]
     ) -> None:
-        self._charts = charts
-        self._folder = folder
+        self.charts = charts
+        self.folder = folder
         self._crew = crew
+        # Why a layer has no strongest images, by position.
         self._unseen = unseen
-        self._positions = {chart.path: position for position, chart in enumerate(charts)}
+        self._positions = {chart.name: position for position, chart in enumerate(charts)}
+        # Why there is no picture, by position and channel, and why there are no links.
         self.failed: dict[tuple[int, int], str] = {}
         self.unlinked: dict[int, str] = {}
         self.links: Links = {}
@@ -58,12 +44,9 @@ class Work:
     def draw(self, needs: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
         """Draws what is not there yet, and writes each picture as soon as it is done.
 
-        Args:
-            needs: Keys of what orders need.
-            settings: Arguments of `visualize_filters`.
-            show: Whether to show a progress bar.
+        `needs` are keys of what orders need, `settings` arguments of `visualize_filters`.
         """
-        total = sum(len(chart.drawn) for chart in self._charts)
+        total = sum(len(chart.drawn) for chart in self.charts)
         orders = self._drawings(needs, settings)
         missing = sum(len(order.channels) for order in orders)
         bar = tqdm(
@@ -82,12 +65,11 @@ class Work:
     def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[Drawing]:
         queues = []
         # The largest first, so that nobody is left with one when the others are done.
-        for position, chart in sorted(
-            enumerate(self._charts), key=lambda pair: -np.prod(pair[1].size)
-        ):
-            left = [c for c in chart.drawn if not self._folder.picture(position, c).is_file()]
+        for chart in sorted(self.charts, key=lambda chart: -np.prod(chart.size)):
+            position = self._positions[chart.name]
+            left = [c for c in chart.drawn if not self.folder.picture(position, c).is_file()]
             sized = {**settings, "image_size": chart.size}
-            queues.append([Drawing(needs, chart.path, some, sized) for some in _shared_out(left)])
+            queues.append([Drawing(needs, chart.name, some, sized) for some in _shared_out(left)])
         return [
             order
             for first in range(0, len(queues), _SIDE_BY_SIDE)
@@ -104,64 +86,56 @@ class Work:
                 failing.append((order, result))
                 continue
             for channel, file in zip(order.channels, result, strict=True):
-                self._folder.write_picture(self._positions[order.layer], channel, file)
+                self.folder.write_picture(self._positions[order.layer], channel, file)
             bar.update(len(order.channels))
         return failing
 
     def link(self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool) -> None:
         """Finds out what channels do for those behind them.
 
-        Args:
-            needs: Keys of the model, and of the images if there are any.
-            input_range: Lowest and highest value of the model's input.
-            show: Whether to show a progress bar.
+        `needs` are keys of the model, and of the images if there are any.
         """
         has_images = len(needs) > 1
         orders = []
-        for position, chart in enumerate(self._charts):
-            earlier = all_before(self._charts, position) if chart.is_classes else chart.before
-            before = tuple((self._charts[e].path, self._charts[e].drawn) for e in earlier)
+        for position, chart in enumerate(self.charts):
+            earlier = all_before(self.charts, position) if chart.is_classes else chart.before
+            before = tuple((self.charts[e].name, self.charts[e].drawn) for e in earlier)
             for e in earlier:
-                self.links[position, e] = np.zeros((len(chart.drawn), len(self._charts[e].drawn)))
+                self.links[position, e] = np.zeros((len(chart.drawn), len(self.charts[e].drawn)))
             drawn = [c for c in chart.drawn if (position, c) not in self.failed]
             for channels in _shared_out(drawn) if before else ():
-                own = () if has_images else self._pictures(position, channels)
-                orders.append(Linking(needs, chart.path, channels, before, own, input_range))
+                pictures = (self.folder.picture(position, c) for c in channels)
+                own = () if has_images else tuple(file.read_bytes() for file in pictures)
+                orders.append(Linking(needs, chart.name, channels, before, own, input_range))
         done = self._crew.fulfilled(orders)
         for order, result in tqdm(done, "links", len(orders), disable=not show):
             position = self._positions[order.layer]
             if isinstance(result, Exception):
                 self.unlinked[position] = _told(result)
                 continue
-            rows = [self._charts[position].drawn.index(channel) for channel in order.channels]
+            rows = [self.charts[position].drawn.index(channel) for channel in order.channels]
             if not all(np.isfinite(matrix).all() for matrix in result):
                 self.unlinked[position] = "Gradients are not finite."
                 continue
             for (path, _), matrix in zip(order.before, result, strict=True):
                 self.links[position, self._positions[path]][rows] = matrix
 
-    def _pictures(self, position: int, channels: Sequence[int]) -> tuple[bytes, ...]:
-        return tuple(self._folder.picture(position, c).read_bytes() for c in channels)
-
     def failure_of(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None where it has some."""
-        reasons = [self.failed.get((position, c)) for c in self._charts[position].drawn]
+        reasons = [self.failed.get((position, c)) for c in self.charts[position].drawn]
         return reasons[0] if all(reasons) else None
 
     def failures(self) -> dict[str, str]:
         """Of each layer that could not be drawn or linked, whole or in part, the reason."""
-        found: dict[str, str] = {}
+        found: dict[int, str] = {}
         for (position, channel), reason in sorted(self.failed.items()):
-            chart = self._charts[position]
-            found.setdefault(
-                chart.path,
-                reason if self.failure_of(position) else f"channel {channel}: {reason}",
-            )
+            whole = self.failure_of(position)
+            found.setdefault(position, reason if whole else f"channel {channel}: {reason}")
         for position, error in sorted(self._unseen.items()):
-            found.setdefault(self._charts[position].path, f"strongest images: {_told(error)}")
+            found.setdefault(position, f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
-            found.setdefault(self._charts[position].path, f"links: {reason}")
-        return found
+            found.setdefault(position, f"links: {reason}")
+        return {self.charts[position].name: reason for position, reason in found.items()}
 
 
 def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:

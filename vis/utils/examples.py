@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from vis.utils.layout import arrangements, fits
 from vis.utils.validation import check_array, check_finite, is_iterable
 
 # More examples tell little more of what data are like.
@@ -18,22 +19,10 @@ def check_examples(name: str, examples: Any, shape: tuple[int | None, ...] | Non
     """Returns examples as one array `(samples, ...)`, or raises unless there are some that differ.
 
     Of an array or list that holds more than are needed they are taken from all over it, as they
-    often lie in the order of their classes; of a stream the first ones, and no more are read.
-
-    Args:
-        name: The argument's name, for messages.
-        examples: An array, a list of single examples, or whatever hands out single ones or
-            batches, with or without labels: a `tf.data.Dataset`, a `PyDataset`, a generator.
-        shape: Shape of one example, None where an axis is open, with the channels at either end.
-            None where it is not known: what is no array or list then hands out batches.
-
-    Raises:
-        TypeError: If there are no numbers in them.
-        ValueError: If they are of another shape, too few, all alike or not finite.
-
-    Example:
-        >>> check_examples("like", [np.zeros(3), np.ones(3)], (3,)).shape
-        (2, 3)
+    often lie in the order of their classes; of a stream the first ones, and no more are read. A
+    stream hands out single ones or batches, with or without labels: a `tf.data.Dataset`, a
+    `PyDataset`, a generator. `shape` is that of one example, with the channels at either end, and
+    None where an axis is open. Where it is not known itself, streams hand out batches.
     """
     if hasattr(examples, "__array__") and not isinstance(examples, keras.KerasTensor):
         whole = check_array(name, examples)
@@ -63,10 +52,7 @@ def check_examples(name: str, examples: Any, shape: tuple[int | None, ...] | Non
 def examples_from(name: str, source: Any, rank: int | None) -> list[Any]:
     """What a list holds, or what a stream hands out until it is enough, without labels.
 
-    Args:
-        name: The argument's name, for messages.
-        source: The list or stream. A stream may hand out pairs of examples and labels.
-        rank: The number of axes of one example; None where all come in batches.
+    `rank` is the number of axes of one example, or None where all come in batches.
     """
     items = items_of(name, source)
     if isinstance(source, (list, tuple)):
@@ -84,11 +70,7 @@ def examples_from(name: str, source: Any, rank: int | None) -> list[Any]:
 
 
 def items_of(name: str, source: Any) -> Iterator[Any]:
-    """What a list or a stream hands out, to be gone through once.
-
-    Raises:
-        TypeError: If it is neither.
-    """
+    """What a list or a stream hands out, to be gone through once; a `TypeError` for all else."""
     if isinstance(source, (str, bytes, Mapping, set, frozenset, keras.KerasTensor)) or not (
         is_iterable(source) or hasattr(source, "__getitem__")
     ):
@@ -116,16 +98,10 @@ def _joined(name: str, arrays: list[np.ndarray], join: Callable) -> np.ndarray:
 
 def _arranged(name: str, whole: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
     """Examples in the order of a model's axes, with the channels where it has them."""
-    arrangements = [whole]
-    if whole.ndim > 2 and whole.ndim == len(shape) + 1:
-        arrangements += [np.moveaxis(whole, -1, 1), np.moveaxis(whole, 1, -1)]
-    if whole.ndim == len(shape):
-        # Gray pictures often come without an axis for their only channel.
-        arrangements = [whole[..., None], whole[:, None]]
-    for arranged in arrangements:
-        if arranged.ndim == len(shape) + 1 and all(
-            wanted in (None, size) for size, wanted in zip(arranged.shape[1:], shape, strict=True)
-        ):
+    # Gray pictures often come without an axis for their only channel.
+    gray = [whole[..., None], whole[:, None]]
+    for arranged in gray if whole.ndim == len(shape) else arrangements(whole):
+        if fits(arranged.shape[1:], shape):
             return arranged
     raise ValueError(
         f"`{name}` must hold examples of shape {shape}, an array {(None, *shape)}. "

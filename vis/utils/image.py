@@ -32,8 +32,7 @@ def deprocess_input(
 ) -> np.ndarray:
     """Brings an optimised image into the range of a picture.
 
-    The image is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to
-    `input_range`.
+    It is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to the range.
 
     Args:
         input_array: One image, of any shape.
@@ -43,7 +42,6 @@ def deprocess_input(
         A new float array of the same shape.
 
     Example:
-        >>> from vis.utils.utils import deprocess_input
         >>> deprocess_input(np.array([0.0, 10.0]), (0, 1)).round(3)
         array([0.4, 0.6])
     """
@@ -55,12 +53,7 @@ def deprocess_input(
 
 
 def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """An image as `uint8`, clipped, where both ends of its range are integers of this type.
-
-    Example:
-        >>> in_type_of_range(np.array([-3.0, 7.9, 300.0]), (0, 255))
-        array([  0,   7, 255], dtype=uint8)
-    """
+    """An image as `uint8`, clipped, where both ends of its range are integers of this type."""
     low, high = input_range
     if all(isinstance(end, numbers.Integral) for end in (low, high)) and 0 <= low < high <= 255:
         return np.clip(image, low, high).astype("uint8")
@@ -71,10 +64,6 @@ def in_colour(images: np.ndarray) -> np.ndarray:
     """Images of either data format as `(..., height, width, 3)`.
 
     Of any other number of channels than three the first is shown in grey.
-
-    Example:
-        >>> in_colour(np.zeros((1, 8, 6))).shape
-        (8, 6, 3)
     """
     if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)
@@ -99,7 +88,6 @@ def random_array(
         A float array.
 
     Example:
-        >>> from vis.utils.utils import random_array
         >>> noise = random_array((8, 8), mean=128.0, std=20.0)
         >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
         (128.0, 20.0)
@@ -126,7 +114,6 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
         A new float array. An array whose values are all equal becomes `min_value`.
 
     Example:
-        >>> from vis.utils.utils import normalize
         >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
         array([0. , 0.5, 1. ])
     """
@@ -149,7 +136,6 @@ def get_img_shape(img: Any) -> tuple[int | None, ...]:
         A tuple, `None` where an axis of a symbolic tensor is open.
 
     Example:
-        >>> from vis.utils.utils import get_img_shape
         >>> get_img_shape(np.zeros((1, 32, 24, 3)))
         (1, 3, 32, 24)
     """
@@ -181,7 +167,6 @@ def stitch_images(
         ValueError: If the images' shapes differ, or `margin` or `cols` is too small.
 
     Example:
-        >>> from vis.utils.utils import stitch_images
         >>> stitch_images([np.ones((4, 4, 3), "uint8")] * 3, margin=1, cols=2).shape
         (9, 9, 3)
     """
@@ -223,17 +208,15 @@ def draw_text(
         img: Image of shape `(height, width)` or `(height, width, channels)`.
         text: What to write.
         position: Left and top of the text in pixels.
-        font: Name or path of a TrueType font. Where it is not found, Pillow's own is used, with
-            a warning; None is Pillow's own.
+        font: Name or path of a TrueType font, or None for Pillow's own, which is used with a
+            warning where a font is not found.
         font_size: Size in points.
-        color: Red, green and blue, in the range of the image; other than three channels get
-            their mean.
+        color: Red, green and blue, in the range of the image, or their mean without three channels.
 
     Returns:
         A new array like `img`.
 
     Example:
-        >>> from vis.utils.utils import draw_text
         >>> blank = np.full((32, 64, 3), 255, "uint8")
         >>> written = draw_text(blank, "ouzel", font=None)
         >>> bool((written < 255).any()), bool((blank < 255).any())
@@ -299,7 +282,6 @@ def load_img(
 
     Example:
         >>> import tempfile
-        >>> from vis.utils.utils import load_img
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (20, 10)).save(folder + "/black.png")
         ...     load_img(folder + "/black.png", target_size=(5, 5)).shape
@@ -331,7 +313,6 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         A new array.
 
     Example:
-        >>> from vis.utils.utils import bgr2rgb
         >>> bgr2rgb(np.array([[1, 2, 3]]))
         array([[3, 2, 1]])
     """

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Layout(NamedTuple):
-    """Shape of an image, and which of its axes are what.
-
-    Attributes:
-        shape: Shape of one image, without the samples' axis.
-        axes: The spatial axes of a batch of images, the samples' axis counted.
-    """
+    """Shape of one image, and the spatial axes of a batch: the samples' axis is counted there."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
@@ -44,3 +41,17 @@ def spatial_axes_of(shape: Sequence[int | None], data_format: str) -> tuple[int,
     """The axes of a shape that are neither samples nor channels."""
     rank = len(shape)
     return tuple(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
+
+
+def fits(sizes: Sequence[int], shape: Sequence[int | None]) -> bool:
+    """Whether sizes are those of a shape, of which None may be any."""
+    return len(sizes) == len(shape) and all(
+        wanted in (None, size) for size, wanted in zip(sizes, shape, strict=True)
+    )
+
+
+def arrangements(batch: np.ndarray) -> list[np.ndarray]:
+    """Images as they are, and with the channels that they may have at one end at the other."""
+    if batch.ndim < 3:
+        return [batch]
+    return [batch, np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]

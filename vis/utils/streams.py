@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vis.utils.examples import items_of
-from vis.utils.layout import Layout
+from vis.utils.layout import Layout, fits
 from vis.utils.validation import check_array, check_images
 
 # What Pillow raises for files that are no images, or torn ones, or larger than memory.
@@ -25,21 +25,9 @@ _INFINITE = -1
 class Stream:
     """Images, to be gone through once.
 
-    Args:
-        name: The argument's name, for messages.
-        source: A folder, an array, a list of single images or of batches, or whatever hands out
-            images or batches of them, with or without labels.
-        shape: Shape of one image, None where an axis is open.
-        layout: How a picture of a file is to lie in an array.
-        input_range: Lowest and highest value of a picture of a file.
-
-    Attributes:
-        count: How many there are at most; None where that is not known.
-        names: The names of those files that have been read; None where there are no files.
-
-    Raises:
-        TypeError: If `source` is none of these.
-        ValueError: If it is no folder, or has no end, or pictures are not what the model takes.
+    The source is a folder, an array, a list of single images or of batches, or whatever hands out
+    images or batches of them, with or without labels. `shape` is that of one image, None where an
+    axis is open; pictures of files are brought into a layout and a range.
     """
 
     def __init__(
@@ -52,7 +40,9 @@ class Stream:
     ) -> None:
         self._name = name
         self._shape = shape
+        # How many there are at most, where that is known.
         self.count: int | None = None
+        # Those of the files that have been read, where there are files.
         self.names: list[str] | None = None
         if isinstance(source, (str, os.PathLike)):
             files = _files(name, source)
@@ -69,16 +59,16 @@ class Stream:
         elif isinstance(source, (list, tuple)):
             self.count, self._items = len(source), iter(source)
         else:
-            _check_ends(name, source)
+            cardinality = getattr(source, "cardinality", None)
+            if callable(cardinality) and int(cardinality()) == _INFINITE:
+                raise ValueError(
+                    f"`{name}` must come to an end. "
+                    f"Received: {source!r}, which repeats itself for ever"
+                )
             self._items = map(_without_labels, items_of(name, source))
 
     def batches(self, most: int) -> Iterator[np.ndarray]:
-        """Batches of at most so many images of one size, `(samples, ...)`, as the model has axes.
-
-        Raises:
-            TypeError: If there is something else than numbers.
-            ValueError: If images are of another shape or not finite, or there are none.
-        """
+        """Batches `(samples, ...)` of at most so many images of one size, as the model has axes."""
         held: list[np.ndarray] = []
         have_come = False
         for item in self._items:
@@ -105,10 +95,7 @@ class Stream:
             return False
         given = tuple(given)
         turned = (given, (*given[1:], *given[:1]), (*given[-1:], *given[:-1]))
-        return len(given) < rank or not any(
-            all(own in (None, size) for own, size in zip(self._shape, sizes, strict=True))
-            for sizes in turned
-        )
+        return not any(fits(sizes, self._shape) for sizes in turned)
 
     def _pictures(
         self, files: Iterable[tuple[str, Path]], layout: Layout, input_range: tuple[float, float]
@@ -117,12 +104,12 @@ class Stream:
         left_out, self.names = [], []
         for name, path in files:
             try:
-                picture = _picture(path, layout)
+                picture = _picture(path, layout, input_range)
             except _UNREADABLE:
                 left_out.append(name)
                 continue
             self.names.append(name)
-            yield _in_range(picture, input_range)
+            yield picture
         listed = ", ".join(repr(name) for name in left_out)
         if not self.names:
             raise ValueError(
@@ -139,11 +126,7 @@ class Stream:
 def _files(name: str, folder: str | os.PathLike) -> list[tuple[str, Path]]:
     """The files in a folder and in those inside it, by their names there, in sorted order."""
     folder = Path(folder)
-    try:
-        is_folder = folder.is_dir()
-    except ValueError:
-        is_folder = False
-    if not is_folder:
+    if not os.path.isdir(folder):
         raise ValueError(f"`{name}` must be a folder that is there. Received: {name}={folder}")
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     return sorted((key, path) for key, path in found.items() if path.is_file())
@@ -158,8 +141,8 @@ def _check_takes_pictures(name: str, layout: Layout) -> None:
         )
 
 
-def _picture(path: Path, layout: Layout) -> np.ndarray:
-    """The picture in a file, `(height, width, channels)` of bytes, as large as the model takes."""
+def _picture(path: Path, layout: Layout, input_range: tuple[float, float]) -> np.ndarray:
+    """The picture in a file, `(height, width, channels)`, as large as the model takes."""
     with Image.open(path) as file:
         upright = ImageOps.exif_transpose(file)
         if upright.mode.startswith("I"):
@@ -168,22 +151,11 @@ def _picture(path: Path, layout: Layout) -> np.ndarray:
         picture = upright.convert("L" if layout.channels == 1 else "RGB")
         height, width = layout.spatial_shape
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(picture).reshape(height, width, layout.channels)
-
-
-def _in_range(picture: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+    pixels = np.asarray(picture).reshape(height, width, layout.channels)
     low, high = input_range
     if (low, high) == (0, 255):
-        return picture
-    return (low + (high - low) * (picture / 255)).astype("float32")
-
-
-def _check_ends(name: str, source: Any) -> None:
-    cardinality = getattr(source, "cardinality", None)
-    if callable(cardinality) and int(cardinality()) == _INFINITE:
-        raise ValueError(
-            f"`{name}` must come to an end. Received: {source!r}, which repeats itself for ever"
-        )
+        return pixels
+    return (low + (high - low) * (pixels / 255)).astype("float32")
 
 
 def _without_labels(item: Any) -> Any:

@@ -11,13 +11,9 @@ import keras
 
 
 def across_data_formats(test: Callable) -> Callable:
-    """A test that runs under both image data formats, and leaves the setting as it was.
+    """A test, with its arguments, that runs under both image data formats one after the other.
 
-    Args:
-        test: The test function, with any arguments. What it returns is dropped.
-
-    Returns:
-        A function with the same arguments.
+    The setting is left as it was.
 
     Example:
         >>> @across_data_formats
@@ -42,13 +38,7 @@ def across_data_formats(test: Callable) -> Callable:
 
 
 def skip_backends(backends: str | Collection[str]) -> Callable[[Callable], Callable]:
-    """Skips a test while Keras runs on one of some backends.
-
-    Args:
-        backends: Name of a backend, or several.
-
-    Returns:
-        A decorator.
+    """A decorator that skips a test while Keras runs on one of the backends that are named.
 
     Example:
         >>> @skip_backends({"theano", "tensorflow"})

@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 import keras
 import numpy as np
 
+from vis.utils.layout import arrangements, fits
+
 # Half of what float32 can hold, so that it can hold the width of a range as well.
 _LARGEST = float(np.finfo(np.float32).max) / 2
 
@@ -141,15 +143,11 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
 def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[int]:
     """Returns non-negative indices, or raises where one is no integer or out of range.
 
-    Args:
-        name: The argument's name.
-        indices: An integer or an iterable of integers; negative ones count from the end.
-        count: How many there are, or None where that is not known.
-        of: What the indices count, for the message.
+    They are one integer or several; negative ones count from the end. `count` is how many there
+    are, or None where that is not known, and `of` what they count.
     """
-    values = indices if is_iterable(indices) else [indices]
     checked = []
-    for value in values:
+    for value in indices if is_iterable(indices) else [indices]:
         index = _as_integer(value)
         if index is None:
             raise TypeError(
@@ -212,19 +210,11 @@ def check_some(name: str, value: Any) -> np.ndarray:
 def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     """Returns images as `(samples, *shape)`, or raises unless they are finite and of that shape.
 
-    Args:
-        name: The argument's name.
-        images: One image or a batch, with the channels at either end.
-        shape: Shape of one image, None where an axis is open.
+    They are one image or a batch, with the channels at either end. Open axes of `shape` are None.
     """
     array = check_array(name, images)
-    batch = array[None] if array.ndim == len(shape) else array
-    arrangements = [batch] if batch.ndim == len(shape) + 1 else []
-    if arrangements and len(shape) > 1:
-        arrangements += [np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]
-    for arranged in arrangements:
-        sizes = zip(arranged.shape[1:], shape, strict=True)
-        if all(wanted in (None, size) for size, wanted in sizes):
+    for arranged in arrangements(array[None] if array.ndim == len(shape) else array):
+        if fits(arranged.shape[1:], shape):
             if not len(arranged):
                 raise ValueError(
                     f"`{name}` must hold at least one image. "
@@ -276,6 +266,5 @@ def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
 def is_iterable(value: Any) -> TypeGuard[Iterable[Any]]:
     """Whether a value holds others that can be gone through."""
     # A 0-dimensional array and a symbolic tensor have `__iter__`, and refuse it.
-    refuses = getattr(value, "ndim", None) == 0 or isinstance(value, keras.KerasTensor)
-    refuses = refuses or isinstance(value, (str, bytes))
-    return isinstance(value, Iterable) and not refuses
+    is_alone = isinstance(value, (str, bytes, keras.KerasTensor))
+    return isinstance(value, Iterable) and not is_alone and getattr(value, "ndim", None) != 0
