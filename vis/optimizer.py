@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from vis import grad_modifiers, updates
-from vis.backend.graph import Graph, Place, check_erosion
+from vis.backend.graph import Place, check_erosion
 from vis.backend.layers import Prepared, check_precision
 from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
@@ -74,12 +74,12 @@ class Optimizer:
     Attributes:
         inputs: All that the model is fed: its inputs, and what stands in the place of words.
         input_tensors: Those of them that are optimised.
+        input_tensor: The first of these.
         input_ranges: Their ranges.
         network: The graph of the inputs.
         terms: What a compiled step is to know of each loss.
         wrt_tensor: The tensor that gradients are taken of.
         wrt_tensor_is_input_tensor: Whether that is the input.
-        input_tensor: The input; of several the first that is optimised.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -117,40 +117,19 @@ class Optimizer:
         if not isinstance(subject, Subject):
             subject = inputs_optimised(input_tensor, fixed_inputs)
         self._subject = subject
+        self.network = subject.graph
+        self.inputs = list(subject.fed)
         self.input_tensors = subject.tensors
+        self.input_tensor = self.input_tensors[0]
         self.input_ranges = ranges(subject, input_range)
         self._parametrizations = parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
         self._wrt = check_wrt_tensor(subject, wrt_tensor)
-        self._objective = Objective(losses, subject.graph)
-
-    @property
-    def inputs(self) -> list[keras.KerasTensor]:
-        return list(self._subject.fed)
-
-    @property
-    def network(self) -> Graph:
-        return self._subject.graph
-
-    @property
-    def losses(self) -> list[tuple[Loss, float]]:
-        return list(zip(self._objective.losses, self._objective.weights, strict=True))
-
-    @property
-    def terms(self) -> list[Any]:
-        return list(self._objective.terms)
-
-    @property
-    def input_tensor(self) -> keras.KerasTensor:
-        return self.input_tensors[0]
-
-    @property
-    def wrt_tensor(self) -> keras.KerasTensor:
-        return self.input_tensor if self._wrt is None else self._wrt
-
-    @property
-    def wrt_tensor_is_input_tensor(self) -> bool:
-        return self._wrt is None
+        self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
+        self.wrt_tensor_is_input_tensor = self._wrt is None
+        self._objective = objective = Objective(losses, subject.graph)
+        self.losses = list(zip(objective.losses, objective.weights, strict=True))
+        self.terms = list(objective.terms)
 
     def minimize(
         self,
@@ -278,7 +257,7 @@ class Optimizer:
         threads: int | None = None,
         prepared: Prepared | None = None,
     ) -> Descent:
-        """A descent that has not begun yet.
+        """A descent that has not begun yet. Its samples do not depend on one another.
 
         Args:
             layouts: For each input that is optimised the shape of an image.
@@ -291,9 +270,6 @@ class Optimizer:
                 as on a CPU; None for all. A single one has the most done where there are many
                 samples, but the rounding depends on it.
             prepared: What other descents have made of the same weights.
-
-        Returns:
-            The descent, whose samples do not depend on one another.
         """
         subject, objective = self._subject, self._objective
         by_hand = [m for m in modifiers if not is_in_graph(m)]
@@ -304,12 +280,12 @@ class Optimizer:
                 f"`Pixels`. Received: {self._parametrizations!r} and {by_hand!r}"
             )
         # Where there are images among the inputs, modifiers are meant for these.
-        spatial = [bool(layout.axes) for layout in layouts]
+        axes = next((layout.axes for layout in layouts if layout.axes), ())
         canvases = []
         for made, here, tensor in zip(
             self._parametrizations, layouts, self.input_tensors, strict=True
         ):
-            meant = modifiers if bool(here.axes) == any(spatial) else ()
+            meant = modifiers if bool(here.axes) == bool(axes) else ()
             canvases.append(canvas(subject, tensor, made, here, meant))
             check_seen(subject, tensor, here, [m for m in meant if is_in_graph(m)], objective)
         formula = getattr(grad_modifier, "formula", None)
@@ -345,7 +321,6 @@ class Optimizer:
             ],
         )
         if by_hand:
-            axes = next((layout.axes for layout in layouts if layout.axes), ())
             by_hand = in_order(modifiers, given.seeds, axes)
         return Descent(
             subject.graph,
