@@ -328,9 +328,9 @@ class Optimizer:
             objective.compiled(engines, problem, lambda: Engine(problem)),
             given,
             [[value.astype(dtype) for value in values] for values in variables],
-            objective.names,
+            [str(loss) for loss in objective.losses],
             self.input_ranges,
             by_hand,
             None if formula else grad_modifier,
-            prepared,
+            prepared or Prepared(),
         )
