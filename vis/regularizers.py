@@ -42,6 +42,7 @@ class _ImageLoss(TensorLoss):
                 f"Received: img_input={img_input!r}"
             )
         super().__init__(img_input, name)
+        self.img = img_input
 
 
 class TotalVariation(_ImageLoss):
@@ -62,7 +63,6 @@ class TotalVariation(_ImageLoss):
 
     def __init__(self, img_input: keras.KerasTensor, beta: float = 2.0) -> None:
         super().__init__(img_input, name=f"TV({beta}) Loss")
-        self.img = img_input
         self.beta = beta
         self.settings = {"beta": check_positive("beta", beta), "axes": spatial_axes(img_input)}
 
@@ -113,7 +113,6 @@ class LPNorm(_ImageLoss):
         is_greatest = isinstance(p, float) and p == math.inf
         if not is_greatest and check_number("p", p) < 1:
             raise ValueError(f"`p` must be at least 1, or inf. Received: p={p!r}")
-        self.img = img_input
         self.p = p
         self.settings = {"p": float(p)}
 
@@ -145,7 +144,7 @@ class L1(_ImageLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L1 Loss")
+        super().__init__(img_input, name=f"{type(self).__name__} Loss")
         self.settings = {"center": check_number("center", center)}
 
     @staticmethod
@@ -153,7 +152,7 @@ class L1(_ImageLoss):
         return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
 
 
-class L2(_ImageLoss):
+class L2(L1):
     """Mean squared distance of the image's values from a centre, which keeps contrast low.
 
     Arguments are as in `L1`.
@@ -162,10 +161,6 @@ class L2(_ImageLoss):
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
         L2 Loss
     """
-
-    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L2 Loss")
-        self.settings = {"center": check_number("center", center)}
 
     @staticmethod
     def formula(image: Any, center: float) -> Any:
