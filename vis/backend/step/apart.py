@@ -73,6 +73,21 @@ def loops(
     return _of_all(joined, states.step, states.failed), rest._replace(losses=losses)
 
 
+def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -> list[Any]:
+    """What a function makes of a batch: on a processor of each image by itself, by one thread.
+
+    How kernels split up their sums depends on the size of a batch and on the number of threads,
+    and so would the last digits.
+    """
+    if device.has_gpu():
+        return function(*tensors)
+
+    def alone(*sample: Any) -> list[Any]:
+        return [found[0] for found in function(*(values[None] for values in sample))]
+
+    return one_by_one(alone, tensors, threads=1)
+
+
 def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
     """What a function makes of the samples of some tensors, one by one, several at the same time.
 

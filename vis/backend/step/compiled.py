@@ -18,11 +18,9 @@ _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", 
 class Compiled:
     """A function of tensors, traced when it is first called with tensors of some types and shapes.
 
-    Args:
-        function: Called with a `Graph`, what makes or takes ready weights, and the tensors.
-        refusal: From the reason why a call failed, and its tensors, to the message of an error.
-        specified: From the tensors to what one trace is to serve; by default themselves.
-        turns: What is entered for each call.
+    It is called with a `Graph`, what makes or takes ready weights, and the tensors. `refusal` goes
+    from the reason why a call failed, and its tensors, to the message of an error; `specified` from
+    the tensors to what one trace is to serve. `turns` is entered for each call.
     """
 
     def __init__(

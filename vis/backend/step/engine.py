@@ -30,13 +30,8 @@ engines = WeakCache()
 class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
-    Each is called first with the graph and with what has been made of its weights for the descent.
-
-    Attributes:
-        images: `(variables, given)` to the images that they stand for.
-        move: `(state, given)` to the `State` whose variables have been moved.
-        evaluate: `(variables, given, step)` to an `Observation`.
-        update: `(state, observation, given)` to the next `State`.
+    Each is called with the graph, with what has been made of its weights for the descent, and then
+    with the arguments of what is compiled.
     """
 
     def __init__(self, problem: Problem) -> None:

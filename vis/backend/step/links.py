@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vis.backend import device
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, Place, Target
 from vis.backend.layers import Folder, Prepared
@@ -23,12 +22,8 @@ class Links:
     """What channels of a layer owe to those of layers before it, one trace for all channels.
 
     An image goes through the network once, and the gradients of the channels come one after the
-    other back through the part in between. On a processor each image is looked at by itself and by
-    one thread, as in `Maps`.
-
-    Args:
-        places: What is given values: the graph's inputs.
-        wanted: The layer, and then those before it.
+    other back through the part in between. Values are shown to `places`, the graph's inputs;
+    `wanted` are the layer, and then those before it.
     """
 
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
@@ -46,12 +41,8 @@ class Links:
     ) -> list[np.ndarray]:
         """For each layer before it `(samples, channels of the layer, channels before)`.
 
-        Args:
-            graph: The graph.
-            prepared: What has been made of its weights.
-            shown: What each input is shown, `(samples, ...)`.
-            channels: For each sample the channels of the layer, `(samples, channels)`.
-            before: The channels of each layer before it.
+        Each input is shown `(samples, ...)`. Each sample has channels of the layer of its own,
+        `(samples, channels)`; `before` has the channels of each layer before it.
         """
         tensors = [tf.convert_to_tensor(values) for values in shown]
         behind = tf.constant(channels, tf.int32)
@@ -63,8 +54,8 @@ class Links:
         self, graph: Graph, weights: Any, shown: list[Any], channels: Any, chosen: list[Any]
     ) -> list[Any]:
         def owed(channels: Any, *shown: Any) -> list[Any]:
-            pairs = list(zip(self._places, shown, strict=True))
-            behind, *before = looked_at(graph, pairs, self._wanted, Folder(weights))
+            folder = Folder(weights)
+            behind, *before = looked_at(graph, self._places, shown, self._wanted, folder)
             axis, *axes = (w.axis for w in self._wanted)
             count = behind.shape[axis]
             scores = _over_places(tf.reduce_mean, channels_of(behind, axis, tf.range(count)))
@@ -83,13 +74,7 @@ class Links:
             found = tf.map_fn(to, rows, parallel_iterations=1, fn_output_signature=dtypes)
             return [tf.transpose(f, [1, 0, 2]) for f in found]
 
-        if device.has_gpu():
-            return owed(channels, *shown)
-
-        def alone(*sample: Any) -> list[Any]:
-            return [found[0] for found in owed(*(values[None] for values in sample))]
-
-        return apart.one_by_one(alone, [channels, *shown], threads=1)
+        return apart.image_by_image(owed, [channels, *shown])
 
     def _gradients(self, scores: Any, before: list[Any]) -> list[Any]:
         grads = tf.gradients(scores, before)

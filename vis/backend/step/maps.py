@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vis.backend import device
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, LayerOutput, Place, Target, fed, filters_of
 from vis.backend.layers import Folder, Prepared, has_softmax
@@ -35,13 +34,7 @@ class Wanted(NamedTuple):
 class Maps:
     """Looks at several layers at once, compiled for each shape of images.
 
-    On a processor each image is looked at by itself and by one thread, several at the same time:
-    how kernels split up their sums depends on the size of a batch and on the number of threads,
-    and so would the last digits.
-
-    Args:
-        places: What is given values: the graph's inputs.
-        wanted: What is looked at.
+    Values are shown to `places`, the graph's inputs.
     """
 
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
@@ -58,30 +51,19 @@ class Maps:
     ) -> list[np.ndarray]:
         """For each layer the chosen channels, `(samples, channels, places...)`, in float32.
 
-        Args:
-            graph: The graph.
-            prepared: What has been made of its weights.
-            shown: What each input is shown, `(samples, ...)`.
-            channels: For each layer the indices of the channels.
+        Each input is shown `(samples, ...)`. Channels are chosen by their indices.
         """
         tensors = [tf.convert_to_tensor(values) for values in shown]
         chosen = [tf.constant(list(indices), tf.int32) for indices in channels]
         return [found.numpy() for found in self._compiled(graph, prepared, tensors, chosen)]
 
     def _of_all(self, graph: Graph, weights: Any, shown: list[Any], chosen: list[Any]) -> list[Any]:
-        def look(shown: Sequence[Any]) -> list[Any]:
-            pairs = list(zip(self._places, shown, strict=True))
-            values = looked_at(graph, pairs, self._wanted, Folder(weights))
+        def look(*shown: Any) -> list[Any]:
+            values = looked_at(graph, self._places, shown, self._wanted, Folder(weights))
             each = zip(values, self._wanted, chosen, strict=True)
             return [channels_of(value, w.axis, some) for value, w, some in each]
 
-        if device.has_gpu():
-            return look(shown)
-
-        def alone(*sample: Any) -> list[Any]:
-            return [found[0] for found in look([values[None] for values in sample])]
-
-        return apart.one_by_one(alone, shown, threads=1)
+        return apart.image_by_image(look, shown)
 
 
 def refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
@@ -106,12 +88,14 @@ def of_any_number(*tensors: Any) -> tuple:
 
 def looked_at(
     graph: Graph,
-    shown: Sequence[tuple[Place, Any]],
+    places: Sequence[Place],
+    shown: Sequence[Any],
     wanted: Sequence[Wanted],
     folder: Folder,
 ) -> list[Any]:
-    """What some layers are."""
-    feeds = [(place.tensor, fed(value, place.dtype)) for place, value in shown]
+    """What some layers are, where some places are shown values."""
+    pairs = zip(places, shown, strict=True)
+    feeds = [(place.tensor, fed(value, place.dtype)) for place, value in pairs]
     alone = [w for w in wanted if _is_needed(graph, w, wanted)]
     found: dict[Wanted, Any] = {}
     for together in ([w for w in wanted if w not in alone], *([w] for w in alone)):

@@ -62,11 +62,10 @@ class Inquiry:
         parameters: Sequence[dict[str, Any]] = (),
         weights: Any = _NO_WEIGHTS,
     ) -> Answer:
-        """Asks it of a graph.
+        """Asks it of a graph, with values `(samples, ...)` of what is fed.
 
-        Shown are the values that are fed, `(samples, ...)`. Each term has a weight, `(terms,)`, and
-        the tensors that its formula is called with, by name; their first axis is the samples', of
-        length 1 where one value serves all.
+        Each term has a weight, `(terms,)`, and the tensors that its formula is called with, by
+        name; their first axis is the samples', of length 1 where one value serves all.
         """
         tensors = tf.nest.map_structure(
             tf.convert_to_tensor, (list(shown), list(parameters), weights)
