@@ -99,24 +99,34 @@ def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any)
     return made
 
 
-def canvas(
+def canvases(
     subject: Subject,
-    tensor: keras.KerasTensor,
-    parametrization: Parametrization,
-    layout: Layout,
+    parametrizations: Sequence[Parametrization],
+    layouts: Sequence[Layout],
     modifiers: Sequence[InputModifier],
-) -> Canvas:
-    """What a compiled step is to know of one part that is optimised."""
-    in_graph = fused([m for m in modifiers if is_in_graph(m)])
-    pixels = isinstance(parametrization, Pixels)
-    moves = [t for t in in_graph if pixels and t.only_moves_pixels]
-    transforms = tuple(t for t in in_graph if t not in moves)
-    by_hand = any(not is_in_graph(m) for m in modifiers)
-    number = position_of(tensor, subject.fed)
-    return Canvas(number, parametrization, layout, () if by_hand else tuple(moves), transforms)
+    objective: Objective,
+) -> list[Canvas]:
+    """What a compiled step is to know of each part that is optimised."""
+    # Where there are images among the inputs, modifiers are meant for these.
+    spatial = any(layout.axes for layout in layouts)
+    made = []
+    for tensor, parametrization, layout in zip(
+        subject.tensors, parametrizations, layouts, strict=True
+    ):
+        meant = modifiers if bool(layout.axes) == spatial else ()
+        in_graph = [m for m in meant if is_in_graph(m)]
+        _check_seen(subject, tensor, layout, in_graph, objective)
+        by_hand = len(in_graph) < len(meant)
+        pixels = isinstance(parametrization, Pixels)
+        in_graph = fused(in_graph)
+        moves = tuple(t for t in in_graph if pixels and t.only_moves_pixels)
+        transforms = tuple(t for t in in_graph if t not in moves)
+        number = position_of(tensor, subject.fed)
+        made.append(Canvas(number, parametrization, layout, () if by_hand else moves, transforms))
+    return made
 
 
-def check_seen(
+def _check_seen(
     subject: Subject,
     tensor: keras.KerasTensor,
     layout: Layout,

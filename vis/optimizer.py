@@ -19,8 +19,7 @@ from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
 from vis.canvases import (
-    canvas,
-    check_seen,
+    canvases,
     check_wrt_tensor,
     initial_variables,
     layout,
@@ -279,19 +278,11 @@ class Optimizer:
                 "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
                 f"`Pixels`. Received: {self._parametrizations!r} and {by_hand!r}"
             )
-        # Where there are images among the inputs, modifiers are meant for these.
-        axes = next((layout.axes for layout in layouts if layout.axes), ())
-        canvases = []
-        for made, here, tensor in zip(
-            self._parametrizations, layouts, self.input_tensors, strict=True
-        ):
-            meant = modifiers if bool(here.axes) == bool(axes) else ()
-            canvases.append(canvas(subject, tensor, made, here, meant))
-            check_seen(subject, tensor, here, [m for m in meant if is_in_graph(m)], objective)
+        drawn_on = canvases(subject, self._parametrizations, layouts, modifiers, objective)
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
             fed=subject.places,
-            canvases=tuple(canvases),
+            canvases=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else Place.of(self._wrt),
             norm_grads=self.norm_grads,
@@ -305,7 +296,7 @@ class Optimizer:
         dtype = "float64" if any(t.dtype == "float64" for t in self.input_tensors) else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
         if variables is None:
-            variables = initial_variables(canvases, self.input_ranges, start, rngs)
+            variables = initial_variables(drawn_on, self.input_ranges, start, rngs)
         given = Given(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
@@ -321,6 +312,7 @@ class Optimizer:
             ],
         )
         if by_hand:
+            axes = next((layout.axes for layout in layouts if layout.axes), ())
             by_hand = in_order(modifiers, given.seeds, axes)
         return Descent(
             subject.graph,
