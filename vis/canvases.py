@@ -105,14 +105,13 @@ def canvases(
     layouts: Sequence[Layout],
     modifiers: Sequence[InputModifier],
     objective: Objective,
-) -> list[Canvas]:
+) -> tuple[Canvas, ...]:
     """What a compiled step is to know of each part that is optimised."""
     # Where there are images among the inputs, modifiers are meant for these.
     spatial = any(layout.axes for layout in layouts)
     made = []
-    for tensor, parametrization, layout in zip(
-        subject.tensors, parametrizations, layouts, strict=True
-    ):
+    each = zip(subject.tensors, parametrizations, layouts, strict=True)
+    for tensor, parametrization, layout in each:
         meant = modifiers if bool(layout.axes) == spatial else ()
         in_graph = [m for m in meant if is_in_graph(m)]
         _check_seen(subject, tensor, layout, in_graph, objective)
@@ -123,7 +122,7 @@ def canvases(
         transforms = tuple(t for t in in_graph if t not in moves)
         number = position_of(tensor, subject.fed)
         made.append(Canvas(number, parametrization, layout, () if by_hand else moves, transforms))
-    return made
+    return tuple(made)
 
 
 def _check_seen(
@@ -141,8 +140,7 @@ def _check_seen(
         must, received = "`image_size` or `seed_input` must make", "images"
     else:
         return
-    for loss in objective.losses:
-        target = getattr(loss, "target", None)
+    for target in (getattr(loss, "target", None) for loss in objective.losses):
         layer = LayerOutput.of(target).layer
         if isinstance(layer, keras.Layer) and not accepts(subject.graph, tensor, target, shape):
             raise ValueError(
