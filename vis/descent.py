@@ -117,8 +117,7 @@ class Descent:
         """Changes the image by hand: of several inputs the first that has spatial axes."""
         axes = [canvas.layout.axes for canvas in self.problem.canvases]
         number = next((i for i, spatial in enumerate(axes) if spatial), 0)
-        before = self._state.variables[number][0].numpy()
-        image = before
+        image = before = self._state.variables[number][0].numpy()
         for modifier in modifiers:
             image = np.asarray(getattr(modifier, method)(image), before.dtype)
             if image.shape != before.shape:
@@ -250,13 +249,12 @@ class Descent:
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
         """The best pictures, the last gradients and the values of what they are of."""
-        if self._seen is None:
-            nothing = [None] * len(self.input_ranges)
-            return self._pictures(), nothing, nothing
         return self._pictures(), *self._last()
 
-    def _last(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
+        if self._seen is None:
+            return [None] * len(self.input_ranges), [None] * len(self.input_ranges)
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]
 

@@ -29,7 +29,7 @@ class Links:
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
         self._places = places
         self._wanted = wanted
-        self._compiled = Compiled(self._of_all, refused, _of_any_number)
+        self._compiled = Compiled(self._of_all, refused, of_any_number)
 
     def __call__(
         self,
@@ -102,8 +102,3 @@ def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Links:
 def _over_places(reduce: Callable, value: Any) -> Any:
     """The mean or sum over all places of `(samples, channels, places...)`."""
     return reduce(value, axis=list(range(2, len(value.shape))))
-
-
-def _of_any_number(shown: Any, channels: Any, chosen: Any) -> tuple:
-    shown, chosen = of_any_number(shown, chosen)
-    return shown, tf.TensorSpec([None, None], channels.dtype), chosen

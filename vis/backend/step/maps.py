@@ -81,9 +81,13 @@ def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
     return _maps.get(graph.owner, key, lambda: Maps(places, tuple(wanted)))
 
 
-def of_any_number(*tensors: Any) -> tuple:
-    """What is traced for tensors with any number of samples, of channels, or whatever is first."""
-    return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors)
+def of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
+    """What is traced for any number of samples, and of their channels."""
+    specs = [tf.TensorSpec([None, *values.shape[1:]], values.dtype) for values in shown]
+    of_channels = tf.nest.map_structure(
+        lambda indices: tf.TensorSpec([None] * len(indices.shape), indices.dtype), channels
+    )
+    return specs, *of_channels
 
 
 def looked_at(
