@@ -34,10 +34,9 @@ def is_better(problem: Problem, samples: int) -> bool:
 def in_turns(
     loops: Callable, threads: int | None, state: State, given: Given
 ) -> tuple[State, Observation]:
-    """What `loops` makes of all samples, some of them at a time.
+    """What `loops` makes of the states of all samples and what they are given, some at a time.
 
-    It is called with the states of some samples and what they are given. `threads` is how many
-    share the work on one sample, or None for all.
+    `threads` is how many share the work on one sample, or None for all.
     """
     processors = device.processors()
     at_once = _PER_THREAD * max(1, processors // (threads or processors))
@@ -56,10 +55,7 @@ def in_turns(
 def loops(
     loop: Callable, threads: int | None, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
-    """The loops of all samples at the same time, each as if there were no other.
-
-    `loop` is that of a batch of one.
-    """
+    """The loops of all samples at the same time, each that of a batch of one, `loop`."""
     own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
 
     def alone(*slices: Any) -> tuple[State, Observation]:

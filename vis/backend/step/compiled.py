@@ -62,7 +62,7 @@ class Compiled:
             nonlocal recipes
             ready = Handed(packed, prepared) if prepared else Inline()
             outputs = self._function(graph, ready, *tensors)
-            recipes = ready.recipes
+            recipes = tuple(ready.recipes)
             return outputs
 
         packed = Prepared.signature if prepared else {}
