@@ -1,8 +1,11 @@
-"""What the channels of several layers are at each place, in one run of a network."""
+"""What the channels of several layers are at each place, and what those of one owe to the others.
+
+A network is run once for each image. What is owed is gradient times activation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +18,7 @@ from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
 
 _maps = WeakCache()
+_links = WeakCache()
 
 
 class Wanted(NamedTuple):
@@ -40,7 +44,7 @@ class Maps:
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
         self._places = places
         self._wanted = wanted
-        self._compiled = Compiled(self._of_all, refused, of_any_number)
+        self._compiled = Compiled(self._of_all, _refused, _of_any_number)
 
     def __call__(
         self,
@@ -59,19 +63,82 @@ class Maps:
 
     def _of_all(self, graph: Graph, weights: Any, shown: list[Any], chosen: list[Any]) -> list[Any]:
         def look(*shown: Any) -> list[Any]:
-            values = looked_at(graph, self._places, shown, self._wanted, Folder(weights))
+            values = _looked_at(graph, self._places, shown, self._wanted, Folder(weights))
             each = zip(values, self._wanted, chosen, strict=True)
-            return [channels_of(value, w.axis, some) for value, w, some in each]
+            return [_channels_of(value, w.axis, some) for value, w, some in each]
 
         return apart.image_by_image(look, shown)
 
 
-def refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
-    """What to say where a network does not take some images."""
-    return (
-        f"`images` must have a size and values that the model takes: {reason}. "
-        f"Received: images of shape {tuple(shown[0].shape[1:])}"
-    )
+class Links:
+    """What channels of a layer owe to those of layers before it, one trace for all channels.
+
+    An image goes through the network once, and the gradients of the channels come one after the
+    other back through the part in between. Values are shown to `places`, the graph's inputs;
+    `wanted` are the layer, and then those before it.
+    """
+
+    def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
+        self._places = places
+        self._wanted = wanted
+        self._compiled = Compiled(self._of_all, _refused, _of_any_number)
+
+    def __call__(
+        self,
+        graph: Graph,
+        prepared: Prepared,
+        shown: Sequence[np.ndarray],
+        channels: np.ndarray,
+        before: Sequence[Sequence[int]],
+    ) -> list[np.ndarray]:
+        """For each layer before it `(samples, channels of the layer, channels before)`.
+
+        Each input is shown `(samples, ...)`. Each sample has channels of the layer of its own,
+        `(samples, channels)`; `before` has the channels of each layer before it.
+        """
+        tensors = [tf.convert_to_tensor(values) for values in shown]
+        behind = tf.constant(channels, tf.int32)
+        chosen = [tf.constant(list(indices), tf.int32) for indices in before]
+        found = self._compiled(graph, prepared, tensors, behind, chosen)
+        return [values.numpy() for values in found]
+
+    def _of_all(
+        self, graph: Graph, weights: Any, shown: list[Any], channels: Any, chosen: list[Any]
+    ) -> list[Any]:
+        def owed(channels: Any, *shown: Any) -> list[Any]:
+            folder = Folder(weights)
+            behind, *before = _looked_at(graph, self._places, shown, self._wanted, folder)
+            axis, *axes = (w.axis for w in self._wanted)
+            count = behind.shape[axis]
+            scores = _over_places(tf.reduce_mean, _channels_of(behind, axis, tf.range(count)))
+
+            def to(of_each: Any) -> list[Any]:
+                # All samples at once, as none depends on another.
+                grads = self._gradients(scores * tf.one_hot(of_each, count), before)
+                parts = (
+                    _channels_of(value, axis, some) * _channels_of(grad, axis, some)
+                    for value, grad, axis, some in zip(before, grads, axes, chosen, strict=True)
+                )
+                return [_over_places(tf.reduce_sum, part) for part in parts]
+
+            dtypes = [tf.float32 for _ in before]
+            rows = tf.transpose(channels)
+            found = tf.map_fn(to, rows, parallel_iterations=1, fn_output_signature=dtypes)
+            return [tf.transpose(f, [1, 0, 2]) for f in found]
+
+        return apart.image_by_image(owed, [channels, *shown])
+
+    def _gradients(self, scores: Any, before: list[Any]) -> list[Any]:
+        grads = tf.gradients(scores, before)
+        for wanted, grad in zip(self._wanted[1:], grads, strict=True):
+            if grad is None:
+                layer, name = (w.place.operation().name for w in (self._wanted[0], wanted))
+                raise ValueError(
+                    f"No gradient flows from layer '{layer}' back to '{name}'. It must lie before "
+                    "the other, with nothing in between that cannot be differentiated. "
+                    f"Received: the layers '{layer}' and '{name}'"
+                )
+        return grads
 
 
 def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
@@ -81,7 +148,25 @@ def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
     return _maps.get(graph.owner, key, lambda: Maps(places, tuple(wanted)))
 
 
-def of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
+def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Links:
+    """The `Links` of a layer of a graph to those before it, the same for all who ask."""
+    places = tuple(map(Place.of, graph.inputs))
+    # Those before it do all their work, of which a softmax is part.
+    others = (Wanted.of(graph, one)._replace(before_softmax=False) for one in before)
+    wanted = Wanted.of(graph, layer), *others
+    key = places, wanted, graph.activations()
+    return _links.get(graph.owner, key, lambda: Links(places, wanted))
+
+
+def _refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
+    """What to say where a network does not take some images."""
+    return (
+        f"`images` must have a size and values that the model takes: {reason}. "
+        f"Received: images of shape {tuple(shown[0].shape[1:])}"
+    )
+
+
+def _of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
     """What is traced for any number of samples, and of their channels."""
     specs = [tf.TensorSpec([None, *values.shape[1:]], values.dtype) for values in shown]
     of_channels = tf.nest.map_structure(
@@ -90,7 +175,7 @@ def of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
     return specs, *of_channels
 
 
-def looked_at(
+def _looked_at(
     graph: Graph,
     places: Sequence[Place],
     shown: Sequence[Any],
@@ -119,8 +204,13 @@ def _is_needed(graph: Graph, one: Wanted, wanted: Sequence[Wanted]) -> bool:
     )
 
 
-def channels_of(value: Any, axis: int, channels: Any) -> Any:
+def _channels_of(value: Any, axis: int, channels: Any) -> Any:
     """Some channels of what a layer is, `(samples, channels, places...)`, in float32."""
     chosen = tf.cast(tf.gather(value, channels, axis=axis), tf.float32)
     places = [i for i in range(1, len(value.shape)) if i != axis]
     return tf.transpose(chosen, [0, axis, *places])
+
+
+def _over_places(reduce: Callable, value: Any) -> Any:
+    """The mean or sum over all places of `(samples, channels, places...)`."""
+    return reduce(value, axis=list(range(2, len(value.shape))))

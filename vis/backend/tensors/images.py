@@ -86,6 +86,24 @@ def blur(images: Any, deviations: Any, axis: int) -> Any:
     return _mixed(images, weights / tf.reduce_sum(weights, axis=2, keepdims=True), axis)
 
 
+def irfftn(real: Any, imaginary: Any, shape: Sequence[int]) -> Any:
+    """The real images that have some Fourier coefficients.
+
+    Args:
+        real: Real parts, of which the last axes are frequencies, as `numpy.fft.rfftn` has them.
+        imaginary: Imaginary parts.
+        shape: Shape of an image: one to three axes.
+    """
+    spectrum = tf.complex(real, imaginary)
+    if len(shape) == 1:
+        return tf.signal.irfft(spectrum, list(shape))
+    if len(shape) == 3:
+        # TensorFlow has no gradient of its three-dimensional transform.
+        spectrum = tf.experimental.numpy.moveaxis(spectrum, -3, -1)
+        spectrum = tf.experimental.numpy.moveaxis(tf.signal.ifft(spectrum), -1, -3)
+    return tf.signal.irfft2d(spectrum, list(shape[-2:]))
+
+
 def _mixed(images: Any, weights: Any, axis: int) -> Any:
     """Each place along an axis as a weighted sum: `weights` is `(samples, places, places)`."""
     shape = images.shape.as_list()
