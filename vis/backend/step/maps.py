@@ -6,7 +6,7 @@ A network is run once for each image. What is owed is gradient times activation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +16,6 @@ from vis.backend.graph import Graph, LayerOutput, Place, Target, fed, filters_of
 from vis.backend.layers import Folder, Prepared, has_softmax
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
-
-_maps = WeakCache()
-_links = WeakCache()
 
 
 class Wanted(NamedTuple):
@@ -35,16 +32,44 @@ class Wanted(NamedTuple):
         return cls(graph.place_of(layer), axis, has_softmax(LayerOutput.of(layer).layer))
 
 
-class Maps:
-    """Looks at several layers at once, compiled for each shape of images.
+class _Looks:
+    """Looks at several layers at once, compiled for each shape of images."""
 
-    Values are shown to `places`, the graph's inputs.
-    """
+    made: ClassVar[WeakCache]
 
     def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
         self._places = places
         self._wanted = wanted
         self._compiled = Compiled(self._of_all, _refused, _of_any_number)
+
+    @classmethod
+    def of(cls, graph: Graph, *wanted: Wanted) -> Any:
+        """Those at some layers of a graph, the same for all who ask."""
+        places = tuple(map(Place.of, graph.inputs))
+        key = places, wanted, graph.activations()
+        return cls.made.get(graph.owner, key, lambda: cls(places, wanted))
+
+    def _of_all(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """What is compiled."""
+        raise NotImplementedError
+
+    def _seen(self, graph: Graph, weights: Any, shown: Sequence[Any]) -> list[Any]:
+        """What the layers are, where values are shown to the graph's inputs."""
+        pairs = zip(self._places, shown, strict=True)
+        feeds = [(place.tensor, fed(value, place.dtype)) for place, value in pairs]
+        alone = [w for w in self._wanted if _is_needed(graph, w, self._wanted)]
+        found: dict[Wanted, Any] = {}
+        for together in ([w for w in self._wanted if w not in alone], *([w] for w in alone)):
+            linear = [w.place.operation() for w in together if w.before_softmax]
+            values = graph.run(feeds, [w.place for w in together], Folder(weights), linear)
+            found.update(zip(together, values, strict=True))
+        return [found[w] for w in self._wanted]
+
+
+class Maps(_Looks):
+    """What channels of several layers are at each place."""
+
+    made = WeakCache()
 
     def __call__(
         self,
@@ -63,25 +88,20 @@ class Maps:
 
     def _of_all(self, graph: Graph, weights: Any, shown: list[Any], chosen: list[Any]) -> list[Any]:
         def look(*shown: Any) -> list[Any]:
-            values = _looked_at(graph, self._places, shown, self._wanted, Folder(weights))
-            each = zip(values, self._wanted, chosen, strict=True)
+            each = zip(self._seen(graph, weights, shown), self._wanted, chosen, strict=True)
             return [_channels_of(value, w.axis, some) for value, w, some in each]
 
         return apart.image_by_image(look, shown)
 
 
-class Links:
-    """What channels of a layer owe to those of layers before it, one trace for all channels.
+class Links(_Looks):
+    """What channels of the first layer owe to those of the others, one trace for all channels.
 
     An image goes through the network once, and the gradients of the channels come one after the
-    other back through the part in between. Values are shown to `places`, the graph's inputs;
-    `wanted` are the layer, and then those before it.
+    other back through the part in between.
     """
 
-    def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
-        self._places = places
-        self._wanted = wanted
-        self._compiled = Compiled(self._of_all, _refused, _of_any_number)
+    made = WeakCache()
 
     def __call__(
         self,
@@ -106,8 +126,7 @@ class Links:
         self, graph: Graph, weights: Any, shown: list[Any], channels: Any, chosen: list[Any]
     ) -> list[Any]:
         def owed(channels: Any, *shown: Any) -> list[Any]:
-            folder = Folder(weights)
-            behind, *before = _looked_at(graph, self._places, shown, self._wanted, folder)
+            behind, *before = self._seen(graph, weights, shown)
             axis, *axes = (w.axis for w in self._wanted)
             count = behind.shape[axis]
             scores = _over_places(tf.reduce_mean, _channels_of(behind, axis, tf.range(count)))
@@ -142,20 +161,15 @@ class Links:
 
 
 def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
-    """The `Maps` of some layers of a graph, the same for all who ask."""
-    places = tuple(map(Place.of, graph.inputs))
-    key = places, tuple(wanted), graph.activations()
-    return _maps.get(graph.owner, key, lambda: Maps(places, tuple(wanted)))
+    """The `Maps` of some layers of a graph."""
+    return Maps.of(graph, *wanted)
 
 
 def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Links:
-    """The `Links` of a layer of a graph to those before it, the same for all who ask."""
-    places = tuple(map(Place.of, graph.inputs))
-    # Those before it do all their work, of which a softmax is part.
+    """The `Links` of a layer of a graph to those before it."""
+    # These do all their work, of which a softmax is part.
     others = (Wanted.of(graph, one)._replace(before_softmax=False) for one in before)
-    wanted = Wanted.of(graph, layer), *others
-    key = places, wanted, graph.activations()
-    return _links.get(graph.owner, key, lambda: Links(places, wanted))
+    return Links.of(graph, Wanted.of(graph, layer), *others)
 
 
 def _refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
@@ -173,25 +187,6 @@ def _of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
         lambda indices: tf.TensorSpec([None] * len(indices.shape), indices.dtype), channels
     )
     return specs, *of_channels
-
-
-def _looked_at(
-    graph: Graph,
-    places: Sequence[Place],
-    shown: Sequence[Any],
-    wanted: Sequence[Wanted],
-    folder: Folder,
-) -> list[Any]:
-    """What some layers are, where some places are shown values."""
-    pairs = zip(places, shown, strict=True)
-    feeds = [(place.tensor, fed(value, place.dtype)) for place, value in pairs]
-    alone = [w for w in wanted if _is_needed(graph, w, wanted)]
-    found: dict[Wanted, Any] = {}
-    for together in ([w for w in wanted if w not in alone], *([w] for w in alone)):
-        linear = [w.place.operation() for w in together if w.before_softmax]
-        values = graph.run(feeds, [w.place for w in together], folder, linear)
-        found.update(zip(together, values, strict=True))
-    return [found[w] for w in wanted]
 
 
 def _is_needed(graph: Graph, one: Wanted, wanted: Sequence[Wanted]) -> bool:
