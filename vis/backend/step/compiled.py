@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.graph import Graph
-from vis.backend.layers import Handed, Inline, Prepared
+from vis.backend.layers import Folder, Handed, Inline, Prepared
 
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 
@@ -18,9 +19,10 @@ _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", 
 class Compiled:
     """A function of tensors, traced when it is first called with tensors of some types and shapes.
 
-    It is called with a `Graph`, what makes or takes ready weights, and the tensors. `refusal` goes
-    from the reason why a call failed, and its tensors, to the message of an error; `specified` from
-    the tensors to what one trace is to serve. `turns` is entered for each call.
+    It is called with what runs the graph, `Graph.run` with a `Folder`, and the tensors. `refusal`
+    goes from the reason why a call failed, and its tensors, to the message of an error; `specified`
+    from the tensors to what one trace is to serve. `turns` is entered for each call. `precision` is
+    the type that the network computes in, or None for its own.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class Compiled:
         refusal: Callable[..., str],
         specified: Callable[..., tuple] = lambda *tensors: tensors,
         turns: contextlib.AbstractContextManager = contextlib.nullcontext(),  # noqa: B008
+        precision: str | None = None,
     ) -> None:
         self._function = function
         self._refusal = refusal
         self._specified = specified
         self._turns = turns
+        self._precision = precision
         self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
         self._lock = threading.Lock()
 
@@ -61,7 +65,8 @@ class Compiled:
         def traced(packed: dict[str, Any], *tensors: Any) -> Any:
             nonlocal recipes
             ready = Handed(packed, prepared) if prepared else Inline()
-            outputs = self._function(graph, ready, *tensors)
+            run = functools.partial(graph.run, folder=Folder(ready, self._precision))
+            outputs = self._function(run, *tensors)
             recipes = tuple(ready.recipes)
             return outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,15 +39,16 @@ class Engine:
         self._problem = problem
         # A rule with a memory of its own serves one thread at a time.
         self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
-        self.images = self._compiled(lambda graph, weights, *args: problem.images(*args))
-        self.move = self._compiled(lambda graph, weights, *args: self._moved(*args))
+        self.images = self._compiled(lambda run, *args: problem.images(*args))
+        self.move = self._compiled(lambda run, *args: self._moved(*args))
         self.evaluate = self._compiled(self._evaluated)
-        self.update = self._compiled(lambda graph, weights, *args: self._updated(*args))
+        self.update = self._compiled(lambda run, *args: self._updated(*args))
         self._loop = self._compiled(self._steps)
         self._loops = self._compiled(self._steps_apart, specified=apart.of_any_number)
 
     def _compiled(self, function: Callable, **arguments: Any) -> Compiled:
-        return Compiled(function, self._refusal, turns=self._turns, **arguments)
+        arguments |= {"turns": self._turns, "precision": self._problem.precision}
+        return Compiled(function, self._refusal, **arguments)
 
     def _refusal(self, reason: str, *_: Any) -> str:
         shown = ", ".join(f"'{place.tensor.name}' {place.shape}" for place in self._problem.fed)
@@ -76,7 +78,8 @@ class Engine:
 
         def losses(variables: list[list[Any]], given: Given) -> Any:
             images = self._problem.images(variables, given)
-            return self._losses(graph, Inline(), images, given, tf.constant(0))[0]
+            run = functools.partial(graph.run, folder=Folder(Inline(), self._problem.precision))
+            return self._losses(run, images, given, tf.constant(0))[0]
 
         traced = tf.function(losses, autograph=False)
         return fingerprint(traced.get_concrete_function(state.variables, given))
@@ -93,17 +96,17 @@ class Engine:
 
         return apart.in_turns(loops, self._problem.threads, state, given)
 
-    # What follows runs where a function is traced. `weights` makes or takes ready weights.
+    # What follows runs where a function is traced. `run` runs the graph there.
 
     def _steps(
-        self, graph: Graph, weights: Any, state: State, given: Given, steps: Any
+        self, run: Callable, state: State, given: Given, steps: Any
     ) -> tuple[State, Observation]:
         problem = self._problem
 
         def body(i: Any, state: State, _: Observation) -> tuple:
             state = self._moved(state, given)
             images = problem.images(state.variables, given)
-            observation = self._looked(graph, weights, images, given, state.step)
+            observation = self._looked(run, images, given, state.step)
             return i + 1, self._advanced(state, observation, images), observation
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
@@ -128,10 +131,8 @@ class Engine:
         )
         return state, observation
 
-    def _steps_apart(self, graph: Graph, weights: Any, *args: Any) -> tuple[State, Observation]:
-        return apart.loops(
-            lambda *alone: self._steps(graph, weights, *alone), self._problem.threads, *args
-        )
+    def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, Observation]:
+        return apart.loops(functools.partial(self._steps, run), self._problem.threads, *args)
 
     def _moved(self, state: State, given: Given) -> State:
         canvases = enumerate(zip(self._problem.canvases, state.variables, strict=True))
@@ -141,17 +142,13 @@ class Engine:
         ]
         return state._replace(variables=moved)
 
-    def _evaluated(
-        self, graph: Graph, weights: Any, variables: list[list], given: Given, step: Any
-    ) -> Observation:
-        return self._looked(graph, weights, self._problem.images(variables, given), given, step)
+    def _evaluated(self, run: Callable, variables: list, given: Given, step: Any) -> Observation:
+        return self._looked(run, self._problem.images(variables, given), given, step)
 
-    def _looked(
-        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
-    ) -> Observation:
+    def _looked(self, run: Callable, images: list[Any], given: Given, step: Any) -> Observation:
         """Shows images to the network, and differentiates the losses."""
         problem = self._problem
-        losses, wrt_values = self._losses(graph, weights, images, given, step)
+        losses, wrt_values = self._losses(run, images, given, step)
         overall = tf.reduce_sum(losses, axis=0)
         grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
         if all(g is None for g in grads):
@@ -176,11 +173,10 @@ class Engine:
         return Observation(losses, overall, grads, values)
 
     def _losses(
-        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
+        self, run: Callable, images: list[Any], given: Given, step: Any
     ) -> tuple[Any, list[list[Any]]]:
         """Weighted losses `(terms, samples)`, and what they may be differentiated by, by look."""
-        problem = self._problem
-        folder, dtype = Folder(weights, problem.precision), images[0].dtype
+        problem, dtype = self._problem, images[0].dtype
         views = [
             _transformed(canvas, number, canvas.transforms, image, given, step)
             for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
@@ -195,9 +191,7 @@ class Engine:
                 erosion = Erosion(problem.skip_erosion, seeds)
             shown = list(zip(places, (*seen, *fixed), strict=True))
             wanted = problem.wrt_places
-            values, found = look(
-                graph, shown, problem.terms, parameters, wanted, folder, dtype, erosion
-            )
+            values, found = look(run, shown, problem.terms, parameters, wanted, dtype, erosion)
             losses.append(tf.stack(values) * given.weights[:, None])
             wrt_values.append(found)
         return tf.concat(losses, axis=1), wrt_values

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, LayerOutput, Place, Target, fed, filters_of
-from vis.backend.layers import Folder, Prepared, has_softmax
+from vis.backend.layers import Prepared, has_softmax
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
 
@@ -37,31 +37,32 @@ class _Looks:
 
     made: ClassVar[WeakCache]
 
-    def __init__(self, places: Sequence[Place], wanted: Sequence[Wanted]) -> None:
-        self._places = places
+    def __init__(self, graph: Graph, wanted: Sequence[Wanted]) -> None:
+        self._places = list(map(Place.of, graph.inputs))
         self._wanted = wanted
+        # What is computed in one run: what needs none of its own, and all else.
+        alone = [w for w in wanted if _is_needed(graph, w, wanted)]
+        self._runs = [[w for w in wanted if w not in alone], *([w] for w in alone)]
         self._compiled = Compiled(self._of_all, _refused, _of_any_number)
 
     @classmethod
     def of(cls, graph: Graph, *wanted: Wanted) -> Any:
         """Those at some layers of a graph, the same for all who ask."""
-        places = tuple(map(Place.of, graph.inputs))
-        key = places, wanted, graph.activations()
-        return cls.made.get(graph.owner, key, lambda: cls(places, wanted))
+        key = tuple(map(Place.of, graph.inputs)), wanted, graph.activations()
+        return cls.made.get(graph.owner, key, lambda: cls(graph, wanted))
 
     def _of_all(self, *args: Any, **kwargs: Any) -> list[Any]:
         """What is compiled."""
         raise NotImplementedError
 
-    def _seen(self, graph: Graph, weights: Any, shown: Sequence[Any]) -> list[Any]:
+    def _seen(self, run: Callable, shown: Sequence[Any]) -> list[Any]:
         """What the layers are, where values are shown to the graph's inputs."""
         pairs = zip(self._places, shown, strict=True)
         feeds = [(place.tensor, fed(value, place.dtype)) for place, value in pairs]
-        alone = [w for w in self._wanted if _is_needed(graph, w, self._wanted)]
         found: dict[Wanted, Any] = {}
-        for together in ([w for w in self._wanted if w not in alone], *([w] for w in alone)):
+        for together in self._runs:
             linear = [w.place.operation() for w in together if w.before_softmax]
-            values = graph.run(feeds, [w.place for w in together], Folder(weights), linear)
+            values = run(feeds, [w.place for w in together], linear=linear)
             found.update(zip(together, values, strict=True))
         return [found[w] for w in self._wanted]
 
@@ -86,9 +87,9 @@ class Maps(_Looks):
         chosen = [tf.constant(list(indices), tf.int32) for indices in channels]
         return [found.numpy() for found in self._compiled(graph, prepared, tensors, chosen)]
 
-    def _of_all(self, graph: Graph, weights: Any, shown: list[Any], chosen: list[Any]) -> list[Any]:
+    def _of_all(self, run: Callable, shown: list[Any], chosen: list[Any]) -> list[Any]:
         def look(*shown: Any) -> list[Any]:
-            each = zip(self._seen(graph, weights, shown), self._wanted, chosen, strict=True)
+            each = zip(self._seen(run, shown), self._wanted, chosen, strict=True)
             return [_channels_of(value, w.axis, some) for value, w, some in each]
 
         return apart.image_by_image(look, shown)
@@ -123,10 +124,10 @@ class Links(_Looks):
         return [values.numpy() for values in found]
 
     def _of_all(
-        self, graph: Graph, weights: Any, shown: list[Any], channels: Any, chosen: list[Any]
+        self, run: Callable, shown: list[Any], channels: Any, chosen: list[Any]
     ) -> list[Any]:
         def owed(channels: Any, *shown: Any) -> list[Any]:
-            behind, *before = self._seen(graph, weights, shown)
+            behind, *before = self._seen(run, shown)
             axis, *axes = (w.axis for w in self._wanted)
             count = behind.shape[axis]
             scores = _over_places(tf.reduce_mean, _channels_of(behind, axis, tf.range(count)))
