@@ -162,11 +162,7 @@ class Descent:
         )
 
     def description(self) -> dict[str, str]:
-        """What decides the picture, by its name; to be asked before the first step.
-
-        Raises:
-            ValueError: If the model is not a function of its input and its weights alone.
-        """
+        """What decides the picture, by its name; to be asked before the first step."""
         problem, given = self.problem, self.given
         forward = self.engine.fingerprint(self.graph, self._state, given)
         if forward.own_state:
@@ -175,9 +171,8 @@ class Descent:
                 "state of their own, as these cannot be continued after an interruption. "
                 f"Received: operations {', '.join(forward.own_state)}"
             )
-        weights = given.weights.numpy().tolist()
         decisive = {
-            "`losses`": list(zip(self.names, weights, strict=True)),
+            "`losses`": list(zip(self.names, given.weights.numpy().tolist(), strict=True)),
             "what the losses look for": given.parameters,
             "`input_range`": _alone([[float(end) for end in ends] for ends in self.input_ranges]),
             "the images' shape": [(len(given.seeds), *c.layout.shape) for c in problem.canvases],

@@ -89,13 +89,7 @@ class Subject(NamedTuple):
 
 
 def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
-    """The inputs of a model, or what hangs from tensors, but for those that are fixed.
-
-    Raises:
-        TypeError: If `input_tensor` is no symbolic tensor, nor several.
-        ValueError: If nothing is left, or no gradient flows into it, or a value is of another
-            shape.
-    """
+    """The inputs of a model, or what hangs from tensors, but for those that are fixed."""
     graph = Graph.of_inputs(input_tensor)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
     subject = _all_but_fixed(graph, input_tensor, graph.inputs, fixed)
@@ -151,10 +145,6 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
 
     `seed_input` is an image or a batch, with the channels at either end; for several inputs a list,
     or a dict by name. `wrt` is the input that is explained, by default the first that is an image.
-
-    Raises:
-        TypeError: If `seed_input` does not hold numbers.
-        ValueError: If it is of another shape, or a value is missing.
     """
     tensors, given = _all_as_numbers("seed_input", graph, seed_input)
     for tensor, value in zip(tensors, given, strict=True):
@@ -229,12 +219,7 @@ def _all_but_fixed(
 def as_numbers(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:
-    """An input and a value for it; where it holds text, the numbers that the model makes of it.
-
-    Raises:
-        TypeError: If the value of an input of text is no text.
-        ValueError: If it is of another shape, or if text leads to no numbers, or to several.
-    """
+    """An input and a value for it; where it holds text, the numbers that the model makes of it."""
     numbers = graph.flow.numbers_of(tensor)
     if value is not None and numbers is not tensor:
         value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)

@@ -135,9 +135,6 @@ def value_of(
 
     The images are values of `input_tensor`, by default the first input; the other inputs are shown
     zeros and empty texts.
-
-    Raises:
-        ValueError: If the layer is not connected to the input.
     """
     if isinstance(target, keras.KerasTensor):
         place = Place.of(target)
