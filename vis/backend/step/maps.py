@@ -33,7 +33,7 @@ class Wanted(NamedTuple):
 
 
 class _Looks:
-    """Looks at several layers at once, compiled for each shape of images."""
+    """Looks at channels of several layers at once, compiled for each shape of images."""
 
     made: ClassVar[WeakCache]
 
@@ -51,7 +51,15 @@ class _Looks:
         key = tuple(map(Place.of, graph.inputs)), wanted, graph.activations()
         return cls.made.get(graph.owner, key, lambda: cls(graph, wanted))
 
-    def _of_all(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def __call__(
+        self, graph: Graph, prepared: Prepared, shown: Sequence[np.ndarray], channels: Sequence[Any]
+    ) -> list[np.ndarray]:
+        """What is found where each input is shown `(samples, ...)`, of channels of each layer."""
+        tensors = [tf.convert_to_tensor(values) for values in shown]
+        indices = [tf.convert_to_tensor(np.asarray(some, "int32")) for some in channels]
+        return [found.numpy() for found in self._compiled(graph, prepared, tensors, indices)]
+
+    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
         """What is compiled."""
         raise NotImplementedError
 
@@ -68,28 +76,13 @@ class _Looks:
 
 
 class Maps(_Looks):
-    """What channels of several layers are at each place."""
+    """What channels of several layers are, `(samples, channels, places...)` of each in float32."""
 
     made = WeakCache()
 
-    def __call__(
-        self,
-        graph: Graph,
-        prepared: Prepared,
-        shown: Sequence[np.ndarray],
-        channels: Sequence[Sequence[int]],
-    ) -> list[np.ndarray]:
-        """For each layer the chosen channels, `(samples, channels, places...)`, in float32.
-
-        Each input is shown `(samples, ...)`. Channels are chosen by their indices.
-        """
-        tensors = [tf.convert_to_tensor(values) for values in shown]
-        chosen = [tf.constant(list(indices), tf.int32) for indices in channels]
-        return [found.numpy() for found in self._compiled(graph, prepared, tensors, chosen)]
-
-    def _of_all(self, run: Callable, shown: list[Any], chosen: list[Any]) -> list[Any]:
+    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
         def look(*shown: Any) -> list[Any]:
-            each = zip(self._seen(run, shown), self._wanted, chosen, strict=True)
+            each = zip(self._seen(run, shown), self._wanted, channels, strict=True)
             return [_channels_of(value, w.axis, some) for value, w, some in each]
 
         return apart.image_by_image(look, shown)
@@ -99,34 +92,17 @@ class Links(_Looks):
     """What channels of the first layer owe to those of the others, one trace for all channels.
 
     An image goes through the network once, and the gradients of the channels come one after the
-    other back through the part in between.
+    other back through the part in between. Each sample has channels of the first layer of its own,
+    `(samples, channels)`. Of each other layer `(samples, channels of the first, its channels)` is
+    found.
     """
 
     made = WeakCache()
 
-    def __call__(
-        self,
-        graph: Graph,
-        prepared: Prepared,
-        shown: Sequence[np.ndarray],
-        channels: np.ndarray,
-        before: Sequence[Sequence[int]],
-    ) -> list[np.ndarray]:
-        """For each layer before it `(samples, channels of the layer, channels before)`.
+    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
+        of_first, *chosen = channels
 
-        Each input is shown `(samples, ...)`. Each sample has channels of the layer of its own,
-        `(samples, channels)`; `before` has the channels of each layer before it.
-        """
-        tensors = [tf.convert_to_tensor(values) for values in shown]
-        behind = tf.constant(channels, tf.int32)
-        chosen = [tf.constant(list(indices), tf.int32) for indices in before]
-        found = self._compiled(graph, prepared, tensors, behind, chosen)
-        return [values.numpy() for values in found]
-
-    def _of_all(
-        self, run: Callable, shown: list[Any], channels: Any, chosen: list[Any]
-    ) -> list[Any]:
-        def owed(channels: Any, *shown: Any) -> list[Any]:
+        def owed(of_first: Any, *shown: Any) -> list[Any]:
             behind, *before = self._seen(run, shown)
             axis, *axes = (w.axis for w in self._wanted)
             count = behind.shape[axis]
@@ -142,11 +118,11 @@ class Links(_Looks):
                 return [_over_places(tf.reduce_sum, part) for part in parts]
 
             dtypes = [tf.float32 for _ in before]
-            rows = tf.transpose(channels)
+            rows = tf.transpose(of_first)
             found = tf.map_fn(to, rows, parallel_iterations=1, fn_output_signature=dtypes)
             return [tf.transpose(f, [1, 0, 2]) for f in found]
 
-        return apart.image_by_image(owed, [channels, *shown])
+        return apart.image_by_image(owed, [of_first, *shown])
 
     def _gradients(self, scores: Any, before: list[Any]) -> list[Any]:
         grads = tf.gradients(scores, before)
@@ -161,9 +137,9 @@ class Links(_Looks):
         return grads
 
 
-def maps_of(graph: Graph, wanted: Sequence[Wanted]) -> Maps:
+def maps_of(graph: Graph, layers: Sequence[Target]) -> Maps:
     """The `Maps` of some layers of a graph."""
-    return Maps.of(graph, *wanted)
+    return Maps.of(graph, *(Wanted.of(graph, layer) for layer in layers))
 
 
 def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Links:
@@ -181,13 +157,10 @@ def _refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
     )
 
 
-def _of_any_number(shown: Sequence[Any], *channels: Any) -> tuple:
+def _of_any_number(shown: Sequence[Any], channels: Sequence[Any]) -> tuple:
     """What is traced for any number of samples, and of their channels."""
     specs = [tf.TensorSpec([None, *values.shape[1:]], values.dtype) for values in shown]
-    of_channels = tf.nest.map_structure(
-        lambda indices: tf.TensorSpec([None] * len(indices.shape), indices.dtype), channels
-    )
-    return specs, *of_channels
+    return specs, [tf.TensorSpec([None] * len(some.shape), some.dtype) for some in channels]
 
 
 def _is_needed(graph: Graph, one: Wanted, wanted: Sequence[Wanted]) -> bool:
