@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import keras
@@ -206,11 +208,7 @@ def _power(x: Any, p: float) -> Any:
     """`x ** p` for non-negative `x`; whole powers by multiplication, which is much faster."""
     if p != int(p) or p > 32:
         return ops.power(x, p)
-    result, square, p = None, x, int(p)
-    while p:
-        if p % 2:
-            result = square if result is None else result * square
-        p //= 2
-        if p:
-            square = square * square
-    return result
+    squares, p = [x], int(p)
+    while 2 ** len(squares) <= p:
+        squares.append(squares[-1] * squares[-1])
+    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if p >> i & 1))

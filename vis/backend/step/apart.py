@@ -34,10 +34,7 @@ def is_better(problem: Problem, samples: int) -> bool:
 def in_turns(
     loops: Callable, threads: int | None, state: State, given: Given
 ) -> tuple[State, Observation]:
-    """What `loops` makes of the states of all samples and what they are given, some at a time.
-
-    `threads` is how many share the work on one sample, or None for all.
-    """
+    """What `loops` makes of the states of all samples and what they are given, some at a time."""
     processors = device.processors()
     at_once = _PER_THREAD * max(1, processors // (threads or processors))
     parts = [

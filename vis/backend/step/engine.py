@@ -39,16 +39,15 @@ class Engine:
         self._problem = problem
         # A rule with a memory of its own serves one thread at a time.
         self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
-        self.images = self._compiled(lambda run, *args: problem.images(*args))
-        self.move = self._compiled(lambda run, *args: self._moved(*args))
-        self.evaluate = self._compiled(self._evaluated)
-        self.update = self._compiled(lambda run, *args: self._updated(*args))
-        self._loop = self._compiled(self._steps)
-        self._loops = self._compiled(self._steps_apart, specified=apart.of_any_number)
-
-    def _compiled(self, function: Callable, **arguments: Any) -> Compiled:
-        arguments |= {"turns": self._turns, "precision": self._problem.precision}
-        return Compiled(function, self._refusal, **arguments)
+        compiled = functools.partial(
+            Compiled, refusal=self._refusal, turns=self._turns, precision=problem.precision
+        )
+        self.images = compiled(lambda run, *args: problem.images(*args))
+        self.move = compiled(lambda run, *args: self._moved(*args))
+        self.evaluate = compiled(self._evaluated)
+        self.update = compiled(lambda run, *args: self._updated(*args))
+        self._loop = compiled(self._steps)
+        self._loops = compiled(self._steps_apart, specified=apart.of_any_number)
 
     def _refusal(self, reason: str, *_: Any) -> str:
         shown = ", ".join(f"'{place.tensor.name}' {place.shape}" for place in self._problem.fed)
