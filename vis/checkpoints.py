@@ -9,7 +9,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,12 +151,10 @@ class _Memoryless(InputModifier):
         self.modifier = modifier
 
     def pre(self, image):
-        with _unchanged("input_modifiers", self.modifier):
-            return self.modifier.pre(image)
+        return _unchanged("input_modifiers", self.modifier, self.modifier.pre, image)
 
     def post(self, image):
-        with _unchanged("input_modifiers", self.modifier):
-            return self.modifier.post(image)
+        return _unchanged("input_modifiers", self.modifier, self.modifier.post, image)
 
 
 class _MemorylessFunction:
@@ -164,14 +162,13 @@ class _MemorylessFunction:
         self.function = function
 
     def __call__(self, grads: np.ndarray) -> np.ndarray:
-        with _unchanged("grad_modifier", self.function):
-            return self.function(grads)
+        return _unchanged("grad_modifier", self.function, self.function, grads)
 
 
-@contextlib.contextmanager
-def _unchanged(argument: str, thing: Any) -> Iterator[None]:
+def _unchanged(argument: str, thing: Any, function: Callable, array: np.ndarray) -> np.ndarray:
+    """What a function of a thing makes of an array, where the thing remembers nothing of it."""
     before = _memory(thing)
-    yield
+    made = function(array)
     if _memory(thing) != before:
         raise ValueError(
             f"`{argument}` must remember nothing from one step to the next where there is a "
@@ -179,6 +176,7 @@ def _unchanged(argument: str, thing: Any) -> Iterator[None]:
             "after an interruption. A `vis.input_modifiers.Transform` may be random. "
             f"Received: {thing!r}"
         )
+    return made
 
 
 def _memory(thing: Any) -> tuple:

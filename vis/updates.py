@@ -152,9 +152,8 @@ class KerasUpdate(Update):
         # On TensorFlow a Keras optimizer has no stateless form: its own variables are registers
         # here, filled before the step and read after it.
         optimizer, registers, _ = self._optimizer(variables)
-        for register, value in zip(
-            [*registers, *optimizer.variables], [*variables, *slots], strict=True
-        ):
+        all_registers = [*registers, *optimizer.variables]
+        for register, value in zip(all_registers, [*variables, *slots], strict=True):
             register.assign(value)
         optimizer.apply(grads, registers)
         moved = [ops.copy(register) for register in registers]
