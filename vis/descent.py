@@ -93,15 +93,11 @@ class Descent:
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self.modifiers)
-        if any(canvas.moves for canvas in self.problem.canvases):
-            self._state = self.engine.move(*self._made_for, self._state, self.given)
-        seen = self.engine.evaluate(
-            *self._made_for, self._state.variables, self.given, self._state.step
-        )
+        state, _, seen = self.engine.evaluate(*self._made_for, self._state, self.given)
         if self.grad_modifier:
             seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
-        self._state = self.engine.update(*self._made_for, self._state, seen, self.given)
+        self._state = self.engine.update(*self._made_for, state, seen, self.given)
 
     def _modified(self, grads: np.ndarray) -> Any:
         modify: Any = self.grad_modifier

@@ -43,7 +43,6 @@ class Engine:
             Compiled, refusal=self._refusal, turns=self._turns, precision=problem.precision
         )
         self.images = compiled(lambda run, *args: problem.images(*args))
-        self.move = compiled(lambda run, *args: self._moved(*args))
         self.evaluate = compiled(self._evaluated)
         self.update = compiled(lambda run, *args: self._updated(*args))
         self._loop = compiled(self._steps)
@@ -103,9 +102,7 @@ class Engine:
         problem = self._problem
 
         def body(i: Any, state: State, _: Observation) -> tuple:
-            state = self._moved(state, given)
-            images = problem.images(state.variables, given)
-            observation = self._looked(run, images, given, state.step)
+            state, images, observation = self._evaluated(run, state, given)
             return i + 1, self._advanced(state, observation, images), observation
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
@@ -133,16 +130,18 @@ class Engine:
     def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, Observation]:
         return apart.loops(functools.partial(self._steps, run), self._problem.threads, *args)
 
-    def _moved(self, state: State, given: Given) -> State:
+    def _evaluated(
+        self, run: Callable, state: State, given: Given
+    ) -> tuple[State, list[Any], Observation]:
+        """The state with its variables moved, the images that they stand for, and what is seen."""
         canvases = enumerate(zip(self._problem.canvases, state.variables, strict=True))
-        moved = [
+        variables = [
             [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
             for number, (canvas, values) in canvases
         ]
-        return state._replace(variables=moved)
-
-    def _evaluated(self, run: Callable, variables: list, given: Given, step: Any) -> Observation:
-        return self._looked(run, self._problem.images(variables, given), given, step)
+        images = self._problem.images(variables, given)
+        observation = self._looked(run, images, given, state.step)
+        return state._replace(variables=variables), images, observation
 
     def _looked(self, run: Callable, images: list[Any], given: Given, step: Any) -> Observation:
         """Shows images to the network, and differentiates the losses."""
