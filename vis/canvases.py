@@ -99,7 +99,7 @@ def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any)
     return made
 
 
-def canvases(
+def all_of(
     subject: Subject,
     parametrizations: Sequence[Parametrization],
     layouts: Sequence[Layout],

@@ -12,20 +12,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis import grad_modifiers, updates
+from vis import canvases, grad_modifiers, updates
 from vis.backend.graph import Place, check_erosion
 from vis.backend.layers import Prepared, check_precision
 from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
-from vis.canvases import (
-    canvases,
-    check_wrt_tensor,
-    initial_variables,
-    layout,
-    parametrizations,
-    ranges,
-)
 from vis.checkpoints import Checkpoint, without_memory
 from vis.descent import Descent, NonFiniteError
 from vis.input_modifiers import InputModifier, in_order, is_in_graph
@@ -120,10 +112,10 @@ class Optimizer:
         self.inputs = list(subject.fed)
         self.input_tensors = subject.tensors
         self.input_tensor = self.input_tensors[0]
-        self.input_ranges = ranges(subject, input_range)
-        self._parametrizations = parametrizations(subject, parametrization)
+        self.input_ranges = canvases.ranges(subject, input_range)
+        self._parametrizations = canvases.parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        self._wrt = check_wrt_tensor(subject, wrt_tensor)
+        self._wrt = canvases.check_wrt_tensor(subject, wrt_tensor)
         self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
         self.wrt_tensor_is_input_tensor = self._wrt is None
         self._objective = objective = Objective(losses, subject.graph)
@@ -204,7 +196,7 @@ class Optimizer:
         ]
         samples = self._samples(start, samples)
         layouts = [
-            layout(tensor, images, image_size)
+            canvases.layout(tensor, images, image_size)
             for tensor, images in zip(self.input_tensors, start, strict=True)
         ]
         modify = grad_modifiers.get(grad_modifier)
@@ -272,7 +264,7 @@ class Optimizer:
                 "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
                 f"`Pixels`. Received: {self._parametrizations!r} and {by_hand!r}"
             )
-        drawn_on = canvases(subject, self._parametrizations, layouts, modifiers, objective)
+        drawn_on = canvases.all_of(subject, self._parametrizations, layouts, modifiers, objective)
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
             fed=subject.places,
@@ -290,7 +282,7 @@ class Optimizer:
         dtype = "float64" if any(t.dtype == "float64" for t in self.input_tensors) else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
         if variables is None:
-            variables = initial_variables(drawn_on, self.input_ranges, start, rngs)
+            variables = canvases.initial_variables(drawn_on, self.input_ranges, start, rngs)
         given = Given(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
