@@ -49,11 +49,8 @@ class Checkpoint:
         self._every = every
         self._path = _check_path(path)
         self._found = self._read() if self._path.exists() else None
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the descent in the file, or None where there is no file yet."""
-        return self._found.seed if self._found else None
+        # That of the descent in the file, or None where there is no file yet.
+        self.seed = self._found.seed if self._found else None
 
     def begin(
         self, descent: Descent, seed: int, max_iter: int
