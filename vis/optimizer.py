@@ -57,10 +57,10 @@ class Optimizer:
             samples' axis: a dict by name, or a list with None for all others.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
-        skip_erosion: Standard deviation, all together, of random gains of what the skip connections
-            of a residual network carry, new in each step; 0 to 0.5. An image for all these networks
-            is more often one for networks that took no part (Li et al., "Learning Transferable
-            Adversarial Examples via Ghost Networks", AAAI 2020).
+        skip_erosion: How much random gains change what the skip connections of a residual network
+            carry, from step to step: their standard deviation, all together; 0 to 0.5. An image
+            for all these networks is more often one for networks that took no part (Li et al.,
+            "Learning Transferable Adversarial Examples via Ghost Networks", AAAI 2020).
 
     Attributes:
         inputs: All that the model is fed: its inputs, and what stands in the place of words.

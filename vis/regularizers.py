@@ -208,7 +208,7 @@ def _power(x: Any, p: float) -> Any:
     """`x ** p` for non-negative `x`; whole powers by multiplication, which is much faster."""
     if p != int(p) or p > 32:
         return ops.power(x, p)
-    squares, p = [x], int(p)
-    while 2 ** len(squares) <= p:
+    squares, whole = [x], int(p)
+    while 2 ** len(squares) <= whole:
         squares.append(squares[-1] * squares[-1])
-    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if p >> i & 1))
+    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if whole >> i & 1))
