@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import keras
 import tensorflow as tf
+from keras import ops
 
 from vis.backend.private import empty_list, item_of_list, list_with
 
@@ -34,10 +34,7 @@ class Recipe(NamedTuple):
 
     def make(self) -> dict[str, Any]:
         made = self.formula(*(layer() for layer in self.layers))
-        return {
-            name: tf.convert_to_tensor(keras.ops.cast(tensor, self.dtype))
-            for name, tensor in made.items()
-        }
+        return {name: tf.convert_to_tensor(ops.cast(t, self.dtype)) for name, t in made.items()}
 
 
 class Inline:
