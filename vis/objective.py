@@ -58,11 +58,6 @@ class Objective:
                     )
 
 
-def of_sample(parameters: Any, i: int) -> Any:
-    """Arrays for all samples, or for each, as those for one of them."""
-    return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
-
-
 def _term(loss: Loss, graph: Graph) -> Term:
     if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
         return Expression(symbolic_scalar(loss.build_loss, graph, str(loss)))

@@ -2,6 +2,7 @@
 
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
+from vis.backend.step.look import of_sample
 from vis.backend.step.maps import links_of, maps_of
 from vis.backend.step.problem import (
     Canvas,

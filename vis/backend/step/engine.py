@@ -17,7 +17,7 @@ from vis.backend.private import select
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.look import look, named
+from vis.backend.step.look import look, named, of_sample
 from vis.backend.step.problem import Canvas, Expression, Given, Observation, Problem, State
 from vis.backend.tensors import random
 
@@ -205,9 +205,7 @@ class Engine:
             yield everything
             return
         for i in range(samples):
-            yield tf.nest.map_structure(
-                lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p, everything
-            )
+            yield of_sample(everything, i)
 
     def _updated(self, state: State, observation: Observation, given: Given) -> State:
         return self._advanced(state, observation, self._problem.images(state.variables, given))

@@ -42,6 +42,11 @@ def look(
     return losses, found[len(terms) :]
 
 
+def of_sample(values: Any, i: int) -> Any:
+    """Arrays for all samples, or for each, as those for one of them."""
+    return tf.nest.map_structure(lambda v: v[i : i + 1] if v.shape[0] > 1 else v, values)
+
+
 def nothing(tensor: keras.KerasTensor, samples: int) -> Any:
     """What an input is shown that nobody asks about: zeros, or empty texts."""
     return tf.zeros([samples, *(size or 1 for size in tensor.shape[1:])], tensor.dtype)
