@@ -72,9 +72,8 @@ class TotalVariation(_ImageLoss):
     def formula(image: Any, beta: float, axes: tuple[int, ...]) -> Any:
         if not axes:
             return ops.zeros_like(ops.reshape(image, (-1, image.shape[-1]))[:, 0])
-        here, squares = _inner(image, axes), 0.0
-        for axis in axes:
-            squares = squares + ops.square(_inner(image, axes, ahead=axis) - here)
+        here = _inner(image, axes)
+        squares = sum(ops.square(_inner(image, axes, ahead=axis) - here) for axis in axes)
         if beta != 2:
             # The gradient of a power below one is infinite at zero.
             least = 0.0 if beta > 2 else keras.config.epsilon() ** 2

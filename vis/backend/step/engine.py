@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -194,7 +194,7 @@ class Engine:
             wrt_values.append(found)
         return tf.concat(losses, axis=1), wrt_values
 
-    def _looks(self, views: list[Any], given: Given) -> Iterator[tuple]:
+    def _looks(self, views: list[Any], given: Given) -> list[tuple]:
         """What is shown at once: images, fixed inputs, parameters of formulas, seeds.
 
         An expression is a scalar over the whole batch, so that samples are then shown one by one.
@@ -202,10 +202,8 @@ class Engine:
         samples = views[0].shape[0]
         everything = (views, given.fixed, given.parameters, given.seeds)
         if samples == 1 or not any(isinstance(term, Expression) for term in self._problem.terms):
-            yield everything
-            return
-        for i in range(samples):
-            yield of_sample(everything, i)
+            return [everything]
+        return [of_sample(everything, i) for i in range(samples)]
 
     def _updated(self, state: State, observation: Observation, given: Given) -> State:
         return self._advanced(state, observation, self._problem.images(state.variables, given))
