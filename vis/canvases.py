@@ -25,24 +25,19 @@ _DEFAULT_RANGE = (0, 255)
 def ranges(subject: Subject, input_range: Any) -> list[tuple[float, float]]:
     """For each part that is optimised its lowest and highest value.
 
-    An embedding that is not given a range has that of the values that the model knows.
-
-    Args:
-        subject: What is optimised.
-        input_range: One pair for all, or a list of pairs, or a dict of pairs by name.
+    They are one pair for all, or a list of pairs, or a dict of pairs by name. An embedding that is
+    not given a range has that of the values that the model knows.
     """
-    tensors = subject.tensors
-    each = isinstance(input_range, Mapping) or (
-        isinstance(input_range, (list, tuple))
-        and any(r is None or isinstance(r, (list, tuple)) for r in input_range)
-    )
-    if each:
+    is_list = isinstance(input_range, (list, tuple))
+    if isinstance(input_range, Mapping) or (
+        is_list and any(r is None or isinstance(r, (list, tuple)) for r in input_range)
+    ):
         chosen = subject.arranged("input_range", input_range)
         return [check_input_range(_DEFAULT_RANGE if r is None else r) for r in chosen]
-    is_default = isinstance(input_range, (list, tuple)) and tuple(input_range) == _DEFAULT_RANGE
+    is_default = is_list and tuple(input_range) == _DEFAULT_RANGE
     if is_default and len(subject.fed) > len(subject.graph.inputs):
-        return [_range_of(tensor) for tensor in tensors]
-    return [check_input_range(input_range) for _ in tensors]
+        return [_range_of(tensor) for tensor in subject.tensors]
+    return [check_input_range(input_range) for _ in subject.tensors]
 
 
 def _range_of(tensor: keras.KerasTensor) -> tuple[float, float]:
@@ -58,10 +53,8 @@ def _range_of(tensor: keras.KerasTensor) -> tuple[float, float]:
 def parametrizations(subject: Subject, parametrization: Any) -> list[Parametrization]:
     """For each part that is optimised how its image is made.
 
-    Args:
-        subject: What is optimised.
-        parametrization: One for all that have spatial axes, or for all where none has; or a list,
-            or a dict by name. None is the pixels.
+    By one for all that have spatial axes, or for all where none has; or by a list, or a dict by
+    name. None is the pixels.
     """
     if isinstance(parametrization, (Mapping, list, tuple)):
         chosen = subject.arranged("parametrization", parametrization)
@@ -79,8 +72,7 @@ def parametrizations(subject: Subject, parametrization: Any) -> list[Parametriza
 
 def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | None:
     """The tensor that is not the input to take gradients of, or None."""
-    inputs = subject.tensors
-    if wrt_tensor is None or (len(inputs) == 1 and wrt_tensor is inputs[0]):
+    if wrt_tensor is None:
         return None
     tensors = keras.tree.flatten(wrt_tensor)
     if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
@@ -89,7 +81,8 @@ def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | N
             f"Received: wrt_tensor={wrt_tensor!r}"
         )
     subject.graph.check_connected(tensors[0])
-    return None if len(inputs) == 1 and tensors[0] is inputs[0] else tensors[0]
+    is_input = len(subject.tensors) == 1 and tensors[0] is subject.tensors[0]
+    return None if is_input else tensors[0]
 
 
 def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any) -> Layout:
@@ -106,24 +99,33 @@ def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any)
     return made
 
 
-def canvas(
+def all_of(
     subject: Subject,
-    tensor: keras.KerasTensor,
-    parametrization: Parametrization,
-    layout: Layout,
+    parametrizations: Sequence[Parametrization],
+    layouts: Sequence[Layout],
     modifiers: Sequence[InputModifier],
-) -> Canvas:
-    """What a compiled step is to know of one part that is optimised."""
-    in_graph = fused([m for m in modifiers if is_in_graph(m)])
-    pixels = isinstance(parametrization, Pixels)
-    moves = [t for t in in_graph if pixels and t.only_moves_pixels]
-    transforms = tuple(t for t in in_graph if t not in moves)
-    by_hand = any(not is_in_graph(m) for m in modifiers)
-    number = position_of(tensor, subject.fed)
-    return Canvas(number, parametrization, layout, () if by_hand else tuple(moves), transforms)
+    objective: Objective,
+) -> tuple[Canvas, ...]:
+    """What a compiled step is to know of each part that is optimised."""
+    # Where there are images among the inputs, modifiers are meant for these.
+    spatial = any(layout.axes for layout in layouts)
+    made = []
+    each = zip(subject.tensors, parametrizations, layouts, strict=True)
+    for tensor, parametrization, layout in each:
+        meant = modifiers if bool(layout.axes) == spatial else ()
+        in_graph = [m for m in meant if is_in_graph(m)]
+        _check_seen(subject, tensor, layout, in_graph, objective)
+        by_hand = len(in_graph) < len(meant)
+        pixels = isinstance(parametrization, Pixels)
+        in_graph = fused(in_graph)
+        moves = tuple(t for t in in_graph if pixels and t.only_moves_pixels)
+        transforms = tuple(t for t in in_graph if t not in moves)
+        number = position_of(tensor, subject.fed)
+        made.append(Canvas(number, parametrization, layout, () if by_hand else moves, transforms))
+    return tuple(made)
 
 
-def check_seen(
+def _check_seen(
     subject: Subject,
     tensor: keras.KerasTensor,
     layout: Layout,
@@ -138,8 +140,7 @@ def check_seen(
         must, received = "`image_size` or `seed_input` must make", "images"
     else:
         return
-    for loss in objective.losses:
-        target = getattr(loss, "target", None)
+    for target in (getattr(loss, "target", None) for loss in objective.losses):
         layer = LayerOutput.of(target).layer
         if isinstance(layer, keras.Layer) and not accepts(subject.graph, tensor, target, shape):
             raise ValueError(
@@ -156,9 +157,8 @@ def initial_variables(
 ) -> list[list[np.ndarray]]:
     """For each canvas the initial values of what is optimised, `(samples, ...)`."""
     variables = []
-    for canvas, images, input_range in zip(
-        canvases, start or [None] * len(canvases), input_ranges, strict=True
-    ):
+    start = start or [None] * len(canvases)
+    for canvas, images, input_range in zip(canvases, start, input_ranges, strict=True):
         several = images is not None and len(images) > 1
         initial = [
             canvas.parametrization.variables(

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,31 +40,17 @@ class _Contents(NamedTuple):
 class Checkpoint:
     """A file that a descent can be continued from, to the same picture bit for bit.
 
-    It is written whole or not at all, so that whoever is killed leaves the one before.
-
-    Args:
-        path: The file. It need not exist; its folder must.
-        every: Number of steps from one writing to the next, at least 1.
-
-    Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If there cannot be such a file, or there is one that is damaged or no
-            checkpoint.
-
-    Example:
-        >>> Checkpoint("run.npz", every=10).seed is None
-        True
+    It is written after each `every` steps, whole or not at all, so that whoever is killed leaves
+    the one before. A `ValueError` says that there cannot be such a file, or that the one that is
+    there is damaged or no checkpoint.
     """
 
     def __init__(self, path: str | os.PathLike, every: int = 50) -> None:
         self._every = every
         self._path = _check_path(path)
         self._found = self._read() if self._path.exists() else None
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the descent in the file, or None where there is no file yet."""
-        return self._found.seed if self._found else None
+        # That of the descent in the file, or None where there is no file yet.
+        self.seed = self._found.seed if self._found else None
 
     def begin(
         self, descent: Descent, seed: int, max_iter: int
@@ -102,11 +88,10 @@ class Checkpoint:
         header = {"format": _FORMAT, "version": _VERSION, **contents._asdict()}
         arrays = header.pop("arrays")
         header["types"] = [array.dtype.name for array in arrays]
+        # NumPy's format does not have all types that TensorFlow has.
+        plain = [a.view(f"u{a.itemsize}") if a.dtype.kind == "V" else a for a in arrays]
         entries: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
-        for number, array in enumerate(arrays):
-            # NumPy's format does not have all types that TensorFlow has.
-            plain = array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
-            entries[f"array_{number}"] = plain
+        entries.update({f"array_{number}": array for number, array in enumerate(plain)})
         entries["checksum"] = _checksum(entries)
         with written_whole(self._path) as unfinished, open(unfinished, "wb") as file:
             np.savez(file, **entries)
@@ -163,12 +148,10 @@ class _Memoryless(InputModifier):
         self.modifier = modifier
 
     def pre(self, image):
-        with _unchanged("input_modifiers", self.modifier):
-            return self.modifier.pre(image)
+        return _unchanged("input_modifiers", self.modifier, self.modifier.pre, image)
 
     def post(self, image):
-        with _unchanged("input_modifiers", self.modifier):
-            return self.modifier.post(image)
+        return _unchanged("input_modifiers", self.modifier, self.modifier.post, image)
 
 
 class _MemorylessFunction:
@@ -176,14 +159,13 @@ class _MemorylessFunction:
         self.function = function
 
     def __call__(self, grads: np.ndarray) -> np.ndarray:
-        with _unchanged("grad_modifier", self.function):
-            return self.function(grads)
+        return _unchanged("grad_modifier", self.function, self.function, grads)
 
 
-@contextlib.contextmanager
-def _unchanged(argument: str, thing: Any) -> Iterator[None]:
+def _unchanged(argument: str, thing: Any, function: Callable, array: np.ndarray) -> np.ndarray:
+    """What a function of a thing makes of an array, where the thing remembers nothing of it."""
     before = _memory(thing)
-    yield
+    made = function(array)
     if _memory(thing) != before:
         raise ValueError(
             f"`{argument}` must remember nothing from one step to the next where there is a "
@@ -191,6 +173,7 @@ def _unchanged(argument: str, thing: Any) -> Iterator[None]:
             "after an interruption. A `vis.input_modifiers.Transform` may be random. "
             f"Received: {thing!r}"
         )
+    return made
 
 
 def _memory(thing: Any) -> tuple:
@@ -215,15 +198,13 @@ def _missing(path: Path) -> str | None:
     with contextlib.suppress(FileNotFoundError):
         path.stat()
     folder = path.absolute().parent
-    if path.exists() and not path.is_file():
-        return "the path of a file"
-    if not folder.is_dir():
-        return "in a folder that exists"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return "in a folder that can be written to"
-    if path.exists() and not os.access(path, os.R_OK):
-        return "a file that can be read"
-    return None
+    missing = {
+        "the path of a file": path.exists() and not path.is_file(),
+        "in a folder that exists": not folder.is_dir(),
+        "in a folder that can be written to": not os.access(folder, os.W_OK | os.X_OK),
+        "a file that can be read": path.exists() and not os.access(path, os.R_OK),
+    }
+    return next((what for what, is_missing in missing.items() if is_missing), None)
 
 
 def _checksum(entries: dict[str, np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import keras
@@ -39,36 +40,25 @@ class NonFiniteError(FloatingPointError, ValueError):
         self.best_image = best_image
 
 
+@dataclass(eq=False, repr=False)
 class Descent:
-    """One descent: its state, and how it is driven.
+    """One descent: its state, and how it is driven."""
 
-    There are initial variables and the ends of a range for each input that is optimised, and a name
-    for each loss. Modifiers in NumPy are called around each step, and `grad_modifier` in it. What
-    is `prepared` of the weights serves all descents that they do not change between.
-    """
+    graph: Graph
+    problem: Problem
+    engine: Engine
+    given: Given
+    start: InitVar[list[list[np.ndarray]]]  # The initial variables of each input.
+    names: Sequence[str]  # Of the losses.
+    input_ranges: Sequence[tuple[float, float]]  # Of each input that is optimised.
+    modifiers: Sequence[InputModifier] = ()  # Those in NumPy, which are called around each step.
+    grad_modifier: Callable | None = None  # One in NumPy, which is called in each.
+    # What is made of the weights; it serves all descents that they do not change between.
+    prepared: Prepared = field(default_factory=Prepared)
 
-    def __init__(
-        self,
-        graph: Graph,
-        problem: Problem,
-        engine: Engine,
-        given: Given,
-        variables: list[list[np.ndarray]],
-        names: Sequence[str],
-        input_ranges: Sequence[tuple[float, float]],
-        modifiers: Sequence[InputModifier] = (),
-        grad_modifier: Callable | None = None,
-        prepared: Prepared | None = None,
-    ) -> None:
-        self._problem = problem
-        self._engine = engine
-        self._given = given
-        self._made_for = graph, prepared or Prepared()
-        self._names = names
-        self._input_ranges = input_ranges
-        self._modifiers = modifiers
-        self._grad_modifier = grad_modifier
-        self._state = engine.initial_state(variables, given)
+    def __post_init__(self, start: list[list[np.ndarray]]) -> None:
+        self._made_for = self.graph, self.prepared
+        self._state = self.engine.initial_state(start, self.given)
         self._seen: Any = None
 
     @property
@@ -78,9 +68,9 @@ class Descent:
 
     def descend(self, max_iter: int, watchers: list[OptimizerCallback]) -> None:
         """Takes steps, as many of them in one go as there is nobody who needs to see each."""
-        by_hand = bool(self._modifiers or self._grad_modifier)
+        by_hand = bool(self.modifiers or self.grad_modifier)
         watched = any(watcher.every_step for watcher in watchers)
-        response_time = min(_RESPONSE_TIME * len(self._given.seeds), _LONGEST_RESPONSE_TIME)
+        response_time = min(_RESPONSE_TIME * len(self.given.seeds), _LONGEST_RESPONSE_TIME)
         steps = 1
         while self.step < max_iter:
             began = time.perf_counter()
@@ -88,33 +78,29 @@ class Descent:
                 self._step_by_hand()
             else:
                 many = ops.convert_to_tensor(min(steps, max_iter - self.step), "int32")
-                self._state, self._seen = self._engine.loop(
-                    *self._made_for, self._state, self._given, many
+                self._state, self._seen = self.engine.loop(
+                    *self._made_for, self._state, self.given, many
                 )
             if self._state.failed:
                 raise self._non_finite()
             self._show(watchers)
-            if self._modifiers:
-                self._modify(InputModifier.post.__name__, reversed(self._modifiers))
+            if self.modifiers:
+                self._modify(InputModifier.post.__name__, reversed(self.modifiers))
             if not watched:
                 share = response_time / (time.perf_counter() - began)
                 steps = max(steps, int(steps * min(share, _GROWTH)))
 
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
-        self._modify(InputModifier.pre.__name__, self._modifiers)
-        if any(canvas.moves for canvas in self._problem.canvases):
-            self._state = self._engine.move(*self._made_for, self._state, self._given)
-        seen = self._engine.evaluate(
-            *self._made_for, self._state.variables, self._given, self._state.step
-        )
-        if self._grad_modifier:
+        self._modify(InputModifier.pre.__name__, self.modifiers)
+        state, _, seen = self.engine.evaluate(*self._made_for, self._state, self.given)
+        if self.grad_modifier:
             seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
-        self._state = self._engine.update(*self._made_for, self._state, seen, self._given)
+        self._state = self.engine.update(*self._made_for, state, seen, self.given)
 
     def _modified(self, grads: np.ndarray) -> Any:
-        modify: Any = self._grad_modifier
+        modify: Any = self.grad_modifier
         modified = np.asarray(modify(grads), grads.dtype)
         if modified.shape != grads.shape:
             raise ValueError(
@@ -125,10 +111,9 @@ class Descent:
 
     def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
         """Changes the image by hand: of several inputs the first that has spatial axes."""
-        axes = [canvas.layout.axes for canvas in self._problem.canvases]
+        axes = [canvas.layout.axes for canvas in self.problem.canvases]
         number = next((i for i, spatial in enumerate(axes) if spatial), 0)
-        before = self._state.variables[number][0].numpy()
-        image = before
+        image = before = self._state.variables[number][0].numpy()
         for modifier in modifiers:
             image = np.asarray(getattr(modifier, method)(image), before.dtype)
             if image.shape != before.shape:
@@ -147,14 +132,14 @@ class Descent:
         for watcher in watchers:
             watcher.callback(
                 self.step - 1,
-                list(zip(self._names, values, strict=True)),
+                list(zip(self.names, values, strict=True)),
                 float(self._seen.overall.numpy().mean()),
                 *map(_alone, self._last()),
             )
 
     def _non_finite(self) -> NonFiniteError:
         values = self._seen.losses.numpy()
-        pairs = zip(self._names, values, strict=True)
+        pairs = zip(self.names, values, strict=True)
         names = [f"'{name}'" for name, value in pairs if not np.isfinite(value).all()]
         step = self.step
         what = f"The loss {' and '.join(names)}" if names else "The gradient"
@@ -164,7 +149,7 @@ class Descent:
             if step
             else "There is no image from before; do the model's weights or `seed_input` hold NaN?"
         )
-        losses = dict(zip(self._names, values.mean(axis=1).tolist(), strict=True))
+        losses = dict(zip(self.names, values.mean(axis=1).tolist(), strict=True))
         return NonFiniteError(
             f"{what} turned NaN or infinite at iteration {step + 1}. {rescue} A smaller weight, or "
             f"a smaller step, may help. Received: losses {losses}",
@@ -173,32 +158,27 @@ class Descent:
         )
 
     def description(self) -> dict[str, str]:
-        """What decides the picture, by its name; to be asked before the first step.
-
-        Raises:
-            ValueError: If the model is not a function of its input and its weights alone.
-        """
-        problem, given = self._problem, self._given
-        forward = self._engine.fingerprint(self._made_for[0], self._state, given)
+        """What decides the picture, by its name; to be asked before the first step."""
+        problem, given = self.problem, self.given
+        forward = self.engine.fingerprint(self.graph, self._state, given)
         if forward.own_state:
             raise ValueError(
                 "`checkpoint` needs a model and losses that draw no random numbers and keep no "
                 "state of their own, as these cannot be continued after an interruption. "
                 f"Received: operations {', '.join(forward.own_state)}"
             )
-        weights = given.weights.numpy().tolist()
         decisive = {
-            "`losses`": list(zip(self._names, weights, strict=True)),
+            "`losses`": list(zip(self.names, given.weights.numpy().tolist(), strict=True)),
             "what the losses look for": given.parameters,
-            "`input_range`": _alone([[float(end) for end in ends] for ends in self._input_ranges]),
+            "`input_range`": _alone([[float(end) for end in ends] for ends in self.input_ranges]),
             "the images' shape": [(len(given.seeds), *c.layout.shape) for c in problem.canvases],
             "`parametrization`": [canvas.parametrization for canvas in problem.canvases],
             "`optimizer`": problem.update,
             "`norm_grads`": problem.norm_grads,
-            "`grad_modifier`": (problem.grad_modifier, self._grad_modifier),
+            "`grad_modifier`": (problem.grad_modifier, self.grad_modifier),
             "`input_modifiers`": (
                 [(canvas.moves, canvas.transforms) for canvas in problem.canvases],
-                self._modifiers,
+                self.modifiers,
             ),
             "`fixed_inputs`": given.fixed,
             "`precision`": problem.precision,
@@ -216,11 +196,11 @@ class Descent:
 
     def restore(self, snapshot: Sequence[np.ndarray]) -> None:
         """Goes on from the snapshot of another descent, of the same description."""
-        shown = [""] * len(self._problem.wrt_places)
+        shown = [""] * len(self.problem.wrt_places)
         like = self._state, Observation("", "", shown, shown)
         tensors = [ops.convert_to_tensor(value) for value in snapshot]
         self._state, self._seen = keras.tree.pack_sequence_as(like, tensors)
-        for modifier in self._modifiers:
+        for modifier in self.modifiers:
             if isinstance(modifier, Seeded):
                 modifier.step = self.step
 
@@ -229,7 +209,7 @@ class Descent:
         return list(map(_alone, self._finished(self._state.best_images)))
 
     def _finished(self, images: Sequence[Any]) -> list[np.ndarray]:
-        each = zip(self._problem.canvases, images, self._input_ranges, strict=True)
+        each = zip(self.problem.canvases, images, self.input_ranges, strict=True)
         return [
             np.stack([canvas.parametrization.picture(image, ends) for image in batch.numpy()])
             for canvas, batch, ends in each
@@ -249,10 +229,10 @@ class Descent:
         """For each input the pictures as they are now, `(samples, ...)`, brought into range."""
         # One by one, so that the rounding is that of any other batch.
         alone = [
-            self._engine.images(
+            self.engine.images(
                 *self._made_for,
                 [[value[i : i + 1] for value in values] for values in self._state.variables],
-                self._given,
+                self.given,
             )
             for i in range(self._state.best_loss.shape[0])
         ]
@@ -260,13 +240,12 @@ class Descent:
 
     def result(self) -> tuple[list[np.ndarray], list[Any], list[Any]]:
         """The best pictures, the last gradients and the values of what they are of."""
-        if self._seen is None:
-            nothing = [None] * len(self._input_ranges)
-            return self._pictures(), nothing, nothing
         return self._pictures(), *self._last()
 
-    def _last(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
+        if self._seen is None:
+            return [None] * len(self.input_ranges), [None] * len(self.input_ranges)
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]
 

@@ -16,23 +16,9 @@ from vis.utils.validation import check_number, is_iterable
 
 
 class Objective:
-    """A weighted sum of losses of one graph.
+    """A weighted sum of losses of one graph, of which those with weight 0 are left out.
 
-    Args:
-        losses: List of `(Loss, weight)`, or a sum of losses such as `a + 0.5 * b`. A loss with
-            weight 0 is left out.
-        graph: The graph.
-
-    Attributes:
-        graph: As given.
-        losses: The losses.
-        weights: Their weights.
-        terms: What a compiled step is to know of each.
-        parameters: For each the arrays that its formula is called with, by name.
-
-    Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If a loss does not belong to the graph, or no weight is left.
+    Losses that do not belong to the graph are refused, and so is a sum of nothing.
     """
 
     def __init__(self, losses: Iterable[tuple[Loss, float]] | Loss | LossSum, graph: Graph) -> None:
@@ -40,19 +26,13 @@ class Objective:
         self.graph = graph
         self.losses = [loss for loss, _ in pairs]
         self.weights = [weight for _, weight in pairs]
+        # What a compiled step is to know of each loss.
         self.terms = tuple(_term(loss, graph) for loss in self.losses)
+        # For each loss the arrays that its formula is called with, by name.
         self.parameters = [dict(getattr(loss, "parameters", {})) for loss in self.losses]
+        # Whether one is a user's own expression, over the whole batch.
+        self.has_expression = any(isinstance(term, Expression) for term in self.terms)
         self._own: dict[Hashable, Any] = {}
-
-    @property
-    def names(self) -> list[str]:
-        """What the losses are called."""
-        return [str(loss) for loss in self.losses]
-
-    @property
-    def has_expression(self) -> bool:
-        """Whether a loss is a user's own expression, over the whole batch."""
-        return any(isinstance(term, Expression) for term in self.terms)
 
     def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
         """What has been compiled for a key: for as long as the model lives, for all who ask.
@@ -76,11 +56,6 @@ class Objective:
                         "`losses` must be for one image, or for as many as are optimised, "
                         f"{samples}. Received: the loss '{loss}', which is for {len(value)}"
                     )
-
-
-def of_sample(parameters: Any, i: int) -> Any:
-    """Arrays for all samples, or for each, as those for one of them."""
-    return keras.tree.map_structure(lambda p: p[i : i + 1] if len(p) > 1 else p, parameters)
 
 
 def _term(loss: Loss, graph: Graph) -> Term:
@@ -115,22 +90,19 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        pairs = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
+        given = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
     except (TypeError, ValueError):
-        pairs = None
-    if pairs is None:
+        given = None
+    if given is None:
         raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
-    for loss, _ in pairs:
+    pairs: list[tuple[Loss, float]] = []
+    for loss, weight in given:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(
                 "`losses` must be a list of `(Loss, weight)`. "
                 f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
             )
-    sums = [
-        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
-        for loss, weight in pairs
-    ]
-    pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
+        pairs += [(part, check_number("weight", w)) for part, w in (loss * weight).pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     if not pairs:
         raise ValueError(

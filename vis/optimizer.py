@@ -12,21 +12,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis import grad_modifiers, updates
-from vis.backend.graph import Graph, Place, check_erosion
+from vis import canvases, grad_modifiers, updates
+from vis.backend.graph import Place, check_erosion
 from vis.backend.layers import Prepared, check_precision
 from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
-from vis.canvases import (
-    canvas,
-    check_seen,
-    check_wrt_tensor,
-    initial_variables,
-    layout,
-    parametrizations,
-    ranges,
-)
 from vis.checkpoints import Checkpoint, without_memory
 from vis.descent import Descent, NonFiniteError
 from vis.input_modifiers import InputModifier, in_order, is_in_graph
@@ -74,12 +65,12 @@ class Optimizer:
     Attributes:
         inputs: All that the model is fed: its inputs, and what stands in the place of words.
         input_tensors: Those of them that are optimised.
+        input_tensor: The first of these.
         input_ranges: Their ranges.
         network: The graph of the inputs.
         terms: What a compiled step is to know of each loss.
         wrt_tensor: The tensor that gradients are taken of.
         wrt_tensor_is_input_tensor: Whether that is the input.
-        input_tensor: The input; of several the first that is optimised.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -117,40 +108,19 @@ class Optimizer:
         if not isinstance(subject, Subject):
             subject = inputs_optimised(input_tensor, fixed_inputs)
         self._subject = subject
+        self.network = subject.graph
+        self.inputs = list(subject.fed)
         self.input_tensors = subject.tensors
-        self.input_ranges = ranges(subject, input_range)
-        self._parametrizations = parametrizations(subject, parametrization)
+        self.input_tensor = self.input_tensors[0]
+        self.input_ranges = canvases.ranges(subject, input_range)
+        self._parametrizations = canvases.parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        self._wrt = check_wrt_tensor(subject, wrt_tensor)
-        self._objective = Objective(losses, subject.graph)
-
-    @property
-    def inputs(self) -> list[keras.KerasTensor]:
-        return list(self._subject.fed)
-
-    @property
-    def network(self) -> Graph:
-        return self._subject.graph
-
-    @property
-    def losses(self) -> list[tuple[Loss, float]]:
-        return list(zip(self._objective.losses, self._objective.weights, strict=True))
-
-    @property
-    def terms(self) -> list[Any]:
-        return list(self._objective.terms)
-
-    @property
-    def input_tensor(self) -> keras.KerasTensor:
-        return self.input_tensors[0]
-
-    @property
-    def wrt_tensor(self) -> keras.KerasTensor:
-        return self.input_tensor if self._wrt is None else self._wrt
-
-    @property
-    def wrt_tensor_is_input_tensor(self) -> bool:
-        return self._wrt is None
+        self._wrt = canvases.check_wrt_tensor(subject, wrt_tensor)
+        self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
+        self.wrt_tensor_is_input_tensor = self._wrt is None
+        self._objective = objective = Objective(losses, subject.graph)
+        self.losses = list(zip(objective.losses, objective.weights, strict=True))
+        self.terms = list(objective.terms)
 
     def minimize(
         self,
@@ -218,15 +188,14 @@ class Optimizer:
         if seed is None:
             seed = record.seed if record and record.seed is not None else draw_seed()
         seed = check_integer("seed", seed, least=0)
+        given = self._subject.arranged("seed_input", seed_input)
         start = [
             None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
-            for t, images in zip(
-                self.input_tensors, self._subject.arranged("seed_input", seed_input), strict=True
-            )
+            for t, images in zip(self.input_tensors, given, strict=True)
         ]
         samples = self._samples(start, samples)
         layouts = [
-            layout(tensor, images, image_size)
+            canvases.layout(tensor, images, image_size)
             for tensor, images in zip(self.input_tensors, start, strict=True)
         ]
         modify = grad_modifiers.get(grad_modifier)
@@ -278,22 +247,13 @@ class Optimizer:
         threads: int | None = None,
         prepared: Prepared | None = None,
     ) -> Descent:
-        """A descent that has not begun yet.
+        """A descent that has not begun yet. Its samples do not depend on one another.
 
-        Args:
-            layouts: For each input that is optimised the shape of an image.
-            seeds: For each sample what its randomness follows from.
-            start: For each input the images to start from, or None for noise.
-            modifiers: As in `minimize`.
-            grad_modifier: A function of the gradient array, or None.
-            variables: Initial values of what is optimised, in place of `start`.
-            threads: How many threads share the work on one sample where each descends by itself,
-                as on a CPU; None for all. A single one has the most done where there are many
-                samples, but the rounding depends on it.
-            prepared: What other descents have made of the same weights.
-
-        Returns:
-            The descent, whose samples do not depend on one another.
+        Each input that is optimised has a layout and images to `start` from, or None for noise;
+        `variables` are initial values in the place of these. Each sample's randomness follows from
+        its seed. `threads` share the work on one sample where each descends by itself, as on a CPU;
+        None means all. A single one has the most done where there are many samples, but the
+        rounding depends on it. `prepared` is what other descents have made of the same weights.
         """
         subject, objective = self._subject, self._objective
         by_hand = [m for m in modifiers if not is_in_graph(m)]
@@ -303,19 +263,11 @@ class Optimizer:
                 "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
                 f"`Pixels`. Received: {self._parametrizations!r} and {by_hand!r}"
             )
-        # Where there are images among the inputs, modifiers are meant for these.
-        spatial = [bool(layout.axes) for layout in layouts]
-        canvases = []
-        for made, here, tensor in zip(
-            self._parametrizations, layouts, self.input_tensors, strict=True
-        ):
-            meant = modifiers if bool(here.axes) == any(spatial) else ()
-            canvases.append(canvas(subject, tensor, made, here, meant))
-            check_seen(subject, tensor, here, [m for m in meant if is_in_graph(m)], objective)
+        drawn_on = canvases.all_of(subject, self._parametrizations, layouts, modifiers, objective)
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
             fed=subject.places,
-            canvases=tuple(canvases),
+            canvases=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else Place.of(self._wrt),
             norm_grads=self.norm_grads,
@@ -329,7 +281,7 @@ class Optimizer:
         dtype = "float64" if any(t.dtype == "float64" for t in self.input_tensors) else "float32"
         rngs = [np.random.default_rng(seed) for seed in seeds]
         if variables is None:
-            variables = initial_variables(canvases, self.input_ranges, start, rngs)
+            variables = canvases.initial_variables(drawn_on, self.input_ranges, start, rngs)
         given = Given(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
@@ -353,9 +305,9 @@ class Optimizer:
             objective.compiled(engines, problem, lambda: Engine(problem)),
             given,
             [[value.astype(dtype) for value in values] for values in variables],
-            objective.names,
+            [str(loss) for loss in objective.losses],
             self.input_ranges,
             by_hand,
             None if formula else grad_modifier,
-            prepared,
+            prepared or Prepared(),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import keras
@@ -42,6 +44,7 @@ class _ImageLoss(TensorLoss):
                 f"Received: img_input={img_input!r}"
             )
         super().__init__(img_input, name)
+        self.img = img_input
 
 
 class TotalVariation(_ImageLoss):
@@ -62,7 +65,6 @@ class TotalVariation(_ImageLoss):
 
     def __init__(self, img_input: keras.KerasTensor, beta: float = 2.0) -> None:
         super().__init__(img_input, name=f"TV({beta}) Loss")
-        self.img = img_input
         self.beta = beta
         self.settings = {"beta": check_positive("beta", beta), "axes": spatial_axes(img_input)}
 
@@ -70,9 +72,8 @@ class TotalVariation(_ImageLoss):
     def formula(image: Any, beta: float, axes: tuple[int, ...]) -> Any:
         if not axes:
             return ops.zeros_like(ops.reshape(image, (-1, image.shape[-1]))[:, 0])
-        here, squares = _inner(image, axes), 0.0
-        for axis in axes:
-            squares = squares + ops.square(_inner(image, axes, ahead=axis) - here)
+        here = _inner(image, axes)
+        squares = sum(ops.square(_inner(image, axes, ahead=axis) - here) for axis in axes)
         if beta != 2:
             # The gradient of a power below one is infinite at zero.
             least = 0.0 if beta > 2 else keras.config.epsilon() ** 2
@@ -113,7 +114,6 @@ class LPNorm(_ImageLoss):
         is_greatest = isinstance(p, float) and p == math.inf
         if not is_greatest and check_number("p", p) < 1:
             raise ValueError(f"`p` must be at least 1, or inf. Received: p={p!r}")
-        self.img = img_input
         self.p = p
         self.settings = {"p": float(p)}
 
@@ -145,7 +145,7 @@ class L1(_ImageLoss):
     """
 
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L1 Loss")
+        super().__init__(img_input, name=f"{type(self).__name__} Loss")
         self.settings = {"center": check_number("center", center)}
 
     @staticmethod
@@ -153,7 +153,7 @@ class L1(_ImageLoss):
         return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
 
 
-class L2(_ImageLoss):
+class L2(L1):
     """Mean squared distance of the image's values from a centre, which keeps contrast low.
 
     Arguments are as in `L1`.
@@ -162,10 +162,6 @@ class L2(_ImageLoss):
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
         L2 Loss
     """
-
-    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L2 Loss")
-        self.settings = {"center": check_number("center", center)}
 
     @staticmethod
     def formula(image: Any, center: float) -> Any:
@@ -211,11 +207,7 @@ def _power(x: Any, p: float) -> Any:
     """`x ** p` for non-negative `x`; whole powers by multiplication, which is much faster."""
     if p != int(p) or p > 32:
         return ops.power(x, p)
-    result, square, p = None, x, int(p)
-    while p:
-        if p % 2:
-            result = square if result is None else result * square
-        p //= 2
-        if p:
-            square = square * square
-    return result
+    squares, whole = [x], int(p)
+    while 2 ** len(squares) <= whole:
+        squares.append(squares[-1] * squares[-1])
+    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if whole >> i & 1))

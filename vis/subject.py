@@ -29,20 +29,15 @@ class Subject(NamedTuple):
 
     Words and categories are looked up, which has no gradient: what an embedding makes of them is
     acted on, and they are still fed, as masks are made of them.
-
-    Attributes:
-        graph: The graph.
-        structure: The inputs as a user names them: a tensor, or a list or dict of several.
-        fed: For each input of the graph what is fed in its place, and then what is fed besides.
-        values: For each of these its values, `(samples, ...)`, or None where it is acted on.
-        images: The values of what is explained, `(samples, ...)`; None for what is optimised.
     """
 
     graph: Graph
-    structure: Any
+    structure: Any  # The inputs as a user names them: a tensor, or a list or dict of several.
+    # For each input of the graph what is fed in its place, and then what is fed besides.
     fed: tuple[keras.KerasTensor, ...]
+    # For each of these its values, (samples, ...), or None where it is acted on.
     values: tuple[np.ndarray | None, ...]
-    images: Any = None
+    images: Any = None  # Those of what is explained, (samples, ...); None for what is optimised.
 
     @property
     def tensors(self) -> list[keras.KerasTensor]:
@@ -68,9 +63,7 @@ class Subject(NamedTuple):
     def arranged(self, name: str, values: Any) -> list[Any]:
         """One value for each that is acted on, of values for these or for all inputs.
 
-        Args:
-            name: The argument's name, for messages.
-            values: A list, a dict by name, or one value alone.
+        They are a list, a dict by name, or one alone. Messages call them by the argument's name.
         """
         # What stands in the place of an input goes by that one's names, and by its own.
         names = [
@@ -96,18 +89,10 @@ class Subject(NamedTuple):
 
 
 def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
-    """The inputs of a model, or what hangs from tensors, but for those that are fixed.
-
-    Raises:
-        TypeError: If `input_tensor` is no symbolic tensor, nor several.
-        ValueError: If nothing is left, or no gradient flows into it, or a value is of another
-            shape.
-    """
+    """The inputs of a model, or what hangs from tensors, but for those that are fixed."""
     graph = Graph.of_inputs(input_tensor)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
-    values = _checked("fixed_inputs", fixed, graph.inputs)
-    subject = Subject(graph, input_tensor, tuple(graph.inputs), values)
-    _check_something_left(subject)
+    subject = _all_but_fixed(graph, input_tensor, graph.inputs, fixed)
     for tensor in subject.tensors:
         if not graph.flow.reaches(tensor):
             raise ValueError(
@@ -127,30 +112,24 @@ def optimised(
 ) -> Subject:
     """What of a model is optimised: its inputs, or what embeddings make of integers.
 
-    Args:
-        graph: The model's graph.
-        fixed_inputs: Values of inputs that are not optimised, by position or by name.
-        seed_input: What the images start from.
-        image_size: Size of the images where it is open.
+    Inputs that are not optimised have `fixed_inputs`, by position or by name. Images start from
+    `seed_input`, or have `image_size` where their size is open.
     """
     tensors, fixed = _all_as_numbers("fixed_inputs", graph, fixed_inputs)
     entries = [
         graph.flow.entry_of(tensor) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
-    acted_on = [e for e, value in zip(entries, fixed, strict=True) if value is None]
+    subject = _all_but_fixed(graph, graph.structure, entries, fixed)
+    acted_on = list(map(id, subject.tensors))
     looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
-    if len({id(entry) for entry in acted_on}) < len(acted_on):
+    if len(set(acted_on)) < len(acted_on):
         raise ValueError(
             "`model` must look up each of its inputs in a layer that it calls once. Received: "
             f"model '{graph.owner.name}', which looks up {len(looked_up)} inputs in a nested "
             "model that is called more than once"
         )
-    subject = Subject(
-        graph, graph.structure, tuple(entries), _checked("fixed_inputs", fixed, entries)
-    )
-    _check_something_left(subject)
-    seeds = dict(zip(map(id, acted_on), subject.arranged("seed_input", seed_input), strict=True))
+    seeds = dict(zip(acted_on, subject.arranged("seed_input", seed_input), strict=True))
     # Masks are still made of the integers: as if there were no padding among them.
     words = [
         np.ones((1, *_sizes(tensor, entry, seeds[id(entry)], image_size)), tensor.dtype)
@@ -164,15 +143,8 @@ def optimised(
 def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = None) -> Subject:
     """What is explained, with images in the model's data format.
 
-    Args:
-        graph: The graph.
-        seed_input: An image or a batch, with the channels at either end; for several inputs a
-            list, or a dict by name.
-        wrt: The input that is explained; by default the first that is an image.
-
-    Raises:
-        TypeError: If `seed_input` does not hold numbers.
-        ValueError: If it is of another shape, or a value is missing.
+    `seed_input` is an image or a batch, with the channels at either end; for several inputs a list,
+    or a dict by name. `wrt` is the input that is explained, by default the first that is an image.
     """
     tensors, given = _all_as_numbers("seed_input", graph, seed_input)
     for tensor, value in zip(tensors, given, strict=True):
@@ -209,17 +181,14 @@ def explained_tensor(graph: Graph) -> keras.KerasTensor:
 def inside(subject: Subject, entry: keras.KerasTensor) -> Subject:
     """The same explained further inside: what a model makes of the images there.
 
-    Args:
-        subject: A subject with images.
-        entry: What is made of the tensor that they are values of, or that tensor itself.
+    `entry` is what is made of the tensor that they are values of, or that tensor itself.
     """
     (tensor,) = subject.tensors
     if entry is tensor:
         return subject
-    fed = [entry if t is tensor else t for t in subject.fed]
+    fed = (*(entry if t is tensor else t for t in subject.fed), tensor)
     images = value_of(subject.graph, entry, subject.images, tensor)
-    values = (*subject.values, subject.images)
-    return subject._replace(fed=(*fed, tensor), values=values, images=images)
+    return subject._replace(fed=fed, values=(*subject.values, subject.images), images=images)
 
 
 def _first_image(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.KerasTensor:
@@ -231,32 +200,26 @@ def _first_image(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.Ke
     return next((t for t in open_to if spatial_axes(t)), open_to[0])
 
 
-def _check_something_left(subject: Subject) -> None:
-    if not subject.tensors:
+def _all_but_fixed(
+    graph: Graph, structure: Any, fed: Sequence[keras.KerasTensor], fixed: Sequence[Any]
+) -> Subject:
+    """All that a graph is fed is optimised, but for what has a value, which is checked."""
+    values = tuple(
+        None if value is None else check_images("fixed_inputs", value, tuple(tensor.shape[1:]))
+        for tensor, value in zip(fed, fixed, strict=True)
+    )
+    if all(value is not None for value in values):
         raise ValueError(
             "`fixed_inputs` must leave an input to be optimised. "
-            f"Received: fixed_inputs for all of the {len(subject.graph.inputs)} inputs"
+            f"Received: fixed_inputs for all of the {len(graph.inputs)} inputs"
         )
-
-
-def _checked(
-    name: str, values: Sequence[Any], tensors: Sequence[keras.KerasTensor]
-) -> tuple[np.ndarray | None, ...]:
-    return tuple(
-        None if value is None else check_images(name, value, tuple(tensor.shape[1:]))
-        for tensor, value in zip(tensors, values, strict=True)
-    )
+    return Subject(graph, structure, tuple(fed), values)
 
 
 def as_numbers(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:
-    """An input and a value for it; where it holds text, the numbers that the model makes of it.
-
-    Raises:
-        TypeError: If the value of an input of text is no text.
-        ValueError: If it is of another shape, or if text leads to no numbers, or to several.
-    """
+    """An input and a value for it; where it holds text, the numbers that the model makes of it."""
     numbers = graph.flow.numbers_of(tensor)
     if value is not None and numbers is not tensor:
         value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)

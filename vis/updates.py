@@ -44,8 +44,7 @@ class RMSprop(Update):
         rho: Share of the running mean that is kept.
 
     Example:
-        >>> rule = RMSprop()
-        >>> x = ops.ones((1, 2))
+        >>> rule, x = RMSprop(), ops.ones((1, 2))
         >>> (moved,), _ = rule.apply([x], [x], rule.slots([x]))
         >>> round(float(moved[0, 0]), 3)
         -3.472
@@ -79,8 +78,7 @@ class Adam(Update):
             `learning_rate / (1 + decay * steps)`. Non-negative.
 
     Example:
-        >>> rule = Adam(0.5)
-        >>> x = ops.ones((1, 2))
+        >>> rule, x = Adam(0.5), ops.ones((1, 2))
         >>> (moved,), _ = rule.apply([x], [x], rule.slots([x]))
         >>> round(float(moved[0, 0]), 3)
         0.5
@@ -123,8 +121,7 @@ class KerasUpdate(Update):
         optimizer: Any Keras optimizer.
 
     Example:
-        >>> rule = KerasUpdate(keras.optimizers.SGD(0.5))
-        >>> x = ops.ones((1, 2))
+        >>> rule, x = KerasUpdate(keras.optimizers.SGD(0.5)), ops.ones((1, 2))
         >>> (moved,), _ = rule.apply([x], [x], rule.slots([x]))
         >>> float(moved[0, 0])
         0.5
@@ -152,9 +149,8 @@ class KerasUpdate(Update):
         # On TensorFlow a Keras optimizer has no stateless form: its own variables are registers
         # here, filled before the step and read after it.
         optimizer, registers, _ = self._optimizer(variables)
-        for register, value in zip(
-            [*registers, *optimizer.variables], [*variables, *slots], strict=True
-        ):
+        all_registers = [*registers, *optimizer.variables]
+        for register, value in zip(all_registers, [*variables, *slots], strict=True):
             register.assign(value)
         optimizer.apply(grads, registers)
         moved = [ops.copy(register) for register in registers]

@@ -71,7 +71,7 @@ def contributions(
     sums = [np.zeros((len(wanted), len(some))) for some in chosen]
     for first in range(0, len(images), most):
         some = slice(first, first + most)
-        parts = links(graph, prepared, feeds.shown(images[some]), rows[some], chosen)
+        parts = links(graph, prepared, feeds.shown(images[some]), [rows[some], *chosen])
         for total, owed in zip(sums, parts, strict=True):
             for number, of_image in enumerate(owed, first):
                 # One by one, so that the rounding is that of any other batch size.

@@ -34,8 +34,7 @@ class ActivationMaximization(TensorLoss):
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> loss = ActivationMaximization(model.layers[-1], filter_indices=[0, 2])
-        >>> print(loss)
+        >>> print(ActivationMaximization(model.layers[-1], filter_indices=[0, 2]))
         ActivationMax Loss
     """
 
@@ -293,8 +292,7 @@ class OutputScore(TensorLoss):
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> margin = OutputScore(model.layers[-1], lambda scores: scores[:, 1] - scores[:, 2])
-        >>> print(margin)
+        >>> print(OutputScore(model.layers[-1], lambda scores: scores[:, 1] - scores[:, 2]))
         Output Score Loss
     """
 

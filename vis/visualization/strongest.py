@@ -20,7 +20,7 @@ from vis.backend.graph import (
     warn_of_range,
 )
 from vis.backend.layers import Prepared
-from vis.backend.step import Sight, Wanted, maps_of, sights
+from vis.backend.step import Sight, maps_of, sights
 from vis.utils.layout import Layout
 from vis.utils.streams import Stream
 from vis.utils.validation import check_flag, check_indices, check_input_range, check_integer
@@ -161,7 +161,7 @@ def strongest_in(
     layer that was not refused the result is returned by position, and with them the images.
     """
     graph = feeds.graph
-    look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
+    look, prepared = maps_of(graph, targets), Prepared()
     rankings = {i: _Ranking(indices, count) for i, indices in enumerate(chosen)}
     pictures: dict[int, np.ndarray] = {}
     seen = 0

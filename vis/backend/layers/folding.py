@@ -19,9 +19,8 @@ from keras import layers, ops
 from vis.backend.layers import convolution, onednn
 from vis.backend.layers.weights import Handed, Inline, Recipe
 
-_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_FOLDABLE = (*_CONVOLUTIONS, *_DEPTHWISE, layers.Dense)
+_FOLDABLE = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *_DEPTHWISE, layers.Dense)
 
 
 def plan(nodes: Sequence[Any], wanted: Collection[int]) -> dict[int, Any]:

@@ -39,9 +39,8 @@ def losses_kept(operations: Iterable[Any]) -> Iterator[None]:
 
 def has_softmax(layer: Any) -> bool:
     """Whether a layer ends in a softmax."""
-    if isinstance(layer, keras.layers.Softmax):
-        return True
-    return getattr(layer, "activation", None) is keras.activations.softmax
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
 class _Passing(keras.layers.Layer):
@@ -77,10 +76,9 @@ def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
 def _without_memory(operation: Any) -> Any:
     """A stand-in for a stateful recurrent layer that begins anew, or any other operation itself."""
     if isinstance(operation, keras.layers.Bidirectional) and operation.stateful:
-        forward, backward = map(
-            _without_memory, (operation.forward_layer, operation.backward_layer)
-        )
-        return _stand_in(operation, stateful=False, forward_layer=forward, backward_layer=backward)
+        both = ("forward_layer", "backward_layer")
+        inner = {name: _without_memory(getattr(operation, name)) for name in both}
+        return _stand_in(operation, stateful=False, **inner)
     if isinstance(operation, keras.layers.RNN) and operation.stateful:
         return _stand_in(operation, stateful=False)
     return operation

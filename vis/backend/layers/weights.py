@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import keras
 import tensorflow as tf
+from keras import ops
 
 from vis.backend.private import empty_list, item_of_list, list_with
 
@@ -34,22 +34,14 @@ class Recipe(NamedTuple):
 
     def make(self) -> dict[str, Any]:
         made = self.formula(*(layer() for layer in self.layers))
-        return {
-            name: tf.convert_to_tensor(keras.ops.cast(tensor, self.dtype))
-            for name, tensor in made.items()
-        }
+        return {name: tf.convert_to_tensor(ops.cast(t, self.dtype)) for name, t in made.items()}
 
 
 class Inline:
-    """Makes tensors in each call of a function that is being traced, outside of any loop in it.
+    """Makes tensors in each call of a function that is being traced, outside of any loop in it."""
 
-    Attributes:
-        ahead: Whether they are made ahead of the function's calls, so that they may cost something.
-        recipes: Those of them that a call has to bring along.
-    """
-
-    ahead = False
-    recipes = ()
+    ahead = False  # Whether they are made ahead of the calls, so that they may cost something.
+    recipes = ()  # Those of them that a call has to bring along.
 
     def __init__(self) -> None:
         self._graph = tf.compat.v1.get_default_graph()
@@ -87,10 +79,8 @@ class Prepared:
                     dtype: empty_list(element_shape=-1, max_num_elements=-1, element_dtype=dtype)
                     for dtype in _DTYPES
                 }
-                for recipe in recipes:
-                    for tensor in self(recipe).values():
-                        before = packed[recipe.dtype]
-                        packed[recipe.dtype] = list_with(input_handle=before, tensor=tensor)
+                for dtype, tensor in ((r.dtype, t) for r in recipes for t in self(r).values()):
+                    packed[dtype] = list_with(input_handle=packed[dtype], tensor=tensor)
                 self._packed[recipes] = packed
             return self._packed[recipes]
 
@@ -107,21 +97,17 @@ class Handed:
     def __init__(self, packed: dict[str, Any], prepared: Prepared) -> None:
         self._packed = packed
         self._prepared = prepared
-        self._places: dict[Recipe, int] = {}
+        # What the lists must hold, in order, and from which place on each is found.
+        self.recipes: dict[Recipe, int] = {}
         self._taken = dict.fromkeys(_DTYPES, 0)
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        """What the lists must hold, in order."""
-        return tuple(self._places)
 
     def __call__(self, recipe: Recipe) -> dict[str, Any]:
         made = self._prepared(recipe)
-        if recipe not in self._places:
-            self._places[recipe] = self._taken[recipe.dtype]
+        if recipe not in self.recipes:
+            self.recipes[recipe] = self._taken[recipe.dtype]
             self._taken[recipe.dtype] += len(made)
         items = {}
-        for index, (name, tensor) in enumerate(made.items(), self._places[recipe]):
+        for index, (name, tensor) in enumerate(made.items(), self.recipes[recipe]):
             items[name] = item_of_list(
                 input_handle=self._packed[recipe.dtype],
                 index=index,

@@ -2,8 +2,8 @@
 
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
-from vis.backend.step.links import links_of
-from vis.backend.step.maps import Maps, Wanted, maps_of
+from vis.backend.step.look import of_sample
+from vis.backend.step.maps import links_of, maps_of
 from vis.backend.step.problem import (
     Canvas,
     Expression,

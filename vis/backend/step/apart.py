@@ -34,11 +34,7 @@ def is_better(problem: Problem, samples: int) -> bool:
 def in_turns(
     loops: Callable, threads: int | None, state: State, given: Given
 ) -> tuple[State, Observation]:
-    """What `loops` makes of all samples, some of them at a time.
-
-    It is called with the states of some samples and what they are given. `threads` is how many
-    share the work on one sample, or None for all.
-    """
+    """What `loops` makes of the states of all samples and what they are given, some at a time."""
     processors = device.processors()
     at_once = _PER_THREAD * max(1, processors // (threads or processors))
     parts = [
@@ -56,10 +52,7 @@ def in_turns(
 def loops(
     loop: Callable, threads: int | None, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
-    """The loops of all samples at the same time, each as if there were no other.
-
-    `loop` is that of a batch of one.
-    """
+    """The loops of all samples at the same time, each that of a batch of one, `loop`."""
     own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
 
     def alone(*slices: Any) -> tuple[State, Observation]:
@@ -71,6 +64,21 @@ def loops(
     rest = tf.nest.map_structure(_without_batch, seen._replace(losses=()))
     losses = tf.transpose(seen.losses[:, :, 0])
     return _of_all(joined, states.step, states.failed), rest._replace(losses=losses)
+
+
+def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -> list[Any]:
+    """What a function makes of a batch: on a processor of each image by itself, by one thread.
+
+    How kernels split up their sums depends on the size of a batch and on the number of threads,
+    and so would the last digits.
+    """
+    if device.has_gpu():
+        return function(*tensors)
+
+    def alone(*sample: Any) -> list[Any]:
+        return [found[0] for found in function(*(values[None] for values in sample))]
+
+    return one_by_one(alone, tensors, threads=1)
 
 
 def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
@@ -93,9 +101,7 @@ def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) 
 
 def of_any_number(state: State, given: Given, steps: Any) -> tuple:
     """What `loops` is traced with, for whatever number of samples."""
-    state, given, steps = tf.nest.map_structure(
-        lambda t: tf.TensorSpec(t.shape, t.dtype), (state, given, steps)
-    )
+    state, given, steps = tf.nest.map_structure(tf.TensorSpec.from_tensor, (state, given, steps))
     each = _with_own(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, given)
     return *each, steps
 

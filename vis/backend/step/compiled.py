@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
 from vis.backend.graph import Graph
-from vis.backend.layers import Handed, Inline, Prepared
+from vis.backend.layers import Folder, Handed, Inline, Prepared
 
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 
 
+@dataclass(eq=False)
 class Compiled:
     """A function of tensors, traced when it is first called with tensors of some types and shapes.
 
-    Args:
-        function: Called with a `Graph`, what makes or takes ready weights, and the tensors.
-        refusal: From the reason why a call failed, and its tensors, to the message of an error.
-        specified: From the tensors to what one trace is to serve; by default themselves.
-        turns: What is entered for each call.
+    It is called with what runs the graph, `Graph.run` with a `Folder`, and the tensors.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        refusal: Callable[..., str],
-        specified: Callable[..., tuple] = lambda *tensors: tensors,
-        turns: contextlib.AbstractContextManager = contextlib.nullcontext(),  # noqa: B008
-    ) -> None:
-        self._function = function
-        self._refusal = refusal
-        self._specified = specified
-        self._turns = turns
+    function: Callable[..., Any]
+    # From the reason why a call failed, and its tensors, to the message of an error.
+    refusal: Callable[..., str]
+    # From the tensors to what one trace is to serve.
+    specified: Callable[..., tuple] = lambda *tensors: tensors
+    # What is entered for each call.
+    turns: contextlib.AbstractContextManager = field(default_factory=contextlib.nullcontext)
+    precision: str | None = None  # The type that the network computes in, or None for its own.
+
+    def __post_init__(self) -> None:
         self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
         self._lock = threading.Lock()
 
@@ -43,17 +41,17 @@ class Compiled:
         """What the function returns; without weights made ready it makes them in each call."""
         # Looked up here rather than by `tf.function`, which warns of many traces where many models
         # are looked at.
-        specs = self._specified(*tensors)
+        specs = self.specified(*tensors)
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
         with self._lock:
             if signature not in self._concrete:
                 self._concrete[signature] = self._traced(graph, prepared, specs)
             compiled, recipes = self._concrete[signature]
         try:
-            with self._turns:
+            with self.turns:
                 return compiled(prepared.packed(recipes) if prepared else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
-            raise ValueError(self._refusal(reason_of(error), *tensors)) from None
+            raise ValueError(self.refusal(reason_of(error), *tensors)) from None
 
     def _traced(
         self, graph: Graph, prepared: Prepared | None, specs: tuple
@@ -63,8 +61,9 @@ class Compiled:
         def traced(packed: dict[str, Any], *tensors: Any) -> Any:
             nonlocal recipes
             ready = Handed(packed, prepared) if prepared else Inline()
-            outputs = self._function(graph, ready, *tensors)
-            recipes = ready.recipes
+            run = functools.partial(graph.run, folder=Folder(ready, self.precision))
+            outputs = self.function(run, *tensors)
+            recipes = tuple(ready.recipes)
             return outputs
 
         packed = Prepared.signature if prepared else {}

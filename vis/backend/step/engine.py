@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ from vis.backend.private import select
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.look import look, named
+from vis.backend.step.look import look, named, of_sample
 from vis.backend.step.problem import Canvas, Expression, Given, Observation, Problem, State
 from vis.backend.tensors import random
 
@@ -30,28 +31,22 @@ engines = WeakCache()
 class Engine:
     """The compiled functions of one problem, each traced when it is first called.
 
-    Each is called first with the graph and with what has been made of its weights for the descent.
-
-    Attributes:
-        images: `(variables, given)` to the images that they stand for.
-        move: `(state, given)` to the `State` whose variables have been moved.
-        evaluate: `(variables, given, step)` to an `Observation`.
-        update: `(state, observation, given)` to the next `State`.
+    Each is called with the graph, with what has been made of its weights for the descent, and then
+    with the arguments of what is compiled.
     """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         # A rule with a memory of its own serves one thread at a time.
         self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
-        self.images = self._compiled(lambda graph, weights, *args: problem.images(*args))
-        self.move = self._compiled(lambda graph, weights, *args: self._moved(*args))
-        self.evaluate = self._compiled(self._evaluated)
-        self.update = self._compiled(lambda graph, weights, *args: self._updated(*args))
-        self._loop = self._compiled(self._steps)
-        self._loops = self._compiled(self._steps_apart, specified=apart.of_any_number)
-
-    def _compiled(self, function: Callable, **arguments: Any) -> Compiled:
-        return Compiled(function, self._refusal, turns=self._turns, **arguments)
+        compiled = functools.partial(
+            Compiled, refusal=self._refusal, turns=self._turns, precision=problem.precision
+        )
+        self.images = compiled(lambda run, *args: problem.images(*args))
+        self.evaluate = compiled(self._evaluated)
+        self.update = compiled(lambda run, *args: self._updated(*args))
+        self._loop = compiled(self._steps)
+        self._loops = compiled(self._steps_apart, specified=apart.of_any_number)
 
     def _refusal(self, reason: str, *_: Any) -> str:
         shown = ", ".join(f"'{place.tensor.name}' {place.shape}" for place in self._problem.fed)
@@ -81,7 +76,8 @@ class Engine:
 
         def losses(variables: list[list[Any]], given: Given) -> Any:
             images = self._problem.images(variables, given)
-            return self._losses(graph, Inline(), images, given, tf.constant(0))[0]
+            run = functools.partial(graph.run, folder=Folder(Inline(), self._problem.precision))
+            return self._losses(run, images, given, tf.constant(0))[0]
 
         traced = tf.function(losses, autograph=False)
         return fingerprint(traced.get_concrete_function(state.variables, given))
@@ -98,17 +94,15 @@ class Engine:
 
         return apart.in_turns(loops, self._problem.threads, state, given)
 
-    # What follows runs where a function is traced. `weights` makes or takes ready weights.
+    # What follows runs where a function is traced. `run` runs the graph there.
 
     def _steps(
-        self, graph: Graph, weights: Any, state: State, given: Given, steps: Any
+        self, run: Callable, state: State, given: Given, steps: Any
     ) -> tuple[State, Observation]:
         problem = self._problem
 
         def body(i: Any, state: State, _: Observation) -> tuple:
-            state = self._moved(state, given)
-            images = problem.images(state.variables, given)
-            observation = self._looked(graph, weights, images, given, state.step)
+            state, images, observation = self._evaluated(run, state, given)
             return i + 1, self._advanced(state, observation, images), observation
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
@@ -133,30 +127,26 @@ class Engine:
         )
         return state, observation
 
-    def _steps_apart(self, graph: Graph, weights: Any, *args: Any) -> tuple[State, Observation]:
-        return apart.loops(
-            lambda *alone: self._steps(graph, weights, *alone), self._problem.threads, *args
-        )
+    def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, Observation]:
+        return apart.loops(functools.partial(self._steps, run), self._problem.threads, *args)
 
-    def _moved(self, state: State, given: Given) -> State:
+    def _evaluated(
+        self, run: Callable, state: State, given: Given
+    ) -> tuple[State, list[Any], Observation]:
+        """The state with its variables moved, the images that they stand for, and what is seen."""
         canvases = enumerate(zip(self._problem.canvases, state.variables, strict=True))
-        moved = [
+        variables = [
             [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
             for number, (canvas, values) in canvases
         ]
-        return state._replace(variables=moved)
+        images = self._problem.images(variables, given)
+        observation = self._looked(run, images, given, state.step)
+        return state._replace(variables=variables), images, observation
 
-    def _evaluated(
-        self, graph: Graph, weights: Any, variables: list[list], given: Given, step: Any
-    ) -> Observation:
-        return self._looked(graph, weights, self._problem.images(variables, given), given, step)
-
-    def _looked(
-        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
-    ) -> Observation:
+    def _looked(self, run: Callable, images: list[Any], given: Given, step: Any) -> Observation:
         """Shows images to the network, and differentiates the losses."""
         problem = self._problem
-        losses, wrt_values = self._losses(graph, weights, images, given, step)
+        losses, wrt_values = self._losses(run, images, given, step)
         overall = tf.reduce_sum(losses, axis=0)
         grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
         if all(g is None for g in grads):
@@ -181,11 +171,10 @@ class Engine:
         return Observation(losses, overall, grads, values)
 
     def _losses(
-        self, graph: Graph, weights: Any, images: list[Any], given: Given, step: Any
+        self, run: Callable, images: list[Any], given: Given, step: Any
     ) -> tuple[Any, list[list[Any]]]:
         """Weighted losses `(terms, samples)`, and what they may be differentiated by, by look."""
-        problem = self._problem
-        folder, dtype = Folder(weights, problem.precision), images[0].dtype
+        problem, dtype = self._problem, images[0].dtype
         views = [
             _transformed(canvas, number, canvas.transforms, image, given, step)
             for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
@@ -200,14 +189,12 @@ class Engine:
                 erosion = Erosion(problem.skip_erosion, seeds)
             shown = list(zip(places, (*seen, *fixed), strict=True))
             wanted = problem.wrt_places
-            values, found = look(
-                graph, shown, problem.terms, parameters, wanted, folder, dtype, erosion
-            )
+            values, found = look(run, shown, problem.terms, parameters, wanted, dtype, erosion)
             losses.append(tf.stack(values) * given.weights[:, None])
             wrt_values.append(found)
         return tf.concat(losses, axis=1), wrt_values
 
-    def _looks(self, views: list[Any], given: Given) -> Iterator[tuple]:
+    def _looks(self, views: list[Any], given: Given) -> list[tuple]:
         """What is shown at once: images, fixed inputs, parameters of formulas, seeds.
 
         An expression is a scalar over the whole batch, so that samples are then shown one by one.
@@ -215,12 +202,8 @@ class Engine:
         samples = views[0].shape[0]
         everything = (views, given.fixed, given.parameters, given.seeds)
         if samples == 1 or not any(isinstance(term, Expression) for term in self._problem.terms):
-            yield everything
-            return
-        for i in range(samples):
-            yield tf.nest.map_structure(
-                lambda p, i=i: p[i : i + 1] if p.shape[0] == samples else p, everything
-            )
+            return [everything]
+        return [of_sample(everything, i) for i in range(samples)]
 
     def _updated(self, state: State, observation: Observation, given: Given) -> State:
         return self._advanced(state, observation, self._problem.images(state.variables, given))

@@ -136,12 +136,12 @@ class _Reader:
 
 
 def _source(tensor: str) -> str:
-    return tensor.split(":")[0]
+    return tensor.partition(":")[0]
 
 
 def _output(tensor: str) -> str:
     """Which output of an operation is meant; the first is not always named."""
-    return ":".join(tensor.split(":")[1:]) or "0"
+    return tensor.partition(":")[2] or "0"
 
 
 def _hash(*parts: str) -> str:

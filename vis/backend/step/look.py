@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from vis.backend.graph import Erosion, Graph, Place, fed
-from vis.backend.layers import Folder
+from vis.backend.graph import Erosion, Place, fed
 from vis.backend.step.problem import Formula, Term
 
 
 def look(
-    graph: Graph,
+    run: Callable[..., list[Any]],
     shown: Sequence[tuple[Place, Any]],
     terms: Sequence[Term],
     parameters: Sequence[dict[str, Any]],
     places: Sequence[Place],
-    folder: Folder,
     dtype: Any,
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """The values of some losses, each `(samples,)` of a type, and those at some places.
 
     The network is shown a value at each place that is fed, and each formula is called with its
-    parameters.
+    parameters. `run` is what a `Compiled` is called with.
     """
-    found = graph.run(
+    found = run(
         [(place.tensor, fed(value, place.dtype)) for place, value in shown],
         [*(term.target for term in terms), *places],
-        folder,
-        [t.target.operation() for t in terms if isinstance(t, Formula) and t.before_softmax],
-        erosion,
+        linear=[t.target.operation() for t in terms if isinstance(t, Formula) and t.before_softmax],
+        erosion=erosion,
     )
     losses = []
     for term, value, names in zip(terms, found, parameters, strict=False):
@@ -43,6 +40,11 @@ def look(
             value = term.function(value, **names, **dict(term.settings))
         losses.append(tf.reshape(tf.cast(value, dtype), [-1]))
     return losses, found[len(terms) :]
+
+
+def of_sample(values: Any, i: int) -> Any:
+    """Arrays for all samples, or for each, as those for one of them."""
+    return tf.nest.map_structure(lambda v: v[i : i + 1] if v.shape[0] > 1 else v, values)
 
 
 def nothing(tensor: keras.KerasTensor, samples: int) -> Any:

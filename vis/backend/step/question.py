@@ -6,7 +6,7 @@ values of some tensors on the way, and the gradients of the losses with respect 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, Place, Target
-from vis.backend.layers import Folder
 from vis.backend.step.compiled import Compiled
 from vis.backend.step.look import look, named, nothing
 from vis.backend.step.problem import Term
@@ -62,11 +61,10 @@ class Inquiry:
         parameters: Sequence[dict[str, Any]] = (),
         weights: Any = _NO_WEIGHTS,
     ) -> Answer:
-        """Asks it of a graph.
+        """Asks it of a graph, with values `(samples, ...)` of what is fed.
 
-        Shown are the values that are fed, `(samples, ...)`. Each term has a weight, `(terms,)`, and
-        the tensors that its formula is called with, by name; their first axis is the samples', of
-        length 1 where one value serves all.
+        Each term has a weight, `(terms,)`, and the tensors that its formula is called with, by
+        name; their first axis is the samples', of length 1 where one value serves all.
         """
         tensors = tf.nest.map_structure(
             tf.convert_to_tensor, (list(shown), list(parameters), weights)
@@ -88,16 +86,11 @@ class Inquiry:
         return specs, *others
 
     def _answer(
-        self,
-        graph: Graph,
-        ready: Any,
-        shown: list[Any],
-        parameters: list[dict[str, Any]],
-        weights: Any,
+        self, run: Callable, shown: list[Any], parameters: list[dict[str, Any]], weights: Any
     ) -> Answer:
         (fed, terms, places, differentiate, _), dtype = self._question, weights.dtype
         pairs = list(zip(fed, shown, strict=True))
-        losses, values = look(graph, pairs, terms, parameters, places, Folder(ready), dtype)
+        losses, values = look(run, pairs, terms, parameters, places, dtype)
         overall = tf.zeros(tf.shape(shown[0])[:1], dtype)
         for number, value in enumerate(losses):
             overall += weights[number] * value
@@ -142,9 +135,6 @@ def value_of(
 
     The images are values of `input_tensor`, by default the first input; the other inputs are shown
     zeros and empty texts.
-
-    Raises:
-        ValueError: If the layer is not connected to the input.
     """
     if isinstance(target, keras.KerasTensor):
         place = Place.of(target)

@@ -25,10 +25,7 @@ _LOOKS = 4
 def accepts(
     graph: Graph, input_tensor: keras.KerasTensor, layer: Target, shape: Sequence[int]
 ) -> bool:
-    """Whether a model takes images of some shape, up to a layer.
-
-    `input_tensor` is the input, or what is made of it, that the images are values of.
-    """
+    """Whether a model takes images of some shape, as values of an input or what is made of it."""
     target = graph.place_of(layer)
 
     def traces() -> bool:
@@ -46,15 +43,10 @@ def accepts(
 
 
 class Sight(NamedTuple):
-    """What two places of a layer see of an image: along each spatial axis from where to where.
-
-    Attributes:
-        middle: What the place in the middle sees, as `(low, high)` for each axis.
-        quarter: What the place a quarter of the way along each axis sees.
-    """
+    """What two places of a layer see of an image: along each spatial axis from where to where."""
 
     middle: tuple[tuple[int, int], ...]
-    quarter: tuple[tuple[int, int], ...]
+    quarter: tuple[tuple[int, int], ...]  # The place a quarter of the way along each axis.
 
 
 def sights(

@@ -1,5 +1,4 @@
 """Functions of tensors that `keras.ops` does not have."""
 
-from vis.backend.tensors.fourier import irfftn
-from vis.backend.tensors.images import blur, roll, warp, zoom
+from vis.backend.tensors.images import blur, irfftn, roll, warp, zoom
 from vis.backend.tensors.random import draw_seed, fold_in, normal, set_random_seed, uniform

@@ -1,4 +1,4 @@
-"""Operations on batches of images that `keras.ops` does not have."""
+"""Operations on batches of images that `keras.ops` does not have, and images from frequencies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from vis.backend.tensors.random import each
 
 
 def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
-    """Rolls each sample by its own whole number of pixels.
+    """Rolls each sample of `images`, `(samples, ...)`, by its own whole number of pixels.
 
-    Args:
-        images: `(samples, ...)`.
-        shifts: Integers `(samples, len(axes))`.
-        axes: The axes of `images` to roll along.
+    `shifts` are integers, `(samples, len(axes))`, for the axes of `images` to roll along.
     """
     axes = [axis - 1 for axis in axes]
     return each(lambda image, shift: tf.roll(image, shift, axes), images, shifts)
@@ -27,13 +24,9 @@ def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
 def warp(images: Any, matrices: Any) -> Any:
     """Shows each image through its own affine map of the plane, about its centre.
 
-    Args:
-        images: `(samples, height, width, channels)`. What lies outside is a mirror image.
-        matrices: `(samples, 2, 3)`: where each point, as (row, column) from the centre, is to be
-            looked up, in pixels.
-
-    Returns:
-        Images of the same shape, by bilinear interpolation.
+    `images` are `(samples, height, width, channels)`, and so is what is returned, by bilinear
+    interpolation. What lies outside is a mirror image. `matrices` are `(samples, 2, 3)`: where each
+    point, as (row, column) from the centre, is to be looked up, in pixels.
     """
     height, width = images.shape[1:3]
     centre = tf.constant([(height - 1) / 2, (width - 1) / 2], matrices.dtype)
@@ -59,10 +52,8 @@ def warp(images: Any, matrices: Any) -> Any:
 def zoom(images: Any, factors: Any, axis: int) -> Any:
     """Shows each image enlarged about its centre along one axis, by linear interpolation.
 
-    Args:
-        images: `(samples, ...)`. What lies outside is the nearest value inside.
-        factors: How many times larger, `(samples,)`.
-        axis: The axis.
+    `images` are `(samples, ...)`, and `factors` how many times larger, `(samples,)`. What lies
+    outside is the nearest value inside.
     """
     size = images.shape[axis]
     centre = (size - 1) / 2
@@ -73,17 +64,29 @@ def zoom(images: Any, factors: Any, axis: int) -> Any:
 
 
 def blur(images: Any, deviations: Any, axis: int) -> Any:
-    """Blurs each image by its own Gaussian along one axis.
+    """Blurs each image, `(samples, ...)`, by its own Gaussian along one axis.
 
-    Args:
-        images: `(samples, ...)`.
-        deviations: Standard deviations in pixels, `(samples,)`, positive.
-        axis: The axis.
+    `deviations` are standard deviations in pixels, `(samples,)`, positive.
     """
     places = tf.range(images.shape[axis], dtype=images.dtype)
     distances = (places[:, None] - places) / tf.cast(deviations, images.dtype)[:, None, None]
     weights = tf.exp(-tf.square(distances) / 2)
     return _mixed(images, weights / tf.reduce_sum(weights, axis=2, keepdims=True), axis)
+
+
+def irfftn(real: Any, imaginary: Any, shape: Sequence[int]) -> Any:
+    """The real images of a shape, of one to three axes, that have some Fourier coefficients.
+
+    Of their real and imaginary parts the last axes are frequencies, as `numpy.fft.rfftn` has them.
+    """
+    spectrum = tf.complex(real, imaginary)
+    if len(shape) == 1:
+        return tf.signal.irfft(spectrum, list(shape))
+    if len(shape) == 3:
+        # TensorFlow has no gradient of its three-dimensional transform.
+        spectrum = tf.experimental.numpy.moveaxis(spectrum, -3, -1)
+        spectrum = tf.experimental.numpy.moveaxis(tf.signal.ifft(spectrum), -1, -3)
+    return tf.signal.irfft2d(spectrum, list(shape[-2:]))
 
 
 def _mixed(images: Any, weights: Any, axis: int) -> Any:

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from vis.backend.graph import Place, Target, channel_axis, position_of
-from vis.backend.step import Answer, Inquiry, Question, inquiries
+from vis.backend.step import Answer, Inquiry, Question, inquiries, of_sample
 from vis.losses import ActivationMaximization, Loss
-from vis.objective import Objective, of_sample
+from vis.objective import Objective
 from vis.subject import Subject, inputs_optimised
 
 
