@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.inputs import call_root
+from vis.backend.graph.inputs import call_root, own_outputs
 from vis.backend.graph.walk import call_of, is_container, position_of
 from vis.backend.layers import computed_channels_last, in_inference, losses_kept
 from vis.backend.private import layers_inside
@@ -63,7 +63,7 @@ class Flow:
 
     def behind_mask(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """What a `Masking` layer makes of a tensor, where such a layer is all that takes it."""
-        nodes = self._readers(tensor, self._graph.level_of(tensor))
+        nodes = self._graph.readers(tensor, self._graph.level_of(tensor))
         only_masks = len(nodes) == 1 and isinstance(nodes[0].operation, keras.layers.Masking)
         return nodes[0].outputs[0] if only_masks else tensor
 
@@ -73,7 +73,7 @@ class Flow:
             return False
         key = id(tensor), id(level)
         if key not in self._known:
-            nodes = self._readers(tensor, level)
+            nodes = self._graph.readers(tensor, level)
             flows = (self._passes(n, tensor) and self._flows_out_of(n, level) for n in nodes)
             # Integers that are looked up are words, whatever else is done with them.
             every = any if keras.backend.is_float_dtype(tensor.dtype) else all
@@ -89,7 +89,7 @@ class Flow:
     def _followed(self, input_tensor: keras.KerasTensor, arrived: Callable) -> keras.KerasTensor:
         tensor, level = input_tensor, self._graph.level_of(input_tensor)
         while not arrived(tensor, level):
-            nodes = self._readers(tensor, level)
+            nodes = self._graph.readers(tensor, level)
             if self._graph.root is not None or any(map(self._does_all, nodes)):
                 raise ValueError(
                     f"The input '{input_tensor.name}' must be looked up by a layer of a model's "
@@ -114,15 +114,11 @@ class Flow:
                 tensor = node.outputs[0]
         return tensor
 
-    def _readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
-        """The nodes that take a tensor, but for those that make masks of it."""
-        nodes = self._graph.readers(tensor, level)
-        return [node for node in nodes if node.outputs[0].dtype != "bool"]
-
     def _does_all(self, node: Any) -> bool:
         """Whether a layer that holds others makes the output of the whole model."""
-        makes_output = any(made is out for made in node.outputs for out in self._graph.outputs)
-        return makes_output and any(node.operation is layer for layer in self._graph.opaque)
+        made = set(map(id, node.outputs))
+        makes_output = not made.isdisjoint(map(id, own_outputs(self._graph.model)))
+        return makes_output and node.operation in self._graph.opaque
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow through one call of an operation to one of its arguments."""
