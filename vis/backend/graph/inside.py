@@ -12,6 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -27,16 +28,14 @@ if TYPE_CHECKING:
 _lock = threading.RLock()
 
 
+@dataclass(eq=False)
 class Records:
-    """What some layers have returned."""
+    """What some layers have returned, each known by its `id`."""
 
-    def __init__(self, layers: Iterable[keras.Layer]) -> None:
-        # By `id`, the outputs of each layer, one list for each time that it ran.
-        self.outputs: dict[int, list[list[Any]]] = {id(layer): [] for layer in layers}
-        # In which order they were done.
-        self.order: list[int] = []
-        # The numbers of frames of the `TimeDistributed` layers that are running.
-        self.frames: list[int] = []
+    outputs: dict[int, list[list[Any]]]  # One list for each time that a layer ran.
+    order: list[int] = field(default_factory=list)  # In which order they were done.
+    # The numbers of frames of the `TimeDistributed` layers that are running.
+    frames: list[int] = field(default_factory=list)
 
     def value(self, place: Place) -> Any:
         """The output at a place, unless the layer did not run so often, or in a loop of its own."""
@@ -77,7 +76,7 @@ def recorded(
     are run without their softmax.
     """
     unique = {id(layer): layer for layer in layers}
-    records = Records(unique.values())
+    records = Records({key: [] for key in unique})
     if not unique:
         yield records
         return
@@ -102,9 +101,8 @@ def recorded(
             yield records
         finally:
             for key, layer in changed.items():
-                if own[key] is None:
-                    del vars(layer)["call"]
-                else:
+                del vars(layer)["call"]
+                if own[key] is not None:
                     vars(layer)["call"] = own[key]
 
 
