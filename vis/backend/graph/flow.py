@@ -18,6 +18,7 @@ from vis.backend.private import layers_inside
 if TYPE_CHECKING:
     from vis.backend.graph.graph import Graph
 
+# Whether gradients flow through the calls of operations to their inputs, each tried once.
 _passages = WeakCache()
 
 
@@ -122,22 +123,28 @@ class Flow:
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow through one call of an operation to one of its arguments."""
-        operation = node.operation
+        operation, inputs = node.operation, node.input_tensors
+        position = position_of(tensor, inputs)
         if is_container(operation):
-            position = position_of(tensor, node.input_tensors)
             return self._flows_into(operation.inputs[position], operation)
 
         def run(values: dict[int, Any]) -> Any:
             return in_inference(operation, *node.arguments.fill_in(values))
 
-        return _passes(operation, call_of(node), node.input_tensors, tensor, run)
+        key = call_of(node), position
+        return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
 
     def _passes_root(self, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow to what no node takes: an output, or an input without a graph."""
-        root = self._graph.root
-        return root is None or _passes(
-            root, None, self._graph.inputs, tensor, lambda values: call_root(root, values)
-        )
+        root, inputs = self._graph.root, self._graph.inputs
+        if root is None:
+            return True
+
+        def run(values: dict[int, Any]) -> Any:
+            return call_root(root, values)
+
+        key = None, position_of(tensor, inputs)
+        return _passages.get(root, key, lambda: _traced(root, inputs, tensor, run))
 
 
 def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
@@ -154,18 +161,6 @@ def _only_prepares(model: keras.Model) -> bool:
         isinstance(layer, keras.layers.Embedding) or layer.trainable_weights
         for layer in layers_inside(model)
     )
-
-
-def _passes(
-    operation: Any,
-    call: int | None,
-    inputs: Sequence[keras.KerasTensor],
-    tensor: keras.KerasTensor,
-    run: Callable,
-) -> bool:
-    """Whether gradients flow through a call of an operation to one of its inputs; tried once."""
-    key = call, position_of(tensor, inputs)
-    return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
 
 
 def _traced(
