@@ -173,13 +173,14 @@ class Graph:
         return id(operation) in self._first_node
 
     def runner_of(self, layer: Any) -> Any:
-        """The operation in whose `call` a layer runs that the graph itself does not have."""
+        """The operation of the graph in whose `call` a layer runs: its own, or one around it."""
+        if self.in_graph(layer):
+            return layer
         return next((outer for outer in self.opaque if layer in layers_inside(outer)), None)
 
     def has(self, target: Target) -> bool:
         """Whether the graph has a layer, or runs it inside another."""
-        layer = LayerOutput.of(target).layer
-        return self.in_graph(layer) or self.runner_of(layer) is not None
+        return self.runner_of(LayerOutput.of(target).layer) is not None
 
     def check_has(self, name: str, target: Target) -> None:
         """Raises a `ValueError` that names an argument unless the inputs reach a layer."""
@@ -267,7 +268,7 @@ class Graph:
     def before(self, layer: keras.Layer) -> set[int]:
         """`id` of all operations that a layer's output is computed with, itself included."""
         found: set[int] = set()
-        runner = layer if self.in_graph(layer) else self.runner_of(layer)
+        runner = self.runner_of(layer)
         if runner is not layer:
             inside.known_outputs(layer)
             earlier = inside.in_order(runner)
