@@ -1,7 +1,4 @@
-"""Copies of models whose rectifiers pass gradients back differently.
-
-A copy shares all variables with its original: only the Python objects around them are new.
-"""
+"""Copies of models whose rectifiers pass gradients back differently."""
 
 from __future__ import annotations
 

@@ -37,12 +37,9 @@ class Inputs(list):
 class Graph:
     """The graph of a model, or all that hangs from some input tensors.
 
-    Layers of models nested in it are part of it: running the graph walks through the nested
-    models, so that their inner tensors exist and gradients flow through them, which
-    `keras.Model(model.input, inner.output)` cannot do.
-
-    A node may be on several levels, as a model may be built on the input of the one that it is
-    nested in.
+    Layers of models nested in it are part of it: what runs it walks through the nested models, so
+    that their inner tensors exist and gradients flow through them. A node may be on several levels,
+    as a model may be built on the input of the one that it is nested in.
 
     `structure` is the inputs, a tensor or a list or dict of several; without a model everything
     counts that hangs from them. `root` is the model where it has no graph and is run as a whole.
