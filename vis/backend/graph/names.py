@@ -55,9 +55,8 @@ class LayerOutput(NamedTuple):
 
     def checked(self, layer: keras.Layer) -> LayerOutput:
         """The same of a layer, or an error unless both numbers are whole ones."""
-        call, output = check_integer("call", self.call, least=0), self.output
-        if output is not None:
-            output = check_integer("output", output, least=0)
+        call = check_integer("call", self.call, least=0)
+        output = None if self.output is None else check_integer("output", self.output, least=0)
         return LayerOutput(layer, call, output)
 
 
