@@ -283,7 +283,7 @@ class Graph:
                 continue
             found.add(id(operation))
             stack.extend(node.parent_nodes)
-            if any(operation is model for model in around):
+            if operation in around:
                 continue
             if isinstance(operation, keras.Layer):
                 found.update(map(id, inside.in_order(operation)))

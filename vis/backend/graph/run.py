@@ -126,11 +126,11 @@ class Run:
             if feeds is not None:
                 return self._inside(operation, feeds, wanted)
             if wanted:
-                inside = ", ".join(str(_tensor_of(target)) for _, target in wanted)
+                tensors = ", ".join(str(_tensor_of(target)) for _, target in wanted)
                 raise ValueError(
                     f"The layers inside the nested model '{operation.name}' cannot be looked at, "
                     "as it is called with inputs arranged otherwise than its own. "
-                    f"Received: {inside}"
+                    f"Received: {tensors}"
                 )
         if self.folder.precision is not None and isinstance(operation, keras.Layer):
             operation = in_precision(operation, self.folder.precision)
@@ -163,9 +163,9 @@ def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _key(target: Place | keras.KerasTensor) -> Any:
-    """What a value is kept by: its tensor's `id`, which is the same in all calls, or its place."""
-    has_call = isinstance(target, Place) and target.within
-    return target if has_call else id(_tensor_of(target))
+    """What a value is kept by: its tensor's `id`, or its place where one tensor has several."""
+    is_of_a_call = isinstance(target, Place) and target.within
+    return target if is_of_a_call else id(_tensor_of(target))
 
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:

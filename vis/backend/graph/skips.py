@@ -59,8 +59,7 @@ class Erosion:
         """The values that a node is to run on."""
         if not _adds(node) or _channels(node) is None:
             return values
-        eroded = {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
-        return {**values, **eroded}
+        return values | {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
 
     def _eroded(self, value: Any, node: Any) -> Any:
         samples, channels = self.seeds.shape[0], _channels(node)
