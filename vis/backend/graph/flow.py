@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -139,11 +140,8 @@ class Flow:
         root, inputs = self._graph.root, self._graph.inputs
         if root is None:
             return True
-
-        def run(values: dict[int, Any]) -> Any:
-            return call_root(root, values)
-
         key = None, position_of(tensor, inputs)
+        run = functools.partial(call_root, root)
         return _passages.get(root, key, lambda: _traced(root, inputs, tensor, run))
 
 
