@@ -11,8 +11,6 @@ import numpy as np
 from vis.backend.graph.walk import is_container
 from vis.backend.private import IMAGE_PREPROCESSING, operation_of, readers_of
 
-# Values that a network's first trainable layer is usually trained on.
-_USUAL = {"from zero": (0.0, 1.0), "centred": (-1.0, 1.0)}
 # An image whose contrast is a smaller share of the expected range is in other units, not dark.
 _LEAST_CONTRAST = 0.02
 # By how much of its width an image may overshoot the expected range, as ringing does.
@@ -69,10 +67,11 @@ def _next(operation: Any) -> Any:
 def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
     if np.ndim(layer.scale) or np.ndim(layer.offset) or not layer.scale > 0:
         return None
+    # Values that a network's first trainable layer is usually trained on.
+    usual = (-1.0, 1.0) if layer.offset < 0 else (0.0, 1.0)
     if layer.scale > 1 and layer.offset == 0:
-        return _USUAL["from zero"]
-    low, high = _USUAL["centred" if layer.offset < 0 else "from zero"]
-    low, high = ((end - layer.offset) / layer.scale for end in (low, high))
+        return usual
+    low, high = ((end - layer.offset) / layer.scale for end in usual)
     return round(float(low), 6) + 0.0, round(float(high), 6) + 0.0
 
 
