@@ -40,11 +40,6 @@ __all__ = [
 LEGACY_FUNCTIONS = ("src", "legacy", "backend.py")
 # The module of layers that change an image and not the range of its values.
 IMAGE_PREPROCESSING = "keras.src.layers.preprocessing.image"
-# The wrappers that Keras puts around these are bound to a layer, and keep it alive; a copy goes
-# without. In their place: `copy.copy` of a layer, if Keras supported it.
-_BOUND = ("build", "quantize")
-# What Keras has compiled of a model is of the original; it makes these anew.
-_COMPILED = ("train_function", "test_function", "predict_function")
 
 # Operations that TensorFlow has, and no Python function for. `Select` chooses whole tensors where
 # `tf.where` looks at the condition anew for each value.
@@ -105,9 +100,15 @@ def shapes_built_with(model: keras.Model) -> list[Any]:
 
 
 def attributes_to_copy(layer: Any) -> dict[str, Any]:
-    """The attributes of a layer that a copy may have: no model has called that yet."""
-    kept = {name: value for name, value in vars(layer).items() if name not in _BOUND}
-    anew = {name: None for name in _COMPILED if name in kept}
+    """The attributes of a layer that a copy may have: no model has called that yet.
+
+    In its place: `copy.copy` of a layer, if Keras supported it.
+    """
+    # The wrappers that Keras puts around these are bound to the layer, and keep it alive.
+    kept = {name: v for name, v in vars(layer).items() if name not in ("build", "quantize")}
+    # What Keras has compiled of a model is of the original; it makes these anew.
+    compiled = ("train_function", "test_function", "predict_function")
+    anew = {name: None for name in compiled if name in kept}
     return {**kept, **anew, "_inbound_nodes": [], "_outbound_nodes": []}
 
 

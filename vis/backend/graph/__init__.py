@@ -11,7 +11,7 @@ from vis.backend.graph.formats import (
     output_shape,
     spatial_axes,
 )
-from vis.backend.graph.graph import Graph, Inputs, find_layer, inputs_of
+from vis.backend.graph.graph import Graph, find_layer, inputs_of
 from vis.backend.graph.inputs import arranged, names_of
 from vis.backend.graph.names import (
     LayerOutput,

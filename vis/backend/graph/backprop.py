@@ -1,7 +1,4 @@
-"""Copies of models whose rectifiers pass gradients back differently.
-
-A copy shares all variables with its original: only the Python objects around them are new.
-"""
+"""Copies of models whose rectifiers pass gradients back differently."""
 
 from __future__ import annotations
 
@@ -161,7 +158,8 @@ class _Rewriter(Copier):
         self.found = False
         self.undefined: set[str] = set()
 
-    def finish(self, copy: Any) -> None:
+    def by_attributes(self, layer: Any) -> Any:
+        copy = super().by_attributes(layer)
         for name in ("activation", "recurrent_activation"):
             activation = vars(copy).get(name)
             if activation in _RECTIFIERS:
@@ -183,8 +181,9 @@ class _Rewriter(Copier):
         elif kind is keras.layers.Lambda and copy.function in _RECTIFIERS:
             vars(copy)["function"] = ModifiedActivation(copy.function, self.kind)
         else:
-            return
+            return copy
         self.found = True
+        return copy
 
 
 # What symbolic calls of these functions leave in a model's graph.

@@ -28,12 +28,13 @@ from vis.utils.validation import check_model
 class Copier:
     """Copies layers, each once, so that what is shared in a model is shared in its copy.
 
-    The copies have the variables of the originals: only the Python objects around them are new.
-    A subclass may say otherwise.
+    The copies have the variables of the originals, so that only the Python objects around them are
+    new, or variables of their own, of the same values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shares_variables: bool = True) -> None:
         self._copied: dict[int, Any] = {}
+        self._shares_variables = shares_variables
 
     def layer(self, layer: Any) -> Any:
         """The copy of a layer, a nested model or another operation."""
@@ -43,20 +44,12 @@ class Copier:
             )
         return self._copied[id(layer)]
 
-    def variable(self, variable: Variable) -> Variable:
-        """What takes a variable's place in a copy."""
-        return variable
-
-    def finish(self, copy: Any) -> None:
-        """Changes a copy that has just been made."""
-
     def by_attributes(self, layer: Any) -> Any:
         """The copy of a layer without a graph of its own."""
         copy = object.__new__(type(layer))
         self._copied[id(layer)] = copy
         for name, value in attributes_to_copy(layer).items():
             vars(copy)[name] = self._inside(value)
-        self.finish(copy)
         return copy
 
     def _inside(self, value: Any) -> Any:
@@ -64,8 +57,10 @@ class Copier:
         if isinstance(value, keras.Layer):
             return self.layer(value)
         if isinstance(value, Variable):
+            if self._shares_variables:
+                return value
             if id(value) not in self._copied:
-                self._copied[id(value)] = self.variable(value)
+                self._copied[id(value)] = _of_same_value(value)
             return self._copied[id(value)]
         if not _holds_ours(value):
             return value
@@ -84,16 +79,13 @@ def _holds_ours(value: Any) -> bool:
     return isinstance(value, (dict, list, tuple)) and any(map(_holds_ours, parts))
 
 
-class _IndependentCopier(Copier):
-    """A `Copier` whose copies have variables of their own, of the same values."""
-
-    def variable(self, variable: Variable) -> Variable:
-        return Variable(
-            keras.ops.convert_to_numpy(variable.value),
-            dtype=variable.dtype,
-            trainable=variable.trainable,
-            name=variable.name,
-        )
+def _of_same_value(variable: Variable) -> Variable:
+    return Variable(
+        keras.ops.convert_to_numpy(variable.value),
+        dtype=variable.dtype,
+        trainable=variable.trainable,
+        name=variable.name,
+    )
 
 
 class _Rebuilder(Copier):
@@ -105,7 +97,7 @@ class _Rebuilder(Copier):
 
     def __init__(self) -> None:
         super().__init__()
-        self._others = _IndependentCopier()
+        self._others = Copier(shares_variables=False)
         # What one of the two has copied is the same in the copies of the other.
         self._others._copied = self._copied
 
@@ -241,6 +233,6 @@ def _anew(model: keras.Model) -> keras.Model:
         return copy
     if len(copy.weights) != len(model.weights):
         # Layers whose configuration brings a layer along that another one has, too.
-        copy = _IndependentCopier().layer(model)
+        copy = Copier(shares_variables=False).layer(model)
     take_weights(copy, model)
     return copy

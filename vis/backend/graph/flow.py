@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.inputs import call_root
+from vis.backend.graph.inputs import call_root, own_outputs
 from vis.backend.graph.walk import call_of, is_container, position_of
 from vis.backend.layers import computed_channels_last, in_inference, losses_kept
 from vis.backend.private import layers_inside
@@ -18,6 +19,7 @@ from vis.backend.private import layers_inside
 if TYPE_CHECKING:
     from vis.backend.graph.graph import Graph
 
+# Whether gradients flow through the calls of operations to their inputs, each tried once.
 _passages = WeakCache()
 
 
@@ -63,7 +65,7 @@ class Flow:
 
     def behind_mask(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """What a `Masking` layer makes of a tensor, where such a layer is all that takes it."""
-        nodes = self._readers(tensor, self._graph.level_of(tensor))
+        nodes = self._graph.readers(tensor, self._graph.level_of(tensor))
         only_masks = len(nodes) == 1 and isinstance(nodes[0].operation, keras.layers.Masking)
         return nodes[0].outputs[0] if only_masks else tensor
 
@@ -73,7 +75,7 @@ class Flow:
             return False
         key = id(tensor), id(level)
         if key not in self._known:
-            nodes = self._readers(tensor, level)
+            nodes = self._graph.readers(tensor, level)
             flows = (self._passes(n, tensor) and self._flows_out_of(n, level) for n in nodes)
             # Integers that are looked up are words, whatever else is done with them.
             every = any if keras.backend.is_float_dtype(tensor.dtype) else all
@@ -89,7 +91,7 @@ class Flow:
     def _followed(self, input_tensor: keras.KerasTensor, arrived: Callable) -> keras.KerasTensor:
         tensor, level = input_tensor, self._graph.level_of(input_tensor)
         while not arrived(tensor, level):
-            nodes = self._readers(tensor, level)
+            nodes = self._graph.readers(tensor, level)
             if self._graph.root is not None or any(map(self._does_all, nodes)):
                 raise ValueError(
                     f"The input '{input_tensor.name}' must be looked up by a layer of a model's "
@@ -114,34 +116,33 @@ class Flow:
                 tensor = node.outputs[0]
         return tensor
 
-    def _readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
-        """The nodes that take a tensor, but for those that make masks of it."""
-        nodes = self._graph.readers(tensor, level)
-        return [node for node in nodes if node.outputs[0].dtype != "bool"]
-
     def _does_all(self, node: Any) -> bool:
         """Whether a layer that holds others makes the output of the whole model."""
-        makes_output = any(made is out for made in node.outputs for out in self._graph.outputs)
-        return makes_output and any(node.operation is layer for layer in self._graph.opaque)
+        made = set(map(id, node.outputs))
+        makes_output = not made.isdisjoint(map(id, own_outputs(self._graph.model)))
+        return makes_output and node.operation in self._graph.opaque
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow through one call of an operation to one of its arguments."""
-        operation = node.operation
+        operation, inputs = node.operation, node.input_tensors
+        position = position_of(tensor, inputs)
         if is_container(operation):
-            position = position_of(tensor, node.input_tensors)
             return self._flows_into(operation.inputs[position], operation)
 
         def run(values: dict[int, Any]) -> Any:
             return in_inference(operation, *node.arguments.fill_in(values))
 
-        return _passes(operation, call_of(node), node.input_tensors, tensor, run)
+        key = call_of(node), position
+        return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
 
     def _passes_root(self, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow to what no node takes: an output, or an input without a graph."""
-        root = self._graph.root
-        return root is None or _passes(
-            root, None, self._graph.inputs, tensor, lambda values: call_root(root, values)
-        )
+        root, inputs = self._graph.root, self._graph.inputs
+        if root is None:
+            return True
+        key = None, position_of(tensor, inputs)
+        run = functools.partial(call_root, root)
+        return _passages.get(root, key, lambda: _traced(root, inputs, tensor, run))
 
 
 def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
@@ -158,18 +159,6 @@ def _only_prepares(model: keras.Model) -> bool:
         isinstance(layer, keras.layers.Embedding) or layer.trainable_weights
         for layer in layers_inside(model)
     )
-
-
-def _passes(
-    operation: Any,
-    call: int | None,
-    inputs: Sequence[keras.KerasTensor],
-    tensor: keras.KerasTensor,
-    run: Callable,
-) -> bool:
-    """Whether gradients flow through a call of an operation to one of its inputs; tried once."""
-    key = call, position_of(tensor, inputs)
-    return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
 
 
 def _traced(

@@ -94,8 +94,8 @@ def _spreading(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[A
 
 def _frames(layer: keras.Layer, rank: int) -> int:
     """How many axes of frames there are before those that a layer in a wrapper knows itself."""
-    known = [len(node.outputs[0].shape) for node in calls_of(layer)[:1]]
-    return max(0, rank - known[0]) if known else 0
+    known = next((len(node.outputs[0].shape) for node in calls_of(layer)), rank)
+    return max(0, rank - known)
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
@@ -122,24 +122,24 @@ def layout_of(
     that of the input, and where it is open 256, 224 or 64, for one, two or three axes.
     """
     own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
-    if image_size is None:
-        default, layout = _OPEN_SIZES.get(len(own.axes)), own
-        if default is not None:
-            layout = own.resized(tuple(size or default for size in own.spatial_shape))
-    else:
-        if not own.axes:
+    sizes = own.spatial_shape
+    if image_size is not None:
+        if not sizes:
             raise ValueError(
                 "`image_size` needs images with a spatial axis. "
                 f"Received: image_size={image_size!r} for images of shape {own.shape}"
             )
-        sizes = image_size if is_iterable(image_size) else [image_size] * len(own.axes)
-        sizes = tuple(check_integer("image_size", size, least=1) for size in sizes)
-        if len(sizes) != len(own.axes):
+        given = image_size if is_iterable(image_size) else [image_size] * len(sizes)
+        given = tuple(check_integer("image_size", size, least=1) for size in given)
+        if len(given) != len(sizes):
             raise ValueError(
-                f"`image_size` must be one number, or one for each of the {len(own.axes)} spatial "
+                f"`image_size` must be one number, or one for each of the {len(sizes)} spatial "
                 f"axes. Received: image_size={image_size!r}"
             )
-        layout = own.resized(sizes)
+        sizes = given
+    elif default := _OPEN_SIZES.get(len(sizes)):
+        sizes = tuple(size or default for size in sizes)
+    layout = own.resized(sizes)
     if None in layout.shape:
         raise ValueError(
             "The model's input must have a known number of channels. "

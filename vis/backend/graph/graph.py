@@ -11,10 +11,10 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from vis.backend.graph import inside, names
+from vis.backend.graph import inside
 from vis.backend.graph.flow import Flow
-from vis.backend.graph.inputs import input_names, own_inputs, root_of, structure_of
-from vis.backend.graph.names import LayerOutput, Target, check_output
+from vis.backend.graph.inputs import input_names, own_inputs, own_outputs, root_of, structure_of
+from vis.backend.graph.names import LayerOutput, Target, check_output, resolve_layer
 from vis.backend.graph.places import Place
 from vis.backend.graph.run import Run
 from vis.backend.graph.skips import Erosion
@@ -37,12 +37,9 @@ class Inputs(list):
 class Graph:
     """The graph of a model, or all that hangs from some input tensors.
 
-    Layers of models nested in it are part of it: running the graph walks through the nested
-    models, so that their inner tensors exist and gradients flow through them, which
-    `keras.Model(model.input, inner.output)` cannot do.
-
-    A node may be on several levels, as a model may be built on the input of the one that it is
-    nested in.
+    Layers of models nested in it are part of it: what runs it walks through the nested models, so
+    that their inner tensors exist and gradients flow through them. A node may be on several levels,
+    as a model may be built on the input of the one that it is nested in.
 
     `structure` is the inputs, a tensor or a list or dict of several; without a model everything
     counts that hangs from them. `root` is the model where it has no graph and is run as a whole.
@@ -69,7 +66,7 @@ class Graph:
         check_model(model)
         structure = structure_of(model)
         # A Sequential model may have grown.
-        ends = [id(tensor) for tensor in (*own_inputs(model), *_outputs(model))]
+        ends = [id(tensor) for tensor in (*own_inputs(model), *own_outputs(model))]
         reference, known = _remembered.get(model, (None, None))
         graph = reference() if known == ends else None
         if graph is None:
@@ -134,11 +131,6 @@ class Graph:
         """What caches are kept for: the model, or its first input."""
         return operation_of(self.inputs[0]) if self.model is None else self.model
 
-    @property
-    def outputs(self) -> list[keras.KerasTensor]:
-        """The symbolic outputs of the model; an empty list where it is not known or has none."""
-        return _outputs(self.model)
-
     @functools.cached_property
     def operations(self) -> list[Any]:
         """All operations, those of nested models included."""
@@ -148,27 +140,26 @@ class Graph:
     @functools.cached_property
     def opaque(self) -> list[Any]:
         """The layers that hold others, and that the graph does not look into."""
-        return [
-            operation
-            for operation in self.operations
-            if isinstance(operation, keras.Layer)
-            and not is_container(operation)
-            and layers_inside(operation)
-        ]
+        return [layer for layer in self._run_as_a_whole() if layers_inside(layer)]
 
     def activations(self) -> tuple[Any, ...]:
         """Weak references to the activation functions in use, so that a change can be noticed."""
         return tuple(
             weakref.ref(activation)
-            for operation in self.operations
-            if isinstance(operation, keras.Layer) and not is_container(operation)
-            for layer in with_layers_inside(operation)
+            for outer in self._run_as_a_whole()
+            for layer in with_layers_inside(outer)
             if (activation := getattr(layer, "activation", None))
         )
 
+    def _run_as_a_whole(self) -> Iterator[keras.Layer]:
+        """The layers that are run by their `call`."""
+        for operation in self.operations:
+            if isinstance(operation, keras.Layer) and not is_container(operation):
+                yield operation
+
     def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
         """The layer of the model that an index, a name or a path stands for."""
-        target = names.resolve_layer(self.model, layer_idx, name)
+        target = resolve_layer(self.model, layer_idx, name)
         layer = LayerOutput.of(target).layer
         if not self.in_graph(layer) and not inside.is_known(layer):
             self._survey()
@@ -179,14 +170,14 @@ class Graph:
         return id(operation) in self._first_node
 
     def runner_of(self, layer: Any) -> Any:
-        """The operation in whose `call` a layer runs that the graph itself does not have."""
-        runners = (o for o in self.opaque if any(layer is inner for inner in layers_inside(o)))
-        return next(runners, None)
+        """The operation of the graph in whose `call` a layer runs: its own, or one around it."""
+        if self.in_graph(layer):
+            return layer
+        return next((outer for outer in self.opaque if layer in layers_inside(outer)), None)
 
     def has(self, target: Target) -> bool:
         """Whether the graph has a layer, or runs it inside another."""
-        layer = LayerOutput.of(target).layer
-        return self.in_graph(layer) or self.runner_of(layer) is not None
+        return self.runner_of(LayerOutput.of(target).layer) is not None
 
     def check_has(self, name: str, target: Target) -> None:
         """Raises a `ValueError` that names an argument unless the inputs reach a layer."""
@@ -241,9 +232,12 @@ class Graph:
         return self._level.get(node_of(tensor))
 
     def readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
-        """The nodes that take a tensor on one level."""
-        nodes = self._levels[level]
-        return [node for node in nodes if any(t is tensor for t in node.input_tensors)]
+        """The nodes that take a tensor on one level, but for those that make masks of it."""
+        return [
+            node
+            for node in self._levels[level]
+            if any(t is tensor for t in node.input_tensors) and node.outputs[0].dtype != "bool"
+        ]
 
     def node_on_level(self, tensor: keras.KerasTensor, level: Any) -> Any:
         """The node of a level that makes a tensor, or calls the model in which it is made."""
@@ -271,7 +265,7 @@ class Graph:
     def before(self, layer: keras.Layer) -> set[int]:
         """`id` of all operations that a layer's output is computed with, itself included."""
         found: set[int] = set()
-        runner = layer if self.in_graph(layer) else self.runner_of(layer)
+        runner = self.runner_of(layer)
         if runner is not layer:
             inside.known_outputs(layer)
             earlier = inside.in_order(runner)
@@ -289,7 +283,7 @@ class Graph:
                 continue
             found.add(id(operation))
             stack.extend(node.parent_nodes)
-            if any(operation is model for model in around):
+            if operation in around:
                 continue
             if isinstance(operation, keras.Layer):
                 found.update(map(id, inside.in_order(operation)))
@@ -330,10 +324,6 @@ class Graph:
             inside.remember(layers, records)
 
         run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
-
-
-def _outputs(model: Any) -> list[keras.KerasTensor]:
-    return tree.flatten(getattr(model, "outputs", None) or [])
 
 
 def _is_inside(target: Place | keras.KerasTensor) -> bool:

@@ -51,6 +51,11 @@ def own_inputs(model: Any) -> list[keras.KerasTensor]:
     return []
 
 
+def own_outputs(model: Any) -> list[keras.KerasTensor]:
+    """The symbolic outputs of a model; an empty list where it is None or has none."""
+    return tree.flatten(getattr(model, "outputs", None) or [])
+
+
 def _made_up(model: keras.Model) -> Any:
     needed = [
         name

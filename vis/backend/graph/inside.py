@@ -12,6 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -27,21 +28,19 @@ if TYPE_CHECKING:
 _lock = threading.RLock()
 
 
+@dataclass(eq=False)
 class Records:
     """What some layers have returned."""
 
-    def __init__(self, layers: Iterable[keras.Layer]) -> None:
-        # By `id`, the outputs of each layer, one list for each time that it ran.
-        self.outputs: dict[int, list[list[Any]]] = {id(layer): [] for layer in layers}
-        # In which order they were done.
-        self.order: list[int] = []
-        # The numbers of frames of the `TimeDistributed` layers that are running.
-        self.frames: list[int] = []
+    outputs: dict[keras.Layer, list[list[Any]]]  # One list for each time that a layer ran.
+    order: list[keras.Layer] = field(default_factory=list)  # In which order they were done.
+    # The numbers of frames of the `TimeDistributed` layers that are running.
+    frames: list[int] = field(default_factory=list)
 
     def value(self, place: Place) -> Any:
         """The output at a place, unless the layer did not run so often, or in a loop of its own."""
         layer, call = place.operation(), place.call
-        record = self.outputs[id(layer)]
+        record = self.outputs[layer]
         if call >= len(record):
             raise ValueError(
                 f"The layer '{layer.name}' must run more than {call} times for this call to be "
@@ -76,39 +75,35 @@ def recorded(
     `owners` are the operations of the graph that run them, and `linear` has the `id` of those that
     are run without their softmax.
     """
-    unique = {id(layer): layer for layer in layers}
-    records = Records(unique.values())
-    if not unique:
+    records = Records({layer: [] for layer in layers})
+    if not records.outputs:
         yield records
         return
-    # So that what is inside them is run once, and not in a loop.
-    wrappers = {
-        id(layer): layer
-        for owner in owners
-        for layer in with_layers_inside(owner)
-        if isinstance(layer, keras.layers.TimeDistributed)
-        and any(id(inner) in unique for inner in layers_inside(layer))
-    }
     with _lock:
-        calls = {key: _on_all_frames(layer, records) for key, layer in wrappers.items()}
-        for key, layer in unique.items():
-            call = calls.get(key) or (without_softmax(layer) if key in linear else layer).call
-            calls[key] = _recording(call, records, key)
-        changed = {**unique, **wrappers}
-        own = {key: vars(layer).get("call") for key, layer in changed.items()}
-        for key, layer in changed.items():
-            vars(layer)["call"] = calls[key]
+        # So that what is inside them is run once, and not in a loop.
+        calls = {
+            layer: _on_all_frames(layer, records)
+            for owner in owners
+            for layer in with_layers_inside(owner)
+            if isinstance(layer, keras.layers.TimeDistributed)
+            and not records.outputs.keys().isdisjoint(layers_inside(layer))
+        }
+        for layer in records.outputs:
+            shown = without_softmax(layer) if id(layer) in linear else layer
+            calls[layer] = _recording(layer, calls.get(layer, shown.call), records)
+        own = {layer: vars(layer).get("call") for layer in calls}
+        for layer, call in calls.items():
+            vars(layer)["call"] = call
         try:
             yield records
         finally:
-            for key, layer in changed.items():
-                if own[key] is None:
-                    del vars(layer)["call"]
-                else:
-                    vars(layer)["call"] = own[key]
+            for layer, before in own.items():
+                del vars(layer)["call"]
+                if before is not None:
+                    vars(layer)["call"] = before
 
 
-def _recording(call: Callable, records: Records, key: int) -> Callable:
+def _recording(layer: keras.Layer, call: Callable, records: Records) -> Callable:
     """A layer's `call` that writes down what it returns."""
 
     @functools.wraps(call)
@@ -118,8 +113,8 @@ def _recording(call: Callable, records: Records, key: int) -> Callable:
             outputs = tree.map_structure(lambda o: _apart(o, records.frames), outputs)
         # Some return None among their outputs, as attention does in the place of its scores.
         values = [output for output in tree.flatten(outputs) if output is not None]
-        records.outputs[key].append(values)
-        records.order.append(key)
+        records.outputs[layer].append(values)
+        records.order.append(layer)
         if records.frames:
             outputs = tree.map_structure(lambda o: _together(o, len(records.frames)), outputs)
         return outputs
@@ -169,12 +164,12 @@ def _apart(values: Any, frames: list[int]) -> Any:
 def remember(layers: Iterable[keras.Layer], records: Records) -> None:
     """Keeps the shapes and types of recorded outputs for as long as their layers live."""
     for layer in layers:
-        if runs := records.outputs[id(layer)]:
+        if runs := records.outputs[layer]:
             outputs = [
                 [keras.KerasTensor(v.shape.as_list(), v.dtype.name) for v in values]
                 for values in runs
             ]
-            _known[layer] = Known(outputs, records.order.index(id(layer)))
+            _known[layer] = Known(outputs, records.order.index(layer))
 
 
 def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:

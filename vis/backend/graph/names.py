@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from vis.backend.private import layers_inside
-from vis.utils.validation import check_integer, check_model, close_matches
+from vis.utils.validation import as_integer, check_integer, check_model, close_matches
 
 # Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
 _RENAMED = {
@@ -56,9 +55,8 @@ class LayerOutput(NamedTuple):
 
     def checked(self, layer: keras.Layer) -> LayerOutput:
         """The same of a layer, or an error unless both numbers are whole ones."""
-        call, output = check_integer("call", self.call, least=0), self.output
-        if output is not None:
-            output = check_integer("output", output, least=0)
+        call = check_integer("call", self.call, least=0)
+        output = None if self.output is None else check_integer("output", self.output, least=0)
         return LayerOutput(layer, call, output)
 
 
@@ -146,7 +144,7 @@ def resolve_layer(
     if isinstance(layer_idx, LayerOutput):
         return layer_idx.checked(resolve_layer(model, layer_idx.layer, name))
     if isinstance(layer_idx, keras.Layer):
-        if all(layer_idx is not layer for layer in layers_inside(model)):
+        if layer_idx not in layers_inside(model):
             raise ValueError(
                 f"`{name}` must be a layer of the model. "
                 f"Received: {name}={layer_idx!r}, which is not part of '{model.name}'"
@@ -154,10 +152,7 @@ def resolve_layer(
         return layer_idx
     if isinstance(layer_idx, str):
         return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]
-    try:
-        number = None if isinstance(layer_idx, bool) else operator.index(layer_idx)
-    except TypeError:
-        number = None
+    number = as_integer(layer_idx)
     if number is None:
         raise TypeError(
             f"`{name}` must be an index in `model.layers`, a layer's name or a layer. "
@@ -176,10 +171,11 @@ def _index_of(model: keras.Model, layer_name: Any, name: str) -> int:
     names = [layer.name for layer in model.layers]
     if isinstance(layer_name, str) and layer_name in names:
         return names.index(layer_name)
-    matches, where, known = _alike(model, layer_name)
-    hint = "; did you mean " + " or ".join(f"'{match}'" for match in matches) + "?"
+    matches, where, known = _alike(model, str(layer_name))
+    alternatives = " or ".join(f"'{match}'" for match in matches)
+    hint = f"; did you mean {alternatives}?" if matches else "."
     raise ValueError(
-        f"`{name}` must be the name of a layer of the model{hint if matches else '.'} "
+        f"`{name}` must be the name of a layer of the model{hint} "
         f"Received: {name}={layer_name!r}, where the layers{where} are {_shortened(known)}"
     )
 
@@ -208,29 +204,27 @@ def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
     for inner in _inner(outer):
         if inner is layer:
             return inner.name
-        if any(layer is below for below in layers_inside(inner)):
+        if layer in layers_inside(inner):
             return f"{inner.name}/{path_to(inner, layer)}"
     raise ValueError(f"`layer` must be inside '{outer.name}'. Received: layer '{layer.name}'")
 
 
-def _alike(model: keras.Model, name: Any) -> tuple[list[str], str, list[str]]:
+def _alike(model: keras.Model, name: str) -> tuple[Sequence[str], str, list[str]]:
     """Names that may be meant by one that is none, where they are looked for, and all there."""
     names = [layer.name for layer in model.layers]
-    if not isinstance(name, str):
-        return list(close_matches(str(name), names)), "", names
     if today := _renamed(name, names):
         return [today], "", names
     nested = itertools.islice(_by_path(model), len(names), None)
     paths = list(dict.fromkeys(path for path, _ in nested))
     inner = [path for path in paths if path.rsplit("/", 1)[-1] == name]
-    outer, before, _ = name.rpartition("/")
+    outer, before, last = name.rpartition("/")
     around = _at_path(model, outer) if before else None
     if around is not None and _inner(around):
         # As far as it goes, the path is right.
         names = [layer.name for layer in _inner(around)]
-        matches = [f"{outer}/{match}" for match in close_matches(name[len(outer) + 1 :], names)]
+        matches = [f"{outer}/{match}" for match in close_matches(last, names)]
         return inner[:3] or matches, f" of '{outer}'", names
-    return inner[:3] or list(close_matches(name, names + paths * bool(before))), "", names
+    return inner[:3] or close_matches(name, names + paths * bool(before)), "", names
 
 
 def _renamed(old: str, names: list[str]) -> str | None:
@@ -244,7 +238,7 @@ def _renamed(old: str, names: list[str]) -> str | None:
     return today if today in names else None
 
 
-def _shortened(names: list[str], most: int = 12) -> str:
-    if len(names) <= most:
+def _shortened(names: list[str]) -> str:
+    if len(names) <= 12:
         return str(names)
-    return f"{names[: most // 2]} ... {names[-most // 2 :]}".replace("] ... [", ", ..., ")
+    return f"{names[:6]} ... {names[-6:]}".replace("] ... [", ", ..., ")

@@ -11,8 +11,6 @@ import numpy as np
 from vis.backend.graph.walk import is_container
 from vis.backend.private import IMAGE_PREPROCESSING, operation_of, readers_of
 
-# Values that a network's first trainable layer is usually trained on.
-_USUAL = {"from zero": (0.0, 1.0), "centred": (-1.0, 1.0)}
 # An image whose contrast is a smaller share of the expected range is in other units, not dark.
 _LEAST_CONTRAST = 0.02
 # By how much of its width an image may overshoot the expected range, as ringing does.
@@ -23,18 +21,27 @@ def warn_of_range(
     input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
 ) -> None:
     """Warns of images, an argument of that name, in another range than the model expects."""
-    expected = expected_range(input_tensor)
-    if expected is not None and not _looks_like(images, *expected):
-        low, high = expected
+    expected = _expected_range(input_tensor)
+    if expected is None:
+        return
+    low, high = expected
+    width = high - low
+    least, most = float(images.min()), float(images.max())
+    contrast = most - least
+    if not (
+        least >= low - _OVERSHOOT * width
+        and most <= high + _OVERSHOOT * width
+        and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
+    ):
         warnings.warn(
             f"The model begins by scaling its input, and seems to expect values from about "
             f"{low:.3g} to {high:.3g}. Received: `{name}` with values from "
-            f"{images.min():.3g} to {images.max():.3g}",
+            f"{least:.3g} to {most:.3g}",
             stacklevel=4,
         )
 
 
-def expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
+def _expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
     """The range of images that a model's first layer says it expects, or None."""
     operation = operation_of(input_tensor)
     while operation is not None:
@@ -47,23 +54,24 @@ def expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | Non
 
 
 def _next(operation: Any) -> Any:
-    """What is done next to an image that the operation has not changed the range of."""
-    keeps_range = isinstance(operation, keras.layers.InputLayer) or (
-        type(operation).__module__.startswith(IMAGE_PREPROCESSING)
-    )
+    """What is done next to an image whose range an operation has not changed."""
     if is_container(operation) and len(operation.inputs) == 1:
         return operation_of(operation.inputs[0])
-    followers = {id(node.operation): node.operation for node in readers_of(operation)}
-    return next(iter(followers.values())) if keeps_range and len(followers) == 1 else None
+    module = type(operation).__module__
+    if isinstance(operation, keras.layers.InputLayer) or module.startswith(IMAGE_PREPROCESSING):
+        followers = {id(node.operation): node.operation for node in readers_of(operation)}
+        return followers.popitem()[1] if len(followers) == 1 else None
+    return None
 
 
 def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
     if np.ndim(layer.scale) or np.ndim(layer.offset) or not layer.scale > 0:
         return None
+    # Values that a network's first trainable layer is usually trained on.
+    usual = (-1.0, 1.0) if layer.offset < 0 else (0.0, 1.0)
     if layer.scale > 1 and layer.offset == 0:
-        return _USUAL["from zero"]
-    low, high = _USUAL["centred" if layer.offset < 0 else "from zero"]
-    low, high = ((end - layer.offset) / layer.scale for end in (low, high))
+        return usual
+    low, high = ((end - layer.offset) / layer.scale for end in usual)
     return round(float(low), 6) + 0.0, round(float(high), 6) + 0.0
 
 
@@ -72,14 +80,3 @@ def _of_normalization(layer: keras.layers.Normalization) -> tuple[float, float] 
         return None
     mean, spread = np.array(layer.mean), np.sqrt(np.array(layer.variance))
     return float((mean - 2 * spread).min()), float((mean + 2 * spread).max())
-
-
-def _looks_like(images: np.ndarray, low: float, high: float) -> bool:
-    least, most = float(images.min()), float(images.max())
-    width = high - low
-    contrast = most - least
-    return (
-        least >= low - _OVERSHOOT * width
-        and most <= high + _OVERSHOOT * width
-        and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
-    )

@@ -40,11 +40,9 @@ class Run:
     erosion: Erosion | None = None
 
     def __post_init__(self) -> None:
-        self._outermost = {id(tensor): value for tensor, value in self.feeds}
-        # What is asked for of calls of nested models, by their nodes: of the first call, or any.
-        self._wanted_inside: dict[int, list[keras.KerasTensor]] = defaultdict(list)
-        self._wanted_of_call: dict[int, list[tuple[tuple, Place]]] = defaultdict(list)
-        self._found: dict[Place, Any] = {}
+        self._outermost: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
+        # What is asked for of calls of nested models, by their nodes, with the calls on the way.
+        self._wanted: dict[int, list[tuple[tuple, Any]]] = defaultdict(list)
         self._fed_inside: set[int] = set()
 
     def execute_all(
@@ -53,11 +51,9 @@ class Run:
         """Runs what computes some values, and all calls of some layers."""
         tensors = []
         for target in targets:
-            if isinstance(target, Place) and target.within:
-                path = tuple(calls_of(ref())[index] for ref, index in target.within)
-                tensors.append(self._wanted(path, target))
-            else:
-                tensors.append(_tensor_of(target))
+            within = target.within if isinstance(target, Place) else ()
+            path = tuple(calls_of(ref())[index] for ref, index in within)
+            tensors.append(self._to_run(path, target))
         with computed_channels_last(), losses_kept(self.graph.operations):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
@@ -71,13 +67,13 @@ class Run:
 
     def value_of(self, target: Place | keras.KerasTensor) -> Any:
         """One of the values."""
-        if isinstance(target, Place) and target.within:
-            return self._found[target]
-        return self._outermost[id(_tensor_of(target))]
+        return self._outermost[_key(target)]
 
-    def _wanted(self, path: tuple, target: Place) -> keras.KerasTensor:
-        """What to run to come by a place in some calls of nested models, the outermost first."""
-        self._wanted_of_call[id(path[0])].append((path[1:], target))
+    def _to_run(self, path: tuple, target: Place | keras.KerasTensor) -> keras.KerasTensor:
+        """What to run to come by a target in some calls of nested models, the outermost first."""
+        if not path:
+            return _tensor_of(target)
+        self._wanted[id(path[0])].append((path[1:], target))
         return path[0].outputs[0]
 
     def _execute(self, targets: Sequence, values: dict, level: Any) -> None:
@@ -86,7 +82,7 @@ class Run:
         def maker_of(tensor: keras.KerasTensor) -> Any:
             node = self.graph.node_on_level(tensor, level)
             if node is not node_of(tensor):
-                self._wanted_inside[id(node)].append(tensor)
+                self._wanted[id(node)].append(((), tensor))
             return node
 
         nodes = ordered(targets, values.keys(), maker_of)
@@ -126,21 +122,21 @@ class Run:
             operation = without_softmax(operation)
         if is_container(operation):
             feeds = _feeds(operation, args, kwargs)
-            wanted = self._wanted_inside.pop(id(node), [])
-            of_call = self._wanted_of_call.pop(id(node), [])
+            wanted = self._wanted.pop(id(node), [])
             if feeds is not None:
-                return self._inside(operation, feeds, wanted, of_call)
-            if inside := [*wanted, *(place.tensor for _, place in of_call)]:
+                return self._inside(operation, feeds, wanted)
+            if wanted:
+                tensors = ", ".join(str(_tensor_of(target)) for _, target in wanted)
                 raise ValueError(
                     f"The layers inside the nested model '{operation.name}' cannot be looked at, "
                     "as it is called with inputs arranged otherwise than its own. "
-                    f"Received: {', '.join(map(str, inside))}"
+                    f"Received: {tensors}"
                 )
         if self.folder.precision is not None and isinstance(operation, keras.Layer):
             operation = in_precision(operation, self.folder.precision)
         return in_inference(operation, args, kwargs)
 
-    def _inside(self, model: Any, feeds: list, wanted: list, of_call: list) -> list:
+    def _inside(self, model: Any, feeds: list, wanted: list) -> list:
         """The outputs of a nested model, walked through in place of its `call`."""
         values = dict(zip(map(id, model.inputs), feeds, strict=True))
         for tensor, value in self.feeds:
@@ -154,17 +150,22 @@ class Run:
                 self._fed_inside.add(id(tensor))
                 values[id(tensor)] = value
                 self._mask(tensor, values, model)
-        here = [place for path, place in of_call if not path]
-        deeper = [self._wanted(path, place) for path, place in of_call if path]
-        targets = [*model.outputs, *wanted, *(place.tensor for place in here), *deeper]
-        self._execute(targets, values, model)
-        self._found.update((place, values[id(place.tensor)]) for place in here)
-        self._outermost.update((id(t), values[id(t)]) for t in wanted if id(t) in values)
+        tensors = [self._to_run(path, target) for path, target in wanted]
+        self._execute([*model.outputs, *tensors], values, model)
+        for (path, target), tensor in zip(wanted, tensors, strict=True):
+            if not path and id(tensor) in values:
+                self._outermost[_key(target)] = values[id(tensor)]
         return [values[id(tensor)] for tensor in model.outputs]
 
 
 def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
     return target.tensor if isinstance(target, Place) else target
+
+
+def _key(target: Place | keras.KerasTensor) -> Any:
+    """What a value is kept by: its tensor's `id`, or its place where one tensor has several."""
+    is_of_a_call = isinstance(target, Place) and target.within
+    return target if is_of_a_call else id(_tensor_of(target))
 
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:

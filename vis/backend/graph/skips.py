@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -33,6 +34,7 @@ def check_erosion(skip_erosion: Any) -> float:
     return std
 
 
+@dataclass(eq=False)
 class Erosion:
     """The gains of one run of a network, one for each channel that is added to another.
 
@@ -40,29 +42,27 @@ class Erosion:
     much comes together on the way through a network, however deep. `seeds` are `(samples, 2)`.
     """
 
-    def __init__(self, std: float, seeds: Any) -> None:
-        self._std = std
-        self._seeds = seeds
-        self._gains: Any = None
-        self._used = 0
+    std: float
+    seeds: Any
+    _gains: Any = None
+    _used: int = 0
 
     def begin(self, nodes: Iterable[Any]) -> None:
         """Draws the gains of all nodes that are going to run, which is quicker than one by one."""
         additions = [node for node in nodes if _adds(node)]
         # A uniform number that is at most so far from 1 has the standard deviation.
-        spread = self._std * math.sqrt(3 / max(len(additions), 1))
+        spread = self.std * math.sqrt(3 / max(len(additions), 1))
         number = sum(len(node.input_tensors) * (_channels(node) or 0) for node in additions)
-        self._gains = random.uniform(self._seeds, [number], 1 - spread, 1 + spread)
+        self._gains = random.uniform(self.seeds, [number], 1 - spread, 1 + spread)
 
     def __call__(self, node: Any, values: dict[int, Any]) -> dict[int, Any]:
         """The values that a node is to run on."""
         if not _adds(node) or _channels(node) is None:
             return values
-        eroded = {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
-        return {**values, **eroded}
+        return values | {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
 
     def _eroded(self, value: Any, node: Any) -> Any:
-        samples, channels = self._seeds.shape[0], _channels(node)
+        samples, channels = self.seeds.shape[0], _channels(node)
         if value.shape[0] != samples:
             return value
         shape = [samples] + [1] * (len(value.shape) - 1)
