@@ -98,11 +98,15 @@ class Subject(NamedTuple):
 def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
     """The inputs of a model, or what hangs from tensors, but for those that are fixed.
 
+    In place of tensors a subject may be given, which is returned as it is.
+
     Raises:
         TypeError: If `input_tensor` is no symbolic tensor, nor several.
         ValueError: If nothing is left, or no gradient flows into it, or a value is of another
             shape.
     """
+    if isinstance(input_tensor, Subject):
+        return input_tensor
     graph = Graph.of_inputs(input_tensor)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
     values = _checked("fixed_inputs", fixed, graph.inputs)

@@ -45,9 +45,7 @@ class Score:
         losses: Iterable[tuple[Loss, float]],
         fixed: Sequence[np.ndarray] = (),
     ) -> None:
-        subject = input_tensor
-        if not isinstance(subject, Subject):
-            subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
+        subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
         self._graph = subject.graph
         (self.input_tensor,) = subject.tensors
         # What is explained is fed first.
