@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,8 +129,7 @@ def visualize_filters(
     indices = check_indices("filter_indices", wished, count, of=f"layer '{layer.name}'")
     check_integer("max_iter", max_iter, least=1)
     show = check_flag("progress", progress)
-    batch_size = _BATCH_SIZE if batch_size is None else batch_size
-    batch_size = check_integer("batch_size", batch_size, least=1)
+    batch_size = check_integer("batch_size", _BATCH_SIZE if batch_size is None else batch_size, 1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
     layout = _layout(subject, layer, size, fits)
     if parametrization is None:
@@ -227,19 +227,18 @@ def _layout(
     return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
 
 
+@dataclasses.dataclass(eq=False)
 class _Bar(OptimizerCallback):
     """Moves a progress bar that several descents share."""
 
     every_step = False
-
-    def __init__(self, bar: tqdm, pictures: int) -> None:
-        self._bar = bar
-        self._pictures = pictures
-        self._done = 0
+    bar: tqdm
+    pictures: int
+    done: int = 0
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        self._bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
-        steps = (i + 1 - self._done) * self._pictures
-        self._bar.total = max(self._bar.total, self._bar.n + steps)
-        self._bar.update(steps)
-        self._done = i + 1
+        self.bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
+        steps = (i + 1 - self.done) * self.pictures
+        self.bar.total = max(self.bar.total, self.bar.n + steps)
+        self.bar.update(steps)
+        self.done = i + 1

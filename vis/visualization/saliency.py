@@ -55,8 +55,7 @@ def visualize_saliency_with_losses(
         (8, 8)
     """
     subject = explained(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
-    score = Score(subject, losses)
-    return _drawn(Saliency(grad_modifier, keepdims), score, subject, wrt_tensor)
+    return _drawn(Saliency(grad_modifier, keepdims), Score(subject, losses), subject, wrt_tensor)
 
 
 def visualize_saliency(

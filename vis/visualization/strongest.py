@@ -25,7 +25,7 @@ from vis.utils.layout import Layout
 from vis.utils.streams import Stream
 from vis.utils.validation import check_flag, check_indices, check_input_range, check_integer
 from vis.visualization.feeds import Feeds
-from vis.visualization.sights import axes_of, box_of, heat
+from vis.visualization.sights import axes_of, box_and_heat
 
 
 class StrongestOfLayer(NamedTuple):
@@ -227,8 +227,8 @@ class _Ranking:
         for channel, place in np.argwhere(order >= known):
             image = order[channel, place] - known
             where = np.unravel_index(at[image, channel], maps.shape[2:])
-            box = box_of(axes, where, pixels)
-            looks[channel, known + image] = where, box, heat(maps[image, channel], axes, box)
+            seen = box_and_heat(maps[image, channel], axes, where, pixels)
+            looks[channel, known + image] = (where, *seen)
         self._values, self.images, self._looks = (
             np.take_along_axis(values, order, axis=1)
             for values in (everything, np.concatenate([self.images, numbers], axis=1), looks)
