@@ -132,8 +132,7 @@ def visualize_activation(
         model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
         layer_idx: The layer: an index in `model.layers`, a name or a path such as
             `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
-        filter_indices: An index, or a list of those that one image is to excite jointly; or None
-            for all filters of the layer.
+        filter_indices: An index, a list of those that one image excites jointly, or None for all.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
         seed_input: Image to start from, or None for noise; of several a list, or a dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
@@ -145,8 +144,7 @@ def visualize_activation(
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
-        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
-            for all others.
+        fixed_inputs: Values of other inputs: a dict by name, or a list with None for the optimised.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
@@ -161,8 +159,7 @@ def visualize_activation(
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, and float otherwise. Where several inputs are optimised a list of
-        images, or a dict by name.
+        integers from 0 to 255, else float. Of several inputs a list of images, or a dict by name.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

@@ -66,28 +66,24 @@ def visualize_filters(
     the first three quarters of the steps, and where the model allows it, these are taken at half
     the size, at a third of the cost. A layer that ends in a softmax is looked at before it.
     There, and where a model ends in logits, a class is drawn as what tells it from the others
-    (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and random
-    transforms, so that its picture does not depend on its neighbours (Olah et al., "Feature
-    Visualization", Distill 2017).
+    (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and
+    transforms, and depends on no other (Olah et al., "Feature Visualization", Distill 2017).
 
     Args:
         model: A Keras model.
         layer_idx: As in `visualize_activation`.
-        filter_indices: An index or a list of indices, None for all filters of the layer. One that
-            is repeated gets different pictures.
+        filter_indices: An index or a list, None for all. A repeated one gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
         image_size: Size of the pictures along each spatial axis, one number for all or one for
             each. By default that of the model's input, or 224 where it is open. Another size works
             wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
             shows what filters of an early layer see, in a fraction of the time.
         parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
-        input_modifiers: How images are looked at, `vis.input_modifiers.Transform` objects; jitter,
-            rotation and scaling by default.
+        input_modifiers: `vis.input_modifiers.Transform`s; jitter, rotation and scaling by default.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
             get 2.5 times the 40 that follow, and twice the last 30.
-        seed: Whole number that all randomness follows from. The same seed gives the same pictures.
-            Without one it follows from NumPy's global random state.
+        seed: Whole number that all randomness follows from; None draws one, as NumPy is seeded.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input; (0, 255) or `like`'s by default.

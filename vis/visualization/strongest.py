@@ -42,9 +42,8 @@ class StrongestOfLayer(NamedTuple):
         places: Where in the layer's map they are, `(channels, count, axes)`.
         boxes: What these places see, `(channels, count, 2 * axes)`: along each spatial axis of an
             image the first pixel, and then along each axis the pixel behind the last.
-        maps: For each channel and each of its images how excited it is all over the box, an array
-            of at most 16 values along each axis, from 0 for the channel's least value in the whole
-            image to 1 for its greatest.
+        maps: For each channel and each of its images how excited it is all over the box, at most 16
+            values along each axis: 0 for the channel's least in the image and 1 for its greatest.
     """
 
     name: str
@@ -63,8 +62,7 @@ class StrongestImages(NamedTuple):
 
     Attributes:
         layers: For each layer, in the order in which they were given, a `StrongestOfLayer`.
-        pictures: By their numbers those images that are among the strongest somewhere, as the
-            model takes them.
+        pictures: By their numbers the images that are among the strongest, as the model takes them.
         names: The names of all images in order, where they are files, or None.
     """
 

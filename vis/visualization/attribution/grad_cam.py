@@ -52,8 +52,7 @@ class GradCAM(CAM):
     def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
         """The weights of feature maps; all that the methods of this family differ in.
 
-        They broadcast to the shape of the feature maps and of the score's gradients at them,
-        `(samples, spatial..., channels)`.
+        They broadcast to the shape of maps and gradients, `(samples, spatial..., channels)`.
         """
         return grads.mean(axis=tuple(range(1, grads.ndim - 1)), keepdims=True)
 
@@ -62,8 +61,7 @@ class GradCAMPlusPlus(GradCAM):
     """Feature maps weighted by their positive gradients, each place by its share in the score.
 
     The exponential of the score is explained, whose higher derivatives are powers of the first
-    where rectifiers are all that is not linear. It shows several objects of one class better
-    than `GradCAM`.
+    where only rectifiers are not linear. It shows several objects of a class better than `GradCAM`.
 
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.

@@ -29,8 +29,7 @@ class Occlusion(Attribution):
     https://arxiv.org/abs/1311.2901, section 4.2.
 
     Args:
-        patch: Size of the patch in pixels, along all spatial axes or one for each; a seventh of
-            the image by default.
+        patch: Its size in pixels, for all spatial axes or each; a seventh of the image by default.
         stride: By how many pixels it is moved; half its size by default.
         fill: What the patch shows; the image's mean colour by default.
         batch_size: How many covered images are shown to the model at once.
