@@ -95,6 +95,3 @@ class Fourier(Parametrization):
         """
         ratio = amplitudes(layout, source.decay_power) / amplitudes(layout, self.decay_power)
         return [(ratio * values).astype(values.dtype) for values in variables]
-
-    def picture(self, image, input_range):
-        return image

@@ -137,7 +137,7 @@ def strongest_images(
     axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
     layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
     stream = Stream("images", images, shape, layout, input_range)
-    results, pictures = strongest_in(stream, feeds, targets, chosen, count, most, show, _refuse)
+    results, pictures = strongest_in(stream, feeds, targets, chosen, count, most, show)
     return StrongestImages(list(results.values()), pictures, stream.names)
 
 
@@ -149,14 +149,14 @@ def strongest_in(
     count: int,
     most: int,
     show: bool,
-    refuse: Callable[[int, ValueError], None],
+    refuse: Callable[[int, ValueError], None] | None = None,
 ) -> tuple[dict[int, StrongestOfLayer], dict[int, np.ndarray]]:
     """Looks once at the images of a stream, at most `most` at a time.
 
     `chosen` has the channels of each of the `targets`, and `count` is how many images are found
-    for each channel. `refuse` is told the position of a layer that has no finite numbers for an
-    image, and what is wrong; where it does not raise, the other layers are looked at. Of each
-    layer that was not refused the result is returned by position, and with them the images.
+    for each channel. A layer that has no finite numbers for an image is an error, or `refuse` is
+    told its position and what is wrong, and the other layers are looked at. Of each layer that was
+    not refused the result is returned by position, and with them the images.
     """
     graph = feeds.graph
     look, prepared = maps_of(graph, [Wanted.of(graph, t) for t in targets]), Prepared()
@@ -176,12 +176,14 @@ def strongest_in(
                 if np.isfinite(found).all():
                     rankings[i].add(seen, found, sight, of_size.spatial_shape)
                     continue
-                del rankings[i]
-                reason = (
+                reason = ValueError(
                     "`model` must make finite numbers of the images. Received: a model whose layer "
                     f"'{target.name}' gives NaN or infinite values"
                 )
-                refuse(i, ValueError(reason))
+                if refuse is None:
+                    raise reason
+                refuse(i, reason)
+                del rankings[i]
             wanted = {int(i) for r in rankings.values() for i in np.unique(r.images)}
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
@@ -269,7 +271,3 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
         own = range(count) if of_layer is None else of_layer
         chosen.append(check_indices("filters", own, count, of=f"layer '{target.name}'"))
     return targets, chosen
-
-
-def _refuse(position: int, reason: ValueError) -> None:
-    raise reason
