@@ -401,8 +401,7 @@ class Seeded(InputModifier):
     def pre(self, image):
         seeds = backend.fold_in(backend.fold_in(self.seeds, self.step), self.number)
         self.step += 1
-        moved = self.transform(ops.convert_to_tensor(image), seeds, self.axes)
-        return ops.convert_to_numpy(moved)
+        return ops.convert_to_numpy(self.transform(ops.convert_to_tensor(image), seeds, self.axes))
 
 
 def in_order(

@@ -153,22 +153,22 @@ def visualize_filters(
     slow_above = _UNSEEN if draws_classes else np.inf
     if skip_erosion is EROSION and not draws_classes:
         skip_erosion = _EROSION_OF_CHANNELS
-    # Each filter with how often it has come before.
-    facets = [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
+    # What a picture's randomness follows from: seed, filter, how often that one has come before.
+    seeds = [(seed, index, indices[:i].count(index)) for i, index in enumerate(indices)]
     # As many as there are processors for each picture of a batch, however many pictures there are,
     # so that their rounding does not depend on that either.
     threads = max(1, device.processors() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
     prepared = Prepared()
-    with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
-        for start in range(0, len(facets), batch_size):
-            batch = facets[start : start + batch_size]
+    with tqdm(total=max_iter * len(seeds), disable=not show, unit="step") as bar:
+        for start in range(0, len(seeds), batch_size):
+            batch = seeds[start : start + batch_size]
 
             def descend(stage, which, variables, batch=batch):
                 """The descent of some pictures of the batch through a stage."""
                 optimizing = Optimizer(
                     subject,
-                    [(wanted(layer, [batch[i][0] for i in which]), 1)],
+                    [(wanted(layer, [batch[i][1] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
                     optimizer=settling(optimizer) if stage.settles else optimizer,
@@ -177,7 +177,7 @@ def visualize_filters(
                 )
                 descent = optimizing.descent(
                     [stage.layout],
-                    [(seed, *batch[i]) for i in which],
+                    [batch[i] for i in which],
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
                     threads=threads,
@@ -186,8 +186,7 @@ def visualize_filters(
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
                 return descent
 
-            seeds = [(seed, *facet) for facet in batch]
-            drawings.extend(drawn(stages, seeds, descend, slow_above))
+            drawings.extend(drawn(stages, batch, descend, slow_above))
     pictures = np.stack(drawings)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)

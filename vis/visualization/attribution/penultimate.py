@@ -89,5 +89,4 @@ def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
     inner = layer
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
-    of_kind = isinstance(inner, _CONVOLUTION_OR_POOLING)
-    return of_kind and len(graph.place_of(layer).shape) == rank
+    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(graph.place_of(layer).shape) == rank
