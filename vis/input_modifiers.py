@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -13,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from vis import backend
-from vis.utils.layout import spatial_axes_of
+from vis.utils.layout import per_axis, spatial_axes_of
 from vis.utils.validation import (
     check_computable,
     check_integer,
@@ -150,16 +151,12 @@ class Jitter(Transform):
         self.jitter = values if is_iterable(jitter) else jitter
 
     def check(self, shape, axes):
-        if isinstance(self.jitter, tuple) and len(self.jitter) != len(axes):
-            raise ValueError(
-                f"`jitter` must be one number, or one for each of the {len(axes)} spatial axes. "
-                f"Received: jitter={self.jitter!r}"
-            )
+        per_axis("jitter", self.jitter, axes)
 
     def __call__(self, images, seeds, axes):
         most = [
             int(value * images.shape[axis]) if value < 1 else int(value)
-            for axis, value in per_axis(self.jitter, axes).items()
+            for axis, value in per_axis("jitter", self.jitter, axes).items()
         ]
         if not any(most):
             return images
@@ -317,14 +314,14 @@ class Crop(Spatial):
     def check(self, shape, axes):
         super().check(shape, axes)
         counted = not isinstance(self.size, tuple) or len(self.size) == len(axes)
-        if not counted or any(n > shape[i] for i, n in per_axis(self.size, axes).items()):
+        if not counted or any(n > shape[i] for i, n in per_axis("size", self.size, axes).items()):
             raise ValueError(
                 f"`size` must be one number, or one for each of the {len(axes)} spatial axes, and "
                 f"fit into the image. Received: size={self.size!r} for images of shape {shape[1:]}"
             )
 
     def __call__(self, images, seeds, axes):
-        sizes = per_axis(self.size, axes)
+        sizes = per_axis("size", self.size, axes)
         room = [images.shape[axis] - size for axis, size in sizes.items()]
         numbers = backend.uniform(seeds, [len(axes)])
         starts = ops.cast(ops.floor(numbers * [n + 1.0 for n in room]), "int32")
@@ -333,7 +330,7 @@ class Crop(Spatial):
         return rolled[tuple(slice(sizes.get(axis)) for axis in range(len(images.shape)))]
 
     def output_shape(self, shape, axes):
-        sizes = per_axis(self.size, axes)
+        sizes = per_axis("size", self.size, axes)
         return tuple(sizes.get(i, n) for i, n in enumerate(shape))
 
 
@@ -352,8 +349,7 @@ class Noise(Transform):
         self.std = check_not_negative("std", std)
 
     def __call__(self, images, seeds, axes):
-        noise = backend.normal(seeds, images.shape[1:])
-        return images + self.std * ops.cast(noise, images.dtype)
+        return images + self.std * ops.cast(backend.normal(seeds, images.shape[1:]), images.dtype)
 
 
 class Blur(Spatial):
@@ -383,12 +379,6 @@ class Blur(Spatial):
         return images
 
 
-def per_axis(values: float | tuple[float, ...], axes: tuple[int, ...]) -> dict[int, float]:
-    """The value for each axis, of one for all or one for each."""
-    each = values if isinstance(values, tuple) else (values,) * len(axes)
-    return dict(zip(axes, each, strict=True))
-
-
 def is_in_graph(modifier: InputModifier) -> TypeGuard[Transform]:
     """Whether a modifier runs as a transform, and not through a `pre` or `post` of its own."""
     return (
@@ -398,24 +388,20 @@ def is_in_graph(modifier: InputModifier) -> TypeGuard[Transform]:
     )
 
 
+@dataclasses.dataclass(eq=False)
 class Seeded(InputModifier):
-    """A transform among modifiers in NumPy, as random as it would be in the compiled step.
+    """A transform among modifiers in NumPy, as random as it would be in the compiled step."""
 
-    `number` is its own among the transforms there.
-    """
-
-    def __init__(self, transform: Transform, number: int, seeds: Any, axes: tuple[int, ...]):
-        self.transform = transform
-        self.number = number
-        self.seeds = seeds
-        self.axes = axes
-        self.step = 0
+    transform: Transform
+    number: int  # Its own among the transforms there.
+    seeds: Any
+    axes: tuple[int, ...]
+    step: int = 0
 
     def pre(self, image):
         seeds = backend.fold_in(backend.fold_in(self.seeds, self.step), self.number)
         self.step += 1
-        moved = self.transform(ops.convert_to_tensor(image), seeds, self.axes)
-        return ops.convert_to_numpy(moved)
+        return ops.convert_to_numpy(self.transform(ops.convert_to_tensor(image), seeds, self.axes))
 
 
 def in_order(

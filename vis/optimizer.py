@@ -24,7 +24,7 @@ from vis.input_modifiers import InputModifier, in_order, is_in_graph
 from vis.losses import Loss, LossSum
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
-from vis.subject import Subject, inputs_optimised
+from vis.subject import inputs_optimised
 from vis.utils.layout import Layout
 from vis.utils.validation import (
     check_all,
@@ -104,10 +104,7 @@ class Optimizer:
         self.precision = check_precision(precision)
         self.skip_erosion = check_erosion(skip_erosion)
         self._update = updates.get(optimizer)
-        subject = input_tensor
-        if not isinstance(subject, Subject):
-            subject = inputs_optimised(input_tensor, fixed_inputs)
-        self._subject = subject
+        self._subject = subject = inputs_optimised(input_tensor, fixed_inputs)
         self.network = subject.graph
         self.inputs = list(subject.fed)
         self.input_tensors = subject.tensors

@@ -89,7 +89,12 @@ class Subject(NamedTuple):
 
 
 def inputs_optimised(input_tensor: Any, fixed_inputs: Any) -> Subject:
-    """The inputs of a model, or what hangs from tensors, but for those that are fixed."""
+    """The inputs of a model, or what hangs from tensors, but for those that are fixed.
+
+    In place of tensors a subject may be given, which is returned as it is.
+    """
+    if isinstance(input_tensor, Subject):
+        return input_tensor
     graph = Graph.of_inputs(input_tensor)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
     subject = _all_but_fixed(graph, input_tensor, graph.inputs, fixed)

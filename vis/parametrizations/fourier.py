@@ -28,8 +28,7 @@ class Fourier(Parametrization):
     that are scaled by their frequency, and colours along the principal axes of those of
     photographs, give coarse structure the same chance (Olah et al., "Feature Visualization",
     Distill 2017; Mordvintsev et al., "Differentiable Image Parameterizations", Distill 2018). The
-    image's contrast is fixed, and its values are bounded by a sigmoid, so that it can neither
-    fade nor saturate.
+    image's contrast is fixed, and a sigmoid bounds its values: it can neither fade nor saturate.
 
     Args:
         decay_power: How fast amplitudes fall with frequency: as `frequency ** -decay_power`.
@@ -37,8 +36,7 @@ class Fourier(Parametrization):
         decorrelate: Whether to decorrelate the colours of images with three channels.
         contrast: Standard deviation of the image before the sigmoid, positive. 1 gives images
             with a standard deviation of 0.2 of their range.
-        noise: Standard deviation of the coefficients at the start, positive. The smaller, the
-            faster they turn.
+        noise: Standard deviation of coefficients at the start, positive. Smaller ones turn faster.
 
     Example:
         >>> from vis.utils.layout import Layout
@@ -97,6 +95,3 @@ class Fourier(Parametrization):
         """
         ratio = amplitudes(layout, source.decay_power) / amplitudes(layout, self.decay_power)
         return [(ratio * values).astype(values.dtype) for values in variables]
-
-    def picture(self, image, input_range):
-        return image

@@ -68,9 +68,6 @@ class MagnitudeConstrained(Parametrization):
         signal = backend.irfftn(real, imaginary, layout.spatial_shape)
         return bounded(signal, layout, input_range, self._decorrelated, self.contrast)
 
-    def picture(self, image, input_range):
-        return image
-
     @property
     def _decorrelated(self) -> bool:
         return self.decorrelate and not isinstance(self.spectrum, FrozenArray)

@@ -9,8 +9,7 @@ from vis.utils.image import deprocess_input, random_array
 class Pixels(Parametrization):
     """The image's values themselves, as in keras-vis.
 
-    The start is uniform noise in the middle of the range, with a standard deviation of 5 % of
-    its width.
+    The start is uniform noise mid-range, with a standard deviation of 5 % of the range's width.
 
     Example:
         >>> import numpy as np

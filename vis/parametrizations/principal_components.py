@@ -81,12 +81,16 @@ class PrincipalComponents(Parametrization):
         decay_power: float = 0.3,
         data_format: str | None = None,
     ) -> None:
-        most = (
-            _MOST_COMPONENTS if components is None else check_integer("components", components, 1)
-        )
+        wished = _MOST_COMPONENTS if components is None else components
+        most = check_integer("components", wished, least=1)
         self.noise = check_positive("noise", noise)
         decay_power = check_number("decay_power", decay_power)
-        data_format = _check_data_format(data_format)
+        data_format = data_format or keras.config.image_data_format()
+        if data_format not in ("channels_last", "channels_first"):
+            raise ValueError(
+                "`data_format` must be 'channels_last' or 'channels_first'. "
+                f"Received: data_format={data_format!r}"
+            )
         examples = check_examples("examples", examples, None)
         self.layout = Layout(examples.shape[1:], spatial_axes_of(examples.shape, data_format))
         self.coarse = _coarse(self.layout)
@@ -146,12 +150,12 @@ class PrincipalComponents(Parametrization):
         self.check(layout, input_range)
         directions = self.directions.array
         rest = None
+        # Drawn in any case, as what is drawn after it depends on how much was.
         coordinates = self.noise * rng.standard_normal(len(directions))
         if seed_image is not None:
             rest = (seed_image - self._resized(self.mean, layout)) / self.scales.array
-            small = self._smaller(rest[None]).reshape(-1)
             squares = np.maximum((directions**2).sum(axis=1), keras.config.epsilon())
-            coordinates = directions @ small / squares
+            coordinates = directions @ self._smaller(rest[None])[0] / squares
         if self.texture is None:
             return [coordinates]
         if rest is not None:
@@ -266,13 +270,3 @@ def _in_single_precision(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray,
     # Of a value that never varies both are the nearest.
     varies = lowest <= highest
     return np.where(varies, lowest, nearest), np.where(varies, highest, nearest)
-
-
-def _check_data_format(data_format: Any) -> str:
-    data_format = data_format or keras.config.image_data_format()
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "`data_format` must be 'channels_last' or 'channels_first'. "
-            f"Received: data_format={data_format!r}"
-        )
-    return data_format

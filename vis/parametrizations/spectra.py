@@ -49,8 +49,7 @@ def coefficients_of(signal: np.ndarray, scale: np.ndarray, deviation: float) -> 
 def amplitudes(layout: Layout, decay_power: float) -> np.ndarray:
     """What coefficients of one size are multiplied by, for each frequency.
 
-    Frequencies are counted in cycles an image, so that the same coefficients are the same picture
-    at any size.
+    Frequencies are in cycles an image: the same coefficients are the same picture at any size.
     """
     sizes = layout.spatial_shape
     return np.prod(sizes) * np.maximum(frequencies(sizes), 1) ** -decay_power

@@ -8,16 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis import backprop_modifiers
-from vis.backend.graph import Graph, counterpart, counterpart_tensor, input_data_format
+from vis.backend.graph import Graph, counterpart_tensor, input_data_format
 from vis.canvases import ranges
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
-from vis.subject import Subject, inputs_optimised, optimised
+from vis.subject import inputs_optimised, optimised
 from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
+from vis.visualization.attribution.base import modified
 from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
 from vis.visualization.likeness import is_learnt, learnt_of, learnt_ones, range_of, size_of
 
@@ -67,9 +67,7 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
-    subject = input_tensor
-    if not isinstance(subject, Subject):
-        subject = inputs_optimised(input_tensor, fixed_inputs)
+    subject = inputs_optimised(input_tensor, fixed_inputs)
     parametrization = learnt_of(subject.graph, like, parametrization, fixed_inputs)
     settings: dict[str, Any] = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
     settings |= optimizer_params
@@ -89,14 +87,9 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    images = descender.minimize(**settings)[0]
-    tensors = descender.input_tensors
-    if len(tensors) == 1:
-        return _finished(images, tensors[0], descender.input_ranges[0])
-    keys = images if isinstance(images, dict) else range(len(images))
-    for key, tensor, its_range in zip(keys, tensors, descender.input_ranges, strict=True):
-        images[key] = _finished(images[key], tensor, its_range)
-    return images
+    images = subject.arranged("images", descender.minimize(**settings)[0])
+    each = zip(images, subject.tensors, descender.input_ranges, strict=True)
+    return subject.as_given([_finished(*one) for one in each])
 
 
 def _finished(
@@ -139,8 +132,7 @@ def visualize_activation(
         model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
         layer_idx: The layer: an index in `model.layers`, a name or a path such as
             `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
-        filter_indices: An index, or a list of those that one image is to excite jointly; or None
-            for all filters of the layer.
+        filter_indices: An index, a list of those that one image excites jointly, or None for all.
         wrt_tensor: The tensor that gradients are taken of; the input by default.
         seed_input: Image to start from, or None for noise; of several a list, or a dict by name.
         input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
@@ -152,8 +144,7 @@ def visualize_activation(
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
         parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or another.
         optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
-        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
-            for all others.
+        fixed_inputs: Values of other inputs: a dict by name, or a list with None for the optimised.
         precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
             has it; None for the model's own.
         like: A few hundred examples of what the model is used on, as it takes them: an array, a
@@ -168,8 +159,7 @@ def visualize_activation(
     Returns:
         One image, without the batch axis and channels last; with the batch axis where
         `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, and float otherwise. Where several inputs are optimised a list of
-        images, or a dict by name.
+        integers from 0 to 255, else float. Of several inputs a list of images, or a dict by name.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -182,13 +172,8 @@ def visualize_activation(
         ((8, 8, 1), 'uint8')
     """
     graph = Graph.of(model)
-    layer = graph.find(layer_idx)
-    modify = backprop_modifiers.get(backprop_modifier)
-    if modify is not None:
-        graph = Graph.of(modify(model))
-        layer = graph.find(counterpart(layer, model, graph.model))
-        if wrt_tensor is not None:
-            wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
+    graph, (layer,) = modified(backprop_modifier, graph, [graph.find(layer_idx)])
+    wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
     parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
     image_size = size_of(optimizer_params.get("image_size"), parametrization, graph)
     subject = optimised(graph, fixed_inputs, seed_input, image_size)

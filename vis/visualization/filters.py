@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,28 +66,24 @@ def visualize_filters(
     the first three quarters of the steps, and where the model allows it, these are taken at half
     the size, at a third of the cost. A layer that ends in a softmax is looked at before it.
     There, and where a model ends in logits, a class is drawn as what tells it from the others
-    (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and random
-    transforms, so that its picture does not depend on its neighbours (Olah et al., "Feature
-    Visualization", Distill 2017).
+    (`vis.losses.ClassScores`). Each sample of a batch has its own loss, gradient norm and
+    transforms, and depends on no other (Olah et al., "Feature Visualization", Distill 2017).
 
     Args:
         model: A Keras model.
         layer_idx: As in `visualize_activation`.
-        filter_indices: An index or a list of indices, None for all filters of the layer. One that
-            is repeated gets different pictures.
+        filter_indices: An index or a list, None for all. A repeated one gets different pictures.
         batch_size: Most pictures to make at a time; 16 by default.
         image_size: Size of the pictures along each spatial axis, one number for all or one for
             each. By default that of the model's input, or 224 where it is open. Another size works
             wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
             shows what filters of an early layer see, in a fraction of the time.
         parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
-        input_modifiers: How images are looked at, `vis.input_modifiers.Transform` objects; jitter,
-            rotation and scaling by default.
+        input_modifiers: `vis.input_modifiers.Transform`s; jitter, rotation and scaling by default.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
             get 2.5 times the 40 that follow, and twice the last 30.
-        seed: Whole number that all randomness follows from. The same seed gives the same pictures.
-            Without one it follows from NumPy's global random state.
+        seed: Whole number that randomness follows from; None draws one from NumPy's global state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input; (0, 255) or `like`'s by default.
@@ -128,8 +125,7 @@ def visualize_filters(
     indices = check_indices("filter_indices", wished, count, of=f"layer '{layer.name}'")
     check_integer("max_iter", max_iter, least=1)
     show = check_flag("progress", progress)
-    batch_size = _BATCH_SIZE if batch_size is None else batch_size
-    batch_size = check_integer("batch_size", batch_size, least=1)
+    batch_size = check_integer("batch_size", _BATCH_SIZE if batch_size is None else batch_size, 1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
     layout = _layout(subject, layer, size, fits)
     if parametrization is None:
@@ -157,22 +153,22 @@ def visualize_filters(
     slow_above = _UNSEEN if draws_classes else np.inf
     if skip_erosion is EROSION and not draws_classes:
         skip_erosion = _EROSION_OF_CHANNELS
-    # Each filter with how often it has come before.
-    facets = [(index, indices[:i].count(index)) for i, index in enumerate(indices)]
+    # What a picture's randomness follows from: seed, filter, how often that one has come before.
+    seeds = [(seed, index, indices[:i].count(index)) for i, index in enumerate(indices)]
     # As many as there are processors for each picture of a batch, however many pictures there are,
     # so that their rounding does not depend on that either.
     threads = max(1, device.processors() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
     prepared = Prepared()
-    with tqdm(total=max_iter * len(facets), disable=not show, unit="step") as bar:
-        for start in range(0, len(facets), batch_size):
-            batch = facets[start : start + batch_size]
+    with tqdm(total=max_iter * len(seeds), disable=not show, unit="step") as bar:
+        for start in range(0, len(seeds), batch_size):
+            batch = seeds[start : start + batch_size]
 
             def descend(stage, which, variables, batch=batch):
                 """The descent of some pictures of the batch through a stage."""
                 optimizing = Optimizer(
                     subject,
-                    [(wanted(layer, [batch[i][0] for i in which]), 1)],
+                    [(wanted(layer, [batch[i][1] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
                     optimizer=settling(optimizer) if stage.settles else optimizer,
@@ -181,7 +177,7 @@ def visualize_filters(
                 )
                 descent = optimizing.descent(
                     [stage.layout],
-                    [(seed, *batch[i]) for i in which],
+                    [batch[i] for i in which],
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
                     threads=threads,
@@ -190,8 +186,7 @@ def visualize_filters(
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
                 return descent
 
-            seeds = [(seed, *facet) for facet in batch]
-            drawings.extend(drawn(stages, seeds, descend, slow_above))
+            drawings.extend(drawn(stages, batch, descend, slow_above))
     pictures = np.stack(drawings)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
@@ -227,19 +222,18 @@ def _layout(
     return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
 
 
+@dataclasses.dataclass(eq=False)
 class _Bar(OptimizerCallback):
     """Moves a progress bar that several descents share."""
 
     every_step = False
-
-    def __init__(self, bar: tqdm, pictures: int) -> None:
-        self._bar = bar
-        self._pictures = pictures
-        self._done = 0
+    bar: tqdm
+    pictures: int
+    done: int = 0
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        self._bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
-        steps = (i + 1 - self._done) * self._pictures
-        self._bar.total = max(self._bar.total, self._bar.n + steps)
-        self._bar.update(steps)
-        self._done = i + 1
+        self.bar.set_postfix(loss=f"{overall_loss:.4g}", refresh=False)
+        steps = (i + 1 - self.done) * self.pictures
+        self.bar.total = max(self.bar.total, self.bar.n + steps)
+        self.bar.update(steps)
+        self.done = i + 1

@@ -87,10 +87,7 @@ def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> Principal
 
 def _of_each(like: Any, graph: Graph) -> list[Any]:
     """The examples of each input."""
-    is_one = len(graph.inputs) == 1
-    if is_one and not isinstance(like, Mapping):
-        return [like]
-    if is_one or isinstance(like, (Mapping, list, tuple)):
+    if len(graph.inputs) == 1 or isinstance(like, (Mapping, list, tuple)):
         return arranged("like", like, graph.names)
     rows = [arranged("like", item, graph.names) for item in examples_from("like", like, rank=None)]
     return [list(column) for column in zip(*rows, strict=True)]

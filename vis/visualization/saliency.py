@@ -13,6 +13,7 @@ import numpy as np
 from vis.backend.graph import Graph, LayerOutput, counterpart_tensor
 from vis.losses import Loss
 from vis.subject import Subject, explained
+from vis.visualization.attribution.base import modified
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
 from vis.visualization.attribution.penultimate import LayerIndices
@@ -54,8 +55,7 @@ def visualize_saliency_with_losses(
         (8, 8)
     """
     subject = explained(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
-    score = Score(subject, losses)
-    return _drawn(Saliency(grad_modifier, keepdims), score, subject, wrt_tensor)
+    return _drawn(Saliency(grad_modifier, keepdims), Score(subject, losses), subject, wrt_tensor)
 
 
 def visualize_saliency(
@@ -101,10 +101,9 @@ def visualize_saliency(
     """
     method = Saliency(grad_modifier, keepdims, backprop_modifier)
     graph = Graph.of(model)
-    modified, (layer,) = method.modified(graph, [graph.find(layer_idx)])
-    if wrt_tensor is not None:
-        wrt_tensor = counterpart_tensor(wrt_tensor, model, modified.model)
-    subject = explained(modified, seed_input, wrt_tensor)
+    graph, (layer,) = modified(backprop_modifier, graph, [graph.find(layer_idx)])
+    wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
+    subject = explained(graph, seed_input, wrt_tensor)
     score = Score.of_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)
 

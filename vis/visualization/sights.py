@@ -64,32 +64,28 @@ def axes_of(sight: Sight, places: Sequence[int], pixels: Sequence[int]) -> list[
     return list(map(_axis, places, pixels, sight.middle, sight.quarter))
 
 
-def box_of(
-    axes: Sequence[Axis] | None, place: Sequence[int], pixels: Sequence[int]
-) -> tuple[int, ...]:
-    """What a place sees: the first pixel along each axis, then those behind the last."""
-    if axes is None:
-        return (*(0 for _ in pixels), *pixels)
-    lows, highs = zip(*(axis.seen(i) for axis, i in zip(axes, place, strict=True)), strict=True)
-    return (*lows, *highs)
+def box_and_heat(
+    values: np.ndarray, axes: Sequence[Axis] | None, place: Sequence[int], pixels: Sequence[int]
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """What a place sees of an image, and the map of a channel over that.
 
-
-def heat(values: np.ndarray, axes: Sequence[Axis] | None, box: Sequence[int]) -> np.ndarray:
-    """A channel's map over a box, from 0 for its least value in the image to 1 for its greatest.
-
-    The least and the greatest of the whole map, as a box in which a channel is equally excited
-    everywhere would otherwise show noise; and from the least, as activations before a rectifier
-    have no natural zero.
+    The box has the first pixel along each axis, and then those behind the last. The map goes from
+    0 for the channel's least value in the image to 1 for its greatest: of the whole image, as a
+    box in which a channel is equally excited everywhere would otherwise show noise; and from the
+    least, as activations before a rectifier have no natural zero.
     """
     if axes is None:
-        axes = [Axis(size, size, 0, size, 1) for size in values.shape]
-        box = [*(0 for _ in axes), *values.shape]
+        box = (*(0 for _ in pixels), *pixels)
+        stretches = [(Axis(size, size, 0, size, 1), 0, size) for size in values.shape]
+    else:
+        stretches = [(axis, *axis.seen(i)) for axis, i in zip(axes, place, strict=True)]
+        box = (*(low for _, low, _ in stretches), *(high for _, _, high in stretches))
     low, high = float(values.min()), float(values.max())
-    found = (values.astype("float64") - low) / (high - low if high > low else 1.0)
+    heat = (values.astype("float64") - low) / (high - low if high > low else 1.0)
     # The axis that is summed over comes back as the last, so that in the end all are in order.
-    for axis, first, last in zip(axes, box, box[len(axes) :], strict=False):
-        found = np.einsum("i...,ci->...c", found, shares(axis, first, last))
-    return found.astype("float32")
+    for stretch in stretches:
+        heat = np.einsum("i...,ci->...c", heat, shares(*stretch))
+    return box, heat.astype("float32")
 
 
 def _axis(places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]) -> Axis:

@@ -78,9 +78,8 @@ def drawn(
     """The pictures of a batch, taken through all stages.
 
     `seeds` has for each picture what its randomness follows from. `descend` takes some of the
-    pictures, by their numbers, through a stage, from given values of what is optimised or from its
-    own start. A picture whose loss has been above `slow_above` in all steps of the first stage gets
-    more steps in those that follow.
+    pictures, by their numbers, through a stage, from given values of what is optimised or its own
+    start. One whose loss was above `slow_above` all through the first stage gets more steps later.
     """
     first, *rest = stages
     begun = descend(first, range(len(seeds)), None)

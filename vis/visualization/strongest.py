@@ -25,7 +25,7 @@ from vis.utils.layout import Layout
 from vis.utils.streams import Stream
 from vis.utils.validation import check_flag, check_indices, check_input_range, check_integer
 from vis.visualization.feeds import Feeds
-from vis.visualization.sights import axes_of, box_of, heat
+from vis.visualization.sights import axes_of, box_and_heat
 
 
 class StrongestOfLayer(NamedTuple):
@@ -42,9 +42,8 @@ class StrongestOfLayer(NamedTuple):
         places: Where in the layer's map they are, `(channels, count, axes)`.
         boxes: What these places see, `(channels, count, 2 * axes)`: along each spatial axis of an
             image the first pixel, and then along each axis the pixel behind the last.
-        maps: For each channel and each of its images how excited it is all over the box, an array
-            of at most 16 values along each axis, from 0 for the channel's least value in the whole
-            image to 1 for its greatest.
+        maps: For each channel and each of its images how excited it is all over the box, at most 16
+            values along each axis: 0 for the channel's least in the image and 1 for its greatest.
     """
 
     name: str
@@ -63,8 +62,7 @@ class StrongestImages(NamedTuple):
 
     Attributes:
         layers: For each layer, in the order in which they were given, a `StrongestOfLayer`.
-        pictures: By their numbers those images that are among the strongest somewhere, as the
-            model takes them.
+        pictures: By their numbers the images that are among the strongest, as the model takes them.
         names: The names of all images in order, where they are files, or None.
     """
 
@@ -139,7 +137,7 @@ def strongest_images(
     axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
     layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
     stream = Stream("images", images, shape, layout, input_range)
-    results, pictures = strongest_in(stream, feeds, targets, chosen, count, most, show, _refuse)
+    results, pictures = strongest_in(stream, feeds, targets, chosen, count, most, show)
     return StrongestImages(list(results.values()), pictures, stream.names)
 
 
@@ -151,14 +149,14 @@ def strongest_in(
     count: int,
     most: int,
     show: bool,
-    refuse: Callable[[int, ValueError], None],
+    refuse: Callable[[int, ValueError], None] | None = None,
 ) -> tuple[dict[int, StrongestOfLayer], dict[int, np.ndarray]]:
     """Looks once at the images of a stream, at most `most` at a time.
 
     `chosen` has the channels of each of the `targets`, and `count` is how many images are found
-    for each channel. `refuse` is told the position of a layer that has no finite numbers for an
-    image, and what is wrong; where it does not raise, the other layers are looked at. Of each
-    layer that was not refused the result is returned by position, and with them the images.
+    for each channel. A layer that has no finite numbers for an image is an error, or `refuse` is
+    told its position and what is wrong, and the other layers are looked at. Of each layer that was
+    not refused the result is returned by position, and with them the images.
     """
     graph = feeds.graph
     look, prepared = maps_of(graph, targets), Prepared()
@@ -178,12 +176,14 @@ def strongest_in(
                 if np.isfinite(found).all():
                     rankings[i].add(seen, found, sight, of_size.spatial_shape)
                     continue
-                del rankings[i]
-                reason = (
+                reason = ValueError(
                     "`model` must make finite numbers of the images. Received: a model whose layer "
                     f"'{target.name}' gives NaN or infinite values"
                 )
-                refuse(i, ValueError(reason))
+                if refuse is None:
+                    raise reason
+                refuse(i, reason)
+                del rankings[i]
             wanted = {int(i) for r in rankings.values() for i in np.unique(r.images)}
             pictures = {i: picture for i, picture in pictures.items() if i in wanted}
             # Copies, as a part of a batch keeps all of it.
@@ -227,8 +227,8 @@ class _Ranking:
         for channel, place in np.argwhere(order >= known):
             image = order[channel, place] - known
             where = np.unravel_index(at[image, channel], maps.shape[2:])
-            box = box_of(axes, where, pixels)
-            looks[channel, known + image] = where, box, heat(maps[image, channel], axes, box)
+            seen = box_and_heat(maps[image, channel], axes, where, pixels)
+            looks[channel, known + image] = (where, *seen)
         self._values, self.images, self._looks = (
             np.take_along_axis(values, order, axis=1)
             for values in (everything, np.concatenate([self.images, numbers], axis=1), looks)
@@ -271,7 +271,3 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
         own = range(count) if of_layer is None else of_layer
         chosen.append(check_indices("filters", own, count, of=f"layer '{target.name}'"))
     return targets, chosen
-
-
-def _refuse(position: int, reason: ValueError) -> None:
-    raise reason

@@ -153,8 +153,8 @@ def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
 
 
 def counterpart_tensor(
-    tensor: keras.KerasTensor, model: keras.Model, copy: keras.Model
-) -> keras.KerasTensor:
+    tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
+) -> keras.KerasTensor | None:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
     # Who takes gradients of it says where it is no tensor.
     if copy is model or not isinstance(tensor, keras.KerasTensor):

@@ -75,7 +75,8 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         layer = graph.find(layer_idx)
-        graph, (layer, *looked_at) = self.modified(graph, [layer, *self.looked_at(graph, layer)])
+        layers = [layer, *self.looked_at(graph, layer)]
+        graph, (layer, *looked_at) = modified(self.backprop_modifier, graph, layers)
         subject = self.subject(graph, seed_input)
         score = Score.of_filters(subject, layer, filter_indices)
         return self.measure(score, subject.images, *looked_at)
@@ -83,14 +84,6 @@ class Attribution(Value):
     def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
         """The layers that `measure` is given besides, to explain one."""
         return []
-
-    def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
-        """The graph as the backprop modifier changes its model, and where layers are in it."""
-        modify = backprop_modifiers.get(self.backprop_modifier)
-        if modify is None:
-            return graph, list(layers)
-        copy = Graph.of(modify(graph.model))
-        return copy, [copy.find(counterpart(layer, graph.model, copy.model)) for layer in layers]
 
     def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
         """What of the graph is explained."""
@@ -105,3 +98,14 @@ class Attribution(Value):
     def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         """What is drawn of attributions `(samples, ...)` of a symbolic tensor."""
         return attributions
+
+
+def modified(
+    backprop_modifier: str | Callable | None, graph: Graph, layers: Sequence[Target]
+) -> tuple[Graph, list[Target]]:
+    """The graph as a backprop modifier changes its model, and where layers are in it."""
+    modify = backprop_modifiers.get(backprop_modifier)
+    if modify is None:
+        return graph, list(layers)
+    copy = Graph.of(modify(graph.model))
+    return copy, [copy.find(counterpart(layer, graph.model, copy.model)) for layer in layers]

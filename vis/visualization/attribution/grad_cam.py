@@ -52,8 +52,7 @@ class GradCAM(CAM):
     def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
         """The weights of feature maps; all that the methods of this family differ in.
 
-        They broadcast to the shape of the feature maps and of the score's gradients at them,
-        `(samples, spatial..., channels)`.
+        They broadcast to the shape of maps and gradients, `(samples, spatial..., channels)`.
         """
         return grads.mean(axis=tuple(range(1, grads.ndim - 1)), keepdims=True)
 
@@ -62,11 +61,15 @@ class GradCAMPlusPlus(GradCAM):
     """Feature maps weighted by their positive gradients, each place by its share in the score.
 
     The exponential of the score is explained, whose higher derivatives are powers of the first
-    where rectifiers are all that is not linear. It shows several objects of one class better
-    than `GradCAM`, and takes what that takes.
+    where only rectifiers are not linear. It shows several objects of a class better than `GradCAM`.
 
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.
+
+    Args:
+        penultimate_layer_idx: As in `CAM`.
+        grad_modifier: As in `GradCAM`.
+        backprop_modifier: As in `CAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -88,11 +91,16 @@ class GradCAMPlusPlus(GradCAM):
 class LayerCAM(GradCAM):
     """Feature maps weighted by the positive gradients, each place by its own.
 
-    It is sharp in early layers too, and good at fusing several. It takes what `GradCAM` takes.
+    It is sharp in early layers too, and good at fusing several.
 
     Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
     Localization", IEEE Transactions on Image Processing 2021,
     https://doi.org/10.1109/TIP.2021.3089943.
+
+    Args:
+        penultimate_layer_idx: As in `CAM`.
+        grad_modifier: As in `GradCAM`.
+        backprop_modifier: As in `CAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from vis.backend.graph import spatial_axes
+from vis.utils.layout import per_axis
 from vis.utils.validation import check_integer, check_number
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches
@@ -28,8 +29,7 @@ class Occlusion(Attribution):
     https://arxiv.org/abs/1311.2901, section 4.2.
 
     Args:
-        patch: Size of the patch in pixels, along all spatial axes or one for each; a seventh of
-            the image by default.
+        patch: Its size in pixels, for all spatial axes or each; a seventh of the image by default.
         stride: By how many pixels it is moved; half its size by default.
         fill: What the patch shows; the image's mean colour by default.
         batch_size: How many covered images are shown to the model at once.
@@ -81,9 +81,13 @@ class Occlusion(Attribution):
 
     def _patches(self, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         """All places of the patch, which together cover the image."""
-        default = [max(1, round(size / _PATCHES_ALONG_AN_AXIS)) for size in shape]
-        sizes = _for_each_axis("patch", self.patch, default)
-        steps = _for_each_axis("stride", self.stride, [max(1, size // 2) for size in sizes])
+        patch, stride = self.patch, self.stride
+        if patch is None:
+            patch = tuple(max(1, round(size / _PATCHES_ALONG_AN_AXIS)) for size in shape)
+        sizes = per_axis("patch", patch, range(len(shape))).values()
+        if stride is None:
+            stride = tuple(max(1, size // 2) for size in sizes)
+        steps = per_axis("stride", stride, range(len(shape))).values()
         along = []
         for size, step, whole in zip(sizes, steps, shape, strict=True):
             if not step <= size <= whole:
@@ -103,16 +107,3 @@ def _checked_sizes(name: str, sizes: int | Sequence[int] | None) -> int | tuple[
     if isinstance(sizes, list | tuple):
         return tuple(check_integer(name, size, least=1) for size in sizes)
     return None if sizes is None else check_integer(name, sizes, least=1)
-
-
-def _for_each_axis(
-    name: str, sizes: int | tuple[int, ...] | None, default: Sequence[int]
-) -> Sequence[int]:
-    if not isinstance(sizes, tuple):
-        return default if sizes is None else [sizes] * len(default)
-    if len(sizes) != len(default):
-        raise ValueError(
-            f"`{name}` must be one number, or one for each of the {len(default)} spatial axes. "
-            f"Received: {name}={sizes!r}"
-        )
-    return sizes

@@ -31,8 +31,7 @@ def penultimate_layers(
     """The layers whose feature maps are looked at.
 
     None stands for the nearest convolution or pooling layer before the one that is explained, in
-    nested models and wrappers too, whose maps have more than one place, where there is such a
-    layer.
+    nested models and wrappers too, of those whose maps have several places where there are any.
     """
     explained = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
@@ -90,5 +89,4 @@ def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
     inner = layer
     while isinstance(inner, layers.Wrapper):
         inner = inner.layer
-    of_kind = isinstance(inner, _CONVOLUTION_OR_POOLING)
-    return of_kind and len(graph.place_of(layer).shape) == rank
+    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(graph.place_of(layer).shape) == rank

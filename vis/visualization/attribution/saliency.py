@@ -59,10 +59,13 @@ class Saliency(Attribution):
 class GradientTimesInput(Saliency):
     """The gradient times the image: what each value adds to the score, to first order.
 
-    It takes what `Saliency` takes.
-
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features
     Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713.
+
+    Args:
+        grad_modifier: As in `Saliency`.
+        keepdims: As in `Saliency`.
+        backprop_modifier: As in `Saliency`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])

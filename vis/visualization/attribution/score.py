@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import Place, Target, channel_axis, position_of
+from vis.backend.graph import Place, Target, channel_axis
 from vis.backend.step import Answer, Inquiry, Question, inquiries, of_sample
 from vis.losses import ActivationMaximization, Loss
 from vis.objective import Objective
@@ -45,15 +45,12 @@ class Score:
         losses: Iterable[tuple[Loss, float]],
         fixed: Sequence[np.ndarray] = (),
     ) -> None:
-        subject = input_tensor
-        if not isinstance(subject, Subject):
-            subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
+        subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
         self._graph = subject.graph
         (self.input_tensor,) = subject.tensors
         # What is explained is fed first.
-        first = position_of(self.input_tensor, subject.fed)
-        places = list(subject.places)
-        self._places = (places.pop(first), *places)
+        fed = sorted(subject.fed, key=lambda tensor: tensor is not self.input_tensor)
+        self._places = tuple(map(Place.of, fed))
         self._fixed = subject.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         self._objective = Objective(losses, subject.graph)
@@ -111,9 +108,8 @@ class Score:
     def look(self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None) -> Answer:
         """Each image's score, a tensor's value and the score's gradient with respect to it.
 
-        The tensor is the image itself by default, and must be a symbolic one of the model, into
-        which gradients flow. Scores are `overall`, the value and the gradient alone in `values`
-        and `grads`.
+        The tensor, by default the image, must be a symbolic one of the model, into which gradients
+        flow. Scores are `overall`, the value and the gradient alone in `values` and `grads`.
         """
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, Place):
