@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.utils.utils import get_identifier
-from vis.utils.validation import check_computable, check_function
+from vis.utils.utils import modifier_of
+from vis.utils.validation import check_computable
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -109,7 +109,4 @@ def get(identifier: str | Callable | None) -> Callable | None:
         >>> get("absolute")(np.array([-1.0], "float32"))
         array([1.], dtype=float32)
     """
-    if identifier is None:
-        return None
-    check_function("grad_modifier", identifier)
-    return get_identifier(identifier, _MODIFIERS, "grad_modifier")
+    return modifier_of(identifier, _MODIFIERS, "grad_modifier")

@@ -97,6 +97,18 @@ def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name:
     )
 
 
+def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
+    """The modifier that a name or a function stands for, or None; no class or layer is one."""
+    if identifier is None:
+        return None
+    if isinstance(identifier, (type, keras.Layer)):
+        raise TypeError(
+            f"`{name}` must be a name, a function or None, and no class or layer. "
+            f"Received: {name}={identifier!r}"
+        )
+    return get_identifier(identifier, known, name)
+
+
 class _Slicer:
     def __getitem__(self, item: Any) -> tuple:
         item = item if isinstance(item, tuple) else (item,)

@@ -84,15 +84,6 @@ def check_flag(name: str, value: Any) -> bool:
     raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
 
 
-def check_function(name: str, value: Any) -> None:
-    """Raises a `TypeError` where `value` is a class or a layer, which no modifier is."""
-    if isinstance(value, (type, keras.Layer)):
-        raise TypeError(
-            f"`{name}` must be a name, a function or None, and no class or layer. "
-            f"Received: {name}={value!r}"
-        )
-
-
 def check_integer(name: str, value: Any, least: int) -> int:
     """Returns `value` as an int, or raises unless it is a whole number of at least `least`."""
     number = _as_integer(value)
