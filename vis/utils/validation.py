@@ -86,7 +86,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_integer(name: str, value: Any, least: int) -> int:
     """Returns `value` as an int, or raises unless it is a whole number of at least `least`."""
-    number = _as_integer(value)
+    number = as_integer(value)
     if number is None:
         raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
     if number < least:
@@ -94,7 +94,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
     return number
 
 
-def _as_integer(value: Any) -> int | None:
+def as_integer(value: Any) -> int | None:
     """A whole number as an int, or None for all else, True and False among it."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
@@ -139,7 +139,7 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
     """
     checked = []
     for value in indices if is_iterable(indices) else [indices]:
-        index = _as_integer(value)
+        index = as_integer(value)
         if index is None:
             raise TypeError(
                 f"`{name}` must be an integer or a list of integers. Received: {name}={indices!r}"

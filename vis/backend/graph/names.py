@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from vis.backend.private import layers_inside
-from vis.utils.validation import check_integer, check_model, close_matches
+from vis.utils.validation import as_integer, check_integer, check_model, close_matches
 
 # Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
 _RENAMED = {
@@ -154,10 +153,7 @@ def resolve_layer(
         return layer_idx
     if isinstance(layer_idx, str):
         return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]
-    try:
-        number = None if isinstance(layer_idx, bool) else operator.index(layer_idx)
-    except TypeError:
-        number = None
+    number = as_integer(layer_idx)
     if number is None:
         raise TypeError(
             f"`{name}` must be an index in `model.layers`, a layer's name or a layer. "
