@@ -239,10 +239,8 @@ def draw_text(
     paint = check_some("color", color).astype(np.float32)
     if paint.shape != (3,):
         raise ValueError(f"`color` must be red, green and blue. Received: color={color!r}")
-    if img.ndim == 3:
-        opacity = opacity[..., None]
-    if img.ndim == 2 or img.shape[2] != 3:
-        paint = paint.mean()
+    opacity = opacity if img.ndim == 2 else opacity[..., None]
+    paint = paint if img.shape[2:] == (3,) else paint.mean()
     written = img * (1 - opacity) + paint * opacity
     if np.issubdtype(img.dtype, np.integer):
         written = written.round()
@@ -250,12 +248,9 @@ def draw_text(
 
 
 def _font(font: str | None, font_size: float) -> Any:
-    if check_number("font_size", font_size) < 1:
-        raise ValueError(f"`font_size` must be at least 1. Received: font_size={font_size!r}")
-    if font_size > _LARGEST_FONT:
-        raise ValueError(
-            f"`font_size` must be at most {_LARGEST_FONT}. Received: font_size={font_size!r}"
-        )
+    if not 1 <= check_number("font_size", font_size) <= _LARGEST_FONT:
+        bound = "least 1" if font_size < 1 else f"most {_LARGEST_FONT}"
+        raise ValueError(f"`font_size` must be at {bound}. Received: font_size={font_size!r}")
     if font is not None:
         check_path("font", font)
         try:
@@ -298,9 +293,8 @@ def load_img(
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
-            height, width = sizes
-            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        return np.asarray(picture).copy()
+            picture = picture.resize(sizes[::-1], Image.Resampling.BICUBIC)
+        return np.array(picture)
 
 
 def bgr2rgb(img: np.ndarray) -> np.ndarray:
