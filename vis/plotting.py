@@ -237,7 +237,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _axes(ax: Axes | None, width: float = 4, height: float = 4) -> Any:
+def _axes(ax: Axes | None, width: float = 4, height: float = 4) -> Axes:
     if ax is None:
         return _figure(width, height).add_subplot()
     from matplotlib.axes import Axes
