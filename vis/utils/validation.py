@@ -7,7 +7,7 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -249,9 +249,9 @@ def check_path(name: str, path: Any) -> Path:
     return Path(path)
 
 
-def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
+def close_matches(name: str, known: Iterable[str]) -> list[str]:
     """The known names that look most like `name`, best first."""
-    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return difflib.get_close_matches(name, known, cutoff=0.5)
 
 
 def is_iterable(value: Any) -> TypeGuard[Iterable[Any]]:

@@ -213,7 +213,7 @@ def _alike(model: keras.Model, name: Any) -> tuple[list[str], str, list[str]]:
     """Names that may be meant by one that is none, where they are looked for, and all there."""
     names = [layer.name for layer in model.layers]
     if not isinstance(name, str):
-        return list(close_matches(str(name), names)), "", names
+        return close_matches(str(name), names), "", names
     if today := _renamed(name, names):
         return [today], "", names
     nested = itertools.islice(_by_path(model), len(names), None)
@@ -226,7 +226,7 @@ def _alike(model: keras.Model, name: Any) -> tuple[list[str], str, list[str]]:
         names = [layer.name for layer in _inner(around)]
         matches = [f"{outer}/{match}" for match in close_matches(name[len(outer) + 1 :], names)]
         return inner[:3] or matches, f" of '{outer}'", names
-    return inner[:3] or list(close_matches(name, names + paths * bool(before))), "", names
+    return inner[:3] or close_matches(name, names + paths * bool(before)), "", names
 
 
 def _renamed(old: str, names: list[str]) -> str | None:
