@@ -113,9 +113,8 @@ class History(OptimizerCallback):
     """
 
     def __init__(self, frames_every: int | None = None) -> None:
-        if frames_every is not None:
-            frames_every = check_integer("frames_every", frames_every, least=1)
-        self._frames_every = frames_every
+        every = None if frames_every is None else check_integer("frames_every", frames_every, 1)
+        self._frames_every = every
         self.losses: dict[str, list[float]] = {}
         self.overall_loss: list[float] = []
         self.frames: list[np.ndarray] = []

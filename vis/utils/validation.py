@@ -190,12 +190,12 @@ def check_finite(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_some(name: str, value: Any) -> np.ndarray:
-    """Returns `value` as an array of finite numbers, or raises unless there is at least one."""
+def check_floats(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of finite floats, or raises unless there is at least one."""
     array = check_finite(name, value)
     if not array.size:
         raise ValueError(f"`{name}` must not be empty. Received: {name} of shape {array.shape}")
-    return array
+    return array.astype(np.result_type(array, np.float32), copy=False)
 
 
 def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
