@@ -128,9 +128,7 @@ class History(OptimizerCallback):
 
 
 class GifGenerator(OptimizerCallback):
-    """Writes the optimisation as an animated GIF when it ends, however it ends.
-
-    There is one frame an iteration.
+    """Writes the optimisation as a GIF, a frame an iteration, when it ends, however it ends.
 
     Args:
         path: Path of the file; `.gif` is added when missing.
