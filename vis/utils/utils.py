@@ -112,15 +112,13 @@ def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
 class _Slicer:
     def __getitem__(self, item: Any) -> tuple:
         item = item if isinstance(item, tuple) else (item,)
-        if keras.config.image_data_format() == "channels_first":
+        if len(item) < 2 or keras.config.image_data_format() == "channels_first":
             return item
         # Not `in`, which compares, and NumPy's arrays have no answer to that.
         dots = [place for place, part in enumerate(item) if part is Ellipsis]
         if dots and dots[0] < 2:
             # What comes behind the dots are the last spatial axes.
             return item if item[-1] is Ellipsis else (*item, slice(None))
-        if len(item) < 2:
-            return item
         samples, channels, *spatial = item
         return (samples, *spatial, *([] if dots else [Ellipsis]), channels)
 
