@@ -204,18 +204,18 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
     They are one image or a batch, with the channels at either end. Open axes of `shape` are None.
     """
     array = check_array(name, images)
-    for arranged in arrangements(array[None] if array.ndim == len(shape) else array):
-        if fits(arranged.shape[1:], shape):
-            if not len(arranged):
-                raise ValueError(
-                    f"`{name}` must hold at least one image. "
-                    f"Received: {name} of shape {array.shape}"
-                )
-            return check_finite(name, arranged)
-    raise ValueError(
-        f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
-        f"Received: {name} of shape {array.shape}"
-    )
+    ways = arrangements(array[None] if array.ndim == len(shape) else array)
+    arranged = next((way for way in ways if fits(way.shape[1:], shape)), None)
+    if arranged is None:
+        raise ValueError(
+            f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
+            f"Received: {name} of shape {array.shape}"
+        )
+    if not len(arranged):
+        raise ValueError(
+            f"`{name}` must hold at least one image. Received: {name} of shape {array.shape}"
+        )
+    return check_finite(name, arranged)
 
 
 def check_all(name: str, values: Any, kind: type) -> list:
