@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,7 +139,7 @@ class GifGenerator(OptimizerCallback):
 
     def __init__(self, path: str | os.PathLike, input_range: tuple[float, float] = (0, 255)):
         path = check_path("path", path)
-        self.path = path if path.suffix.lower() == ".gif" else Path(f"{path}.gif")
+        self.path = path if path.suffix.lower() == ".gif" else path.with_name(f"{path.name}.gif")
         if not self.path.parent.is_dir():
             raise ValueError(
                 f"`path` must be in a folder that exists. Received: path={os.fspath(path)!r}"
