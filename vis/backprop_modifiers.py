@@ -7,8 +7,7 @@ from collections.abc import Callable
 import keras
 
 from vis.backend import modify_model_backprop
-from vis.utils.utils import get_identifier
-from vis.utils.validation import check_function
+from vis.utils.utils import modifier_of
 
 
 def guided(model: keras.Model) -> keras.Model:
@@ -66,7 +65,4 @@ def get(identifier: str | Callable | None) -> Callable | None:
         >>> get("deconv") is rectified
         True
     """
-    if identifier is None:
-        return None
-    check_function("backprop_modifier", identifier)
-    return get_identifier(identifier, _MODIFIERS, "backprop_modifier")
+    return modifier_of(identifier, _MODIFIERS, "backprop_modifier")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,9 +112,8 @@ class History(OptimizerCallback):
     """
 
     def __init__(self, frames_every: int | None = None) -> None:
-        if frames_every is not None:
-            frames_every = check_integer("frames_every", frames_every, least=1)
-        self._frames_every = frames_every
+        every = None if frames_every is None else check_integer("frames_every", frames_every, 1)
+        self._frames_every = every
         self.losses: dict[str, list[float]] = {}
         self.overall_loss: list[float] = []
         self.frames: list[np.ndarray] = []
@@ -129,9 +127,7 @@ class History(OptimizerCallback):
 
 
 class GifGenerator(OptimizerCallback):
-    """Writes the optimisation as an animated GIF when it ends, however it ends.
-
-    There is one frame an iteration.
+    """Writes the optimisation as a GIF, a frame an iteration, when it ends, however it ends.
 
     Args:
         path: Path of the file; `.gif` is added when missing.
@@ -143,7 +139,7 @@ class GifGenerator(OptimizerCallback):
 
     def __init__(self, path: str | os.PathLike, input_range: tuple[float, float] = (0, 255)):
         path = check_path("path", path)
-        self.path = path if path.suffix.lower() == ".gif" else Path(f"{path}.gif")
+        self.path = path if path.suffix.lower() == ".gif" else path.with_name(f"{path.name}.gif")
         if not self.path.parent.is_dir():
             raise ValueError(
                 f"`path` must be in a folder that exists. Received: path={os.fspath(path)!r}"

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.utils.utils import get_identifier
-from vis.utils.validation import check_computable, check_function
+from vis.utils.utils import modifier_of
+from vis.utils.validation import check_computable
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -22,12 +22,12 @@ def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(formula)
     def modifier(grads: Any) -> Any:
-        if not (ops.is_tensor(grads) or isinstance(grads, keras.KerasTensor)):
-            grads = check_computable("grads", grads)
-            # A gradient has a sign, which not all types have.
-            grads = grads.astype(np.result_type(grads.dtype, np.int8), copy=False)
-        modified = formula(grads)
-        return ops.convert_to_numpy(modified) if isinstance(grads, np.ndarray) else modified
+        if ops.is_tensor(grads) or isinstance(grads, keras.KerasTensor):
+            return formula(grads)
+        array = check_computable("grads", grads)
+        # A gradient has a sign, which not all types have.
+        signed = array.astype(np.result_type(array.dtype, np.int8), copy=False)
+        return ops.convert_to_numpy(formula(signed))
 
     vars(modifier)["formula"] = formula
     return modifier
@@ -88,9 +88,7 @@ def small_values(grads: Any) -> Any:
     return ops.abs(1.0 / (grads + keras.config.epsilon()))
 
 
-_MODIFIERS = {
-    function.__name__: function for function in (negate, absolute, invert, relu, small_values)
-}
+_MODIFIERS = {each.__name__: each for each in (negate, absolute, invert, relu, small_values)}
 
 
 def get(identifier: str | Callable | None) -> Callable | None:
@@ -109,7 +107,4 @@ def get(identifier: str | Callable | None) -> Callable | None:
         >>> get("absolute")(np.array([-1.0], "float32"))
         array([1.], dtype=float32)
     """
-    if identifier is None:
-        return None
-    check_function("grad_modifier", identifier)
-    return get_identifier(identifier, _MODIFIERS, "grad_modifier")
+    return modifier_of(identifier, _MODIFIERS, "grad_modifier")

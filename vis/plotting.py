@@ -58,9 +58,9 @@ def picture(
         'night'
     """
     image = _check_picture("image", image)
-    figure, ax = _canvas(ax)
+    ax = _axes(ax)
     _show(ax, image, title)
-    return _finished(figure, save_to)
+    return _finished(ax.figure, save_to)
 
 
 def grid(
@@ -148,12 +148,12 @@ def heatmap(
             f"`heat` must be of the picture's size {image.shape[:2]}. "
             f"Received: heat of shape {heat.shape}"
         )
-    figure, ax = _canvas(ax)
+    ax = _axes(ax)
     _show(ax, image, title)
     strength = (heat - heat.min()) / (np.ptp(heat) or 1)
     # Where there is no heat, the picture stays as it is.
     ax.imshow(heat, cmap="jet", alpha=alpha * strength, interpolation="bilinear")
-    return _finished(figure, save_to)
+    return _finished(ax.figure, save_to)
 
 
 def loss_curves(
@@ -176,7 +176,7 @@ def loss_curves(
         ['Some Loss', 'overall loss']
     """
     check_kind("history", history, History)
-    figure, ax = _canvas(ax, width=6, height=3.5)
+    ax = _axes(ax, width=6, height=3.5)
     for name, values in history.losses.items():
         ax.plot(values, label=name, linewidth=1)
     ax.plot(history.overall_loss, label="overall loss", linewidth=2, color="black")
@@ -184,7 +184,7 @@ def loss_curves(
     ax.set_ylabel("loss")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
-    return _finished(figure, save_to)
+    return _finished(ax.figure, save_to)
 
 
 def film_strip(
@@ -237,13 +237,12 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _canvas(ax: Axes | None, width: float = 4, height: float = 4) -> tuple[Any, Any]:
-    if ax is not None:
-        from matplotlib.axes import Axes
+def _axes(ax: Axes | None, width: float = 4, height: float = 4) -> Axes:
+    if ax is None:
+        return _figure(width, height).add_subplot()
+    from matplotlib.axes import Axes
 
-        return check_kind("ax", ax, Axes).figure, ax
-    figure = _figure(width, height)
-    return figure, figure.add_subplot()
+    return check_kind("ax", ax, Axes)
 
 
 def _show(ax: Any, image: np.ndarray, title: str | None) -> None:
@@ -269,9 +268,8 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
 
 def _check_picture(name: str, image: Any) -> np.ndarray:
     image = check_array(name, image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    if not image.size or (image.ndim != 2 and not (image.ndim == 3 and image.shape[2] == 3)):
+    image = image[..., 0] if image.shape[2:] == (1,) else image
+    if not image.size or image.ndim < 2 or image.shape[2:] not in ((), (3,)):
         raise ValueError(
             f"`{name}` must be of shape (height, width), or (height, width, channels) with one or "
             f"three channels. Received: an array of shape {image.shape}"

@@ -21,6 +21,7 @@ from vis.backend.graph import (
 )
 from vis.backend.private import operation_of
 from vis.backend.step import value_of
+from vis.utils.layout import fits
 from vis.utils.validation import check_images
 
 
@@ -245,9 +246,7 @@ def _texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     if not texts.ndim:
         texts = texts.reshape((1,) * len(shape))
     for given in (texts, texts[None], texts[..., None]):
-        if given.ndim == len(shape) and all(
-            wanted in (None, size) for size, wanted in zip(given.shape, shape, strict=True)
-        ):
+        if fits(given.shape, shape):
             return given
     raise ValueError(
         f"`{name}` must be text of shape {tuple(shape[1:])}, or {tuple(shape)} with the batch "

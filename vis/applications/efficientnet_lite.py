@@ -2,14 +2,13 @@
 
 References:
     M. Tan and Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
-    ICML 2019, https://arxiv.org/abs/1905.11946.
-
-    The lite variants, TensorFlow TPU repository:
+    ICML 2019, https://arxiv.org/abs/1905.11946. The lite variants are in TensorFlow's repository
     https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,7 +24,6 @@ __all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
 
 _DEFAULT_SIZE = 224
 _MIN_SIZE = 32
-_DROPOUT_RATE = 0.2
 
 
 class _Stage(NamedTuple):
@@ -104,7 +102,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if include_top:
-        x = keras.layers.Dropout(_DROPOUT_RATE, name="top_dropout")(x)
+        x = keras.layers.Dropout(0.2, name="top_dropout")(x)
         x = keras.layers.Dense(
             classes,
             activation=classifier_activation,
@@ -179,66 +177,46 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
 def _features(x: keras.KerasTensor) -> keras.KerasTensor:
     """The convolutional part, which makes feature maps with 1280 channels of images."""
     x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
-    x = _rectified(_conv(x, 32, 3, name="stem_conv", strides=2), "stem")
-    # Only the first block of a stage makes the feature maps smaller.
-    blocks = [
-        stage if repeat == 0 else stage._replace(strides=1)
-        for stage in _STAGES
-        for repeat in range(stage.repeats)
-    ]
-    for number, block in enumerate(blocks, start=1):
-        x = _block(x, block, name=f"block{number}")
-    return _rectified(_conv(x, 1280, 1, name="head_conv"), "head")
+    x = _rectified(_conv(x, "stem_conv", 3, filters=32, strides=2), "stem")
+    numbers = itertools.count(1)
+    for stage in _STAGES:
+        # Only the first block of a stage makes the feature maps smaller.
+        for strides in (stage.strides, *[1] * (stage.repeats - 1)):
+            x = _block(x, stage._replace(strides=strides), name=f"block{next(numbers)}")
+    return _rectified(_conv(x, "head_conv", 1, filters=1280), "head")
 
 
 def _block(inputs: keras.KerasTensor, stage: _Stage, name: str) -> keras.KerasTensor:
     filters_in = inputs.shape[_channel_axis()]
+    expand, depthwise, project = (f"{name}_{part}" for part in ("expand", "depthwise", "project"))
     x = inputs
     if stage.expansion != 1:
-        x = _conv(x, filters_in * stage.expansion, 1, name=f"{name}_expand")
-        x = _rectified(x, f"{name}_expand")
-    x = keras.layers.DepthwiseConv2D(
-        stage.kernel,
-        strides=stage.strides,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=_conv_initializer(),
-        name=f"{name}_depthwise",
-    )(x)
-    x = _rectified(x, f"{name}_depthwise")
-    x = _conv(x, stage.filters, 1, name=f"{name}_project")
-    x = _normalized(x, f"{name}_project")
+        x = _rectified(_conv(x, expand, 1, filters=filters_in * stage.expansion), expand)
+    x = _rectified(_conv(x, depthwise, stage.kernel, strides=stage.strides), depthwise)
+    x = _normalized(_conv(x, project, 1, filters=stage.filters), project)
     if stage.strides == 1 and filters_in == stage.filters:
         x = keras.layers.Add(name=f"{name}_add")([x, inputs])
     return x
 
 
 def _conv(
-    x: keras.KerasTensor, filters: int, kernel: int, *, name: str, strides: int = 1
+    x: keras.KerasTensor, name: str, kernel: int, *, filters: int | None = None, strides: int = 1
 ) -> keras.KerasTensor:
-    return keras.layers.Conv2D(
-        filters,
-        kernel,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_conv_initializer(),
-        name=name,
-    )(x)
+    """A convolution without a bias, of each channel by itself where no filters are given."""
+    # One for each layer: an initializer without a seed draws the same numbers whenever it is used.
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
+    shared: Any = {"strides": strides, "padding": "same", "use_bias": False, "name": name}
+    if filters is None:
+        return keras.layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **shared)(x)
+    return keras.layers.Conv2D(filters, kernel, kernel_initializer=initializer, **shared)(x)
 
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    axis = _channel_axis()
-    return keras.layers.BatchNormalization(axis=axis, epsilon=1e-3, name=f"{name}_bn")(x)
+    return keras.layers.BatchNormalization(_channel_axis(), epsilon=1e-3, name=f"{name}_bn")(x)
 
 
 def _rectified(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(_normalized(x, name))
-
-
-def _conv_initializer() -> keras.initializers.Initializer:
-    # One for each layer: an initializer without a seed draws the same numbers whenever it is used.
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
 
 
 def _channel_axis() -> int:
@@ -259,7 +237,7 @@ def _check_arguments(
         )
     if not isinstance(include_top, bool):
         raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
-    if not (pooling is None or (isinstance(pooling, str) and pooling in ("avg", "max"))):
+    if not isinstance(pooling, str | None) or pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
     check_integer("classes", classes, least=1)
     try:
@@ -274,10 +252,10 @@ def _check_arguments(
 def _check_pretrained(
     inputs: keras.KerasTensor, include_top: bool, classes: int, classifier_activation: object
 ) -> None:
-    activation = keras.activations.get(classifier_activation)
-    if include_top and classes != len(imagenet_classes()):
+    activation, count = keras.activations.get(classifier_activation), len(imagenet_classes())
+    if include_top and classes != count:
         raise ValueError(
-            f"`classes` must be {len(imagenet_classes())} with the top of the ImageNet weights. "
+            f"`classes` must be {count} with the top of the ImageNet weights. "
             f"Received: {classes=!r}"
         )
     if include_top and activation not in (keras.activations.softmax, keras.activations.linear):
@@ -322,15 +300,11 @@ def _check_shape(argument: str, shape: object, fixed_size: bool) -> None:
     entries = list(shape)
     # Counted without the batch, which a shape of an image does not have.
     channels = entries.pop(0 if _channel_axis() == 1 else 2)
-    if not _is_size(channels, 1):
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise ValueError(f"`{argument}` must have at least 1 channel. {received}")
     if fixed_size and None in entries:
         raise ValueError(f"`{argument}` must fix height and width with the top. {received}")
-    if not all(entry is None or _is_size(entry, _MIN_SIZE) for entry in entries):
+    if not all(size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries):
         raise ValueError(
             f"`{argument}` must have height and width of at least {_MIN_SIZE}. {received}"
         )
-
-
-def _is_size(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

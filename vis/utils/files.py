@@ -13,14 +13,13 @@ from pathlib import Path
 def _is_at_work(name: str) -> bool:
     """Whether the process still runs whose number a name begins with."""
     number = name.split(".")[0]
-    if not number.isdecimal():
-        return True
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
+    if number.isdecimal():
+        try:
+            os.kill(int(number), 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:
+            return True
     return True
 
 

@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 from vis.utils.validation import (
     check_array,
     check_flag,
+    check_floats,
     check_input_range,
     check_integer,
     check_number,
     check_path,
-    check_some,
     is_iterable,
 )
 
@@ -46,8 +46,7 @@ def deprocess_input(
         array([0.4, 0.6])
     """
     low, high = check_input_range(input_range)
-    image = check_some("input_array", input_array)
-    image = image.astype(np.result_type(image, np.float32))
+    image = check_floats("input_array", input_array)
     image = (image - image.mean()) / (image.std() + keras.config.epsilon())
     return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
 
@@ -117,8 +116,7 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
         >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
         array([0. , 0.5, 1. ])
     """
-    array = check_some("array", array)
-    array = array.astype(np.result_type(array, np.float32))
+    array = check_floats("array", array)
     min_value = check_number("min_value", min_value)
     max_value = check_number("max_value", max_value)
     low, high = np.min(array), np.max(array)
@@ -228,7 +226,7 @@ def draw_text(
             "`img` must be of shape (height, width) or (height, width, channels). "
             f"Received: img of shape {img.shape}"
         )
-    place = check_some("position", position)
+    place = check_floats("position", position)
     if place.shape != (2,):
         raise ValueError(f"`position` must be two numbers. Received: position={position!r}")
     ink = Image.new("L", (img.shape[1], img.shape[0]))
@@ -236,13 +234,11 @@ def draw_text(
     place = np.clip(place, -(2**31), 2**31).tolist()
     ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
     opacity = np.asarray(ink, dtype=np.float32) / 255
-    paint = check_some("color", color).astype(np.float32)
+    paint = check_floats("color", color).astype(np.float32)
     if paint.shape != (3,):
         raise ValueError(f"`color` must be red, green and blue. Received: color={color!r}")
-    if img.ndim == 3:
-        opacity = opacity[..., None]
-    if img.ndim == 2 or img.shape[2] != 3:
-        paint = paint.mean()
+    opacity = opacity if img.ndim == 2 else opacity[..., None]
+    paint = paint if img.shape[2:] == (3,) else paint.mean()
     written = img * (1 - opacity) + paint * opacity
     if np.issubdtype(img.dtype, np.integer):
         written = written.round()
@@ -250,12 +246,9 @@ def draw_text(
 
 
 def _font(font: str | None, font_size: float) -> Any:
-    if check_number("font_size", font_size) < 1:
-        raise ValueError(f"`font_size` must be at least 1. Received: font_size={font_size!r}")
-    if font_size > _LARGEST_FONT:
-        raise ValueError(
-            f"`font_size` must be at most {_LARGEST_FONT}. Received: font_size={font_size!r}"
-        )
+    if not 1 <= check_number("font_size", font_size) <= _LARGEST_FONT:
+        bound = "least 1" if font_size < 1 else f"most {_LARGEST_FONT}"
+        raise ValueError(f"`font_size` must be at {bound}. Received: font_size={font_size!r}")
     if font is not None:
         check_path("font", font)
         try:
@@ -298,9 +291,8 @@ def load_img(
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
-            height, width = sizes
-            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        return np.asarray(picture).copy()
+            picture = picture.resize(sizes[::-1], Image.Resampling.BICUBIC)
+        return np.array(picture)
 
 
 def bgr2rgb(img: np.ndarray) -> np.ndarray:

@@ -84,8 +84,9 @@ def imagenet_class_index(name: str) -> int:
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be a string. Received: name={name!r}")
+    folded, known = _folded(name), _folded_names()
     exact = [i for i, names in enumerate(imagenet_classes()) if name in names]
-    found = exact or _indices_by_folded_name().get(_folded(name), [])
+    found = exact or [i for i, alike in enumerate(known) if alike == folded]
     if len(found) == 1:
         return found[0]
     if found:
@@ -94,7 +95,7 @@ def imagenet_class_index(name: str) -> int:
             f"`name` must name one class, but several are called that; pass a WordNet id, "
             f"{choices}. Received: name={name!r}"
         )
-    close = difflib.get_close_matches(_folded(name), _indices_by_folded_name())
+    close = difflib.get_close_matches(folded, set(known))
     hint = f" (close matches: {', '.join(close)})" if close else ""
     raise ValueError(f"`name` must be the name of an ImageNet class{hint}. Received: name={name!r}")
 
@@ -120,11 +121,8 @@ def _as_int(value: Any) -> int:
 
 
 @functools.cache
-def _indices_by_folded_name() -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for i, (_, name) in enumerate(imagenet_classes()):
-        found.setdefault(_folded(name), []).append(i)
-    return found
+def _folded_names() -> tuple[str, ...]:
+    return tuple(_folded(name) for _, name in imagenet_classes())
 
 
 def _folded(name: str) -> str:

@@ -51,8 +51,7 @@ class Stream:
             self._items = self._pictures(files, layout, input_range)
         elif hasattr(source, "shape") and not isinstance(source, keras.KerasTensor):
             rank = len(source.shape)
-            gray = rank == len(shape) and self._is_gray(source.shape)
-            several = gray or rank > len(shape)
+            several = rank > len(shape) or (rank == len(shape) and self._is_gray(source.shape))
             self.count = len(source) if several else 1
             each = (source[i : i + 1] for i in range(self.count))
             self._items = each if several else iter([source])
@@ -70,15 +69,13 @@ class Stream:
     def batches(self, most: int) -> Iterator[np.ndarray]:
         """Batches `(samples, ...)` of at most so many images of one size, as the model has axes."""
         held: list[np.ndarray] = []
-        have_come = False
         for item in self._items:
             for image in self._arranged(item):
-                have_come = True
                 if held and (len(held) == most or image.shape != held[0].shape):
                     yield np.stack(held)
                     held = []
                 held.append(image)
-        if not have_come:
+        if not held:
             raise ValueError(f"`{self._name}` must hold at least one image. Received: none")
         yield np.stack(held)
 

@@ -11,9 +11,7 @@ import keras
 
 
 def across_data_formats(test: Callable) -> Callable:
-    """A test, with its arguments, that runs under both image data formats one after the other.
-
-    The setting is left as it was.
+    """A test that runs under both image data formats in turn, and leaves the setting as it was.
 
     Example:
         >>> @across_data_formats
@@ -48,6 +46,6 @@ def skip_backends(backends: str | Collection[str]) -> Callable[[Callable], Calla
         Traceback (most recent call last):
         unittest.case.SkipTest: not for the backend tensorflow
     """
-    names = {backends} if isinstance(backends, str) else set(backends)
     backend = keras.config.backend()
+    names = [backends] if isinstance(backends, str) else backends
     return unittest.skipIf(backend in names, f"not for the backend {backend}")

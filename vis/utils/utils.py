@@ -97,18 +97,28 @@ def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name:
     )
 
 
+def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
+    """The modifier that a name or a function stands for, or None; no class or layer is one."""
+    if identifier is None:
+        return None
+    if isinstance(identifier, (type, keras.Layer)):
+        raise TypeError(
+            f"`{name}` must be a name, a function or None, and no class or layer. "
+            f"Received: {name}={identifier!r}"
+        )
+    return get_identifier(identifier, known, name)
+
+
 class _Slicer:
     def __getitem__(self, item: Any) -> tuple:
         item = item if isinstance(item, tuple) else (item,)
-        if keras.config.image_data_format() == "channels_first":
+        if len(item) < 2 or keras.config.image_data_format() == "channels_first":
             return item
         # Not `in`, which compares, and NumPy's arrays have no answer to that.
         dots = [place for place, part in enumerate(item) if part is Ellipsis]
         if dots and dots[0] < 2:
             # What comes behind the dots are the last spatial axes.
             return item if item[-1] is Ellipsis else (*item, slice(None))
-        if len(item) < 2:
-            return item
         samples, channels, *spatial = item
         return (samples, *spatial, *([] if dots else [Ellipsis]), channels)
 

@@ -7,7 +7,7 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -82,15 +82,6 @@ def check_flag(name: str, value: Any) -> bool:
     if value is None or isinstance(value, (np.bool_, numbers.Integral)):
         return bool(value)
     raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
-
-
-def check_function(name: str, value: Any) -> None:
-    """Raises a `TypeError` where `value` is a class or a layer, which no modifier is."""
-    if isinstance(value, (type, keras.Layer)):
-        raise TypeError(
-            f"`{name}` must be a name, a function or None, and no class or layer. "
-            f"Received: {name}={value!r}"
-        )
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -199,12 +190,12 @@ def check_finite(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_some(name: str, value: Any) -> np.ndarray:
-    """Returns `value` as an array of finite numbers, or raises unless there is at least one."""
+def check_floats(name: str, value: Any) -> np.ndarray:
+    """Returns `value` as an array of finite floats, or raises unless there is at least one."""
     array = check_finite(name, value)
     if not array.size:
         raise ValueError(f"`{name}` must not be empty. Received: {name} of shape {array.shape}")
-    return array
+    return array.astype(np.result_type(array, np.float32), copy=False)
 
 
 def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -213,18 +204,18 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
     They are one image or a batch, with the channels at either end. Open axes of `shape` are None.
     """
     array = check_array(name, images)
-    for arranged in arrangements(array[None] if array.ndim == len(shape) else array):
-        if fits(arranged.shape[1:], shape):
-            if not len(arranged):
-                raise ValueError(
-                    f"`{name}` must hold at least one image. "
-                    f"Received: {name} of shape {array.shape}"
-                )
-            return check_finite(name, arranged)
-    raise ValueError(
-        f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
-        f"Received: {name} of shape {array.shape}"
-    )
+    ways = arrangements(array[None] if array.ndim == len(shape) else array)
+    arranged = next((way for way in ways if fits(way.shape[1:], shape)), None)
+    if arranged is None:
+        raise ValueError(
+            f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
+            f"Received: {name} of shape {array.shape}"
+        )
+    if not len(arranged):
+        raise ValueError(
+            f"`{name}` must hold at least one image. Received: {name} of shape {array.shape}"
+        )
+    return check_finite(name, arranged)
 
 
 def check_all(name: str, values: Any, kind: type) -> list:
@@ -258,9 +249,9 @@ def check_path(name: str, path: Any) -> Path:
     return Path(path)
 
 
-def close_matches(name: str, known: Iterable[str]) -> Sequence[str]:
+def close_matches(name: str, known: Iterable[str]) -> list[str]:
     """The known names that look most like `name`, best first."""
-    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return difflib.get_close_matches(name, known, cutoff=0.5)
 
 
 def is_iterable(value: Any) -> TypeGuard[Iterable[Any]]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.inputs import call_root, own_outputs
+from vis.backend.graph.inputs import call_root
 from vis.backend.graph.walk import call_of, is_container, position_of
 from vis.backend.layers import computed_channels_last, in_inference, losses_kept
 from vis.backend.private import layers_inside
@@ -119,7 +119,7 @@ class Flow:
     def _does_all(self, node: Any) -> bool:
         """Whether a layer that holds others makes the output of the whole model."""
         made = set(map(id, node.outputs))
-        makes_output = not made.isdisjoint(map(id, own_outputs(self._graph.model)))
+        makes_output = not made.isdisjoint(map(id, self._graph.outputs))
         return makes_output and node.operation in self._graph.opaque
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:

@@ -48,6 +48,7 @@ class Graph:
     def __init__(self, structure: Any, model: keras.Model | None = None) -> None:
         self.structure = structure
         self.inputs = own_inputs(model) or tree.flatten(structure)
+        self.outputs = own_outputs(model)
         self.model = model
         self.root = root_of(self.inputs[0])
         # The nodes of each nested model, and of the outermost level, which is None.

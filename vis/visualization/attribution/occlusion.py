@@ -68,12 +68,12 @@ class Occlusion(Attribution):
         fill = image.mean(axis=axes, keepdims=True) if self.fill is None else self.fill
         patches = list(self._patches(shape))
         falls, covered = np.zeros(shape), np.zeros(shape)
-        before = [slice(None)] * axes[0]
+        before = (slice(None),) * axes[0]
         for batch in batches(len(patches), self.batch_size):
             places = patches[batch]
             images = np.repeat(image[None], len(places), axis=0)
             for copy, place in zip(images, places, strict=True):
-                copy[(*before, *place)] = fill
+                copy[before + place] = fill
             for place, value in zip(places, score.values(images), strict=True):
                 falls[place] += whole - value
                 covered[place] += 1
