@@ -96,7 +96,8 @@ class History(OptimizerCallback):
     """Keeps the losses of each iteration, and some of the images.
 
     Args:
-        frames_every: After how many iterations to keep the value of `wrt_tensor`; None for never.
+        frames_every: From the first on, every so many iterations the value of `wrt_tensor` is kept;
+            None for never.
 
     Attributes:
         losses: For each loss its values, by name.

@@ -244,13 +244,22 @@ class Optimizer:
         threads: int | None = None,
         prepared: Prepared | None = None,
     ) -> Descent:
-        """A descent that has not begun yet. Its samples do not depend on one another.
+        """A descent that has not begun yet.
 
-        Each input that is optimised has a layout and images to `start` from, or None for noise;
-        `variables` are initial values in the place of these. Each sample's randomness follows from
-        its seed. `threads` share the work on one sample where each descends by itself, as on a CPU;
-        None means all. A single one has the most done where there are many samples, but the
-        rounding depends on it. `prepared` is what other descents have made of the same weights.
+        Args:
+            layouts: For each input that is optimised the shape of an image.
+            seeds: For each sample what its randomness follows from.
+            start: For each input the images to start from, or None for noise.
+            modifiers: As in `minimize`.
+            grad_modifier: A function of the gradient array, or None.
+            variables: Initial values of what is optimised, in place of `start`.
+            threads: How many threads share the work on one sample where each descends by itself,
+                as on a CPU; None for all. A single one has the most done where there are many
+                samples, but the rounding depends on it.
+            prepared: What other descents have made of the same weights.
+
+        Returns:
+            The descent, whose samples do not depend on one another.
         """
         subject, objective = self._subject, self._objective
         by_hand = [m for m in modifiers if not is_in_graph(m)]

@@ -144,8 +144,10 @@ class L1(_ImageLoss):
         L1 Loss
     """
 
+    _name = "L1 Loss"
+
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name=f"{type(self).__name__} Loss")
+        super().__init__(img_input, name=self._name)
         self.settings = {"center": check_number("center", center)}
 
     @staticmethod
@@ -162,6 +164,8 @@ class L2(L1):
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
         L2 Loss
     """
+
+    _name = "L2 Loss"
 
     @staticmethod
     def formula(image: Any, center: float) -> Any:

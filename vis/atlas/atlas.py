@@ -73,7 +73,8 @@ def draw_atlas(
     Args:
         model: A Keras model that takes images in grey or in colour.
         output: Path of a folder: a new one, an empty one, or that of the same atlas.
-        layers: Layers as `layer_idx` takes them; by default those of `layers_that_matter`.
+        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
+            of a small network, the outputs of a large one's blocks, and the classes.
         filters: How many channels of each layer, the first ones; or their indices; None for all.
         classes: The same for the model's output.
         image_size: Height and width of the pictures of inner channels in pixels, where the
@@ -97,8 +98,8 @@ def draw_atlas(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If one has a wrong value: a folder with something else, a scheduler that does
-            not answer.
+        ValueError: If an argument has a wrong value, if the folder has something else or another
+            atlas, or if a scheduler does not answer.
         ConnectionError: If all workers are lost. What they have drawn is kept.
         OSError: If a file cannot be written. What was written is kept.
 

@@ -30,6 +30,9 @@ class Parametrization(Value):
             layout: How the image lies in an array.
             input_range: Lowest and highest value of the image.
             rng: Where noise comes from.
+
+        Returns:
+            Arrays.
         """
         raise NotImplementedError
 
@@ -54,6 +57,12 @@ class Parametrization(Value):
         """The same with a spectrum that falls so many times as fast, for coarse structure first.
 
         Whoever has such a spectrum also has `resized` and `converted`, which hand what is
-        optimised on from stage to stage. None where there is no spectrum.
+        optimised on from stage to stage.
+
+        Args:
+            times: How many times.
+
+        Returns:
+            A parametrization, or None where there is no spectrum.
         """
         return None

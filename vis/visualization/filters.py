@@ -83,7 +83,8 @@ def visualize_filters(
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
             get 2.5 times the 40 that follow, and twice the last 30.
-        seed: Whole number that randomness follows from; None draws one from NumPy's global state.
+        seed: Whole number that all randomness follows from. The same seed gives the same pictures.
+            Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input; (0, 255) or `like`'s by default.

@@ -156,7 +156,7 @@ def visualize_cam_with_losses(
     subject = explained(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)
-    return finished(method.measure(score, subject.images, penultimate_layer))
+    return finished(method.fused(score, subject.images, [penultimate_layer]))
 
 
 def visualize_cam(

@@ -156,9 +156,13 @@ def counterpart_tensor(
     tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor | None:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
-    # Who takes gradients of it says where it is no tensor.
-    if copy is model or not isinstance(tensor, keras.KerasTensor):
+    if copy is model or tensor is None:
         return tensor
+    if not isinstance(tensor, keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={tensor!r}"
+        )
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
             return new

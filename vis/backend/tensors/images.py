@@ -13,9 +13,12 @@ from vis.backend.tensors.random import each
 
 
 def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
-    """Rolls each sample of `images`, `(samples, ...)`, by its own whole number of pixels.
+    """Rolls each sample by its own whole number of pixels.
 
-    `shifts` are integers, `(samples, len(axes))`, for the axes of `images` to roll along.
+    Args:
+        images: `(samples, ...)`.
+        shifts: Integers `(samples, len(axes))`.
+        axes: The axes of `images` to roll along.
     """
     axes = [axis - 1 for axis in axes]
     return each(lambda image, shift: tf.roll(image, shift, axes), images, shifts)
@@ -24,9 +27,13 @@ def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
 def warp(images: Any, matrices: Any) -> Any:
     """Shows each image through its own affine map of the plane, about its centre.
 
-    `images` are `(samples, height, width, channels)`, and so is what is returned, by bilinear
-    interpolation. What lies outside is a mirror image. `matrices` are `(samples, 2, 3)`: where each
-    point, as (row, column) from the centre, is to be looked up, in pixels.
+    Args:
+        images: `(samples, height, width, channels)`. What lies outside is a mirror image.
+        matrices: `(samples, 2, 3)`: where each point, as (row, column) from the centre, is to be
+            looked up, in pixels.
+
+    Returns:
+        Images of the same shape, by bilinear interpolation.
     """
     height, width = images.shape[1:3]
     centre = tf.constant([(height - 1) / 2, (width - 1) / 2], matrices.dtype)
@@ -52,8 +59,10 @@ def warp(images: Any, matrices: Any) -> Any:
 def zoom(images: Any, factors: Any, axis: int) -> Any:
     """Shows each image enlarged about its centre along one axis, by linear interpolation.
 
-    `images` are `(samples, ...)`, and `factors` how many times larger, `(samples,)`. What lies
-    outside is the nearest value inside.
+    Args:
+        images: `(samples, ...)`. What lies outside is the nearest value inside.
+        factors: How many times larger, `(samples,)`.
+        axis: The axis.
     """
     size = images.shape[axis]
     centre = (size - 1) / 2
@@ -64,9 +73,12 @@ def zoom(images: Any, factors: Any, axis: int) -> Any:
 
 
 def blur(images: Any, deviations: Any, axis: int) -> Any:
-    """Blurs each image, `(samples, ...)`, by its own Gaussian along one axis.
+    """Blurs each image by its own Gaussian along one axis.
 
-    `deviations` are standard deviations in pixels, `(samples,)`, positive.
+    Args:
+        images: `(samples, ...)`.
+        deviations: Standard deviations in pixels, `(samples,)`, positive.
+        axis: The axis.
     """
     places = tf.range(images.shape[axis], dtype=images.dtype)
     distances = (places[:, None] - places) / tf.cast(deviations, images.dtype)[:, None, None]
@@ -75,9 +87,12 @@ def blur(images: Any, deviations: Any, axis: int) -> Any:
 
 
 def irfftn(real: Any, imaginary: Any, shape: Sequence[int]) -> Any:
-    """The real images of a shape, of one to three axes, that have some Fourier coefficients.
+    """The real images that have some Fourier coefficients.
 
-    Of their real and imaginary parts the last axes are frequencies, as `numpy.fft.rfftn` has them.
+    Args:
+        real: Real parts, of which the last axes are frequencies, as `numpy.fft.rfftn` has them.
+        imaginary: Imaginary parts.
+        shape: Shape of an image: one to three axes.
     """
     spectrum = tf.complex(real, imaginary)
     if len(shape) == 1:

@@ -36,7 +36,9 @@ def each(function: Callable[..., Any], *batches: Any) -> Any:
 def fold_in(seeds: Any, number: Any) -> Any:
     """Other seeds, one for each of `seeds`, that depend on `number` too.
 
-    Seeds are an integer tensor, `(samples, 2)`; the number is an integer, or a scalar tensor.
+    Args:
+        seeds: Integer tensor `(samples, 2)`.
+        number: An integer, or a scalar integer tensor.
     """
     number = tf.cast(number, tf.int32)
     return each(lambda seed: tf.random.experimental.stateless_fold_in(seed, number), seeds)

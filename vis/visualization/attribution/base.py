@@ -68,7 +68,13 @@ class Attribution(Value):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """The attributions as they are, signed and not scaled. Takes what the call takes.
+        """The attributions as they are, signed and not scaled.
+
+        Args:
+            model: As for the call.
+            seed_input: As for the call.
+            layer_idx: As for the call.
+            filter_indices: As for the call.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
@@ -76,7 +82,7 @@ class Attribution(Value):
         graph = Graph.of(model)
         layer = graph.find(layer_idx)
         layers = [layer, *self.looked_at(graph, layer)]
-        graph, (layer, *looked_at) = modified(self.backprop_modifier, graph, layers)
+        graph, (layer, *looked_at) = self.modified(graph, layers)
         subject = self.subject(graph, seed_input)
         score = Score.of_filters(subject, layer, filter_indices)
         return self.measure(score, subject.images, *looked_at)
@@ -85,18 +91,35 @@ class Attribution(Value):
         """The layers that `measure` is given besides, to explain one."""
         return []
 
+    def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
+        """The graph as the backprop modifier changes its model, and where layers are in it."""
+        return modified(self.backprop_modifier, graph, layers)
+
     def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
         """What of the graph is explained."""
         return explained(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """What `attributions` returns, of the score of each of some images, `(samples, ...)`."""
+        """The attributions of each image's score.
+
+        Args:
+            score: What is explained.
+            images: `(samples, ...)`.
+
+        Returns:
+            As in `attributions`.
+        """
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )
 
     def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """What is drawn of attributions `(samples, ...)` of a symbolic tensor."""
+        """What is drawn of attributions.
+
+        Args:
+            attributions: `(samples, ...)`.
+            tensor: The symbolic tensor whose attributions these are.
+        """
         return attributions
 
 

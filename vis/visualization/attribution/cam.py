@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -36,9 +36,15 @@ class CAM(Attribution):
         self.backprop_modifier = backprop_modifier
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        """A layer's feature maps times their weights, for images `(samples, ...)`.
+        """A layer's feature maps times their weights.
 
-        They are `(samples, spatial..., channels)`, whatever the model's data format.
+        Args:
+            score: What is explained.
+            images: `(samples, ...)`.
+            layer: The layer.
+
+        Returns:
+            `(samples, spatial..., channels)`, whatever the model's data format.
         """
         raise NotImplementedError(
             f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"
@@ -48,6 +54,9 @@ class CAM(Attribution):
         return penultimate_layers(graph, layer, self.penultimate_layer_idx)
 
     def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
+        return self.fused(score, images, layers)
+
+    def fused(self, score: Score, images: np.ndarray, layers: Sequence[Target]) -> np.ndarray:
         """The map of one layer, or the mean of the scaled maps of several."""
         maps = [self._map(score, images, layer) for layer in layers]
         return maps[0] if len(maps) == 1 else np.mean([unit_range(m) for m in maps], axis=0)

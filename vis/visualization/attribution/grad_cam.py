@@ -52,7 +52,12 @@ class GradCAM(CAM):
     def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
         """The weights of feature maps; all that the methods of this family differ in.
 
-        They broadcast to the shape of maps and gradients, `(samples, spatial..., channels)`.
+        Args:
+            values: The feature maps, `(samples, spatial..., channels)`.
+            grads: The gradients of the score at them, of the same shape.
+
+        Returns:
+            An array that broadcasts to that shape.
         """
         return grads.mean(axis=tuple(range(1, grads.ndim - 1)), keepdims=True)
 

@@ -108,8 +108,16 @@ class Score:
     def look(self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None) -> Answer:
         """Each image's score, a tensor's value and the score's gradient with respect to it.
 
-        The tensor, by default the image, must be a symbolic one of the model, into which gradients
-        flow. Scores are `overall`, the value and the gradient alone in `values` and `grads`.
+        Args:
+            images: `(samples, ...)`.
+            tensor: A symbolic tensor of the model, by default the image itself.
+
+        Returns:
+            The scores as `overall`, the value and the gradient alone in `values` and `grads`.
+
+        Raises:
+            TypeError: If `tensor` is not a symbolic tensor.
+            ValueError: If it does not belong to the model, or no gradient flows to it.
         """
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, Place):
