@@ -95,14 +95,17 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
         given = None
     if given is None:
         raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
-    pairs: list[tuple[Loss, float]] = []
-    for loss, weight in given:
+    for loss, _ in given:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(
                 "`losses` must be a list of `(Loss, weight)`. "
                 f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
             )
-        pairs += [(part, check_number("weight", w)) for part, w in (loss * weight).pairs]
+    sums = [
+        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
+        for loss, weight in given
+    ]
+    pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     if not pairs:
         raise ValueError(

@@ -144,10 +144,8 @@ class L1(_ImageLoss):
         L1 Loss
     """
 
-    _name = "L1 Loss"
-
     def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
-        super().__init__(img_input, name=self._name)
+        super().__init__(img_input, name="L1 Loss")
         self.settings = {"center": check_number("center", center)}
 
     @staticmethod
@@ -155,17 +153,21 @@ class L1(_ImageLoss):
         return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
 
 
-class L2(L1):
+class L2(_ImageLoss):
     """Mean squared distance of the image's values from a centre, which keeps contrast low.
 
-    Arguments are as in `L1`.
+    Args:
+        img_input: The model's input.
+        center: The centre, in the units of the image.
 
     Example:
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
         L2 Loss
     """
 
-    _name = "L2 Loss"
+    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
+        super().__init__(img_input, name="L2 Loss")
+        self.settings = {"center": check_number("center", center)}
 
     @staticmethod
     def formula(image: Any, center: float) -> Any:

@@ -98,8 +98,10 @@ def recorded(
             yield records
         finally:
             for layer, before in own.items():
-                del vars(layer)["call"]
-                if before is not None:
+                # In one step, as other threads may run the layer.
+                if before is None:
+                    del vars(layer)["call"]
+                else:
                     vars(layer)["call"] = before
 
 

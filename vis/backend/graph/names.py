@@ -185,18 +185,21 @@ def _inner(layer: keras.Layer) -> list[keras.Layer]:
     return layer.layers if isinstance(layer, keras.Model) else layers_inside(layer, recursive=False)
 
 
-def _by_path(outer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
-    """The layers inside another with the paths of names that lead to them, its own first."""
-    for layer in _inner(outer):
-        yield layer.name, layer
-    for layer in _inner(outer):
-        for path, inner in _by_path(layer):
-            yield f"{layer.name}/{path}", inner
+def _by_path(outer: keras.Layer, start: str = "", to: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers inside another with the paths of names that lead to them, its own first.
+
+    Paths begin with `start`. Of those that are not on the way `to` another the rest is left out.
+    """
+    inner = [(f"{start}{layer.name}", layer) for layer in _inner(outer)]
+    yield from inner
+    for path, layer in inner:
+        if not to or to.startswith(f"{path}/"):
+            yield from _by_path(layer, f"{path}/", to)
 
 
 def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
     """The layer at the end of a path of names. Names may hold slashes of their own."""
-    return next((layer for known, layer in _by_path(outer) if known == path), None)
+    return next((layer for known, layer in _by_path(outer, to=path) if known == path), None)
 
 
 def path_to(outer: keras.Layer, layer: keras.Layer) -> str:

@@ -101,7 +101,9 @@ def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) 
 
 def of_any_number(state: State, given: Given, steps: Any) -> tuple:
     """What `loops` is traced with, for whatever number of samples."""
-    state, given, steps = tf.nest.map_structure(tf.TensorSpec.from_tensor, (state, given, steps))
+    state, given, steps = tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), (state, given, steps)
+    )
     each = _with_own(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, given)
     return *each, steps
 
