@@ -87,7 +87,8 @@ def visualize_filters(
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
         optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
-        input_range: Lowest and highest value of the model's input; (0, 255) or `like`'s by default.
+        input_range: Lowest and highest value of the model's input; by default (0, 255), or that of
+            the examples in `like`.
         fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
         precision: As in `visualize_activation`.
         skip_erosion: As for `vis.optimizer.Optimizer`: how much the skip connections of a residual
