@@ -79,7 +79,8 @@ def visualize_filters(
             wherever the model up to the layer is convolutional. `"receptive_field"` is a size that
             shows what filters of an early layer see, in a fraction of the time.
         parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
-        input_modifiers: `vis.input_modifiers.Transform`s; jitter, rotation and scaling by default.
+        input_modifiers: How images are looked at, `vis.input_modifiers.Transform` objects; jitter,
+            rotation and scaling by default.
         max_iter: Number of steps, at least 1; by default 120, or 100 where `like` shows all that
             there can be. Pictures of classes that the model hardly sees yet after 50 of 120 steps
             get 2.5 times the 40 that follow, and twice the last 30.
