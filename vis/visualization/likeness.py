@@ -75,7 +75,9 @@ def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> Principal
     """What is learnt of an input, or of what an embedding makes of it."""
     if graph.flow.numbers_of(tensor) is not tensor and not hasattr(examples, "__array__"):
         texts = examples_from("like", examples, len(tensor.shape) - 1)
-        examples = np.concatenate([np.atleast_1d(text) for text in texts]) if texts else []
+        if not texts:
+            check_examples("like", texts, shape=None)
+        examples = np.concatenate([np.atleast_1d(text) for text in texts])
     numbers, examples = as_numbers("like", graph, tensor, examples)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.flow.entry_of(numbers)
