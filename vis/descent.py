@@ -57,7 +57,6 @@ class Descent:
     prepared: Prepared = field(default_factory=Prepared)
 
     def __post_init__(self, start: list[list[np.ndarray]]) -> None:
-        self._made_for = self.graph, self.prepared
         self._state = self.engine.initial_state(start, self.given)
         self._seen: Any = None
 
@@ -79,7 +78,7 @@ class Descent:
             else:
                 many = ops.convert_to_tensor(min(steps, max_iter - self.step), "int32")
                 self._state, self._seen = self.engine.loop(
-                    *self._made_for, self._state, self.given, many
+                    self.graph, self.prepared, self._state, self.given, many
                 )
             if self._state.failed:
                 raise self._non_finite()
@@ -93,11 +92,11 @@ class Descent:
     def _step_by_hand(self) -> None:
         """A step with modifiers in NumPy, which the compiled loop cannot hold."""
         self._modify(InputModifier.pre.__name__, self.modifiers)
-        state, _, seen = self.engine.evaluate(*self._made_for, self._state, self.given)
+        state, _, seen = self.engine.evaluate(self.graph, self.prepared, self._state, self.given)
         if self.grad_modifier:
             seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
         self._seen = seen
-        self._state = self.engine.update(*self._made_for, state, seen, self.given)
+        self._state = self.engine.update(self.graph, self.prepared, state, seen, self.given)
 
     def _modified(self, grads: np.ndarray) -> Any:
         modify: Any = self.grad_modifier
@@ -230,7 +229,8 @@ class Descent:
         # One by one, so that the rounding is that of any other batch.
         alone = [
             self.engine.images(
-                *self._made_for,
+                self.graph,
+                self.prepared,
                 [[value[i : i + 1] for value in values] for values in self._state.variables],
                 self.given,
             )

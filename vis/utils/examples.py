@@ -31,7 +31,7 @@ def check_examples(name: str, examples: Any, shape: tuple[int | None, ...] | Non
         items = [check_array(name, item) for item in examples_from(name, examples, rank)]
         listed = isinstance(examples, (list, tuple))
         are_batches = items and (not listed if rank is None else items[0].ndim > rank)
-        whole = _joined(name, items, np.concatenate if are_batches else np.stack)
+        whole = joined(name, items, np.concatenate if are_batches else np.stack)
     if whole.ndim < 2 or len(whole) < 2:
         raise ValueError(
             f"`{name}` must hold at least two examples. Received: {name} of shape {whole.shape}"
@@ -84,7 +84,8 @@ def items_of(name: str, source: Any) -> Iterator[Any]:
     return iter(source)
 
 
-def _joined(name: str, arrays: list[np.ndarray], join: Callable) -> np.ndarray:
+def joined(name: str, arrays: list[np.ndarray], join: Callable) -> np.ndarray:
+    """Examples, or batches of them, as one array; an error where there are none, or shapes differ."""
     if not arrays:
         raise ValueError(f"`{name}` must hold at least two examples. Received: none")
     try:

@@ -123,6 +123,7 @@ class Stream:
 def _files(name: str, folder: str | os.PathLike) -> list[tuple[str, Path]]:
     """The files in a folder and in those inside it, by their names there, in sorted order."""
     folder = Path(folder)
+    # Some Pythons do not look for a path that holds such a character.
     if "\0" in str(folder) or not folder.is_dir():
         raise ValueError(f"`{name}` must be a folder that is there. Received: {name}={folder}")
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}

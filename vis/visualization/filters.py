@@ -130,7 +130,9 @@ def visualize_filters(
     show = check_flag("progress", progress)
     batch_size = check_integer("batch_size", _BATCH_SIZE if batch_size is None else batch_size, 1)
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
-    layout = _layout(subject, layer, size, fits)
+    layout = _layout(subject, layer, size)
+    if fits:
+        layout = _fitting(layout, subject, layer)
     if parametrization is None:
         parametrization = Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
     parametrization = check_kind("parametrization", parametrization, Parametrization)
@@ -206,19 +208,20 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
     )
 
 
-def _layout(
-    subject: Subject, layer: Target, image_size: int | Sequence[int] | None, fits: bool
-) -> Layout:
-    """How pictures lie in an array, or those into which what a layer sees fits several times."""
-    graph, (tensor,) = subject.graph, subject.tensors
+def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
+    (tensor,) = subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
-    if layout != own and not accepts(graph, tensor, layer, layout.shape):
+    if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
         )
-    if not fits:
-        return layout
+    return layout
+
+
+def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
+    """Images in which what one place of a layer sees fits several times over."""
+    graph, (tensor,) = subject.graph, subject.tensors
     seen = receptive_field(graph, tensor, layer, layout)
     fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))

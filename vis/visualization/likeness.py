@@ -12,7 +12,7 @@ from vis.backend.graph import Graph, arranged, names_of, spatial_axes
 from vis.backend.step import value_of
 from vis.parametrizations import PrincipalComponents
 from vis.subject import as_numbers
-from vis.utils.examples import check_examples, examples_from
+from vis.utils.examples import check_examples, examples_from, joined
 from vis.visualization.defaults import RANGE
 
 
@@ -75,9 +75,7 @@ def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> Principal
     """What is learnt of an input, or of what an embedding makes of it."""
     if graph.flow.numbers_of(tensor) is not tensor and not hasattr(examples, "__array__"):
         texts = examples_from("like", examples, len(tensor.shape) - 1)
-        if not texts:
-            check_examples("like", texts, shape=None)
-        examples = np.concatenate([np.atleast_1d(text) for text in texts])
+        examples = joined("like", [np.atleast_1d(text) for text in texts], np.concatenate)
     numbers, examples = as_numbers("like", graph, tensor, examples)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.flow.entry_of(numbers)

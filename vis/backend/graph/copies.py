@@ -178,7 +178,8 @@ def apply_modifications(
     """Rebuilds a model so that what was changed on its layers takes effect.
 
     Args:
-        model: A Keras model with layers; it is left as it is.
+        model: A Keras model whose layers' attributes, activations for instance, may have been
+            changed. It is left as it is.
         custom_objects: Names and the classes or functions that they stand for, where the model
             holds objects that Keras does not know.
 

@@ -1,9 +1,9 @@
 """The compiled step, the loop over steps, and the question that is a step without a descent."""
 
+from vis.backend.step.channels import links_of, maps_of
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
 from vis.backend.step.look import of_sample
-from vis.backend.step.maps import links_of, maps_of
 from vis.backend.step.problem import (
     Canvas,
     Expression,
