@@ -85,7 +85,7 @@ def items_of(name: str, source: Any) -> Iterator[Any]:
 
 
 def joined(name: str, arrays: list[np.ndarray], join: Callable) -> np.ndarray:
-    """Examples, or batches of them, as one array; an error where there are none, or shapes differ."""
+    """Examples, or batches of them, as one array; an error for none, or for shapes that differ."""
     if not arrays:
         raise ValueError(f"`{name}` must hold at least two examples. Received: none")
     try:
