@@ -1,7 +1,5 @@
 """Imports TensorFlow without its greetings on standard error."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -1,7 +1,5 @@
 """How gradients flow back through a model's rectifiers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import keras

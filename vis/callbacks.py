@@ -1,7 +1,5 @@
 """Who watches an optimisation."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from typing import Any

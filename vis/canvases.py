@@ -1,7 +1,5 @@
 """What is optimised of a subject: for each part its range, its image's shape, how it is seen."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any

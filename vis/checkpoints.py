@@ -1,7 +1,5 @@
 """A file that a descent can be continued from."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """One descent: its state, and how it is driven."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass, field

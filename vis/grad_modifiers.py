@@ -3,8 +3,6 @@
 Each takes an array or a backend tensor and returns the same kind.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """How the image is looked at."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """A callback for `model.fit` that draws what the model sees while it learns."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weighted losses, bound to a graph."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Composes weighted losses and descends along their gradient."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import warnings

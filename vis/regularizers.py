@@ -1,7 +1,5 @@
 """What an image should look like, whatever is wanted of it."""
 
-from __future__ import annotations
-
 import functools
 import math
 import operator

@@ -1,7 +1,5 @@
 """What of a graph is acted on, optimised or explained, and what everything else is."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

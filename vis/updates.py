@@ -1,7 +1,5 @@
 """Rules of descent: what a gradient does to what is optimised."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any

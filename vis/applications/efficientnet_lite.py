@@ -6,8 +6,6 @@ References:
     https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The ImageNet weights of EfficientNet-Lite0: where they are, and which layer each belongs to."""
 
-from __future__ import annotations
-
 import re
 
 import keras

@@ -6,8 +6,6 @@ runs whatever the file names, so the reader here admits the four names a state d
 each a harmless stand-in, and refuses all others.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import pickle

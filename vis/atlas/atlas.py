@@ -1,7 +1,5 @@
 """Draws an atlas: a network's channels, what excites them, and what they do for each other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass

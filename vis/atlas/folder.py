@@ -1,7 +1,5 @@
 """The folder that an atlas is in: whose it is, what is there already, how it is written."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

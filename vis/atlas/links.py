@@ -1,7 +1,5 @@
 """Links between channels: how much those of some layers contribute to those of another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The user's images: the strongest of them, a sample, and what tells them from others."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What an atlas is of: which layers and channels, at which size, and what they are called."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What the pages are told of a layer and its channels."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The work on an atlas: pictures first, then links, and what is written of both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any

@@ -1,7 +1,5 @@
 """A cache whose entries die with the objects that they were made for."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable, Hashable

@@ -1,7 +1,5 @@
 """What the machine is: the one place that is asked for it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

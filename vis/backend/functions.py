@@ -4,8 +4,6 @@
 `build_loss` run on Keras 3 as it stands. Most names are `keras.ops`, under the old spelling.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ Each name says what it is for, and what would take its place. No other module re
 names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pictures for TensorBoard."""
 
-from __future__ import annotations
-
 import os
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """What is wanted of a layer: neurons, channels, classes, directions, features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence, Sized
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Phases of frequencies whose magnitudes are fixed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The image's own values."""
 
-from __future__ import annotations
-
 from vis.parametrizations.base import Parametrization
 from vis.utils.image import deprocess_input, random_array
 

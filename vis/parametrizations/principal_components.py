@@ -1,7 +1,5 @@
 """Principal components of examples of the data that a model is used on."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Arrays made smaller and larger along some axes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

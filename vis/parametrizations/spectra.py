@@ -1,7 +1,5 @@
 """Frequencies, the colours of photographs, and values that stay in range."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

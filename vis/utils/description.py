@@ -1,7 +1,5 @@
 """What an object is, as text that is the same in every process."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import operator

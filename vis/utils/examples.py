@@ -1,7 +1,5 @@
 """Examples of data, from arrays, lists, datasets and whatever else hands them out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plain tools for images held as NumPy arrays."""
 
-from __future__ import annotations
-
 import numbers
 import os
 import warnings

@@ -1,7 +1,5 @@
 """The 1000 classes of ImageNet (ILSVRC 2012), known by index, WordNet id and name."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import json

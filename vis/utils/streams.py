@@ -1,7 +1,5 @@
 """Images from wherever they come: read once, in batches, and never held all at a time."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence

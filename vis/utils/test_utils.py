@@ -1,7 +1,5 @@
 """What tests of visualizations need, a user's own too."""
 
-from __future__ import annotations
-
 import functools
 import unittest
 from collections.abc import Callable, Collection

@@ -1,7 +1,5 @@
 """The tools under the import path that keras-vis gave them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of arguments, each with an error that says what was expected and what came."""
 
-from __future__ import annotations
-
 import difflib
 import math
 import numbers

@@ -1,7 +1,5 @@
 """Objects that are what their attributes say."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

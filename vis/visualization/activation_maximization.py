@@ -1,7 +1,5 @@
 """Generates the input that excites filters most."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the visualizations do where the user does not say."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale

@@ -1,7 +1,5 @@
 """Generates one independent picture for each of many filters."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

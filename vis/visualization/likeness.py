@@ -1,7 +1,5 @@
 """Pictures like the data that a model is used on: what is learnt of examples, and what follows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

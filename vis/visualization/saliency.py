@@ -3,8 +3,6 @@
 `vis.visualization.attribution` has the whole family.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import keras

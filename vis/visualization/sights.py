@@ -1,7 +1,5 @@
 """Where in an image the places of a layer look, and maps of a layer over what they see."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """From coarse to fine: the sizes and spectra that a picture goes through."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

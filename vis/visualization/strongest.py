@@ -1,7 +1,5 @@
 """The images of a data set that excite the channels of a network most."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Small functions that go with the visualizations."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

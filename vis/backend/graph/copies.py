@@ -1,7 +1,5 @@
 """Copies of models and layers: from their configuration, or attribute by attribute without one."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Losses that a user writes as symbolic expressions over the tensors of a graph."""
 
-from __future__ import annotations
-
 import re
 import threading
 import traceback

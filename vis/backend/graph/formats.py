@@ -1,7 +1,5 @@
 """Which axes of what a model takes and returns are samples, places and channels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

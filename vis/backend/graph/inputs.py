@@ -3,8 +3,6 @@
 Subclassed models have no input tensors, and are given stand-ins.
 """
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import weakref

@@ -1,7 +1,5 @@
 """The range of images that a model says it expects, by beginning with a layer that scales them."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

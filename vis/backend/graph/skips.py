@@ -5,8 +5,6 @@ one for networks that took no part (Li et al., "Learning Transferable Adversaria
 Ghost Networks", AAAI 2020, which calls it skip connection erosion).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

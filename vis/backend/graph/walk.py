@@ -1,7 +1,5 @@
 """The calls that a graph of Keras's is made of, and their order."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any

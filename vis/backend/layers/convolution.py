@@ -8,8 +8,6 @@ long as the convolution. But that gradient is a convolution too, with the kernel
 Where that can be made ahead, both cost the same.
 """
 
-from __future__ import annotations
-
 import math
 from contextlib import nullcontext
 from typing import Any

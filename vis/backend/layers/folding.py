@@ -5,8 +5,6 @@ or dense layer before it can do itself, exactly to rounding and for free. Only w
 at what lies between the two.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence

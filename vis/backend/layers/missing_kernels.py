@@ -5,8 +5,6 @@ grouped convolutions Keras compiles with XLA, as they have no gradient there: it
 each such layer, and then computes it slowly.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect

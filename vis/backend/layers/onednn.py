@@ -5,8 +5,6 @@ and not even there in functions that are mapped over samples. Its own kernels co
 but not channel by channel: there oneDNN takes half the time, and a quarter for the gradient.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

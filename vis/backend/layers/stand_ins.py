@@ -1,7 +1,5 @@
 """Layers as they are run to be looked at: in inference, without a softmax, in another precision."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 from collections.abc import Iterable, Iterator

@@ -5,8 +5,6 @@ normalisation in them, is made once for a descent and handed to its compiled fun
 often these are called.
 """
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable

@@ -5,8 +5,6 @@ steps the rounding grows into another picture. One by one, which on a processor 
 picture does not depend on its neighbours at all. On a GPU it would cost too much.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

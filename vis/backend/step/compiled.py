@@ -1,7 +1,5 @@
 """Functions that are compiled once for each signature, and say what went wrong in their call."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import threading

@@ -1,7 +1,5 @@
 """The compiled step of activation maximization, and the loop over steps inside the graph."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import threading

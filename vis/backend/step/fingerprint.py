@@ -4,8 +4,6 @@ Names of layers, functions and tensors are no part of it, nor is what nobody loo
 that was built anew, or loaded from a file, has the fingerprint of the one before.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a network says of images: the value of each loss, and what else is wanted on the way."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ It is the step of activation maximization without the descent: weighted losses o
 values of some tensors on the way, and the gradients of the losses with respect to these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Which sizes of images a model takes up to a layer, and how much of them a place there sees."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

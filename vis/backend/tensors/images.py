@@ -1,7 +1,5 @@
 """Operations on batches of images that `keras.ops` does not have, and images from frequencies."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

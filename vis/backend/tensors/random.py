@@ -1,7 +1,5 @@
 """Random numbers inside a compiled step: a function of the seed and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

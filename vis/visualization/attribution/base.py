@@ -1,7 +1,5 @@
 """What all attribution methods have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import keras

@@ -1,7 +1,5 @@
 """Class activation maps: weighted sums of feature maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import keras

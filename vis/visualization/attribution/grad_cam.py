@@ -1,7 +1,5 @@
 """Grad-CAM and its kin, whose weights are made of the score's gradients at feature maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import keras

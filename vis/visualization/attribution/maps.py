@@ -1,7 +1,5 @@
 """Maps over images: their scale, their size, and where channels go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Occlusion sensitivity, which needs nothing but the score."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 

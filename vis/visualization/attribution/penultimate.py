@@ -1,7 +1,5 @@
 """Which layer's feature maps a class activation map is drawn from."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Saliency, and what is made of gradients at the image: times the image, or over noisy copies."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import keras

@@ -1,7 +1,5 @@
 """Score-CAM, which needs no gradient."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 
