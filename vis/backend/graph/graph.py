@@ -305,13 +305,14 @@ class Graph:
         A target may also be an expression over tensors of the graph. `feeds` holds a value for each
         input, or for what is made of it. Layers among `linear` are run without their softmax.
         """
-        layers = [target.operation() for target in targets if _is_inside(target)]
+        places = [t if isinstance(t, Place) else Place.of(t) for t in targets]
+        layers = [place.operation() for place in places if place.is_inside]
         owners = {id(o): o for o in map(self.runner_of, layers)}.values()
         without_softmax = {id(layer) for layer in linear}
         with inside.recorded(layers, owners, without_softmax) as records:
             run = Run(self, feeds, folder, without_softmax, erosion)
-            run.execute_all([t for t in targets if not _is_inside(t)], owners)
-            return [records.value(t) if _is_inside(t) else run.value_of(t) for t in targets]
+            found = iter(run.values([p for p in places if not p.is_inside], owners))
+            return [records.value(p) if p.is_inside else next(found) for p in places]
 
     def _survey(self) -> None:
         """Runs the graph once, symbolically, for the shapes of what is inside its layers."""
@@ -320,15 +321,11 @@ class Graph:
         @tf.function(autograph=False)
         def run(*feeds: Any) -> None:
             with inside.recorded(layers, self.opaque) as records:
-                run = Run(self, list(zip(self.inputs, feeds, strict=True)), Folder(Inline()))
-                run.execute_all([], self.opaque)
+                shown = list(zip(self.inputs, feeds, strict=True))
+                Run(self, shown, Folder(Inline())).values([], self.opaque)
             inside.remember(layers, records)
 
         run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
-
-
-def _is_inside(target: Place | keras.KerasTensor) -> bool:
-    return isinstance(target, Place) and target.is_inside
 
 
 def _flattened(model: keras.Model) -> Iterator[keras.Layer]:

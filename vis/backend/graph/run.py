@@ -42,18 +42,15 @@ class Run:
     def __post_init__(self) -> None:
         self._outermost: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
         # What is asked for of calls of nested models, by their nodes, with the calls on the way.
-        self._wanted: dict[int, list[tuple[tuple, Any]]] = defaultdict(list)
+        self._wanted: dict[int, list[tuple[tuple, Place]]] = defaultdict(list)
         self._fed_inside: set[int] = set()
 
-    def execute_all(
-        self, targets: Iterable[Place | keras.KerasTensor], layers: Iterable[Any]
-    ) -> None:
-        """Runs what computes some values, and all calls of some layers."""
+    def values(self, places: Sequence[Place], layers: Iterable[Any]) -> list[Any]:
+        """The values at some places, where all calls of some layers are run, too."""
         tensors = []
-        for target in targets:
-            within = target.within if isinstance(target, Place) else ()
-            path = tuple(calls_of(ref())[index] for ref, index in within)
-            tensors.append(self._to_run(path, target))
+        for place in places:
+            path = tuple(calls_of(ref())[index] for ref, index in place.within)
+            tensors.append(self._to_run(path, place))
         with computed_channels_last(), losses_kept(self.graph.operations):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
@@ -64,16 +61,13 @@ class Run:
                 else:
                     tensors.extend(node.outputs[0] for _, node in self.graph.calls(layer))
             self._execute(tensors, self._outermost, None)
+        return [self._outermost[_key(place)] for place in places]
 
-    def value_of(self, target: Place | keras.KerasTensor) -> Any:
-        """One of the values."""
-        return self._outermost[_key(target)]
-
-    def _to_run(self, path: tuple, target: Place | keras.KerasTensor) -> keras.KerasTensor:
-        """What to run to come by a target in some calls of nested models, the outermost first."""
+    def _to_run(self, path: tuple, place: Place) -> keras.KerasTensor:
+        """What to run to come by a place in some calls of nested models, the outermost first."""
         if not path:
-            return _tensor_of(target)
-        self._wanted[id(path[0])].append((path[1:], target))
+            return place.tensor
+        self._wanted[id(path[0])].append((path[1:], place))
         return path[0].outputs[0]
 
     def _execute(self, targets: Sequence, values: dict, level: Any) -> None:
@@ -82,7 +76,7 @@ class Run:
         def maker_of(tensor: keras.KerasTensor) -> Any:
             node = self.graph.node_on_level(tensor, level)
             if node is not node_of(tensor):
-                self._wanted[id(node)].append(((), tensor))
+                self._wanted[id(node)].append(((), Place.of(tensor)))
             return node
 
         nodes = ordered(targets, values.keys(), maker_of)
@@ -126,7 +120,7 @@ class Run:
             if feeds is not None:
                 return self._inside(operation, feeds, wanted)
             if wanted:
-                tensors = ", ".join(str(_tensor_of(target)) for _, target in wanted)
+                tensors = ", ".join(str(place.tensor) for _, place in wanted)
                 raise ValueError(
                     f"The layers inside the nested model '{operation.name}' cannot be looked at, "
                     "as it is called with inputs arranged otherwise than its own. "
@@ -150,22 +144,17 @@ class Run:
                 self._fed_inside.add(id(tensor))
                 values[id(tensor)] = value
                 self._mask(tensor, values, model)
-        tensors = [self._to_run(path, target) for path, target in wanted]
+        tensors = [self._to_run(path, place) for path, place in wanted]
         self._execute([*model.outputs, *tensors], values, model)
-        for (path, target), tensor in zip(wanted, tensors, strict=True):
+        for (path, place), tensor in zip(wanted, tensors, strict=True):
             if not path and id(tensor) in values:
-                self._outermost[_key(target)] = values[id(tensor)]
+                self._outermost[_key(place)] = values[id(tensor)]
         return [values[id(tensor)] for tensor in model.outputs]
 
 
-def _tensor_of(target: Place | keras.KerasTensor) -> keras.KerasTensor:
-    return target.tensor if isinstance(target, Place) else target
-
-
-def _key(target: Place | keras.KerasTensor) -> Any:
+def _key(place: Place) -> Any:
     """What a value is kept by: its tensor's `id`, or its place where one tensor has several."""
-    is_of_a_call = isinstance(target, Place) and target.within
-    return target if is_of_a_call else id(_tensor_of(target))
+    return place if place.within else id(place.tensor)
 
 
 def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
