@@ -58,8 +58,13 @@ class Graph:
         self._first_node: dict[int, Any] = {}
         if model is not None and is_container(model):
             self._add(None, [*map(node_of, model.inputs), *nodes_of(model)])
-        else:
-            self._add_what_hangs_from_inputs()
+            return
+        # An input inside a nested model is found in it; by itself the graph begins there. What it
+        # is made of comes after it.
+        outermost = [t for t in self.inputs if isinstance(operation_of(t), keras.layers.InputLayer)]
+        for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
+            if any(node_of(tensor) not in self._level for tensor in tensors):
+                self._add(None, hanging_from(tensors))
 
     @classmethod
     def of(cls, model: keras.Model) -> Graph:
@@ -92,14 +97,6 @@ class Graph:
                 f"Received: input_tensor={input_tensor!r}"
             )
         return cls(input_tensor)
-
-    def _add_what_hangs_from_inputs(self) -> None:
-        # An input inside a nested model is found in it; by itself the graph begins there. What it
-        # is made of comes after it.
-        outermost = [t for t in self.inputs if isinstance(operation_of(t), keras.layers.InputLayer)]
-        for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
-            if any(node_of(tensor) not in self._level for tensor in tensors):
-                self._add(None, hanging_from(tensors))
 
     def _add(self, model: Any, nodes: Iterable[Any]) -> None:
         """Adds nodes to a level, and the models that they are calls of."""
@@ -152,11 +149,9 @@ class Graph:
             if (activation := getattr(layer, "activation", None))
         )
 
-    def _run_as_a_whole(self) -> Iterator[keras.Layer]:
+    def _run_as_a_whole(self) -> list[keras.Layer]:
         """The layers that are run by their `call`."""
-        for operation in self.operations:
-            if isinstance(operation, keras.Layer) and not is_container(operation):
-                yield operation
+        return [o for o in self.operations if isinstance(o, keras.Layer) and not is_container(o)]
 
     def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
         """The layer of the model that an index, a name or a path stands for."""
