@@ -92,7 +92,9 @@ class Flow:
         tensor, level = input_tensor, self._graph.level_of(input_tensor)
         while not arrived(tensor, level):
             nodes = self._graph.readers(tensor, level)
-            if self._graph.root is not None or any(map(self._does_all, nodes)):
+            # A layer that holds others may make the output of the whole model.
+            made = {id(t) for n in nodes if n.operation in self._graph.opaque for t in n.outputs}
+            if self._graph.root is not None or not made.isdisjoint(map(id, self._graph.outputs)):
                 raise ValueError(
                     f"The input '{input_tensor.name}' must be looked up by a layer of a model's "
                     "graph, as no gradient flows into words or categories, but into what is made "
@@ -115,12 +117,6 @@ class Flow:
             else:
                 tensor = node.outputs[0]
         return tensor
-
-    def _does_all(self, node: Any) -> bool:
-        """Whether a layer that holds others makes the output of the whole model."""
-        made = set(map(id, node.outputs))
-        makes_output = not made.isdisjoint(map(id, self._graph.outputs))
-        return makes_output and node.operation in self._graph.opaque
 
     def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow through one call of an operation to one of its arguments."""

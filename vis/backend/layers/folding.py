@@ -94,21 +94,17 @@ class Folder:
         """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
         dtype = self.precision or layer.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        formula, run = _way(layer, inputs, self._weights.ahead)
+        formula: Callable = _folded
+        run: Callable = _run
+        if onednn.is_for(layer, dtype) and onednn.is_worth_it(layer, inputs):
+            run = _run_by_onednn
+        elif convolution.is_of_images(layer):
+            run = convolution.convolution
+            if self._weights.ahead and convolution.is_better_turned(layer, inputs.shape):
+                formula = _turned
         parts = (layer,) if norm is None else (layer, norm)
         weights = self._weights(Recipe(formula, tuple(map(weakref.ref, parts)), dtype))
         return layer.activation(run(layer, inputs, **weights))
-
-
-def _way(layer: Any, inputs: Any, ahead: bool) -> tuple[Callable, Callable]:
-    """How a layer is run on inputs: which weights it needs, and what uses them."""
-    if onednn.is_for(layer, inputs.dtype.name) and onednn.is_worth_it(layer, inputs):
-        return _folded, _run_by_onednn
-    if not convolution.is_of_images(layer):
-        return _folded, _run
-    if ahead and convolution.is_better_turned(layer, inputs.shape):
-        return _turned, convolution.convolution
-    return _folded, convolution.convolution
 
 
 def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
