@@ -52,7 +52,9 @@ def channel_axis(target: Target, rank: int) -> int:
     for current in _spreading(layer, _before_first_call):
         data_format = getattr(current, "data_format", None)
         if data_format is not None:
-            return 1 + _frames(layer, rank) if data_format == "channels_first" else rank - 1
+            # A wrapper has axes of frames before those that the layer in it knows itself.
+            known = next((len(node.outputs[0].shape) for node in calls_of(layer)), rank)
+            return max(1, 1 + rank - known) if data_format == "channels_first" else rank - 1
         if isinstance(current, keras.layers.BatchNormalization) and isinstance(current.axis, int):
             return current.axis % rank
     return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
@@ -88,12 +90,6 @@ def _spreading(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[A
             if id(node.operation) not in seen:
                 seen.add(id(node.operation))
                 queue.append(node.operation)
-
-
-def _frames(layer: keras.Layer, rank: int) -> int:
-    """How many axes of frames there are before those that a layer in a wrapper knows itself."""
-    known = next((len(node.outputs[0].shape) for node in calls_of(layer)), rank)
-    return max(0, rank - known)
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:

@@ -22,10 +22,7 @@ _roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary(
 
 
 def structure_of(model: keras.Model) -> Any:
-    """The inputs of a model as it takes them: a tensor, or a list or dict of several.
-
-    Those of a subclassed model live as long as the model, and leave no trace on it.
-    """
+    """The inputs of a model as it takes them, or stand-ins that live as long as the model."""
     if own_inputs(model):
         if not is_container(model):
             raise ValueError(
@@ -87,8 +84,7 @@ def _made_up(model: keras.Model) -> Any:
 
 def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
     """The model that an input stands in for, or None where the input has a graph."""
-    root = _roots.get(operation_of(input_tensor))
-    return None if root is None else root()
+    return _roots.get(operation_of(input_tensor), lambda: None)()
 
 
 def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:

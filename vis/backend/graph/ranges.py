@@ -19,8 +19,7 @@ def warn_of_range(
     input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
 ) -> None:
     """Warns of images, an argument of that name, in another range than the model expects."""
-    expected = _expected_range(input_tensor)
-    if expected is None:
+    if (expected := _expected_range(input_tensor)) is None:
         return
     low, high = expected
     width = high - low
@@ -57,8 +56,8 @@ def _next(operation: Any) -> Any:
         return operation_of(operation.inputs[0])
     module = type(operation).__module__
     if isinstance(operation, keras.layers.InputLayer) or module.startswith(IMAGE_PREPROCESSING):
-        followers = {id(node.operation): node.operation for node in readers_of(operation)}
-        return followers.popitem()[1] if len(followers) == 1 else None
+        followers = {node.operation for node in readers_of(operation)}
+        return followers.pop() if len(followers) == 1 else None
     return None
 
 
