@@ -24,14 +24,11 @@ from vis.utils.validation import check_model
 
 
 class Copier:
-    """Copies layers, each once, so that what is shared in a model is shared in its copy.
-
-    The copies have the variables of the originals, so that only the Python objects around them are
-    new, or variables of their own, of the same values.
-    """
+    """Copies layers, each once, so that what is shared in a model is shared in its copy."""
 
     def __init__(self, shares_variables: bool = True) -> None:
         self._copied: dict[int, Any] = {}
+        # Otherwise the copies have variables of their own, of the same values.
         self._shares_variables = shares_variables
 
     def layer(self, layer: Any) -> Any:
@@ -55,11 +52,9 @@ class Copier:
         if isinstance(value, keras.Layer):
             return self.layer(value)
         if isinstance(value, Variable):
-            if self._shares_variables:
-                return value
-            if id(value) not in self._copied:
+            if not self._shares_variables and id(value) not in self._copied:
                 self._copied[id(value)] = _of_same_value(value)
-            return self._copied[id(value)]
+            return self._copied.get(id(value), value)
         if not _holds_ours(value):
             return value
         if isinstance(value, dict):
@@ -87,11 +82,7 @@ def _of_same_value(variable: Variable) -> Variable:
 
 
 class _Rebuilder(Copier):
-    """Rebuilds layers from their configuration where they have one, and copies the others.
-
-    Layers of `lambda` functions, and custom layers without a configuration, are such others, and
-    those that know what is in no configuration.
-    """
+    """Rebuilds layers from their configuration where that says all, and copies the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,10 +114,7 @@ def take_weights(copy: keras.Model, model: keras.Model) -> None:
 
 
 def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.Model:
-    """A copy of a model of its own graph, not compiled, whose inputs are named as the model's.
-
-    `clone_function` makes a layer's copy; None is Keras's own way.
-    """
+    """A copy of a model of its own graph, not compiled, whose inputs are named as the model's."""
     # Keras would compile the copy as well, which fails where losses are a user's own.
     view = object.__new__(type(model))
     vars(view).update(vars(model), compiled=False)

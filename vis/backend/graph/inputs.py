@@ -1,7 +1,4 @@
-"""The inputs of a model, and which of a user's values belongs to which of them.
-
-Subclassed models have no input tensors, and are given stand-ins.
-"""
+"""The inputs of a model, or stand-ins for them, and which of a user's values belongs to which."""
 
 import contextlib
 import inspect

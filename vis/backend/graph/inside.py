@@ -125,10 +125,7 @@ def _recording(layer: keras.Layer, call: Callable, records: Records) -> Callable
 
 
 def _on_all_frames(wrapper: keras.layers.TimeDistributed, records: Records) -> Callable:
-    """A `call` that shows a wrapper's layer all frames at once, as so many samples.
-
-    Where some are padding, or their number is open, it is the wrapper's own.
-    """
+    """A `call` that shows a wrapper's layer all frames at once, as so many samples, if it can."""
     own = wrapper.call
 
     @functools.wraps(own)

@@ -90,11 +90,7 @@ def convolution(
     bias: Any | None = None,
     turned: Any | None = None,
 ) -> Any:
-    """What a layer makes of its inputs with another kernel than its own.
-
-    `turned` is what the function of that name makes of the kernel, or None where that was not made
-    ahead.
-    """
+    """What a layer makes of its inputs with another kernel, which may have been `turned` ahead."""
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
     gradient = nullcontext()

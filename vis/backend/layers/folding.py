@@ -69,10 +69,7 @@ def _is_channels_first(layer: Any) -> bool:
 
 
 class Folder:
-    """Runs layers on weights that were made ready for it, with batch normalisation in them.
-
-    They compute in `precision`, or in their own where that is None.
-    """
+    """Runs layers on weights that were made ready for it, in a precision or in their own."""
 
     def __init__(self, weights: Inline | Handed, precision: str | None = None) -> None:
         self._weights = weights
