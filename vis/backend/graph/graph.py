@@ -243,10 +243,7 @@ class Graph:
         return node
 
     def layers(self) -> list[keras.Layer]:
-        """The layers in order, in the place of nested models and custom layers those inside.
-
-        What runs inside custom layers of a user's own is found out where it is not known yet.
-        """
+        """The layers in order, in the place of nested models and custom layers those inside."""
         hidden = [
             inner
             for operation in self.opaque
@@ -318,7 +315,7 @@ class Graph:
             with inside.recorded(layers, self.opaque) as records:
                 shown = list(zip(self.inputs, feeds, strict=True))
                 Run(self, shown, Folder(Inline())).values([], self.opaque)
-            inside.remember(layers, records)
+            inside.remember(records)
 
         run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
 

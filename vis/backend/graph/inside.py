@@ -160,14 +160,13 @@ def _apart(values: Any, frames: list[int]) -> Any:
     )
 
 
-def remember(layers: Iterable[keras.Layer], records: Records) -> None:
+def remember(records: Records) -> None:
     """Keeps the shapes and types of recorded outputs for as long as their layers live."""
-    for layer in layers:
-        if runs := records.outputs[layer]:
-            outputs = [
-                [keras.KerasTensor(v.shape.as_list(), v.dtype.name) for v in values]
-                for values in runs
-            ]
+    for layer, runs in records.outputs.items():
+        if runs:
+            outputs = tree.map_structure(
+                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), runs
+            )
             _known[layer] = Known(outputs, records.order.index(layer))
 
 

@@ -34,12 +34,11 @@ def is_of_images(layer: keras.Layer) -> bool:
     )
 
 
-def is_better_turned(layer: keras.layers.Conv2D, shape: tf.TensorShape) -> bool:
-    """Whether the gradient is faster with a kernel that was turned ahead."""
-    _, height, width, channels = shape
-    if None in (height, width):
+def is_better_turned(layer: keras.Layer, shape: tf.TensorShape) -> bool:
+    """Whether a layer's gradient is faster with a kernel that was turned ahead."""
+    if not is_of_images(layer) or None in shape[1:3]:
         return False
-    return _is_pointwise(layer) or channels <= _FEW_CHANNELS or layer.strides[0] == 1
+    return _is_pointwise(layer) or shape[3] <= _FEW_CHANNELS or layer.strides[0] == 1
 
 
 def _is_pointwise(layer: keras.layers.Conv2D) -> bool:
@@ -83,14 +82,11 @@ def _places(size: int, stride: int, span: int) -> np.ndarray:
     return np.where((places >= 0) & (places < size), places, size)
 
 
-def convolution(
-    layer: keras.layers.Conv2D,
-    inputs: Any,
-    kernel: Any,
-    bias: Any | None = None,
-    turned: Any | None = None,
-) -> Any:
-    """What a layer makes of its inputs with another kernel, which may have been `turned` ahead."""
+def convolution(layer: keras.layers.Conv2D, inputs: Any, kernel: Any, turned: Any) -> Any:
+    """What a layer makes of its inputs, but for its bias, with another kernel than its own.
+
+    `turned` is what the function of that name made of the kernel ahead, or None.
+    """
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
     gradient = nullcontext()
@@ -99,9 +95,7 @@ def convolution(
         graph.add_to_collection(_TURNED + kernel.name, turned)
         gradient = graph.gradient_override_map({"Conv2D": _GRADIENT})
     with gradient:
-        outputs = tf.nn.conv2d(inputs, kernel, _stride(layer), layer.padding.upper())
-    # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
-    return outputs if bias is None else tf.nn.bias_add(outputs, bias)
+        return tf.nn.conv2d(inputs, kernel, _stride(layer), layer.padding.upper())
 
 
 @tf.RegisterGradient(_GRADIENT)

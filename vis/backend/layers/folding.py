@@ -7,7 +7,7 @@ at what lies between the two.
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
@@ -91,17 +91,11 @@ class Folder:
         """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
         dtype = self.precision or layer.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        formula: Callable = _folded
-        run: Callable = _run
-        if onednn.is_for(layer, dtype) and onednn.is_worth_it(layer, inputs):
-            run = _run_by_onednn
-        elif convolution.is_of_images(layer):
-            run = convolution.convolution
-            if self._weights.ahead and convolution.is_better_turned(layer, inputs.shape):
-                formula = _turned
+        is_turned = self._weights.ahead and convolution.is_better_turned(layer, inputs.shape)
+        formula = _turned if is_turned else _folded
         parts = (layer,) if norm is None else (layer, norm)
         weights = self._weights(Recipe(formula, tuple(map(weakref.ref, parts)), dtype))
-        return layer.activation(run(layer, inputs, **weights))
+        return layer.activation(_run(layer, inputs, **weights))
 
 
 def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
@@ -127,12 +121,12 @@ def _turned(*parts: Any) -> dict[str, Any]:
     return {**weights, "turned": convolution.turned(parts[0], weights["kernel"])}
 
 
-def _run_by_onednn(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
-    return onednn.depthwise_convolution(inputs, kernel, bias, layer.strides[0], layer.padding)
-
-
-def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
-    if isinstance(layer, layers.Dense):
+def _run(layer: Any, inputs: Any, kernel: Any, bias: Any = None, turned: Any = None) -> Any:
+    if onednn.is_for(layer, inputs.dtype.name) and onednn.is_worth_it(layer, inputs):
+        return onednn.depthwise_convolution(inputs, kernel, bias, layer.strides[0], layer.padding)
+    if convolution.is_of_images(layer):
+        outputs = convolution.convolution(layer, inputs, kernel, turned)
+    elif isinstance(layer, layers.Dense):
         outputs = ops.matmul(inputs, kernel)
     elif isinstance(layer, _DEPTHWISE):
         how = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
@@ -141,5 +135,6 @@ def _run(layer: Any, inputs: Any, kernel: Any, bias: Any | None = None) -> Any:
         outputs = layer.convolution_op(inputs, kernel)
     if bias is None:
         return outputs
+    # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
     data_format = "NC..." if _is_channels_first(layer) else "N...C"
     return tf.nn.bias_add(outputs, bias, data_format=data_format)
