@@ -166,5 +166,5 @@ def l2_normalize(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 __all__ = sorted(
     name for name in globals() if not name.startswith("_") and name not in
-    ("annotations", "math", "Any", "Callable", "Sequence", "keras", "np", "ops", "tf")
+    ("math", "Any", "Callable", "Sequence", "keras", "np", "ops", "tf")
 )  # fmt: skip

@@ -53,7 +53,12 @@ class Copier:
             return self.layer(value)
         if isinstance(value, Variable):
             if not self._shares_variables and id(value) not in self._copied:
-                self._copied[id(value)] = _of_same_value(value)
+                self._copied[id(value)] = Variable(
+                    keras.ops.convert_to_numpy(value.value),
+                    dtype=value.dtype,
+                    trainable=value.trainable,
+                    name=value.name,
+                )
             return self._copied.get(id(value), value)
         if not _holds_ours(value):
             return value
@@ -70,15 +75,6 @@ def _holds_ours(value: Any) -> bool:
     # Not by `keras.tree`, which sorts the keys of a dict: some have no order.
     parts = value.values() if isinstance(value, dict) else value
     return isinstance(value, (dict, list, tuple)) and any(map(_holds_ours, parts))
-
-
-def _of_same_value(variable: Variable) -> Variable:
-    return Variable(
-        keras.ops.convert_to_numpy(variable.value),
-        dtype=variable.dtype,
-        trainable=variable.trainable,
-        name=variable.name,
-    )
 
 
 class _Rebuilder(Copier):

@@ -217,9 +217,7 @@ class Graph:
         for model, nodes in self._levels.items():
             here = sorted((n for n in nodes if n.operation is operation), key=call_of)
             if here:
-                around: list[tuple] = [()]
-                if model is not None:
-                    around = [(*path, node) for path, node in self.calls(model)]
+                around = [()] if model is None else [(*p, n) for p, n in self.calls(model)]
                 calls += [(path, node) for path in around for node in here]
         return calls
 

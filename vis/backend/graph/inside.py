@@ -68,7 +68,7 @@ _known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionar
 
 @contextlib.contextmanager
 def recorded(
-    layers: Iterable[keras.Layer], owners: Iterable[Any] = (), linear: Collection[int] = ()
+    layers: Iterable[keras.Layer], owners: Iterable[Any], linear: Collection[int] = ()
 ) -> Iterator[Records]:
     """Inside this, what layers return is written down.
 

@@ -215,11 +215,10 @@ def _alike(model: keras.Model, name: str) -> tuple[Sequence[str], str, list[str]
     inner = [path for path in paths if path.rsplit("/", 1)[-1] == name]
     outer, before, last = name.rpartition("/")
     around = _at_path(model, outer) if before else None
-    if around is not None and _inner(around):
+    if around is not None and (there := [layer.name for layer in _inner(around)]):
         # As far as it goes, the path is right.
-        names = [layer.name for layer in _inner(around)]
-        matches = [f"{outer}/{match}" for match in close_matches(last, names)]
-        return inner[:3] or matches, f" of '{outer}'", names
+        matches = [f"{outer}/{match}" for match in close_matches(last, there)]
+        return inner[:3] or matches, f" of '{outer}'", there
     return inner[:3] or close_matches(name, names + paths * bool(before)), "", names
 
 
