@@ -21,6 +21,7 @@ from vis.utils.validation import (
     check_number,
     check_path,
     is_iterable,
+    require,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def grid(
         >>> [ax.get_title() for ax in figure.axes]
         ['a', 'b', 'c']
     """
-    if not is_iterable(images):
-        raise TypeError(f"`images` must be a list of pictures. Received: images={images!r}")
+    require(is_iterable(images), "images", images, "be a list of pictures", TypeError)
     images = [_check_picture("images", image) for image in images]
     if not images:
         raise ValueError("`images` must hold at least one image. Received: no images")
@@ -141,8 +141,7 @@ def heatmap(
     """
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
-    if not 0 <= check_number("alpha", alpha) <= 1:
-        raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+    require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
     if heat.shape != image.shape[:2]:
         raise ValueError(
             f"`heat` must be of the picture's size {image.shape[:2]}. "
@@ -257,10 +256,8 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
     if save_to is not None:
         save_to = check_path("save_to", save_to)
         kinds = figure.canvas.get_supported_filetypes()
-        if save_to.suffix[1:].lower() not in kinds:
-            raise ValueError(
-                f"`save_to` must end in one of {sorted(kinds)}. Received: save_to={str(save_to)!r}"
-            )
+        is_known = save_to.suffix[1:].lower() in kinds
+        require(is_known, "save_to", str(save_to), f"end in one of {sorted(kinds)}")
         with written_whole(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure
