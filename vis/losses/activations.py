@@ -345,14 +345,11 @@ class FeatureInversion(TensorLoss):
 
 
 def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
-    is_sized = is_iterable(position) and isinstance(position, Sized)
-    return (
-        is_sized
-        and len(position) == len(sizes)
-        and all(
-            isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
-            for place, size in zip(position, sizes, strict=True)
-        )
+    if not (is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)):
+        return False
+    return all(
+        isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
+        for place, size in zip(position, sizes, strict=True)
     )
 
 
