@@ -94,19 +94,16 @@ def grid(
     if not images:
         raise ValueError("`images` must hold at least one image. Received: no images")
     labels = list(labels) if is_iterable(labels) else labels
-    if labels is not None and not (isinstance(labels, list) and len(labels) == len(images)):
-        raise ValueError(
-            f"`labels` must be {len(images)} strings, one for each image. "
-            f"Received: labels={labels!r}"
-        )
+    fit = labels is None or (isinstance(labels, list) and len(labels) == len(images))
+    require(fit, "labels", labels, f"be {len(images)} strings, one for each image")
     cols = None if cols is None else check_integer("cols", cols, least=1)
     cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
     rows = math.ceil(len(images) / cols)
     height, width = images[0].shape[:2]
     figure = _figure(_SIZE * cols, (_SIZE * height / width + 0.25 * (labels is not None)) * rows)
-    for number, image in enumerate(images):
-        ax = figure.add_subplot(rows, cols, number + 1)
-        _show(ax, image, None if labels is None else labels[number])
+    titles: Any = [None] * len(images) if labels is None else labels
+    for number, (image, title) in enumerate(zip(images, titles, strict=True), 1):
+        _show(figure.add_subplot(rows, cols, number), image, title)
     return _finished(figure, save_to)
 
 
