@@ -10,7 +10,7 @@ from tqdm import tqdm
 from vis.keras_callbacks import VisualizationCallback as VisualizationCallback
 from vis.utils.files import written_whole
 from vis.utils.image import deprocess_input, draw_text, in_colour
-from vis.utils.validation import check_input_range, check_integer, check_path
+from vis.utils.validation import check_input_range, check_integer, check_path, require
 
 
 class OptimizerCallback:
@@ -139,10 +139,8 @@ class GifGenerator(OptimizerCallback):
     def __init__(self, path: str | os.PathLike, input_range: tuple[float, float] = (0, 255)):
         path = check_path("path", path)
         self.path = path if path.suffix.lower() == ".gif" else path.with_name(f"{path.name}.gif")
-        if not self.path.parent.is_dir():
-            raise ValueError(
-                f"`path` must be in a folder that exists. Received: path={os.fspath(path)!r}"
-            )
+        is_in_folder = self.path.parent.is_dir()
+        require(is_in_folder, "path", os.fspath(path), "be in a folder that exists")
         self.input_range = check_input_range(input_range)
         self._open_file = contextlib.ExitStack()
         self._writer: Any = None

@@ -20,6 +20,7 @@ from vis.utils.validation import (
     check_number,
     check_positive,
     is_iterable,
+    require,
 )
 from vis.utils.value import Value
 
@@ -95,8 +96,7 @@ class Transform(Value, InputModifier):
             A new array; of floats, unless pixels are only moved.
         """
         image = check_computable("image", image)
-        if not image.ndim:
-            raise ValueError(f"`image` must be `(samples, ...)`. Received: image={image!r}")
+        require(image.ndim, "image", image, "be `(samples, ...)`")
         if not self.only_moves_pixels and not np.issubdtype(image.dtype, np.floating):
             image = image.astype("float32")
         axes = spatial_axes_of(image.shape, keras.config.image_data_format())
@@ -140,10 +140,8 @@ class Jitter(Transform):
 
     def __init__(self, jitter: float | Sequence[float] = 0.05) -> None:
         values = tuple(jitter) if is_iterable(jitter) else (jitter,)
-        if isinstance(jitter, str) or not values:
-            raise TypeError(
-                f"`jitter` must be a number or a sequence of numbers. Received: jitter={jitter!r}"
-            )
+        are_some = values and not isinstance(jitter, str)
+        require(are_some, "jitter", jitter, "be a number or a sequence of numbers", TypeError)
         for value in values:
             check_not_negative("jitter", value)
         self.jitter = values if is_iterable(jitter) else jitter

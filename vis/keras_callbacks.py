@@ -12,7 +12,7 @@ from PIL import Image
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
 from vis.utils.image import in_colour, stitch_images
-from vis.utils.validation import check_finite, check_integer
+from vis.utils.validation import check_finite, check_integer, require
 
 # Opacity of a heat map over its image, where it is greatest.
 _ALPHA = 0.7
@@ -78,8 +78,7 @@ class VisualizationCallback(keras.callbacks.Callback):
                 f"Received: {sorted(both)} in both"
             )
         self.images = None if images is None else check_finite("images", images)
-        if self.maps and self.images is None:
-            raise ValueError("`images` must be given for `maps`. Received: images=None")
+        require(not self.maps or images is not None, "images", images, "be given for `maps`")
         if self.images is not None:
             _pictures("images", self.images)
         self.every = check_integer("every", every, least=1)
@@ -120,19 +119,17 @@ class VisualizationCallback(keras.callbacks.Callback):
 
 
 def _checked_folder(name: str, folder: Any) -> Path:
-    if not isinstance(folder, (str, os.PathLike)):
-        raise TypeError(f"`{name}` must be the path of a folder. Received: {name}={folder!r}")
+    is_path = isinstance(folder, (str, os.PathLike))
+    require(is_path, name, folder, "be the path of a folder", TypeError)
     return Path(folder)
 
 
 def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callable]:
     functions = {} if functions is None else functions
-    if not isinstance(functions, Mapping) or not all(
+    hold = isinstance(functions, Mapping) and all(
         isinstance(key, str) and callable(function) for key, function in functions.items()
-    ):
-        raise TypeError(
-            f"`{name}` must be a dict of names and functions. Received: {name}={functions!r}"
-        )
+    )
+    require(hold, name, functions, "be a dict of names and functions", TypeError)
     return dict(functions)
 
 

@@ -21,6 +21,7 @@ from vis.utils.validation import (
     check_number,
     check_path,
     is_iterable,
+    require,
 )
 
 if TYPE_CHECKING:
@@ -88,25 +89,21 @@ def grid(
         >>> [ax.get_title() for ax in figure.axes]
         ['a', 'b', 'c']
     """
-    if not is_iterable(images):
-        raise TypeError(f"`images` must be a list of pictures. Received: images={images!r}")
+    require(is_iterable(images), "images", images, "be a list of pictures", TypeError)
     images = [_check_picture("images", image) for image in images]
     if not images:
         raise ValueError("`images` must hold at least one image. Received: no images")
     labels = list(labels) if is_iterable(labels) else labels
-    if labels is not None and not (isinstance(labels, list) and len(labels) == len(images)):
-        raise ValueError(
-            f"`labels` must be {len(images)} strings, one for each image. "
-            f"Received: labels={labels!r}"
-        )
+    fit = labels is None or (isinstance(labels, list) and len(labels) == len(images))
+    require(fit, "labels", labels, f"be {len(images)} strings, one for each image")
     cols = None if cols is None else check_integer("cols", cols, least=1)
     cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
     rows = math.ceil(len(images) / cols)
     height, width = images[0].shape[:2]
     figure = _figure(_SIZE * cols, (_SIZE * height / width + 0.25 * (labels is not None)) * rows)
-    for number, image in enumerate(images):
-        ax = figure.add_subplot(rows, cols, number + 1)
-        _show(ax, image, None if labels is None else labels[number])
+    titles: Any = [None] * len(images) if labels is None else labels
+    for number, (image, title) in enumerate(zip(images, titles, strict=True), 1):
+        _show(figure.add_subplot(rows, cols, number), image, title)
     return _finished(figure, save_to)
 
 
@@ -141,8 +138,7 @@ def heatmap(
     """
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
-    if not 0 <= check_number("alpha", alpha) <= 1:
-        raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+    require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
     if heat.shape != image.shape[:2]:
         raise ValueError(
             f"`heat` must be of the picture's size {image.shape[:2]}. "
@@ -257,10 +253,8 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
     if save_to is not None:
         save_to = check_path("save_to", save_to)
         kinds = figure.canvas.get_supported_filetypes()
-        if save_to.suffix[1:].lower() not in kinds:
-            raise ValueError(
-                f"`save_to` must end in one of {sorted(kinds)}. Received: save_to={str(save_to)!r}"
-            )
+        is_known = save_to.suffix[1:].lower() in kinds
+        require(is_known, "save_to", str(save_to), f"end in one of {sorted(kinds)}")
         with written_whole(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure

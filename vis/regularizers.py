@@ -10,7 +10,7 @@ from keras import ops
 
 from vis.backend.graph import spatial_axes
 from vis.losses import TensorLoss
-from vis.utils.validation import check_number, check_positive
+from vis.utils.validation import check_number, check_positive, require
 
 
 def normalize(input_tensor: Any, output_tensor: Any) -> Any:
@@ -36,11 +36,9 @@ class _ImageLoss(TensorLoss):
     """Base class of losses that look at the model's input itself."""
 
     def __init__(self, img_input: keras.KerasTensor, name: str) -> None:
-        if not isinstance(img_input, keras.KerasTensor):
-            raise TypeError(
-                "`img_input` must be a symbolic tensor, the model's input (`model.input`). "
-                f"Received: img_input={img_input!r}"
-            )
+        is_tensor = isinstance(img_input, keras.KerasTensor)
+        expected = "be a symbolic tensor, the model's input (`model.input`)"
+        require(is_tensor, "img_input", img_input, expected, TypeError)
         super().__init__(img_input, name)
         self.img = img_input
 
@@ -110,8 +108,7 @@ class LPNorm(_ImageLoss):
     def __init__(self, img_input: keras.KerasTensor, p: float = 6.0) -> None:
         super().__init__(img_input, name=f"L-{p} Norm Loss")
         is_greatest = isinstance(p, float) and p == math.inf
-        if not is_greatest and check_number("p", p) < 1:
-            raise ValueError(f"`p` must be at least 1, or inf. Received: p={p!r}")
+        require(is_greatest or check_number("p", p) >= 1, "p", p, "be at least 1, or inf")
         self.p = p
         self.settings = {"p": float(p)}
 

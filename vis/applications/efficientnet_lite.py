@@ -16,7 +16,7 @@ import numpy as np
 
 from vis.applications import efficientnet_lite_weights
 from vis.utils.imagenet import imagenet_classes
-from vis.utils.validation import check_integer
+from vis.utils.validation import check_integer, require
 
 __all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
 
@@ -163,8 +163,8 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
             f"`preds` must be of shape (samples, {len(names)}). "
             f"Received: an array of shape {preds.shape}"
         )
-    if check_integer("top", top, least=1) > len(names):
-        raise ValueError(f"`top` must be between 1 and {len(names)}. Received: top={top!r}")
+    is_there = check_integer("top", top, least=1) <= len(names)
+    require(is_there, "top", top, f"be between 1 and {len(names)}")
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
         [(*names[i], sample[i]) for i in indices]
@@ -224,19 +224,14 @@ def _channel_axis() -> int:
 def _check_arguments(
     weights: Any, include_top: Any, pooling: Any, classes: Any, classifier_activation: Any
 ) -> None:
-    if weights is not None and not isinstance(weights, str | os.PathLike):
-        raise TypeError(
-            f"`weights` must be None, 'imagenet' or the path of a file. Received: {weights=!r}"
-        )
-    if weights not in (None, "imagenet") and not os.path.isfile(weights):
-        raise ValueError(
-            "`weights` must be None, 'imagenet' or the path of a file that exists. "
-            f"Received: {weights=!r}"
-        )
-    if not isinstance(include_top, bool):
-        raise TypeError(f"`include_top` must be True or False. Received: {include_top=!r}")
-    if not isinstance(pooling, str | None) or pooling not in (None, "avg", "max"):
-        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling=!r}")
+    expected = "be None, 'imagenet' or the path of a file"
+    require(isinstance(weights, str | os.PathLike | None), "weights", weights, expected, TypeError)
+    exists = weights in (None, "imagenet") or os.path.isfile(weights)
+    require(exists, "weights", weights, f"{expected} that exists")
+    is_flag = isinstance(include_top, bool)
+    require(is_flag, "include_top", include_top, "be True or False", TypeError)
+    is_known = isinstance(pooling, str | None) and pooling in (None, "avg", "max")
+    require(is_known, "pooling", pooling, "be None, 'avg' or 'max'")
     check_integer("classes", classes, least=1)
     try:
         keras.activations.get(classifier_activation)
@@ -250,22 +245,15 @@ def _check_arguments(
 def _check_pretrained(
     inputs: keras.KerasTensor, include_top: bool, classes: int, classifier_activation: object
 ) -> None:
-    activation, count = keras.activations.get(classifier_activation), len(imagenet_classes())
-    if include_top and classes != count:
-        raise ValueError(
-            f"`classes` must be {count} with the top of the ImageNet weights. "
-            f"Received: {classes=!r}"
-        )
-    if include_top and activation not in (keras.activations.softmax, keras.activations.linear):
-        raise ValueError(
-            "`classifier_activation` must be 'softmax' or None with the top of the ImageNet "
-            f"weights. Received: {classifier_activation=!r}"
-        )
-    if inputs.shape[_channel_axis()] != 3:
-        raise ValueError(
-            "`input_shape` must have 3 channels for the ImageNet weights. "
-            f"Received: input_shape={tuple(inputs.shape[1:])}"
-        )
+    if include_top:
+        top, count = "with the top of the ImageNet weights", len(imagenet_classes())
+        require(classes == count, "classes", classes, f"be {count} {top}")
+        activation = keras.activations.get(classifier_activation)
+        fits = activation in (keras.activations.softmax, keras.activations.linear)
+        expected = f"be 'softmax' or None {top}"
+        require(fits, "classifier_activation", classifier_activation, expected)
+    channels, shape = inputs.shape[_channel_axis()], tuple(inputs.shape[1:])
+    require(channels == 3, "input_shape", shape, "have 3 channels for the ImageNet weights")
 
 
 def _inputs(
@@ -277,32 +265,23 @@ def _inputs(
         size = _DEFAULT_SIZE if fixed_size else None
         default = (3, size, size) if _channel_axis() == 1 else (size, size, 3)
         return keras.Input(default if input_shape is None else input_shape)
-    if not isinstance(input_tensor, keras.KerasTensor):
-        raise TypeError(
-            f"`input_tensor` must be a Keras tensor or None. Received: {input_tensor=!r}"
-        )
+    is_tensor = isinstance(input_tensor, keras.KerasTensor)
+    require(is_tensor, "input_tensor", input_tensor, "be a Keras tensor or None", TypeError)
     shape = tuple(input_tensor.shape[1:])
     _check_shape("input_tensor.shape[1:]", shape, fixed_size)
-    if input_shape is not None and tuple(input_shape) != shape:
-        raise ValueError(
-            f"`input_shape` must be that of `input_tensor`, {shape}, if both are given. "
-            f"Received: {input_shape=!r}"
-        )
+    agree = input_shape is None or tuple(input_shape) == shape
+    expected = f"be that of `input_tensor`, {shape}, if both are given"
+    require(agree, "input_shape", input_shape, expected)
     return input_tensor
 
 
-def _check_shape(argument: str, shape: object, fixed_size: bool) -> None:
-    received = f"Received: {argument}={shape!r}"
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        raise ValueError(f"`{argument}` must have 3 entries. {received}")
+def _check_shape(name: str, shape: Any, fixed_size: bool) -> None:
+    require(isinstance(shape, tuple | list) and len(shape) == 3, name, shape, "have 3 entries")
     entries = list(shape)
     # Counted without the batch, which a shape of an image does not have.
     channels = entries.pop(0 if _channel_axis() == 1 else 2)
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-        raise ValueError(f"`{argument}` must have at least 1 channel. {received}")
-    if fixed_size and None in entries:
-        raise ValueError(f"`{argument}` must fix height and width with the top. {received}")
-    if not all(size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries):
-        raise ValueError(
-            f"`{argument}` must have height and width of at least {_MIN_SIZE}. {received}"
-        )
+    is_count = isinstance(channels, int) and not isinstance(channels, bool) and channels >= 1
+    require(is_count, name, shape, "have at least 1 channel")
+    require(not (fixed_size and None in entries), name, shape, "fix height and width with the top")
+    fit = all(size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries)
+    require(fit, name, shape, f"have height and width of at least {_MIN_SIZE}")

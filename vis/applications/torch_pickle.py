@@ -70,9 +70,8 @@ class _RebuildTensor:
 # The storages stand for themselves as strings, which no opcode can call or change.
 _ADMITTED = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "FloatStorage"): "FloatStorage",
-    ("torch", "LongStorage"): "LongStorage",
     ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
+    **{("torch", kind): kind for kind in _DTYPES},
 }
 
 
@@ -80,12 +79,11 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # A match of the whole name, so that a dotted one cannot step from an admitted name to its
         # attributes; `super().find_class`, which imports, is never called.
-        try:
-            return _ADMITTED[module, name]
-        except KeyError:
+        if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(
                 f"it asks for {module}.{name}, which is not among the names a state dict needs"
-            ) from None
+            )
+        return _ADMITTED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         # (the word "storage", type, key, device it was on, elements, what part of another it is)

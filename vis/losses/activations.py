@@ -16,6 +16,7 @@ from vis.utils.validation import (
     check_integer,
     check_not_negative,
     is_iterable,
+    require,
 )
 
 
@@ -124,15 +125,13 @@ class Neuron(TensorLoss):
         shape, axis, count = filters_of(layer)
         filter_index = check_integer("filter_index", filter_index, least=-count)
         (index,) = check_indices("filter_index", filter_index, count, of=f"layer '{layer.name}'")
-        places = [size for i, size in enumerate(shape) if i not in (0, axis)]
+        places = tuple(size for i, size in enumerate(shape) if i not in (0, axis))
         if position is None:
             # An open axis is looked at in the middle of whatever it turns out to be.
             position = [None if size is None else size // 2 for size in places]
-        elif not _is_place(position, places):
-            raise ValueError(
-                f"`position` must be a place in an output of size {tuple(places)}, a whole number "
-                f"for each axis. Received: position={position!r}"
-            )
+        else:
+            expected = f"be a place in an output of size {places}, a whole number for each axis"
+            require(_is_place(position, places), "position", position, expected)
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
         self.settings = {"axis": axis, "position": tuple(position)}
 
@@ -169,11 +168,9 @@ class Direction(TensorLoss):
             values = np.asarray(direction, dtype="float32")
         except (TypeError, ValueError):
             values = np.zeros(0)
-        if values.shape != (count,) or not np.isfinite(values).all() or not values.any():
-            raise ValueError(
-                f"`direction` must be {count} finite numbers, one for each filter of layer "
-                f"'{layer.name}', not all zero. Received: direction={direction!r}"
-            )
+        points = values.shape == (count,) and np.isfinite(values).all() and values.any()
+        one_each = f"one for each filter of layer '{layer.name}', not all zero"
+        require(points, "direction", direction, f"be {count} finite numbers, {one_each}")
         self.parameters = {"direction": values[None]}
         self.settings = {"axis": axis}
 
@@ -296,11 +293,9 @@ class OutputScore(TensorLoss):
 
     def __init__(self, layer: Target, function: Callable[[Any], Any]) -> None:
         super().__init__(check_layer(layer), name="Output Score Loss")
-        if not callable(function) or isinstance(function, (type, keras.Layer)):
-            raise TypeError(
-                "`function` must be a function of the layer's output. "
-                f"Received: function={function!r}"
-            )
+        is_function = callable(function) and not isinstance(function, (type, keras.Layer))
+        expected = "be a function of the layer's output"
+        require(is_function, "function", function, expected, TypeError)
         self.layer = layer
         self.settings = {"function": function}
 
@@ -337,11 +332,9 @@ class FeatureInversion(TensorLoss):
     def __init__(self, layer: keras.Layer, img_input: keras.KerasTensor, image: np.ndarray) -> None:
         super().__init__(check_layer(layer), name="Feature Inversion Loss")
         self.layer = layer
-        if not isinstance(img_input, keras.KerasTensor):
-            raise TypeError(
-                "`img_input` must be the model's input, such as `model.inputs[0]`. "
-                f"Received: img_input={img_input!r}"
-            )
+        is_tensor = isinstance(img_input, keras.KerasTensor)
+        expected = "be the model's input, such as `model.inputs[0]`"
+        require(is_tensor, "img_input", img_input, expected, TypeError)
         image = check_images("image", image, tuple(img_input.shape[1:]))
         self.parameters = {"features": value_of(Graph.of_inputs(img_input), layer, image)}
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from vis.backend.graph import Target
-from vis.utils.validation import check_number, is_iterable
+from vis.utils.validation import check_number, is_iterable, require
 
 
 class Loss:
@@ -73,10 +73,8 @@ class LossSum:
         self.pairs: list[Any] = list(pairs) if is_iterable(pairs) else [pairs]
         for pair in self.pairs:
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
-            if not (is_pair and isinstance(pair[0], Loss)):
-                raise TypeError(
-                    f"`pairs` must be a list of `(Loss, weight)`. Received: pairs={pairs!r}"
-                )
+            holds_loss = is_pair and isinstance(pair[0], Loss)
+            require(holds_loss, "pairs", pairs, "be a list of `(Loss, weight)`", TypeError)
 
     def __add__(self, other: Loss | LossSum) -> LossSum:
         if isinstance(other, Loss):

@@ -8,15 +8,8 @@ import numpy as np
 from keras import ops
 
 from vis import backend
+from vis.parametrizations import spectra
 from vis.parametrizations.base import Parametrization
-from vis.parametrizations.spectra import (
-    amplitudes,
-    bounded,
-    coefficient_shape,
-    coefficients_of,
-    resized,
-    unbounded,
-)
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_number, check_positive
 
@@ -60,16 +53,16 @@ class Fourier(Parametrization):
         self.noise = check_positive("noise", noise)
 
     def variables(self, seed_image, layout, input_range, rng):
-        shape = coefficient_shape(layout)
+        shape = spectra.coefficient_shape(layout)
         if seed_image is None:
             return [self.noise * rng.standard_normal(shape) for _ in range(2)]
-        signal = unbounded(seed_image, layout, input_range, self.decorrelate)
-        return coefficients_of(signal, amplitudes(layout, self.decay_power), self.noise)
+        signal = spectra.unbounded(seed_image, layout, input_range, self.decorrelate)
+        return spectra.coefficients_of(signal, self._amplitudes(layout), self.noise)
 
     def image(self, variables, layout, input_range):
-        scale = ops.convert_to_tensor(amplitudes(layout, self.decay_power), variables[0].dtype)
+        scale = ops.convert_to_tensor(self._amplitudes(layout), variables[0].dtype)
         signal = backend.irfftn(*(scale * v for v in variables), layout.spatial_shape)
-        return bounded(signal, layout, input_range, self.decorrelate, self.contrast)
+        return spectra.bounded(signal, layout, input_range, self.decorrelate, self.contrast)
 
     def steeper(self, times):
         other = copy.copy(self)
@@ -79,19 +72,16 @@ class Fourier(Parametrization):
     def resized(
         self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
     ) -> list[np.ndarray]:
-        """The variables `(samples, ...)` for images of another size, which look the same.
-
-        Frequencies that the old images did not have are drawn, with a generator for each sample.
-        """
+        """The variables `(samples, ...)` for images of another size, which look the same."""
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
-        return resized(variables, drawn, old, new)
+        return spectra.resized(variables, drawn, old, new)
 
     def converted(
         self, variables: list[np.ndarray], layout: Layout, source: Fourier
     ) -> list[np.ndarray]:
-        """The variables `(samples, ...)` that make the pictures which those of `source` make.
-
-        That one differs in its `decay_power`.
-        """
-        ratio = amplitudes(layout, source.decay_power) / amplitudes(layout, self.decay_power)
+        """The variables that make the pictures which those of `source`, of another decay, make."""
+        ratio = source._amplitudes(layout) / self._amplitudes(layout)
         return [(ratio * values).astype(values.dtype) for values in variables]
+
+    def _amplitudes(self, layout: Layout) -> np.ndarray:
+        return spectra.amplitudes(layout, self.decay_power)

@@ -43,5 +43,4 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
+        unfinished.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from vis.utils.validation import (
     check_number,
     check_path,
     is_iterable,
+    require,
 )
 
 # In points: above it a font takes memory without end.
@@ -93,8 +94,8 @@ def random_array(
     shape = tuple(check_integer("shape", size, least=1) for size in sizes)
     mean, std = check_number("mean", mean), check_number("std", std)
     # Python's own generators have `random` too, but only for single numbers.
-    if rng is not None and not hasattr(rng, "standard_normal"):
-        raise TypeError(f"`rng` must be a NumPy generator. Received: rng={rng!r}")
+    draws = rng is None or hasattr(rng, "standard_normal")
+    require(draws, "rng", rng, "be a NumPy generator", TypeError)
     noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
@@ -168,8 +169,7 @@ def stitch_images(
     """
     margin = check_integer("margin", margin, least=0)
     cols = check_integer("cols", cols, least=1)
-    if not is_iterable(images):
-        raise TypeError(f"`images` must be a list of images. Received: images={images!r}")
+    require(is_iterable(images), "images", images, "be a list of images", TypeError)
     images = [check_array("images", image) for image in images]
     if not images:
         return None
@@ -225,16 +225,14 @@ def draw_text(
             f"Received: img of shape {img.shape}"
         )
     place = check_floats("position", position)
-    if place.shape != (2,):
-        raise ValueError(f"`position` must be two numbers. Received: position={position!r}")
+    require(place.shape == (2,), "position", position, "be two numbers")
     ink = Image.new("L", (img.shape[1], img.shape[0]))
     # Nothing is seen of what is written further away, and Pillow counts no further.
     place = np.clip(place, -(2**31), 2**31).tolist()
     ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
     opacity = np.asarray(ink, dtype=np.float32) / 255
     paint = check_floats("color", color).astype(np.float32)
-    if paint.shape != (3,):
-        raise ValueError(f"`color` must be red, green and blue. Received: color={color!r}")
+    require(paint.shape == (3,), "color", color, "be red, green and blue")
     opacity = opacity if img.ndim == 2 else opacity[..., None]
     paint = paint if img.shape[2:] == (3,) else paint.mean()
     written = img * (1 - opacity) + paint * opacity
@@ -244,9 +242,8 @@ def draw_text(
 
 
 def _font(font: str | None, font_size: float) -> Any:
-    if not 1 <= check_number("font_size", font_size) <= _LARGEST_FONT:
-        bound = "least 1" if font_size < 1 else f"most {_LARGEST_FONT}"
-        raise ValueError(f"`font_size` must be at {bound}. Received: font_size={font_size!r}")
+    require(check_number("font_size", font_size) >= 1, "font_size", font_size, "be at least 1")
+    require(font_size <= _LARGEST_FONT, "font_size", font_size, f"be at most {_LARGEST_FONT}")
     if font is not None:
         check_path("font", font)
         try:
@@ -282,10 +279,7 @@ def load_img(
     if target_size is not None:
         given = target_size if is_iterable(target_size) else [target_size]
         sizes = [check_integer("target_size", size, least=1) for size in given]
-        if len(sizes) != 2:
-            raise ValueError(
-                f"`target_size` must be `(height, width)`. Received: target_size={target_size!r}"
-            )
+        require(len(sizes) == 2, "target_size", target_size, "be `(height, width)`")
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
@@ -307,6 +301,5 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         array([[3, 2, 1]])
     """
     img = check_array("img", img)
-    if not img.ndim:
-        raise ValueError(f"`img` must have an axis of channels. Received: img={img!r}")
+    require(img.ndim, "img", img, "have an axis of channels")
     return img[..., ::-1].copy()

@@ -17,6 +17,7 @@ from vis.utils.image import (
 )
 from vis.utils.imagenet import lookup_imagenet_labels
 from vis.utils.model import LayerOutput, apply_modifications, find_layer_idx
+from vis.utils.validation import require
 
 __all__ = [
     "LayerOutput",
@@ -99,11 +100,9 @@ def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
     """The modifier that a name or a function stands for, or None; no class or layer is one."""
     if identifier is None:
         return None
-    if isinstance(identifier, (type, keras.Layer)):
-        raise TypeError(
-            f"`{name}` must be a name, a function or None, and no class or layer. "
-            f"Received: {name}={identifier!r}"
-        )
+    is_other = isinstance(identifier, (type, keras.Layer))
+    expected = "be a name, a function or None, and no class or layer"
+    require(not is_other, name, identifier, expected, TypeError)
     return get_identifier(identifier, known, name)
 
 

@@ -18,6 +18,14 @@ from vis.utils.layout import arrangements, fits
 _LARGEST = float(np.finfo(np.float32).max) / 2
 
 
+def require(
+    holds: Any, name: str, value: Any, expected: str, error: type[Exception] = ValueError
+) -> None:
+    """Raises an error that says what an argument must be or do, unless that holds."""
+    if not holds:
+        raise error(f"`{name}` must {expected}. Received: {name}={value!r}")
+
+
 def check_backend() -> None:
     """Raises a `ValueError` unless Keras runs on TensorFlow."""
     if keras.config.backend() != "tensorflow":
@@ -48,38 +56,35 @@ def check_model(model: Any) -> None:
 
 def check_number(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is one finite real number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    require(is_number, name, value, "be a number", TypeError)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be finite. Received: {name}={value!r}")
+    require(math.isfinite(number), name, value, "be finite")
     return number
 
 
 def check_positive(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is a number greater than zero."""
     number = check_number(name, value)
-    if number <= 0:
-        raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
+    require(number > 0, name, value, "be positive")
     return number
 
 
 def check_not_negative(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is a number of at least zero."""
     number = check_number(name, value)
-    if number < 0:
-        raise ValueError(f"`{name}` must not be negative. Received: {name}={value!r}")
+    require(number >= 0, name, value, "not be negative")
     return number
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
-    if value is None or isinstance(value, (np.bool_, numbers.Integral)):
-        return bool(value)
-    raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    is_flag = value is None or isinstance(value, (np.bool_, numbers.Integral))
+    require(is_flag, name, value, "be True or False", TypeError)
+    return bool(value)
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -87,8 +92,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
     number = as_integer(value)
     if number is None:
         raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
-    if number < least:
-        raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value!r}")
+    require(number >= least, name, value, f"be at least {least}")
     return number
 
 
@@ -116,24 +120,16 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
         operator.index(end) if isinstance(end, numbers.Integral) else number
         for end, number in zip((low, high), ends, strict=True)
     )
-    if max(abs(low), abs(high)) > _LARGEST:
-        raise ValueError(
-            "`input_range` must be within what float32 holds. "
-            f"Received: input_range={input_range!r}"
-        )
-    if not low < high:
-        raise ValueError(
-            "`input_range` must be `(low, high)` with low < high. "
-            f"Received: input_range={input_range!r}"
-        )
+    is_held = max(abs(low), abs(high)) <= _LARGEST
+    require(is_held, "input_range", input_range, "be within what float32 holds")
+    require(low < high, "input_range", input_range, "be `(low, high)` with low < high")
     return low, high
 
 
 def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[int]:
-    """Returns non-negative indices, or raises where one is no integer or out of range.
+    """Returns one index or several as a list, or raises where one is no integer or out of range.
 
-    They are one integer or several; negative ones count from the end. `count` is how many there
-    are, or None where that is not known, and `of` what they count.
+    Negative ones count from the end of the `count` that `of` has, where it is known.
     """
     checked = []
     for value in indices if is_iterable(indices) else [indices]:
@@ -148,10 +144,7 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
                 f"Received: {name}={indices!r}"
             )
         checked.append(index % count if count is not None else index)
-    if not checked:
-        raise ValueError(
-            f"`{name}` must hold at least one index; None means all. Received: {name}={indices!r}"
-        )
+    require(checked, name, indices, "hold at least one index; None means all")
     return checked
 
 
@@ -240,10 +233,9 @@ def check_kind(name: str, value: Any, kind: type) -> Any:
 
 def check_path(name: str, path: Any) -> Path:
     """Returns a path, or raises unless it is one that a file can have."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"`{name}` must be a path. Received: {name}={path!r}")
-    if not Path(path).name or "\0" in str(path):
-        raise ValueError(f"`{name}` must be the path of a file. Received: {name}={path!r}")
+    require(isinstance(path, (str, os.PathLike)), name, path, "be a path", TypeError)
+    is_file = Path(path).name and "\0" not in str(path)
+    require(is_file, name, path, "be the path of a file")
     return Path(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vis.backend.graph import Graph, LayerOutput, counterpart_tensor
 from vis.losses import Loss
 from vis.subject import Subject, explained
+from vis.utils.validation import require
 from vis.visualization.attribution.base import modified
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import finished
@@ -146,11 +147,9 @@ def visualize_cam_with_losses(
         >>> visualize_cam_with_losses(model.inputs[0], losses, image, layers[0]).shape
         (8, 8)
     """
-    if not isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer):
-        raise TypeError(
-            "`penultimate_layer` must be a layer of the model. "
-            f"Received: penultimate_layer={penultimate_layer!r}"
-        )
+    is_layer = isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer)
+    expected = "be a layer of the model"
+    require(is_layer, "penultimate_layer", penultimate_layer, expected, TypeError)
     subject = explained(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)

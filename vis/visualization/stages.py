@@ -52,8 +52,7 @@ def stages_of(
 ) -> list[Stage]:
     """From coarse to fine, in the spectrum and in size, with `max_iter` steps together.
 
-    `parametrization` and `layout` are those of the finished picture. `coarse` is the layout of the
-    first stages, or None for the same.
+    The first two are the finished picture's, and `coarse` is the first stages' layout, if another.
     """
     if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
         return [Stage(parametrization, layout, max_iter)]
