@@ -28,8 +28,6 @@ class Objective:
         self.terms = tuple(_term(loss, graph) for loss in self.losses)
         # For each loss the arrays that its formula is called with, by name.
         self.parameters = [dict(getattr(loss, "parameters", {})) for loss in self.losses]
-        # Whether one is a user's own expression, over the whole batch.
-        self.has_expression = any(isinstance(term, Expression) for term in self.terms)
         self._own: dict[Hashable, Any] = {}
 
     def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -38,8 +36,10 @@ class Objective:
         A user's own expression or function may hold on to the model. What is compiled of one dies
         with this.
         """
-        settings = [v for term in self.terms for _, v in getattr(term, "settings", ())]
-        if not self.has_expression and not any(map(callable, settings)):
+        if not any(
+            isinstance(term, Expression) or any(callable(value) for _, value in term.settings)
+            for term in self.terms
+        ):
             return cache.get(self.graph.owner, key, make)
         if key not in self._own:
             self._own[key] = make()
