@@ -13,6 +13,7 @@ from vis.backend.graph import Graph
 from vis.backend.layers import Prepared
 from vis.backend.step import VERSIONS, Engine, Given, Observation, Problem
 from vis.callbacks import OptimizerCallback
+from vis.grad_modifiers import modified_gradients
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
 
@@ -92,19 +93,10 @@ class Descent:
         self._modify(InputModifier.pre.__name__, self.modifiers)
         state, _, seen = self.engine.evaluate(self.graph, self.prepared, self._state, self.given)
         if self.grad_modifier:
-            seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
+            modified = (modified_gradients(self.grad_modifier, g.numpy()) for g in seen.grads)
+            seen = seen._replace(grads=list(map(ops.convert_to_tensor, modified)))
         self._seen = seen
         self._state = self.engine.update(self.graph, self.prepared, state, seen, self.given)
-
-    def _modified(self, grads: np.ndarray) -> Any:
-        modify: Any = self.grad_modifier
-        modified = np.asarray(modify(grads), grads.dtype)
-        if modified.shape != grads.shape:
-            raise ValueError(
-                "`grad_modifier` must return gradients of the shape that it is given, "
-                f"{grads.shape}. Received: an array of shape {modified.shape}"
-            )
-        return ops.convert_to_tensor(modified)
 
     def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
         """Changes the image by hand: of several inputs the first that has spatial axes."""

@@ -4,7 +4,7 @@ It is the step of activation maximization without the descent: weighted losses o
 values of some tensors on the way, and the gradients of the losses with respect to these.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -43,10 +43,10 @@ class Question(NamedTuple):
     activations: tuple[Any, ...]  # Weak references to those that the trace is made with.
 
     def compiled(self) -> Compiled:
-        """It, to be asked with tensors: values `(samples, ...)` of what is fed, parameters, weights.
+        """It, to be asked with `(samples, ...)` of what is fed, and parameters and weights of terms.
 
-        Each term has a weight, `(terms,)`, and the tensors that its formula is called with, by
-        name; their first axis is the samples', of length 1 where one value serves all.
+        Parameters are the tensors that formulas are called with, by name; their first axis is the
+        samples', of length 1 where one value serves all. Weights are `(terms,)`.
         """
         return Compiled(self._answer, _refusal, self._of_any_number)
 
