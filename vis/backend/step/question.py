@@ -43,7 +43,7 @@ class Question(NamedTuple):
     activations: tuple[Any, ...]  # Weak references to those that the trace is made with.
 
     def compiled(self) -> Compiled:
-        """It, to be asked with `(samples, ...)` of what is fed, and parameters and weights of terms.
+        """It, asked with `(samples, ...)` of what is fed, and parameters and weights of terms.
 
         Parameters are the tensors that formulas are called with, by name; their first axis is the
         samples', of length 1 where one value serves all. Weights are `(terms,)`.
