@@ -235,7 +235,8 @@ class Descent:
     def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
         if self._seen is None:
-            return [None] * len(self.input_ranges), [None] * len(self.input_ranges)
+            nothing: list[Any] = [None] * len(self.problem.wrt_places)
+            return nothing, nothing
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]
 

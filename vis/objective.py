@@ -88,21 +88,18 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        given = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
+        given = [(loss, weight) for loss, weight in (losses if is_iterable(losses) else [None])]
     except (TypeError, ValueError):
-        given = None
-    if given is None:
-        raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
+        raise TypeError(
+            f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
+        ) from None
     for loss, _ in given:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(
                 "`losses` must be a list of `(Loss, weight)`. "
                 f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
             )
-    sums = [
-        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
-        for loss, weight in given
-    ]
+    sums = [loss * weight for loss, weight in given]
     pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     if not pairs:

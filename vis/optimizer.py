@@ -211,11 +211,8 @@ class Optimizer:
                     "image so far.",
                     stacklevel=2,
                 )
-        images, grads, values = run.result()
-        as_given = self._subject.as_given
-        if self._wrt is not None:
-            return as_given(images), grads[0], values[0]
-        return as_given(images), as_given(grads), as_given(values)
+        images, grads, values = map(self._subject.as_given, run.result())
+        return images, grads, values
 
     def _samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
         """How many images are made, from the seeds, the fixed inputs or what the user says."""
@@ -270,7 +267,7 @@ class Optimizer:
         drawn_on = canvases.all_of(subject, self._parametrizations, layouts, modifiers, objective)
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
-            fed=subject.places,
+            fed=tuple(map(Place.of, subject.fed)),
             canvases=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else Place.of(self._wrt),

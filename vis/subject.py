@@ -9,7 +9,6 @@ import numpy as np
 
 from vis.backend.graph import (
     Graph,
-    Place,
     arranged,
     layout_of,
     names_of,
@@ -47,11 +46,6 @@ class Subject(NamedTuple):
     def fixed(self) -> list[np.ndarray]:
         """The values of all else."""
         return [value for value in self.values if value is not None]
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """Where in the graph everything is that is fed."""
-        return tuple(map(Place.of, self.fed))
 
     @property
     def embeds(self) -> bool:
