@@ -13,7 +13,7 @@ from vis.backend.step import Canvas, accepts
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
-from vis.subject import Subject
+from vis.subject import Subject, only_tensor
 from vis.utils.layout import Layout
 from vis.utils.validation import check_input_range
 
@@ -72,15 +72,9 @@ def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | N
     """The tensor that is not the input to take gradients of, or None."""
     if wrt_tensor is None:
         return None
-    tensors = keras.tree.flatten(wrt_tensor)
-    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={wrt_tensor!r}"
-        )
-    subject.graph.check_connected(tensors[0])
-    is_input = len(subject.tensors) == 1 and tensors[0] is subject.tensors[0]
-    return None if is_input else tensors[0]
+    tensor = only_tensor(subject.graph, keras.tree.flatten(wrt_tensor), wrt_tensor)
+    is_input = len(subject.tensors) == 1 and tensor is subject.tensors[0]
+    return None if is_input else tensor
 
 
 def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any) -> Layout:

@@ -214,6 +214,17 @@ def _all_but_fixed(
     return Subject(graph, structure, tuple(fed), values)
 
 
+def only_tensor(graph: Graph, tensors: Sequence[Any], given: Any) -> keras.KerasTensor:
+    """The only one of some tensors, which a graph must have; `given` is what a user called them."""
+    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={given!r}"
+        )
+    graph.check_connected(tensors[0])
+    return tensors[0]
+
+
 def as_numbers(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:

@@ -13,7 +13,7 @@ from vis.backend.graph import Place, Target, channel_axis
 from vis.backend.step import Answer, Question, at_once, inquiries, of_sample
 from vis.losses import ActivationMaximization, Loss
 from vis.objective import Objective
-from vis.subject import Subject, inputs_optimised
+from vis.subject import Subject, inputs_optimised, only_tensor
 
 
 class Score:
@@ -122,12 +122,7 @@ class Score:
         """
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, Place):
-            if not isinstance(tensor, keras.KerasTensor):
-                raise TypeError(
-                    "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-                    f"Received: wrt_tensor={tensor!r}"
-                )
-            self._graph.check_connected(tensor)
+            only_tensor(self._graph, [tensor], tensor)
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
