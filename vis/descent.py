@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import keras
@@ -50,10 +50,10 @@ class Descent:
     start: InitVar[list[list[np.ndarray]]]  # The initial variables of each input.
     names: Sequence[str]  # Of the losses.
     input_ranges: Sequence[tuple[float, float]]  # Of each input that is optimised.
-    modifiers: Sequence[InputModifier] = ()  # Those in NumPy, which are called around each step.
-    grad_modifier: Callable | None = None  # One in NumPy, which is called in each.
+    modifiers: Sequence[InputModifier]  # Those in NumPy, which are called around each step.
+    grad_modifier: Callable | None  # One in NumPy, which is called in each.
     # What is made of the weights; it serves all descents that they do not change between.
-    prepared: Prepared = field(default_factory=Prepared)
+    prepared: Prepared
 
     def __post_init__(self, start: list[list[np.ndarray]]) -> None:
         self._state = self.engine.initial_state(start, self.given)

@@ -54,10 +54,7 @@ def in_turns(
 def loops(
     loop: Callable, threads: int | None, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
-    """The loops of all samples at the same time, each that of a batch of one, `loop`.
-
-    Of all that is found each sample has its own, on the first axis.
-    """
+    """What `loop` makes of each sample as a batch of one; of all each has its own, losses too."""
 
     def alone(*sample: Any) -> tuple[State, Observation]:
         remaining = iter(sample)
@@ -78,10 +75,7 @@ def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -
 
 
 def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
-    """What a function makes of batches of one, of the samples of some tensors at the same time.
-
-    `threads` is how many share the work on one sample, or None for all.
-    """
+    """What a function makes of batches of one, several at a time; each has all threads, or some."""
 
     def alone(*sample: Any) -> Any:
         found = function(*(values[None] for values in sample))

@@ -27,11 +27,7 @@ engines = WeakCache()
 
 
 class Engine:
-    """The compiled functions of one problem, each traced when it is first called.
-
-    Each is called with the graph, with what has been made of its weights for the descent, and then
-    with the arguments of what is compiled.
-    """
+    """The compiled functions of one problem, each traced when it is first called."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem

@@ -19,11 +19,7 @@ def look(
     dtype: Any,
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
-    """The values of some losses, each `(samples,)` of a type, and those at some places.
-
-    The network is shown a value at each place that is fed, and each formula is called with its
-    parameters. `run` is what a `Compiled` is called with.
-    """
+    """The values of some losses, each `(samples,)` of a type, and those at some places."""
     found = run(
         [(place.tensor, fed(value, place.dtype)) for place, value in shown],
         [*(term.target for term in terms), *places],

@@ -105,11 +105,7 @@ def value_of(
     images: Any,
     input_tensor: keras.KerasTensor | None = None,
 ) -> np.ndarray:
-    """The output of a layer, or a tensor of the graph, for some images `(samples, ...)`.
-
-    The images are values of `input_tensor`, by default the first input; the other inputs are shown
-    zeros and empty texts.
-    """
+    """What a layer or tensor is for images `(samples, ...)` in one input, the first by default."""
     if isinstance(target, keras.KerasTensor):
         place = Place.of(target)
     else:
