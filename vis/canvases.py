@@ -13,7 +13,7 @@ from vis.backend.step import Canvas, accepts
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
-from vis.subject import Subject, only_tensor
+from vis.subject import Subject
 from vis.utils.layout import Layout
 from vis.utils.validation import check_input_range
 
@@ -66,15 +66,6 @@ def parametrizations(subject: Subject, parametrization: Any) -> list[Parametriza
                 f"`Fourier()`. Received: parametrization={value!r}"
             )
     return [Pixels() if value is None else value for value in chosen]
-
-
-def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | None:
-    """The tensor that is not the input to take gradients of, or None."""
-    if wrt_tensor is None:
-        return None
-    tensor = only_tensor(subject.graph, keras.tree.flatten(wrt_tensor), wrt_tensor)
-    is_input = len(subject.tensors) == 1 and tensor is subject.tensors[0]
-    return None if is_input else tensor
 
 
 def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any) -> Layout:

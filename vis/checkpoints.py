@@ -39,8 +39,7 @@ class Checkpoint:
     """A file that a descent can be continued from, to the same picture bit for bit.
 
     It is written after each `every` steps, whole or not at all, so that whoever is killed leaves
-    the one before. A `ValueError` says that there cannot be such a file, or that the one that is
-    there is damaged or no checkpoint.
+    the one before.
     """
 
     def __init__(self, path: str | os.PathLike, every: int = 50) -> None:
@@ -55,9 +54,7 @@ class Checkpoint:
     ) -> Callable[[int, list[OptimizerCallback]], None]:
         """Brings a descent that has not begun to where the one in the file was, if there is one.
 
-        `seed` is what all randomness follows from, and `max_iter` the steps that it is to take in
-        all. What is returned is like `descent.descend`, and writes the file on the way and at the
-        end. A `ValueError` says that the file is of another descent, or of more steps.
+        What is returned is like `descent.descend`, and writes the file on the way and at the end.
         """
         made_by = {"`seed`": describe(seed), **descent.description()}
         if self._found:
