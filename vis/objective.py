@@ -88,7 +88,7 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        given = [(loss, weight) for loss, weight in (losses if is_iterable(losses) else [None])]
+        given = [(loss, weight) for loss, weight in (losses if is_iterable(losses) else [[]])]
     except (TypeError, ValueError):
         raise TypeError(
             f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
