@@ -68,21 +68,6 @@ def parametrizations(subject: Subject, parametrization: Any) -> list[Parametriza
     return [Pixels() if value is None else value for value in chosen]
 
 
-def check_wrt_tensor(subject: Subject, wrt_tensor: Any) -> keras.KerasTensor | None:
-    """The tensor that is not the input to take gradients of, or None."""
-    if wrt_tensor is None:
-        return None
-    tensors = keras.tree.flatten(wrt_tensor)
-    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={wrt_tensor!r}"
-        )
-    subject.graph.check_connected(tensors[0])
-    is_input = len(subject.tensors) == 1 and tensors[0] is subject.tensors[0]
-    return None if is_input else tensors[0]
-
-
 def layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_size: Any) -> Layout:
     """How an image lies in an array: as what it starts from, or of a size that the user wants."""
     if start is not None:

@@ -39,8 +39,7 @@ class Checkpoint:
     """A file that a descent can be continued from, to the same picture bit for bit.
 
     It is written after each `every` steps, whole or not at all, so that whoever is killed leaves
-    the one before. A `ValueError` says that there cannot be such a file, or that the one that is
-    there is damaged or no checkpoint.
+    the one before.
     """
 
     def __init__(self, path: str | os.PathLike, every: int = 50) -> None:
@@ -55,9 +54,7 @@ class Checkpoint:
     ) -> Callable[[int, list[OptimizerCallback]], None]:
         """Brings a descent that has not begun to where the one in the file was, if there is one.
 
-        `seed` is what all randomness follows from, and `max_iter` the steps that it is to take in
-        all. What is returned is like `descent.descend`, and writes the file on the way and at the
-        end. A `ValueError` says that the file is of another descent, or of more steps.
+        What is returned is like `descent.descend`, and writes the file on the way and at the end.
         """
         made_by = {"`seed`": describe(seed), **descent.description()}
         if self._found:
@@ -178,31 +175,27 @@ def _memory(thing: Any) -> tuple:
     return describe(thing), random.getstate(), describe(np.random.get_state())  # noqa: NPY002
 
 
-def _check_path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"`checkpoint` must be the path of a file. Received: checkpoint={path!r}")
+def _check_path(given: Any) -> Path:
+    if not isinstance(given, (str, os.PathLike)) or not isinstance(os.fspath(given), str):
+        raise TypeError(f"`checkpoint` must be the path of a file. Received: checkpoint={given!r}")
     try:
-        expected = _missing(Path(path))
+        path = Path(given)
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()
+        folder = path.absolute().parent
+        missing = {
+            "the path of a file": path.exists() and not path.is_file(),
+            "in a folder that exists": not folder.is_dir(),
+            "in a folder that can be written to": not os.access(folder, os.W_OK | os.X_OK),
+            "a file that can be read": path.exists() and not os.access(path, os.R_OK),
+        }
+        expected = next((what for what, is_missing in missing.items() if is_missing), None)
     # So are refused names that the system does not take.
     except (OSError, ValueError) as error:
         expected = f"a path that can be ({error})"
     if expected:
-        raise ValueError(f"`checkpoint` must be {expected}. Received: checkpoint={path!r}")
-    return Path(path)
-
-
-def _missing(path: Path) -> str | None:
-    """What a path would have to be for a checkpoint, and is not."""
-    with contextlib.suppress(FileNotFoundError):
-        path.stat()
-    folder = path.absolute().parent
-    missing = {
-        "the path of a file": path.exists() and not path.is_file(),
-        "in a folder that exists": not folder.is_dir(),
-        "in a folder that can be written to": not os.access(folder, os.W_OK | os.X_OK),
-        "a file that can be read": path.exists() and not os.access(path, os.R_OK),
-    }
-    return next((what for what, is_missing in missing.items() if is_missing), None)
+        raise ValueError(f"`checkpoint` must be {expected}. Received: checkpoint={given!r}")
+    return path
 
 
 def _checksum(entries: dict[str, np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from vis.backend.graph import Graph
 from vis.backend.layers import Prepared
 from vis.backend.step import VERSIONS, Engine, Given, Observation, Problem
 from vis.callbacks import OptimizerCallback
+from vis.grad_modifiers import modified_gradients
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
 
@@ -49,10 +50,10 @@ class Descent:
     start: InitVar[list[list[np.ndarray]]]  # The initial variables of each input.
     names: Sequence[str]  # Of the losses.
     input_ranges: Sequence[tuple[float, float]]  # Of each input that is optimised.
-    modifiers: Sequence[InputModifier] = ()  # Those in NumPy, which are called around each step.
-    grad_modifier: Callable | None = None  # One in NumPy, which is called in each.
+    modifiers: Sequence[InputModifier]  # Those in NumPy, which are called around each step.
+    grad_modifier: Callable | None  # One in NumPy, which is called in each.
     # What is made of the weights; it serves all descents that they do not change between.
-    prepared: Prepared = field(default_factory=Prepared)
+    prepared: Prepared
 
     def __post_init__(self, start: list[list[np.ndarray]]) -> None:
         self._state = self.engine.initial_state(start, self.given)
@@ -92,19 +93,10 @@ class Descent:
         self._modify(InputModifier.pre.__name__, self.modifiers)
         state, _, seen = self.engine.evaluate(self.graph, self.prepared, self._state, self.given)
         if self.grad_modifier:
-            seen = seen._replace(grads=[self._modified(grads.numpy()) for grads in seen.grads])
+            modified = (modified_gradients(self.grad_modifier, g.numpy()) for g in seen.grads)
+            seen = seen._replace(grads=list(map(ops.convert_to_tensor, modified)))
         self._seen = seen
         self._state = self.engine.update(self.graph, self.prepared, state, seen, self.given)
-
-    def _modified(self, grads: np.ndarray) -> Any:
-        modify: Any = self.grad_modifier
-        modified = np.asarray(modify(grads), grads.dtype)
-        if modified.shape != grads.shape:
-            raise ValueError(
-                "`grad_modifier` must return gradients of the shape that it is given, "
-                f"{grads.shape}. Received: an array of shape {modified.shape}"
-            )
-        return ops.convert_to_tensor(modified)
 
     def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
         """Changes the image by hand: of several inputs the first that has spatial axes."""
@@ -243,7 +235,8 @@ class Descent:
     def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
         if self._seen is None:
-            return [None] * len(self.input_ranges), [None] * len(self.input_ranges)
+            nothing: list[Any] = [None] * len(self.problem.wrt_places)
+            return nothing, nothing
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]
 

@@ -106,3 +106,17 @@ def get(identifier: str | Callable | None) -> Callable | None:
         array([1.], dtype=float32)
     """
     return modifier_of(identifier, _MODIFIERS, "grad_modifier")
+
+
+def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:
+    """Gradients as a modifier changes them, of the same shape and type, or an error."""
+    modify = get(grad_modifier)
+    if modify is None:
+        return grads
+    modified = np.asarray(modify(grads), grads.dtype)
+    if modified.shape != grads.shape:
+        raise ValueError(
+            "`grad_modifier` must return gradients of the shape that it is given, "
+            f"{grads.shape}. Received: an array of shape {modified.shape}"
+        )
+    return modified

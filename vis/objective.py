@@ -28,8 +28,6 @@ class Objective:
         self.terms = tuple(_term(loss, graph) for loss in self.losses)
         # For each loss the arrays that its formula is called with, by name.
         self.parameters = [dict(getattr(loss, "parameters", {})) for loss in self.losses]
-        # Whether one is a user's own expression, over the whole batch.
-        self.has_expression = any(isinstance(term, Expression) for term in self.terms)
         self._own: dict[Hashable, Any] = {}
 
     def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -38,8 +36,10 @@ class Objective:
         A user's own expression or function may hold on to the model. What is compiled of one dies
         with this.
         """
-        settings = [v for term in self.terms for _, v in getattr(term, "settings", ())]
-        if not self.has_expression and not any(map(callable, settings)):
+        if not any(
+            isinstance(term, Expression) or any(callable(value) for _, value in term.settings)
+            for term in self.terms
+        ):
             return cache.get(self.graph.owner, key, make)
         if key not in self._own:
             self._own[key] = make()
@@ -88,21 +88,18 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        given = [(loss, weight) for loss, weight in losses] if is_iterable(losses) else None
+        given = [(loss, weight) for loss, weight in (losses if is_iterable(losses) else [[]])]
     except (TypeError, ValueError):
-        given = None
-    if given is None:
-        raise TypeError(f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}")
+        raise TypeError(
+            f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
+        ) from None
     for loss, _ in given:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(
                 "`losses` must be a list of `(Loss, weight)`. "
                 f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
             )
-    sums = [
-        loss * weight if isinstance(loss, LossSum) else LossSum([(loss, weight)])
-        for loss, weight in given
-    ]
+    sums = [loss * weight for loss, weight in given]
     pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     if not pairs:

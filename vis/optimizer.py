@@ -22,7 +22,7 @@ from vis.input_modifiers import InputModifier, in_order, is_in_graph
 from vis.losses import Loss, LossSum
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
-from vis.subject import inputs_optimised
+from vis.subject import inputs_optimised, only_tensor
 from vis.utils.layout import Layout
 from vis.utils.validation import (
     check_all,
@@ -110,9 +110,12 @@ class Optimizer:
         self.input_ranges = canvases.ranges(subject, input_range)
         self._parametrizations = canvases.parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        self._wrt = canvases.check_wrt_tensor(subject, wrt_tensor)
-        self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
-        self.wrt_tensor_is_input_tensor = self._wrt is None
+        self.wrt_tensor = self.input_tensor
+        if wrt_tensor is not None:
+            self.wrt_tensor = only_tensor(self.network, keras.tree.flatten(wrt_tensor), wrt_tensor)
+        is_input = len(self.input_tensors) == 1 and self.wrt_tensor is self.input_tensor
+        self.wrt_tensor_is_input_tensor = wrt_tensor is None or is_input
+        self._wrt = None if self.wrt_tensor_is_input_tensor else self.wrt_tensor
         self._objective = objective = Objective(losses, subject.graph)
         self.losses = list(zip(objective.losses, objective.weights, strict=True))
         self.terms = list(objective.terms)
@@ -211,11 +214,8 @@ class Optimizer:
                     "image so far.",
                     stacklevel=2,
                 )
-        images, grads, values = run.result()
-        as_given = self._subject.as_given
-        if self._wrt is not None:
-            return as_given(images), grads[0], values[0]
-        return as_given(images), as_given(grads), as_given(values)
+        images, grads, values = map(self._subject.as_given, run.result())
+        return images, grads, values
 
     def _samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
         """How many images are made, from the seeds, the fixed inputs or what the user says."""
@@ -270,7 +270,7 @@ class Optimizer:
         drawn_on = canvases.all_of(subject, self._parametrizations, layouts, modifiers, objective)
         formula = getattr(grad_modifier, "formula", None)
         problem = Problem(
-            fed=subject.places,
+            fed=tuple(map(Place.of, subject.fed)),
             canvases=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else Place.of(self._wrt),

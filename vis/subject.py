@@ -9,7 +9,6 @@ import numpy as np
 
 from vis.backend.graph import (
     Graph,
-    Place,
     arranged,
     layout_of,
     names_of,
@@ -47,11 +46,6 @@ class Subject(NamedTuple):
     def fixed(self) -> list[np.ndarray]:
         """The values of all else."""
         return [value for value in self.values if value is not None]
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """Where in the graph everything is that is fed."""
-        return tuple(map(Place.of, self.fed))
 
     @property
     def embeds(self) -> bool:
@@ -134,11 +128,13 @@ def optimised(
             "model that is called more than once"
         )
     seeds = dict(zip(acted_on, subject.arranged("seed_input", seed_input), strict=True))
-    # Masks are still made of the integers: as if there were no padding among them.
-    words = [
-        np.ones((1, *_sizes(tensor, entry, seeds[id(entry)], image_size)), tensor.dtype)
-        for tensor, entry in looked_up
-    ]
+    words = []
+    for tensor, entry in looked_up:
+        layout, seed = layout_of(entry, image_size), seeds[id(entry)]
+        sizes = layout.shape if seed is None else np.shape(seed)[-len(layout.shape) :]
+        shape = (1, *(size or sizes[i] for i, size in enumerate(tensor.shape[1:])))
+        # Masks are still made of the integers: as if there were no padding among them.
+        words.append(np.ones(shape, tensor.dtype))
     return subject._replace(
         fed=(*entries, *(tensor for tensor, _ in looked_up)), values=(*subject.values, *words)
     )
@@ -220,6 +216,17 @@ def _all_but_fixed(
     return Subject(graph, structure, tuple(fed), values)
 
 
+def only_tensor(graph: Graph, tensors: Sequence[Any], given: Any) -> keras.KerasTensor:
+    """The only one of some tensors, which a graph must have; `given` is what a user called them."""
+    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
+        raise TypeError(
+            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
+            f"Received: wrt_tensor={given!r}"
+        )
+    graph.check_connected(tensors[0])
+    return tensors[0]
+
+
 def as_numbers(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:
@@ -250,12 +257,3 @@ def _texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
         f"`{name}` must be text of shape {tuple(shape[1:])}, or {tuple(shape)} with the batch "
         f"axis. Received: text of shape {texts.shape}"
     )
-
-
-def _sizes(
-    tensor: keras.KerasTensor, entry: keras.KerasTensor, seed: Any, image_size: Any
-) -> tuple[int, ...]:
-    """The shape of an integer input that goes with what is made of it."""
-    layout = layout_of(entry, image_size)
-    sizes = layout.shape if seed is None else np.shape(seed)[-len(layout.shape) :]
-    return tuple(size or sizes[i] for i, size in enumerate(tensor.shape[1:]))

@@ -20,6 +20,8 @@ _ADDRESS = r" at 0x[0-9a-fA-F]+"
 _DATA = (bool, int, float, complex, str, bytes, list, tuple, dict, np.ndarray, np.generic)
 # Whose classes are told apart by their names: their code is that of the version installed.
 _LIBRARIES = {"keras", "numpy", "tensorflow", "vis", *sys.stdlib_module_names}
+# Of a variable that a function takes from around it and that has no value yet.
+_EMPTY_CELL = types.CellType()
 # What lies deeper is described by its type alone.
 _DEPTH = 8
 
@@ -94,7 +96,7 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
 def _parts(function: types.FunctionType) -> list[Any]:
     """What decides what a function does: its code, and what that takes from elsewhere."""
     code = function.__code__
-    cells = [_content(cell) for cell in function.__closure__ or ()]
+    cells = [None if c == _EMPTY_CELL else c.cell_contents for c in function.__closure__ or ()]
     outside = {
         key: function.__globals__[key]
         for key in code.co_names
@@ -122,10 +124,3 @@ def _methods(kind: type) -> dict[str, Any]:
         for name, value in vars(cls).items()
         if isinstance(value, types.FunctionType)
     }
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None

@@ -3,7 +3,7 @@
 from vis.backend.step.channels import links_of, maps_of
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
-from vis.backend.step.look import of_sample
+from vis.backend.step.look import at_once, of_sample
 from vis.backend.step.problem import (
     Canvas,
     Expression,
@@ -14,5 +14,5 @@ from vis.backend.step.problem import (
     State,
     Term,
 )
-from vis.backend.step.question import Answer, Inquiry, Question, inquiries, value_of
+from vis.backend.step.question import Answer, Question, inquiries, value_of
 from vis.backend.step.sizes import Sight, accepts, receptive_field, sights

@@ -5,6 +5,7 @@ steps the rounding grows into another picture. One by one, which on a processor 
 picture does not depend on its neighbours at all. On a GPU it would cost too much.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,35 +34,35 @@ def in_turns(
     loops: Callable, threads: int | None, state: State, given: Given
 ) -> tuple[State, Observation]:
     """What `loops` makes of the states of all samples and what they are given, some at a time."""
-    processors = device.processors()
+    processors, samples = device.processors(), state.best_loss.shape[0]
     at_once = _PER_THREAD * max(1, processors // (threads or processors))
-    parts = [
-        loops(*_of_samples(first, first + at_once, state, given))
-        for first in range(0, state.best_loss.shape[0], at_once)
-    ]
-    states, seen = zip(*parts, strict=True)
-    joined = tf.nest.map_structure(_joined, *states)
-    losses = tf.concat([s.losses for s in seen], axis=1)
-    rest = tf.nest.map_structure(_joined, *(s._replace(losses=()) for s in seen))
-    steps, failed = [s.step for s in states], [s.failed for s in states]
-    return _of_all(joined, steps, failed), rest._replace(losses=losses)
+    parameters = tf.nest.map_structure(
+        lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, given.parameters
+    )
+    given = given._replace(parameters=parameters)
+    turns = [slice(first, first + at_once) for first in range(0, samples, at_once)]
+    parts = [loops(*_with_own(operator.itemgetter(some), state, given)) for some in turns]
+    found, seen = tf.nest.map_structure(lambda *each: tf.concat(each, axis=0), *parts)
+    # One sample that failed stops all, and what else is a scalar is everybody's.
+    found = found._replace(step=tf.reduce_min(found.step), failed=tf.reduce_any(found.failed))
+    joined = tf.nest.map_structure(
+        lambda new, old: new if new.shape.rank == old.shape.rank else new[0], found, state
+    )
+    return joined, seen._replace(losses=tf.transpose(seen.losses))
 
 
 def loops(
     loop: Callable, threads: int | None, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
-    """The loops of all samples at the same time, each that of a batch of one, `loop`."""
+    """What `loop` makes of each sample as a batch of one; of all each has its own, losses too."""
+
+    def alone(*sample: Any) -> tuple[State, Observation]:
+        remaining = iter(sample)
+        found, seen = loop(*_with_own(lambda t: next(remaining), state, given), steps)
+        return found, seen._replace(losses=tf.transpose(seen.losses))
+
     own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
-
-    def alone(*slices: Any) -> tuple[State, Observation]:
-        remaining = iter(slices)
-        return loop(*_with_own(lambda t: next(remaining)[None], state, given), steps)
-
-    states, seen = one_by_one(alone, own, threads)
-    joined = tf.nest.map_structure(_without_batch, states)
-    rest = tf.nest.map_structure(_without_batch, seen._replace(losses=()))
-    losses = tf.transpose(seen.losses[:, :, 0])
-    return _of_all(joined, states.step, states.failed), rest._replace(losses=losses)
+    return one_by_one(alone, own, threads)
 
 
 def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -> list[Any]:
@@ -70,49 +71,33 @@ def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -
     How kernels split up their sums depends on the size of a batch and on the number of threads,
     and so would the last digits.
     """
-    if device.has_gpu():
-        return function(*tensors)
-
-    def alone(*sample: Any) -> list[Any]:
-        return [found[0] for found in function(*(values[None] for values in sample))]
-
-    return one_by_one(alone, tensors, threads=1)
+    return function(*tensors) if device.has_gpu() else one_by_one(function, tensors, threads=1)
 
 
 def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
-    """What a function makes of the samples of some tensors, one by one, several at the same time.
+    """What a function makes of batches of one, several at a time; each has all threads, or some."""
 
-    `threads` is how many share the work on one sample, or None for all.
-    """
+    def alone(*sample: Any) -> Any:
+        found = function(*(values[None] for values in sample))
+        return tf.nest.map_structure(lambda t: t if t.shape.rank == 0 else t[0], found)
+
     specs = [tf.TensorSpec(t.shape[1:], t.dtype) for t in tensors]
-    alone = tf.function(function, autograph=False).get_concrete_function(*specs)
+    traced = tf.function(alone, autograph=False).get_concrete_function(*specs)
     results = map_function(
         arguments=list(tensors),
-        captured_inputs=alone.captured_inputs,
-        output_types=[t.dtype for t in alone.outputs],
-        output_shapes=[t.shape for t in alone.outputs],
-        f=alone,
+        captured_inputs=traced.captured_inputs,
+        output_types=[t.dtype for t in traced.outputs],
+        output_shapes=[t.shape for t in traced.outputs],
+        f=traced,
         max_intra_op_parallelism=threads or _ALL_THREADS,
     )
-    return tf.nest.pack_sequence_as(alone.structured_outputs, results)
+    return tf.nest.pack_sequence_as(traced.structured_outputs, results)
 
 
 def of_any_number(state: State, given: Given, steps: Any) -> tuple:
     """What `loops` is traced with, for whatever number of samples."""
-    state, given, steps = tf.nest.map_structure(
-        lambda t: tf.TensorSpec(t.shape, t.dtype), (state, given, steps)
-    )
     each = _with_own(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, given)
     return *each, steps
-
-
-def _of_samples(first: int, end: int, state: State, given: Given) -> tuple[State, Given]:
-    """What some of the samples need, each with values of its own."""
-    samples = state.best_loss.shape[0]
-    parameters = tf.nest.map_structure(
-        lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, given.parameters
-    )
-    return _with_own(lambda t: t[first:end], state, given._replace(parameters=parameters))
 
 
 def _own(state: State, given: Given) -> tuple:
@@ -126,18 +111,3 @@ def _with_own(function: Callable, state: State, given: Given) -> tuple[State, Gi
         lambda t: function(t) if t.shape.rank else t, _own(state, given)
     )
     return state, given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
-
-
-def _of_all(state: State, steps: Any, failed: Any) -> State:
-    """The state of all samples, of which one that failed stops all."""
-    return state._replace(step=tf.reduce_min(steps), failed=tf.reduce_any(failed))
-
-
-def _without_batch(results: Any) -> Any:
-    """What single samples have made, without the axis of their batches of one."""
-    return tf.squeeze(results, axis=1) if results.shape.rank > 1 else results[0]
-
-
-def _joined(*parts: Any) -> Any:
-    """The tensors of some samples as those of all; scalars are everybody's."""
-    return tf.concat(parts, axis=0) if parts[0].shape.rank else parts[0]

@@ -17,11 +17,9 @@ _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", 
 
 @dataclass(eq=False)
 class Compiled:
-    """A function of tensors, traced when it is first called with tensors of some types and shapes.
+    """A function of tensors, traced when it is first called with those of some types and shapes."""
 
-    It is called with what runs the graph, `Graph.run` with a `Folder`, and the tensors.
-    """
-
+    # Called with what runs the graph, `Graph.run` with a `Folder`, and the tensors.
     function: Callable[..., Any]
     # From the reason why a call failed, and its tensors, to the message of an error.
     refusal: Callable[..., str]

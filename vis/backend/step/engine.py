@@ -15,8 +15,8 @@ from vis.backend.private import select
 from vis.backend.step import apart
 from vis.backend.step.compiled import Compiled
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.look import look, named, of_sample
-from vis.backend.step.problem import Canvas, Expression, Given, Observation, Problem, State
+from vis.backend.step.look import at_once, look, named
+from vis.backend.step.problem import Canvas, Given, Observation, Problem, State
 from vis.backend.tensors import random
 
 # Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
@@ -27,11 +27,7 @@ engines = WeakCache()
 
 
 class Engine:
-    """The compiled functions of one problem, each traced when it is first called.
-
-    Each is called with the graph, with what has been made of its weights for the descent, and then
-    with the arguments of what is compiled.
-    """
+    """The compiled functions of one problem, each traced when it is first called."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -180,7 +176,9 @@ class Engine:
         optimised = [problem.fed[canvas.number] for canvas in problem.canvases]
         places = [*optimised, *(place for place in problem.fed if place not in optimised)]
         losses, wrt_values = [], []
-        for seen, fixed, parameters, seeds in self._looks(views, given):
+        everything = views, given.fixed, given.parameters, given.seeds
+        looks = at_once(everything, views[0].shape[0], problem.terms)
+        for seen, fixed, parameters, seeds in looks:
             erosion = None
             if problem.skip_erosion:
                 seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
@@ -191,17 +189,6 @@ class Engine:
             losses.append(tf.stack(values) * given.weights[:, None])
             wrt_values.append(found)
         return tf.concat(losses, axis=1), wrt_values
-
-    def _looks(self, views: list[Any], given: Given) -> list[tuple]:
-        """What is shown at once: images, fixed inputs, parameters of formulas, seeds.
-
-        An expression is a scalar over the whole batch, so that samples are then shown one by one.
-        """
-        samples = views[0].shape[0]
-        everything = (views, given.fixed, given.parameters, given.seeds)
-        if samples == 1 or not any(isinstance(term, Expression) for term in self._problem.terms):
-            return [everything]
-        return [of_sample(everything, i) for i in range(samples)]
 
     def _updated(self, state: State, observation: Observation, given: Given) -> State:
         return self._advanced(state, observation, self._problem.images(state.variables, given))

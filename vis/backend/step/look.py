@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vis.backend.graph import Erosion, Place, fed
-from vis.backend.step.problem import Formula, Term
+from vis.backend.graph import Erosion, Graph, Place, fed
+from vis.backend.step.problem import Expression, Formula, Term
 
 
 def look(
@@ -19,11 +19,7 @@ def look(
     dtype: Any,
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
-    """The values of some losses, each `(samples,)` of a type, and those at some places.
-
-    The network is shown a value at each place that is fed, and each formula is called with its
-    parameters. `run` is what a `Compiled` is called with.
-    """
+    """The values of some losses, each `(samples,)` of a type, and those at some places."""
     found = run(
         [(place.tensor, fed(value, place.dtype)) for place, value in shown],
         [*(term.target for term in terms), *places],
@@ -45,9 +41,26 @@ def of_sample(values: Any, i: int) -> Any:
     return tf.nest.map_structure(lambda v: v[i : i + 1] if v.shape[0] > 1 else v, values)
 
 
-def nothing(tensor: keras.KerasTensor, samples: int) -> Any:
-    """What an input is shown that nobody asks about: zeros, or empty texts."""
-    return tf.zeros([samples, *(size or 1 for size in tensor.shape[1:])], tensor.dtype)
+def at_once(values: Any, samples: int, terms: Sequence[Term]) -> list[Any]:
+    """Arrays for all samples as those that are shown at once.
+
+    An expression is a scalar over the whole batch, so that samples are then shown one by one.
+    """
+    if samples == 1 or not any(isinstance(term, Expression) for term in terms):
+        return [values]
+    return [of_sample(values, i) for i in range(samples)]
+
+
+def alone(
+    graph: Graph, tensor: keras.KerasTensor, value: Any
+) -> list[tuple[keras.KerasTensor, Any]]:
+    """Feeds of one input, or of what is made of it; the others are zeros, or empty texts."""
+    others = [
+        (other, tf.zeros([value.shape[0], *(size or 1 for size in other.shape[1:])], other.dtype))
+        for other in graph.inputs
+        if other is not tensor
+    ]
+    return [(tensor, value), *others]
 
 
 def named(terms: Sequence[Term]) -> str:

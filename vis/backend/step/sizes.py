@@ -10,7 +10,7 @@ import tensorflow as tf
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, Place, Target, channel_axis
 from vis.backend.layers import Folder, Inline
-from vis.backend.step.look import nothing
+from vis.backend.step.look import alone
 from vis.utils.layout import Layout
 
 _acceptances = WeakCache()
@@ -27,10 +27,14 @@ def accepts(
     target = graph.place_of(layer)
 
     def traces() -> bool:
-        specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in _others(graph, input_tensor)]
-        run = tf.function(
-            lambda *values: _values(graph, input_tensor, [target], *values), autograph=False
-        )
+        others = [tensor for tensor in graph.inputs if tensor is not input_tensor]
+        specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in others]
+
+        @tf.function(autograph=False)
+        def run(*values: Any) -> list[Any]:
+            feeds = list(zip([input_tensor, *others], values, strict=True))
+            return graph.run(feeds, [target], Folder(Inline()))
+
         try:
             run.get_concrete_function(tf.TensorSpec((1, *shape), input_tensor.dtype), *specs)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError):
@@ -63,16 +67,14 @@ def sights(
         shape = (2 * _LOOKS, *layout.shape)
         images = tf.random.stateless_uniform(shape, (0, 0), -1, 1, "float32")
         images = tf.cast(images, input_tensor.dtype)
-        others = [nothing(t, 2 * _LOOKS) for t in _others(graph, input_tensor)]
-        values = _values(graph, input_tensor, targets, images, *others)
+        values = graph.run(alone(graph, input_tensor, images), targets, Folder(Inline()))
         return [_seen(layer, v, images, layout) for layer, v in zip(layers, values, strict=True)]
 
     def measured() -> list[Sight]:
-        if not graph.flow.reaches(input_tensor):
-            return [Sight(whole, whole) for _ in layers]
+        reached = graph.flow.reaches(input_tensor)
         return [
             Sight(*zip(*map(_ends, along), strict=True)) if along else Sight(whole, whole)
-            for along in seen.get_concrete_function()()
+            for along in (seen.get_concrete_function()() if reached else [[]] * len(layers))
         ]
 
     return _sights.get(graph.owner, (Place.of(input_tensor), targets, layout), measured)
@@ -109,15 +111,3 @@ def _ends(along: Any) -> list[tuple[int, int]]:
     """From where to where the pixels are that each of some places sees."""
     found = [np.flatnonzero(pixels) for pixels in along.numpy()]
     return [(int(p[0]), int(p[-1]) + 1) if len(p) else (0, along.shape[1]) for p in found]
-
-
-def _others(graph: Graph, input_tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
-    return [tensor for tensor in graph.inputs if tensor is not input_tensor]
-
-
-def _values(
-    graph: Graph, input_tensor: keras.KerasTensor, targets: Sequence[Place], *values: Any
-) -> list[Any]:
-    """What a network is at some places, from the value of one input and those of the others."""
-    feeds = list(zip([input_tensor, *_others(graph, input_tensor)], values, strict=True))
-    return graph.run(feeds, targets, Folder(Inline()))

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from vis.backend.graph import Graph, input_data_format
+from vis.grad_modifiers import modified_gradients
 from vis.subject import explained_tensor
 from vis.visualization.attribution.cam import CAM, channels_last
-from vis.visualization.attribution.maps import modified_gradients
 from vis.visualization.attribution.penultimate import LayerIndex, LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score

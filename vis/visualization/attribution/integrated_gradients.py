@@ -149,7 +149,7 @@ class _Line:
 
     def mean_gradient(self) -> np.ndarray:
         """The gradients' integral."""
-        share, widths = self._shares(), np.diff(self.places)
+        (*_, share), widths = self._slopes(), np.diff(self.places)
         weights = np.append(widths * (1 - share), 0) + np.append(0, widths * share)
         return np.tensordot(weights, self.grads, 1)
 
@@ -159,23 +159,20 @@ class _Line:
         The change of the score that the two gradients do not explain, and a share of what they
         would not with equal weights, so that smooth curves are followed as well.
         """
-        before, after, mean = self._slopes()
-        share = self._shares()
+        before, after, mean, share = self._slopes()
         unexplained = [mean - (before * (1 - s) + after * s) for s in (share, 0.5)]
         return np.diff(self.places) * (np.abs(unexplained[0]) + np.abs(unexplained[1]) / 4)
 
-    def _shares(self) -> np.ndarray:
-        """The weight of the second gradient in each interval.
+    def _slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """How the score changes along each interval: where it begins and ends, and on average.
 
-        The two have the weights with which they add up to the change of the score. Where a
-        network of rectifiers has a single kink in the interval, this is exact.
+        And the weight of the second gradient: the two have those with which they add up to the
+        change of the score. Where a network of rectifiers has a single kink in the interval, this
+        is exact.
         """
-        before, after, mean = self._slopes()
+        slopes = np.tensordot(self.grads, self._way, self._way.ndim)
+        before, after = slopes[:-1], slopes[1:]
+        mean = np.diff(self.scores) / np.diff(self.places)
         share = np.full(len(mean), 0.5)
         np.divide(mean - before, after - before, out=share, where=after != before)
-        return np.clip(share, 0, 1)
-
-    def _slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How the score changes along each interval: where it begins and ends, and on average."""
-        slopes = np.tensordot(self.grads, self._way, self._way.ndim)
-        return slopes[:-1], slopes[1:], np.diff(self.scores) / np.diff(self.places)
+        return before, after, mean, np.clip(share, 0, 1)

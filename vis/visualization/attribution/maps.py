@@ -1,10 +1,8 @@
 """Maps over images: their scale, their size, and where channels go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-from vis import grad_modifiers
 
 
 def finished(maps: np.ndarray) -> np.ndarray:
@@ -32,20 +30,6 @@ def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
 
     factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
     return ndimage.zoom(maps, (1, *factors), order=1, mode="nearest", grid_mode=True)
-
-
-def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:
-    """Gradients as a modifier changes them, the same shape or an error."""
-    modify = grad_modifiers.get(grad_modifier)
-    if modify is None:
-        return grads
-    modified = np.asarray(modify(grads), grads.dtype)
-    if modified.shape != grads.shape:
-        raise ValueError(
-            "`grad_modifier` must return gradients of the shape that it is given, "
-            f"{grads.shape}. Received: an array of shape {modified.shape}"
-        )
-    return modified
 
 
 def batches(count: int, batch_size: int) -> list[slice]:

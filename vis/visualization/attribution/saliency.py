@@ -7,9 +7,10 @@ import numpy as np
 
 from vis.backend.graph import channel_axis_of
 from vis.backend.tensors import draw_seed
+from vis.grad_modifiers import modified_gradients
 from vis.utils.validation import check_flag, check_integer, check_not_negative
 from vis.visualization.attribution.base import Attribution
-from vis.visualization.attribution.maps import batches, modified_gradients
+from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.score import Score
 
 

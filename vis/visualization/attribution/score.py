@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
+from keras import ops, tree
 
 from vis.backend.graph import Place, Target, channel_axis
-from vis.backend.step import Answer, Inquiry, Question, inquiries, of_sample
+from vis.backend.step import Answer, Question, at_once, inquiries, of_sample
 from vis.losses import ActivationMaximization, Loss
 from vis.objective import Objective
-from vis.subject import Subject, inputs_optimised
+from vis.subject import Subject, inputs_optimised, only_tensor
 
 
 class Score:
@@ -121,12 +122,7 @@ class Score:
         """
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, Place):
-            if not isinstance(tensor, keras.KerasTensor):
-                raise TypeError(
-                    "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-                    f"Received: wrt_tensor={tensor!r}"
-                )
-            self._graph.check_connected(tensor)
+            only_tensor(self._graph, [tensor], tensor)
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
@@ -141,14 +137,12 @@ class Score:
         )
         images = np.asarray(images, self._dtype)
         shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
-        inquiry = self._objective.compiled(inquiries, question, lambda: Inquiry(question))
-
-        def ask(some: slice, parameters: list[dict[str, np.ndarray]]) -> Answer:
-            answer = inquiry(self._graph, [v[some] for v in shown], parameters, self._weights)
-            return keras.tree.map_structure(keras.ops.convert_to_numpy, answer)
-
-        if not self._objective.has_expression:
-            return ask(slice(None), self._parameters)
-        # An expression is a scalar over the whole batch, so that samples are shown one by one.
-        answers = [ask(slice(i, i + 1), of_sample(self._parameters, i)) for i in range(len(images))]
-        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
+        compiled = self._objective.compiled(inquiries, question, question.compiled)
+        answers = []
+        for look in at_once((shown, self._parameters), len(images), question.terms):
+            tensors = tree.map_structure(ops.convert_to_tensor, (*look, self._weights))
+            answer = compiled(self._graph, None, *tensors)
+            answers.append(tree.map_structure(ops.convert_to_numpy, answer))
+        if len(answers) == 1:
+            return answers[0]
+        return tree.map_structure(lambda *parts: np.concatenate(parts), *answers)
