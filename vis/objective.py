@@ -10,7 +10,7 @@ from vis.backend.graph import Graph, LayerOutput, Place, output_shape, symbolic_
 from vis.backend.layers import has_softmax
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
-from vis.utils.validation import check_number, is_iterable
+from vis.utils.validation import check_number
 
 
 class Objective:
@@ -88,8 +88,9 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     try:
-        given = [(loss, weight) for loss, weight in (losses if is_iterable(losses) else [[]])]
-    except (TypeError, ValueError):
+        given = [(loss, weight) for loss, weight in losses]
+    # The last is what a symbolic tensor raises that is gone through.
+    except (TypeError, ValueError, NotImplementedError):
         raise TypeError(
             f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
         ) from None
