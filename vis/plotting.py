@@ -1,7 +1,5 @@
 """One-liners that plot. Each returns the Matplotlib figure, which notebooks show."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable
@@ -35,9 +33,9 @@ _SIZE = 2.2
 def picture(
     image: np.ndarray,
     title: str | None = None,
-    ax: Axes | None = None,
+    ax: "Axes | None" = None,
     save_to: str | os.PathLike | None = None,
-) -> Figure:
+) -> "Figure":
     """Plots one picture.
 
     Args:
@@ -69,7 +67,7 @@ def grid(
     labels: Iterable[str] | None = None,
     cols: int | None = None,
     save_to: str | os.PathLike | None = None,
-) -> Figure:
+) -> "Figure":
     """Plots pictures in a labelled grid, row by row.
 
     Args:
@@ -112,9 +110,9 @@ def heatmap(
     heat: np.ndarray,
     alpha: float = 0.7,
     title: str | None = None,
-    ax: Axes | None = None,
+    ax: "Axes | None" = None,
     save_to: str | os.PathLike | None = None,
-) -> Figure:
+) -> "Figure":
     """Plots a heat map over a picture.
 
     Args:
@@ -153,8 +151,8 @@ def heatmap(
 
 
 def loss_curves(
-    history: History, ax: Axes | None = None, save_to: str | os.PathLike | None = None
-) -> Figure:
+    history: History, ax: "Axes | None" = None, save_to: str | os.PathLike | None = None
+) -> "Figure":
     """Plots the losses of a run.
 
     Args:
@@ -188,7 +186,7 @@ def film_strip(
     count: int = 6,
     input_range: tuple[float, float] = (0, 255),
     save_to: str | os.PathLike | None = None,
-) -> Figure:
+) -> "Figure":
     """Plots the optimisation as a film strip, from its first image to its last.
 
     Args:
@@ -233,7 +231,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _axes(ax: Axes | None, width: float = 4, height: float = 4) -> Axes:
+def _axes(ax: "Axes | None", width: float = 4, height: float = 4) -> "Axes":
     if ax is None:
         return _figure(width, height).add_subplot()
     from matplotlib.axes import Axes

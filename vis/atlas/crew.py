@@ -1,7 +1,5 @@
 """Who fulfils orders: this process, processes beside it, a cluster, or any executor."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
@@ -101,7 +99,7 @@ class Crew:
         except RuntimeError as error:
             raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> "Crew":
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:

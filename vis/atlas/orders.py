@@ -1,7 +1,5 @@
 """What a worker is asked to do, and what it keeps of what all such orders need."""
 
-from __future__ import annotations
-
 import io
 import tempfile
 import threading
@@ -36,7 +34,7 @@ class PackedModel(NamedTuple):
     allow_code: bool
 
     @classmethod
-    def of(cls, model: keras.Model, allow_code: bool) -> PackedModel:
+    def of(cls, model: keras.Model, allow_code: bool) -> "PackedModel":
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.keras")
             model.save(path)

@@ -1,7 +1,5 @@
 """What all losses have in common: a name, an expression or a formula, and sums of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
 
@@ -47,10 +45,10 @@ class Loss:
             f"`build_loss` must be defined by subclasses of `Loss`. Received: {type(self)}"
         )
 
-    def __add__(self, other: Loss | LossSum) -> LossSum:
+    def __add__(self, other: "Loss | LossSum") -> "LossSum":
         return LossSum([(self, 1.0)]) + other
 
-    def __mul__(self, weight: float) -> LossSum:
+    def __mul__(self, weight: float) -> "LossSum":
         return LossSum([(self, 1.0)]) * weight
 
     __rmul__ = __mul__
@@ -76,14 +74,14 @@ class LossSum:
             holds_loss = is_pair and isinstance(pair[0], Loss)
             require(holds_loss, "pairs", pairs, "be a list of `(Loss, weight)`", TypeError)
 
-    def __add__(self, other: Loss | LossSum) -> LossSum:
+    def __add__(self, other: "Loss | LossSum") -> "LossSum":
         if isinstance(other, Loss):
             other = LossSum([(other, 1.0)])
         if not isinstance(other, LossSum):
             return NotImplemented
         return LossSum([*self.pairs, *other.pairs])
 
-    def __mul__(self, weight: float) -> LossSum:
+    def __mul__(self, weight: float) -> "LossSum":
         weight = check_number("weight", weight)
         return LossSum([(loss, weight * own) for loss, own in self.pairs])
 

@@ -1,7 +1,5 @@
 """Coefficients of frequencies."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
@@ -77,7 +75,7 @@ class Fourier(Parametrization):
         return spectra.resized(variables, drawn, old, new)
 
     def converted(
-        self, variables: list[np.ndarray], layout: Layout, source: Fourier
+        self, variables: list[np.ndarray], layout: Layout, source: "Fourier"
     ) -> list[np.ndarray]:
         """The variables that make the pictures which those of `source`, of another decay, make."""
         ratio = source._amplitudes(layout) / self._amplitudes(layout)

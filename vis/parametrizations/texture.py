@@ -1,7 +1,5 @@
 """What images have beyond their principal components, in the spectrum and colours of examples."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,7 +50,7 @@ class Texture(Value):
         self.colors = FrozenArray(colors.astype("float32"))
         self.deviation = float(np.sqrt(np.trace(covariance) / (count * np.prod(layout.shape))))
 
-    def steeper(self, times: float) -> Texture:
+    def steeper(self, times: float) -> "Texture":
         """The same with amplitudes that fall so many times as fast with frequency."""
         other = copy.copy(self)
         other.decay_power = self.decay_power + (times - 1) * _DECAY

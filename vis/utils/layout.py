@@ -1,7 +1,5 @@
 """How an image lies in an array."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +27,7 @@ class Layout(NamedTuple):
         """Number of channels."""
         return self.shape[self.channel_axis - 1]
 
-    def resized(self, spatial_shape: tuple[int, ...]) -> Layout:
+    def resized(self, spatial_shape: tuple[int, ...]) -> "Layout":
         """The same with other sizes along the spatial axes."""
         shape = list(self.shape)
         for axis, size in zip(self.axes, spatial_shape, strict=True):

@@ -1,7 +1,5 @@
 """What the inputs of a model are shown where images go through it, and nothing is optimised."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import keras
@@ -19,7 +17,7 @@ class Feeds(NamedTuple):
     fixed: tuple[np.ndarray | None, ...]  # Each input's value, `(1, ...)`, or None for that one.
 
     @classmethod
-    def of(cls, graph: Graph, fixed_inputs: Any) -> Feeds:
+    def of(cls, graph: Graph, fixed_inputs: Any) -> "Feeds":
         """Of the values of all inputs but one, by position or by name."""
         values = arranged("fixed_inputs", fixed_inputs, graph.names)
         left = [t for t, value in zip(graph.inputs, values, strict=True) if value is None]

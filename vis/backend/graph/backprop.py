@@ -1,7 +1,5 @@
 """Copies of models whose rectifiers pass gradients back differently."""
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable
@@ -80,7 +78,7 @@ class ModifiedActivation:
         return {"activation": activation, "kind": self.kind}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ModifiedActivation:
+    def from_config(cls, config: dict[str, Any]) -> "ModifiedActivation":
         activation = keras.saving.deserialize_keras_object(config["activation"])
         return cls(activation, config["kind"])
 

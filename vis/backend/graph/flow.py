@@ -1,7 +1,5 @@
 """Where gradients enter a model: its inputs, or what embeddings make of words."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,7 @@ _passages = WeakCache()
 class Flow:
     """Which tensors of a graph gradients flow into, found out layer by layer."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: "Graph") -> None:
         self._graph = graph
         self._known: dict[tuple[int, int], bool] = {}
 

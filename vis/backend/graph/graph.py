@@ -1,7 +1,5 @@
 """A model, understood once: its inputs, its levels, its layers, and what lies before what."""
 
-from __future__ import annotations
-
 import functools
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +27,7 @@ _remembered: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDict
 class Inputs(list):
     """Input tensors that know their graph, as those of a model may be another's, too."""
 
-    def __init__(self, tensors: Iterable[keras.KerasTensor], graph: Graph) -> None:
+    def __init__(self, tensors: Iterable[keras.KerasTensor], graph: "Graph") -> None:
         super().__init__(tensors)
         self.graph = graph
 
@@ -67,7 +65,7 @@ class Graph:
                 self._add(None, hanging_from(tensors))
 
     @classmethod
-    def of(cls, model: keras.Model) -> Graph:
+    def of(cls, model: keras.Model) -> "Graph":
         """The graph of a model, the same for all who ask while somebody has it."""
         check_model(model)
         structure = structure_of(model)
@@ -81,7 +79,7 @@ class Graph:
         return graph
 
     @classmethod
-    def of_inputs(cls, input_tensor: Any) -> Graph:
+    def of_inputs(cls, input_tensor: Any) -> "Graph":
         """The graph that some input tensors know, or all that hangs from them."""
         if isinstance(input_tensor, Inputs):
             return input_tensor.graph

@@ -4,8 +4,6 @@ A layer's `call` is wrapped for the length of a trace, and what it returns is wr
 works for subclassed models and custom layers as well as for wrappers, and gradients flow through.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math
@@ -37,7 +35,7 @@ class Records:
     # The numbers of frames of the `TimeDistributed` layers that are running.
     frames: list[int] = field(default_factory=list)
 
-    def value(self, place: Place) -> Any:
+    def value(self, place: "Place") -> Any:
         """The output at a place, unless the layer did not run so often, or in a loop of its own."""
         layer, call = place.operation(), place.call
         record = self.outputs[layer]

@@ -1,7 +1,5 @@
 """How a user says which layer is meant, and which of its outputs."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -42,7 +40,7 @@ class LayerOutput(NamedTuple):
     output: int | None = None
 
     @classmethod
-    def of(cls, target: Any) -> LayerOutput:
+    def of(cls, target: Any) -> "LayerOutput":
         """A layer's only output of its first call, or what says otherwise, as it is."""
         return target if isinstance(target, cls) else cls(target)
 
@@ -53,7 +51,7 @@ class LayerOutput(NamedTuple):
         name += f", call {self.call}" if self.call else ""
         return name + (f", output {self.output}" if self.output else "")
 
-    def checked(self, layer: keras.Layer) -> LayerOutput:
+    def checked(self, layer: keras.Layer) -> "LayerOutput":
         """The same of a layer, or an error unless both numbers are whole ones."""
         call = check_integer("call", self.call, least=0)
         output = None if self.output is None else check_integer("output", self.output, least=0)

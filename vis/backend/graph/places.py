@@ -1,7 +1,5 @@
 """Where a value is found in a graph. Compiled steps hold on to places, and not to models."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,7 +21,7 @@ class Place(NamedTuple):
     is_inside: bool = False  # Whether it runs in the `call` of a layer, where no graph shows it.
 
     @classmethod
-    def of(cls, tensor: keras.KerasTensor) -> Place:
+    def of(cls, tensor: keras.KerasTensor) -> "Place":
         """The place of a symbolic tensor."""
         operation, call, output = place_of(tensor)
         return cls(weakref.ref(operation), call, output)

@@ -1,7 +1,5 @@
 """One run of a graph: which nodes are run, how each is, and what is found on the way."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 class Run:
     """One run of a graph, which remembers what is wanted from inside nested models."""
 
-    graph: Graph
+    graph: "Graph"
     feeds: Sequence[tuple[keras.KerasTensor, Any]]  # Tensors of the graph and their values.
     folder: Folder
     linear: Collection[int] = ()  # `id` of layers that are run without their softmax.

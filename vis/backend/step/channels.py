@@ -3,8 +3,6 @@
 A network is run once for each image. What is owed is gradient times activation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,7 +24,7 @@ class Wanted(NamedTuple):
     before_softmax: bool
 
     @classmethod
-    def of(cls, graph: Graph, layer: Target) -> Wanted:
+    def of(cls, graph: Graph, layer: Target) -> "Wanted":
         """What is looked at of a layer of a graph."""
         _, axis, _ = filters_of(layer)
         return cls(graph.place_of(layer), axis, has_softmax(LayerOutput.of(layer).layer))

@@ -4,8 +4,6 @@ A problem says what is optimised, how it is looked at and what is wanted, and ho
 formulas and weak handles.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -72,7 +70,7 @@ class Problem(NamedTuple):
         """Whether the rule has a memory of its own, filled before a step and read after it."""
         return self.update is not None and not self.update.stateless
 
-    def images(self, variables: list[list[Any]], given: Given) -> list[Any]:
+    def images(self, variables: list[list[Any]], given: "Given") -> list[Any]:
         """For each canvas the images that its variables stand for."""
         each = zip(self.canvases, variables, given.input_ranges, strict=True)
         return [canvas.parametrization.image(v, canvas.layout, ends) for canvas, v, ends in each]

@@ -1,7 +1,5 @@
 """What an attribution explains: a number that a model gives an image."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Sequence
 
@@ -61,7 +59,7 @@ class Score:
     @classmethod
     def of_filters(
         cls, subject: Subject, layer: Target, filter_indices: int | Sequence[int] | None
-    ) -> Score:
+    ) -> "Score":
         """The mean activation of filters of a layer, the sum of it where there are several.
 
         None stands for the filter that is excited most by each of the images.
@@ -81,7 +79,7 @@ class Score:
         self._graph.check_has("layer", layer)
         return self._graph.place_of(layer)
 
-    def of_sample(self, i: int) -> Score:
+    def of_sample(self, i: int) -> "Score":
         """The score that one of the images is given, for any number of images in its place."""
         score = copy.copy(self)
         score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
