@@ -15,7 +15,7 @@ from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
 from vis.subject import Subject
 from vis.utils.layout import Layout
-from vis.utils.validation import check_input_range
+from vis.utils.validation import check_input_range, require
 
 _DEFAULT_RANGE = (0, 255)
 
@@ -60,11 +60,9 @@ def parametrizations(subject: Subject, parametrization: Any) -> list[Parametriza
         spatial = [bool(spatial_axes(tensor)) for tensor in subject.tensors]
         chosen = [parametrization if s == any(spatial) else None for s in spatial]
     for value in chosen:
-        if value is not None and not isinstance(value, Parametrization):
-            raise TypeError(
-                "`parametrization` must be a `vis.parametrizations.Parametrization`, such as "
-                f"`Fourier()`. Received: parametrization={value!r}"
-            )
+        is_one = value is None or isinstance(value, Parametrization)
+        expected = "be a `vis.parametrizations.Parametrization`, such as `Fourier()`"
+        require(is_one, "parametrization", value, expected, TypeError)
     return [Pixels() if value is None else value for value in chosen]
 
 

@@ -18,6 +18,7 @@ from vis.descent import Descent
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.utils.description import describe, digest
 from vis.utils.files import written_whole
+from vis.utils.validation import require
 
 _FORMAT = "vis checkpoint"
 _VERSION = 1
@@ -176,8 +177,8 @@ def _memory(thing: Any) -> tuple:
 
 
 def _check_path(given: Any) -> Path:
-    if not isinstance(given, (str, os.PathLike)) or not isinstance(os.fspath(given), str):
-        raise TypeError(f"`checkpoint` must be the path of a file. Received: checkpoint={given!r}")
+    is_path = isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str)
+    require(is_path, "checkpoint", given, "be the path of a file", TypeError)
     try:
         path = Path(given)
         with contextlib.suppress(FileNotFoundError):
@@ -193,8 +194,7 @@ def _check_path(given: Any) -> Path:
     # So are refused names that the system does not take.
     except (OSError, ValueError) as error:
         expected = f"a path that can be ({error})"
-    if expected:
-        raise ValueError(f"`checkpoint` must be {expected}. Received: checkpoint={given!r}")
+    require(not expected, "checkpoint", given, f"be {expected}")
     return path
 
 

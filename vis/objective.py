@@ -10,7 +10,7 @@ from vis.backend.graph import Graph, LayerOutput, Place, output_shape, symbolic_
 from vis.backend.layers import has_softmax
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
-from vis.utils.validation import check_number
+from vis.utils.validation import check_number, require
 
 
 class Objective:
@@ -103,8 +103,5 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     sums = [loss * weight for loss, weight in given]
     pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
-    if not pairs:
-        raise ValueError(
-            f"`losses` must hold a loss with a weight other than 0. Received: losses={losses!r}"
-        )
+    require(pairs, "losses", losses, "hold a loss with a weight other than 0")
     return pairs

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from vis.backend.private import without_replicas
-from vis.utils.validation import check_not_negative, check_number, check_positive
+from vis.utils.validation import check_not_negative, check_number, check_positive, require
 from vis.utils.value import Value
 
 
@@ -128,11 +128,9 @@ class KerasUpdate(Update):
     stateless = False
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise TypeError(
-                "`optimizer` must be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`. "
-                f"Received: optimizer={optimizer!r}"
-            )
+        is_one = isinstance(optimizer, keras.optimizers.Optimizer)
+        expected = "be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`"
+        require(is_one, "optimizer", optimizer, expected, TypeError)
         self.kind = type(optimizer)
         config = keras.saving.serialize_keras_object(optimizer)["config"]
         # Keras numbers its optimizers, and the number decides nothing.
@@ -173,8 +171,7 @@ def _running_means(share: float, means: Iterable[Any], values: Iterable[Any]) ->
 
 
 def _check_share(name: str, value: Any) -> float:
-    if not 0 <= check_number(name, value) < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
+    require(0 <= check_number(name, value) < 1, name, value, "be in [0, 1)")
     return float(value)
 
 

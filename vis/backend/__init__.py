@@ -11,28 +11,7 @@ Example:
 from vis.backend.functions import *  # noqa: F403
 from vis.backend.functions import __all__ as _functions
 from vis.backend.graph.backprop import modify_model_backprop
-from vis.backend.tensors import (
-    blur,
-    fold_in,
-    irfftn,
-    normal,
-    roll,
-    set_random_seed,
-    uniform,
-    warp,
-    zoom,
-)
+from vis.backend.tensors import *  # noqa: F403
+from vis.backend.tensors import __all__ as _tensors
 
-__all__ = [
-    *_functions,
-    "blur",
-    "fold_in",
-    "irfftn",
-    "modify_model_backprop",
-    "normal",
-    "roll",
-    "set_random_seed",
-    "uniform",
-    "warp",
-    "zoom",
-]
+__all__ = [*_functions, *_tensors, "modify_model_backprop"]

@@ -23,6 +23,8 @@ from keras.ops import (  # noqa: F401
 )  # fmt: skip
 # isort: on
 
+from vis.utils.validation import require
+
 # What lies elsewhere today, or has another name.
 epsilon = keras.config.epsilon
 floatx = keras.config.floatx
@@ -61,10 +63,7 @@ def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any 
     if shape is None:
         return tensor
     count, size = math.prod(tensor.shape), int(np.prod(shape))
-    if count not in (1, size):
-        raise ValueError(
-            f"`shape` must hold the {count} numbers of `value`. Received: shape={shape!r}"
-        )
+    require(count in (1, size), "shape", shape, f"hold the {count} numbers of `value`")
     return ops.reshape(ops.broadcast_to(ops.reshape(tensor, (-1,)), (size,)), shape)
 
 
@@ -121,10 +120,8 @@ def eval(x: Any) -> np.ndarray:
     Raises:
         ValueError: If `x` is symbolic, as those tensors are that a model is built of.
     """
-    if isinstance(x, keras.KerasTensor):
-        raise ValueError(
-            f"`x` must have a value, and a symbolic tensor has none. Received: x={x!r}"
-        )
+    has_value = not isinstance(x, keras.KerasTensor)
+    require(has_value, "x", x, "have a value, and a symbolic tensor has none")
     return ops.convert_to_numpy(tf.convert_to_tensor(x))
 
 
@@ -166,5 +163,5 @@ def l2_normalize(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 __all__ = sorted(
     name for name in globals() if not name.startswith("_") and name not in
-    ("math", "Any", "Callable", "Sequence", "keras", "np", "ops", "tf")
+    ("math", "Any", "Callable", "Sequence", "keras", "np", "ops", "require", "tf")
 )  # fmt: skip

@@ -9,30 +9,26 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend import Variable
-from keras.src.backend import nn as kernels
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
-from keras.src.models.functional import Functional
-from keras.src.ops.numpy import Add
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
 
-# `Variable`: what layers make, which is no `keras.Variable` before Keras 3.7. In its place: that.
-# `kernels`: where Keras's layers look up their convolutions, which are replaced while a network is
-# traced. In its place: a way to register one's own kernels.
-# `get_keras_mask`, `set_keras_mask`: padding travels with a tensor. In its place: `mask` arguments
-# of all layers.
-# `Functional`: tells models whose own graph says what they compute. In its place: an attribute.
-# `Add`: what `a + b` leaves in a graph. In its place: `keras.ops.Add`, if it were public.
-# `AttrValue`: attributes of oneDNN's operations. In its place: oneDNN's kernels in `tf.raw_ops`.
-__all__ = [
-    "Add",
-    "AttrValue",
-    "Functional",
-    "Variable",
-    "get_keras_mask",
-    "kernels",
-    "set_keras_mask",
-]
+# What layers make, which is no `keras.Variable` before Keras 3.7. In its place: that.
+from keras.src.backend import Variable as Variable
+
+# Where Keras's layers look up their convolutions, which are replaced while a network is traced. In
+# its place: a way to register one's own kernels.
+from keras.src.backend import nn as kernels  # noqa: F401
+
+# Padding travels with a tensor. In their place: `mask` arguments of all layers.
+from keras.src.backend.common.masking import get_keras_mask as get_keras_mask
+from keras.src.backend.common.masking import set_keras_mask as set_keras_mask
+
+# Tells models whose own graph says what they compute. In its place: an attribute.
+from keras.src.models.functional import Functional as Functional
+
+# What `a + b` leaves in a graph. In its place: `keras.ops.Add`, if it were public.
+from keras.src.ops.numpy import Add as Add
+
+# Attributes of oneDNN's operations. In its place: oneDNN's kernels in `tf.raw_ops`.
+from tensorflow.core.framework.attr_value_pb2 import AttrValue as AttrValue
 
 # Keras's old functions, whose errors are told from a user's own by the file that raises them.
 LEGACY_FUNCTIONS = ("src", "legacy", "backend.py")

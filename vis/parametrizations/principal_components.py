@@ -15,7 +15,7 @@ from vis.parametrizations.spectra import resized
 from vis.parametrizations.texture import Texture
 from vis.utils.examples import check_examples
 from vis.utils.layout import Layout, spatial_axes_of
-from vis.utils.validation import check_integer, check_number, check_positive
+from vis.utils.validation import check_integer, check_number, check_positive, require
 from vis.utils.value import FrozenArray
 
 # A few hundred examples of more values than that span too little of what can be.
@@ -84,11 +84,8 @@ class PrincipalComponents(Parametrization):
         self.noise = check_positive("noise", noise)
         decay_power = check_number("decay_power", decay_power)
         data_format = data_format or keras.config.image_data_format()
-        if data_format not in ("channels_last", "channels_first"):
-            raise ValueError(
-                "`data_format` must be 'channels_last' or 'channels_first'. "
-                f"Received: data_format={data_format!r}"
-            )
+        is_known = data_format in ("channels_last", "channels_first")
+        require(is_known, "data_format", data_format, "be 'channels_last' or 'channels_first'")
         examples = check_examples("examples", examples, None)
         self.layout = Layout(examples.shape[1:], spatial_axes_of(examples.shape, data_format))
         self.coarse = _coarse(self.layout)

@@ -82,7 +82,7 @@ def imagenet_class_index(name: str) -> int:
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be a string. Received: name={name!r}")
-    folded, known = _folded(name), _folded_names()
+    folded, known = _folded(name), [_folded(own) for _, own in imagenet_classes()]
     exact = [i for i, names in enumerate(imagenet_classes()) if name in names]
     found = exact or [i for i, alike in enumerate(known) if alike == folded]
     if len(found) == 1:
@@ -116,11 +116,6 @@ def _as_int(value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError
     return operator.index(value)
-
-
-@functools.cache
-def _folded_names() -> tuple[str, ...]:
-    return tuple(_folded(name) for _, name in imagenet_classes())
 
 
 def _folded(name: str) -> str:

@@ -11,6 +11,7 @@ from vis.backend.step import value_of
 from vis.parametrizations import PrincipalComponents
 from vis.subject import as_numbers
 from vis.utils.examples import check_examples, examples_from, joined
+from vis.utils.validation import require
 from vis.visualization.defaults import RANGE
 
 
@@ -22,11 +23,8 @@ def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) 
     """
     if like is None:
         return parametrization
-    if parametrization is not None:
-        raise ValueError(
-            "`parametrization` must not be given together with `like`, which makes one of its "
-            f"own. Received: parametrization={parametrization!r}"
-        )
+    expected = "not be given together with `like`, which makes one of its own"
+    require(parametrization is None, "parametrization", parametrization, expected)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
     found = []
     for tensor, examples, value in zip(graph.inputs, _of_each(like, graph), fixed, strict=True):

@@ -21,7 +21,13 @@ from vis.backend.layers import Prepared
 from vis.backend.step import Sight, maps_of, sights
 from vis.utils.layout import Layout
 from vis.utils.streams import Stream
-from vis.utils.validation import check_flag, check_indices, check_input_range, check_integer
+from vis.utils.validation import (
+    check_flag,
+    check_indices,
+    check_input_range,
+    check_integer,
+    require,
+)
 from vis.visualization.feeds import Feeds
 from vis.visualization.sights import axes_of, box_and_heat
 
@@ -254,14 +260,11 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
     """The layers that are looked at, and of each its channels."""
     several = isinstance(layers, (list, tuple)) and not isinstance(layers, LayerOutput)
     targets = [graph.find(layer, "layers") for layer in (layers if several else [layers])]
-    if not targets:
-        raise ValueError(f"`layers` must hold at least one layer. Received: layers={layers!r}")
+    require(targets, "layers", layers, "hold at least one layer")
     each = filters if several and filters is not None else [filters] * len(targets)
-    if not isinstance(each, (list, tuple)) or len(each) != len(targets):
-        raise ValueError(
-            f"`filters` must be None, or a list with the filters of each of the {len(targets)} "
-            f"layers. Received: filters={filters!r}"
-        )
+    fit = isinstance(each, (list, tuple)) and len(each) == len(targets)
+    expected = f"be None, or a list with the filters of each of the {len(targets)} layers"
+    require(fit, "filters", filters, expected)
     chosen = []
     for target, of_layer in zip(targets, each, strict=True):
         graph.check_has("layers", target)

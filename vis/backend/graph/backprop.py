@@ -12,6 +12,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.graph.copies import Copier
 from vis.backend.graph.graph import Graph
 from vis.backend.private import operation_class
+from vis.utils.validation import require
 
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
 
@@ -118,11 +119,8 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
         >>> guided.layers[-1].kernel is model.layers[-1].kernel
         True
     """
-    if backprop_modifier not in MODIFIERS:
-        raise ValueError(
-            f"`backprop_modifier` must be one of {MODIFIERS}. "
-            f"Received: backprop_modifier={backprop_modifier!r}"
-        )
+    is_known = backprop_modifier in MODIFIERS
+    require(is_known, "backprop_modifier", backprop_modifier, f"be one of {MODIFIERS}")
     kind = "guided" if backprop_modifier == "guided" else "rectified"
     key = (kind, Graph.of(model).activations())
     return _copies.get(model, key, lambda: _rewritten(model, kind))

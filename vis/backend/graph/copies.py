@@ -20,7 +20,7 @@ from vis.backend.private import (
     with_layers_inside,
     without_compilation,
 )
-from vis.utils.validation import check_model
+from vis.utils.validation import check_model, require
 
 
 class Copier:
@@ -138,13 +138,9 @@ def counterpart_tensor(
     tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor | None:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
-    if copy is model or tensor is None:
+    # What is no tensor is told of where gradients are to be taken of it.
+    if copy is model or not isinstance(tensor, keras.KerasTensor):
         return tensor
-    if not isinstance(tensor, keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={tensor!r}"
-        )
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
             return new
@@ -183,11 +179,9 @@ def apply_modifications(
     check_model(model)
     if not layers_inside(model):
         raise ValueError(f"`model` must have layers. Received: the model '{model.name}'")
-    if not isinstance(custom_objects, (Mapping, type(None))):
-        raise TypeError(
-            "`custom_objects` must be a dict of names and what they stand for. "
-            f"Received: custom_objects={custom_objects!r}"
-        )
+    is_dict = isinstance(custom_objects, (Mapping, type(None)))
+    expected = "be a dict of names and what they stand for"
+    require(is_dict, "custom_objects", custom_objects, expected, TypeError)
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
         new = _anew(model)
         if not model.compiled:

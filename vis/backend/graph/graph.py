@@ -19,7 +19,7 @@ from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
 from vis.backend.layers import Folder, Inline
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
-from vis.utils.validation import check_model
+from vis.utils.validation import check_model, require
 
 _remembered: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDictionary()
 
@@ -84,16 +84,11 @@ class Graph:
         if isinstance(input_tensor, Inputs):
             return input_tensor.graph
         tensors = tree.flatten(input_tensor)
-        if not tensors or not all(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
-            raise TypeError(
-                "`input_tensor` must be the input of a model, `model.input`, or a list or dict of "
-                f"several. Received: input_tensor={input_tensor!r}"
-            )
-        if len({id(tensor) for tensor in tensors}) < len(tensors):
-            raise ValueError(
-                "`input_tensor` must not hold an input twice. "
-                f"Received: input_tensor={input_tensor!r}"
-            )
+        are_inputs = tensors and all(isinstance(tensor, keras.KerasTensor) for tensor in tensors)
+        expected = "be the input of a model, `model.input`, or a list or dict of several"
+        require(are_inputs, "input_tensor", input_tensor, expected, TypeError)
+        are_distinct = len({id(tensor) for tensor in tensors}) == len(tensors)
+        require(are_distinct, "input_tensor", input_tensor, "not hold an input twice")
         return cls(input_tensor)
 
     def _add(self, model: Any, nodes: Iterable[Any]) -> None:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from vis.backend.graph.formats import channel_axis
 from vis.backend.private import Add
 from vis.backend.tensors import random
-from vis.utils.validation import check_number
+from vis.utils.validation import check_number, require
 
 # With one skip connection its gains are then between 0.13 and 1.87; none changes its sign.
 _MOST = 0.5
@@ -25,10 +25,7 @@ _MOST = 0.5
 def check_erosion(skip_erosion: Any) -> float:
     """Returns `skip_erosion` as a float, or raises unless it is a number from 0 to 0.5."""
     std = check_number("skip_erosion", skip_erosion)
-    if not 0 <= std <= _MOST:
-        raise ValueError(
-            f"`skip_erosion` must be between 0 and {_MOST}. Received: skip_erosion={skip_erosion!r}"
-        )
+    require(0 <= std <= _MOST, "skip_erosion", skip_erosion, f"be between 0 and {_MOST}")
     return std
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from vis.backend.private import in_dtype_policy, losses_added_by, with_layers_inside
+from vis.utils.validation import require
 
 
 def in_inference(operation: Any, args: tuple, kwargs: dict) -> Any:
@@ -58,11 +59,8 @@ def without_softmax(layer: Any) -> Any:
 
 def check_precision(precision: Any) -> str | None:
     """Returns `precision` as it is, or raises a `ValueError` unless layers can compute in it."""
-    if not (precision is None or (isinstance(precision, str) and precision == "bfloat16")):
-        raise ValueError(
-            "`precision` must be None, for the model's own, or 'bfloat16'. "
-            f"Received: precision={precision!r}"
-        )
+    is_known = precision is None or (isinstance(precision, str) and precision == "bfloat16")
+    require(is_known, "precision", precision, "be None, for the model's own, or 'bfloat16'")
     return precision
 
 

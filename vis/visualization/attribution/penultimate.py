@@ -8,6 +8,7 @@ from keras import layers
 
 from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
 from vis.subject import explained_tensor
+from vis.utils.validation import require
 
 _CONVOLUTION_OR_POOLING = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -38,11 +39,7 @@ def penultimate_layers(
     # A `LayerOutput` is a tuple, too.
     if isinstance(wanted, LayerOutput) or not isinstance(wanted, list | tuple):
         wanted = [wanted]
-    if not wanted:
-        raise ValueError(
-            "`penultimate_layer_idx` must hold at least one layer. "
-            f"Received: penultimate_layer_idx={penultimate_layer_idx!r}"
-        )
+    require(wanted, "penultimate_layer_idx", penultimate_layer_idx, "hold at least one layer")
     found = [graph.find(index, "penultimate_layer_idx") for index in wanted]
     before = graph.before(explained)
     for candidate in found:
