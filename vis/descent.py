@@ -16,6 +16,7 @@ from vis.callbacks import OptimizerCallback
 from vis.grad_modifiers import modified_gradients
 from vis.input_modifiers import InputModifier, Seeded
 from vis.utils.description import describe, digest
+from vis.utils.validation import expect
 
 # Seconds after which progress is shown, and Ctrl-C heard, while the loop is in the graph: for each
 # sample, as each enters the graph by itself, which costs as much as a step, and at most.
@@ -105,11 +106,10 @@ class Descent:
         image = before = self._state.variables[number][0].numpy()
         for modifier in modifiers:
             image = np.asarray(getattr(modifier, method)(image), before.dtype)
-            if image.shape != before.shape:
-                raise ValueError(
-                    f"`input_modifiers` must keep the image's shape {before.shape}. Received: an "
-                    f"image of shape {image.shape} from {type(modifier).__name__}.{method}"
-                )
+            source = f"{type(modifier).__name__}.{method}"
+            expected = f"keep the image's shape {before.shape}"
+            received = f"an image of shape {image.shape} from {source}"
+            expect(image.shape == before.shape, "input_modifiers", expected, received)
         variables = list(self._state.variables)
         variables[number] = [ops.convert_to_tensor(image)]
         self._state = self._state._replace(variables=variables)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from vis.utils.utils import modifier_of
-from vis.utils.validation import check_computable
+from vis.utils.validation import check_computable, expect
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -114,9 +114,7 @@ def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) 
     if modify is None:
         return grads
     modified = np.asarray(modify(grads), grads.dtype)
-    if modified.shape != grads.shape:
-        raise ValueError(
-            "`grad_modifier` must return gradients of the shape that it is given, "
-            f"{grads.shape}. Received: an array of shape {modified.shape}"
-        )
+    expected = f"return gradients of the shape that it is given, {grads.shape}"
+    received = f"an array of shape {modified.shape}"
+    expect(modified.shape == grads.shape, "grad_modifier", expected, received)
     return modified

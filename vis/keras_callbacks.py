@@ -12,7 +12,7 @@ from PIL import Image
 from vis.backend.summaries import PictureWriter
 from vis.utils.files import written_whole
 from vis.utils.image import in_colour, stitch_images
-from vis.utils.validation import check_finite, check_integer, require
+from vis.utils.validation import check_finite, check_integer, expect, require
 
 # Opacity of a heat map over its image, where it is greatest.
 _ALPHA = 0.7
@@ -137,11 +137,9 @@ def _pictures(name: str, images: Any) -> np.ndarray:
     """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
     images = np.asarray(images)
     batch = images[None] if images.ndim == 3 else images
-    if batch.ndim != 4 or not {1, 3} & {batch.shape[1], batch.shape[-1]} or not len(batch):
-        raise ValueError(
-            f"`{name}` must be pictures of two spatial dimensions, with 1 or 3 channels. "
-            f"Received: an array of shape {images.shape}"
-        )
+    are_some = batch.ndim == 4 and {1, 3} & {batch.shape[1], batch.shape[-1]} and len(batch)
+    expected = "be pictures of two spatial dimensions, with 1 or 3 channels"
+    expect(are_some, name, expected, f"an array of shape {images.shape}")
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
         batch = np.round(255 * (batch - low) / (high - low or 1)).astype("uint8")
@@ -153,11 +151,9 @@ def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     from matplotlib import colormaps
 
     heat = heat[None] if heat.ndim == 2 else heat
-    if heat.shape != pictures.shape[:3]:
-        raise ValueError(
-            f"`maps` must return a map for each of the images, {pictures.shape[:3]}. "
-            f"Received: an array of shape {heat.shape} from '{name}'"
-        )
+    expected = f"return a map for each of the images, {pictures.shape[:3]}"
+    received = f"an array of shape {heat.shape} from '{name}'"
+    expect(heat.shape == pictures.shape[:3], "maps", expected, received)
     colours = 255 * colormaps["jet"](heat)[..., :3]
     alpha = _ALPHA * heat[..., None]
     return np.round(alpha * colours + (1 - alpha) * pictures).astype("uint8")

@@ -18,6 +18,7 @@ from vis.utils.validation import (
     check_kind,
     check_number,
     check_path,
+    expect,
     is_iterable,
     require,
 )
@@ -89,8 +90,7 @@ def grid(
     """
     require(is_iterable(images), "images", images, "be a list of pictures", TypeError)
     images = [_check_picture("images", image) for image in images]
-    if not images:
-        raise ValueError("`images` must hold at least one image. Received: no images")
+    expect(images, "images", "hold at least one image", "no images")
     labels = list(labels) if is_iterable(labels) else labels
     fit = labels is None or (isinstance(labels, list) and len(labels) == len(images))
     require(fit, "labels", labels, f"be {len(images)} strings, one for each image")
@@ -137,11 +137,11 @@ def heatmap(
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
-    if heat.shape != image.shape[:2]:
-        raise ValueError(
-            f"`heat` must be of the picture's size {image.shape[:2]}. "
-            f"Received: heat of shape {heat.shape}"
-        )
+    expected, received = (
+        f"be of the picture's size {image.shape[:2]}",
+        f"heat of shape {heat.shape}",
+    )
+    expect(heat.shape == image.shape[:2], "heat", expected, received)
     ax = _axes(ax)
     _show(ax, image, title)
     strength = (heat - heat.min()) / (np.ptp(heat) or 1)
@@ -211,11 +211,8 @@ def film_strip(
     check_kind("history", history, History)
     count = check_integer("count", count, least=1)
     check_input_range(input_range)
-    if not history.frames:
-        raise ValueError(
-            "`history` must have frames: make it with `History(frames_every=...)`. "
-            "Received: a history without frames"
-        )
+    expected = "have frames: make it with `History(frames_every=...)`"
+    expect(history.frames, "history", expected, "a history without frames")
     places = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
     # Standardised, an image no longer depends on the range that it was made in.
     frames = [deprocess_input(history.frames[place], (0, 1)) for place in places]
@@ -261,9 +258,7 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
 def _check_picture(name: str, image: Any) -> np.ndarray:
     image = check_array(name, image)
     image = image[..., 0] if image.shape[2:] == (1,) else image
-    if not image.size or image.ndim < 2 or image.shape[2:] not in ((), (3,)):
-        raise ValueError(
-            f"`{name}` must be of shape (height, width), or (height, width, channels) with one or "
-            f"three channels. Received: an array of shape {image.shape}"
-        )
+    is_picture = image.size and image.ndim >= 2 and image.shape[2:] in ((), (3,))
+    expected = "be of shape (height, width), or (height, width, channels) with one or three"
+    expect(is_picture, name, f"{expected} channels", f"an array of shape {image.shape}")
     return image

@@ -10,7 +10,7 @@ from keras import ops
 
 from vis.backend.graph import spatial_axes
 from vis.losses import TensorLoss
-from vis.utils.validation import check_number, check_positive, require
+from vis.utils.validation import check_number, check_positive, expect, require
 
 
 def normalize(input_tensor: Any, output_tensor: Any) -> Any:
@@ -185,12 +185,9 @@ class BlurPenalty(_ImageLoss):
 
     def __init__(self, img_input: keras.KerasTensor) -> None:
         super().__init__(img_input, name="Blur Loss")
-        self.settings = {"axes": spatial_axes(img_input)}
-        if not self.settings["axes"]:
-            raise ValueError(
-                "`img_input` must have a spatial axis. "
-                f"Received: an input of shape {tuple(img_input.shape)}"
-            )
+        axes, shape = spatial_axes(img_input), tuple(img_input.shape)
+        expect(axes, "img_input", "have a spatial axis", f"an input of shape {shape}")
+        self.settings = {"axes": axes}
 
     @staticmethod
     def formula(image: Any, axes: tuple[int, ...]) -> Any:

@@ -19,7 +19,7 @@ from vis.backend.graph import (
 from vis.backend.private import operation_of
 from vis.backend.step import value_of
 from vis.utils.layout import fits
-from vis.utils.validation import check_images
+from vis.utils.validation import check_images, expect
 
 
 class Subject(NamedTuple):
@@ -158,11 +158,9 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
         for tensor, value in zip(tensors, given, strict=True)
     ]
     samples = max(map(len, values))
-    if any(len(value) not in (1, samples) for value in values):
-        raise ValueError(
-            "`seed_input` must have as many samples for each input, or one. "
-            f"Received: {[len(value) for value in values]} samples"
-        )
+    counts = [len(value) for value in values]
+    expected = "have as many samples for each input, or one"
+    expect({*counts} <= {1, samples}, "seed_input", expected, f"{counts} samples")
     wrt = wrt if any(wrt is tensor for tensor in tensors) else _first_image(tensors, graph)
     chosen = position_of(wrt, tensors)
     images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
@@ -208,11 +206,9 @@ def _all_but_fixed(
         None if value is None else check_images("fixed_inputs", value, tuple(tensor.shape[1:]))
         for tensor, value in zip(fed, fixed, strict=True)
     )
-    if all(value is not None for value in values):
-        raise ValueError(
-            "`fixed_inputs` must leave an input to be optimised. "
-            f"Received: fixed_inputs for all of the {len(graph.inputs)} inputs"
-        )
+    is_left = any(value is None for value in values)
+    received = f"fixed_inputs for all of the {len(graph.inputs)} inputs"
+    expect(is_left, "fixed_inputs", "leave an input to be optimised", received)
     return Subject(graph, structure, tuple(fed), values)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from vis.applications import efficientnet_lite_weights
 from vis.utils.imagenet import imagenet_classes
-from vis.utils.validation import check_integer, require
+from vis.utils.validation import check_integer, expect, require
 
 __all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
 
@@ -158,11 +158,8 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     """
     names = imagenet_classes()
     preds = np.asarray(preds)
-    if preds.ndim != 2 or preds.shape[1] != len(names):
-        raise ValueError(
-            f"`preds` must be of shape (samples, {len(names)}). "
-            f"Received: an array of shape {preds.shape}"
-        )
+    expected, received = f"be of shape (samples, {len(names)})", f"an array of shape {preds.shape}"
+    expect(preds.shape[1:] == (len(names),), "preds", expected, received)
     is_there = check_integer("top", top, least=1) <= len(names)
     require(is_there, "top", top, f"be between 1 and {len(names)}")
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]

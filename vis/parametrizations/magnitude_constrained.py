@@ -9,7 +9,7 @@ from vis import backend
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.spectra import amplitudes, bounded, coefficient_shape, unbounded
 from vis.utils.layout import Layout
-from vis.utils.validation import check_flag, check_number, check_positive
+from vis.utils.validation import check_flag, check_number, check_positive, expect
 from vis.utils.value import FrozenArray
 
 
@@ -74,11 +74,9 @@ class MagnitudeConstrained(Parametrization):
         if not isinstance(self.spectrum, FrozenArray):
             return amplitudes(layout, self.spectrum)
         images = self.spectrum.array
-        if images.shape[1:] != layout.shape:
-            raise ValueError(
-                f"`spectrum` must be of images of shape {layout.shape}, the shape of the image "
-                f"that is made. Received: images of shape {images.shape[1:]}"
-            )
+        expected = f"be of images of shape {layout.shape}, the shape of the image that is made"
+        received = f"images of shape {images.shape[1:]}"
+        expect(images.shape[1:] == layout.shape, "spectrum", expected, received)
         images = np.moveaxis(images, layout.channel_axis, 1).astype("float64")
         axes = tuple(range(2, images.ndim))
         images = images - images.mean(axis=axes, keepdims=True)

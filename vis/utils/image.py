@@ -18,6 +18,7 @@ from vis.utils.validation import (
     check_integer,
     check_number,
     check_path,
+    expect,
     is_iterable,
     require,
 )
@@ -174,11 +175,9 @@ def stitch_images(
     if not images:
         return None
     shapes = {image.shape for image in images}
-    if len(shapes) > 1 or len(images[0].shape) not in (2, 3):
-        raise ValueError(
-            "`images` must have one shape, (height, width) or (height, width, channels). "
-            f"Received: images of shapes {sorted(shapes)}"
-        )
+    expected = "have one shape, (height, width) or (height, width, channels)"
+    received = f"images of shapes {sorted(shapes)}"
+    expect(len(shapes) == 1 and images[0].ndim in (2, 3), "images", expected, received)
     height, width = images[0].shape[:2]
     cols = min(cols, len(images))
     rows = -(-len(images) // cols)
@@ -219,11 +218,9 @@ def draw_text(
         (True, False)
     """
     img = check_array("img", img)
-    if img.ndim not in (2, 3) or not img.size:
-        raise ValueError(
-            "`img` must be of shape (height, width) or (height, width, channels). "
-            f"Received: img of shape {img.shape}"
-        )
+    expected = "be of shape (height, width) or (height, width, channels)"
+    received = f"img of shape {img.shape}"
+    expect(img.ndim in (2, 3) and img.size, "img", expected, received)
     place = check_floats("position", position)
     require(place.shape == (2,), "position", position, "be two numbers")
     ink = Image.new("L", (img.shape[1], img.shape[0]))

@@ -26,6 +26,14 @@ def require(
         raise error(f"`{name}` must {expected}. Received: {name}={value!r}")
 
 
+def expect(
+    holds: Any, name: str, expected: str, received: str, error: type[Exception] = ValueError
+) -> None:
+    """The same, where words tell better what was received than the value."""
+    if not holds:
+        raise error(f"`{name}` must {expected}. Received: {received}")
+
+
 def check_backend() -> None:
     """Raises a `ValueError` unless Keras runs on TensorFlow."""
     if keras.config.backend() != "tensorflow":
@@ -156,10 +164,8 @@ def check_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"`{name}` must be one array of numbers, images of one shape. Received: {error}"
         ) from error
-    if not any(np.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
-        raise TypeError(
-            f"`{name}` must be an array of numbers. Received: {name} of type {array.dtype}"
-        )
+    real = any(np.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_))
+    expect(real, name, "be an array of numbers", f"{name} of type {array.dtype}", TypeError)
     return array
 
 
@@ -172,20 +178,15 @@ def check_computable(name: str, value: Any) -> np.ndarray:
 def check_finite(name: str, value: Any) -> np.ndarray:
     """Returns `value` as an array of finite numbers, or raises."""
     array = check_array(name, value)
-    finite = np.isfinite(array)
-    if not finite.all():
-        raise ValueError(
-            f"`{name}` must be finite. Received: {name} with "
-            f"{np.count_nonzero(~finite)} NaN or infinite values"
-        )
+    others = array.size - np.count_nonzero(np.isfinite(array))
+    expect(not others, name, "be finite", f"{name} with {others} NaN or infinite values")
     return array
 
 
 def check_floats(name: str, value: Any) -> np.ndarray:
     """Returns `value` as an array of finite floats, or raises unless there is at least one."""
     array = check_finite(name, value)
-    if not array.size:
-        raise ValueError(f"`{name}` must not be empty. Received: {name} of shape {array.shape}")
+    expect(array.size, name, "not be empty", f"{name} of shape {array.shape}")
     return array.astype(np.result_type(array, np.float32), copy=False)
 
 
@@ -196,17 +197,12 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
     """
     array = check_array(name, images)
     ways = arrangements(array[None] if array.ndim == len(shape) else array)
-    arranged = next((way for way in ways if fits(way.shape[1:], shape)), None)
-    if arranged is None:
-        raise ValueError(
-            f"`{name}` must be of shape {shape}, or {(None, *shape)} with the batch axis. "
-            f"Received: {name} of shape {array.shape}"
-        )
-    if not len(arranged):
-        raise ValueError(
-            f"`{name}` must hold at least one image. Received: {name} of shape {array.shape}"
-        )
-    return check_finite(name, arranged)
+    arranged = [way for way in ways if fits(way.shape[1:], shape)]
+    received = f"{name} of shape {array.shape}"
+    expected = f"be of shape {shape}, or {(None, *shape)} with the batch axis"
+    expect(arranged, name, expected, received)
+    expect(len(arranged[0]), name, "hold at least one image", received)
+    return check_finite(name, arranged[0])
 
 
 def check_all(name: str, values: Any, kind: type) -> list:

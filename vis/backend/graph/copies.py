@@ -20,7 +20,7 @@ from vis.backend.private import (
     with_layers_inside,
     without_compilation,
 )
-from vis.utils.validation import check_model, require
+from vis.utils.validation import check_model, expect, require
 
 
 class Copier:
@@ -177,8 +177,7 @@ def apply_modifications(
         'linear'
     """
     check_model(model)
-    if not layers_inside(model):
-        raise ValueError(f"`model` must have layers. Received: the model '{model.name}'")
+    expect(layers_inside(model), "model", "have layers", f"the model '{model.name}'")
     is_dict = isinstance(custom_objects, (Mapping, type(None)))
     expected = "be a dict of names and what they stand for"
     require(is_dict, "custom_objects", custom_objects, expected, TypeError)

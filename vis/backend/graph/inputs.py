@@ -12,7 +12,7 @@ from keras import tree
 from vis.backend.graph.walk import is_container
 from vis.backend.layers import in_inference
 from vis.backend.private import operation_of, shapes_built_with
-from vis.utils.validation import close_matches
+from vis.utils.validation import close_matches, expect
 
 _stand_ins: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 _roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
@@ -129,14 +129,10 @@ def arranged(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[A
         return [next((values[n] for n in each if n in values), None) for each in names]
     if len(names) == 1:
         return [values]
-    if not isinstance(values, (list, tuple)):
-        raise TypeError(
-            f"`{name}` must be a list with a value for each of the inputs {listed}, or a dict by "
-            f"their names. Received: {name} of type {type(values).__name__}"
-        )
-    if len(values) != len(names):
-        raise ValueError(
-            f"`{name}` must have a value for each of the inputs {listed}. "
-            f"Received: {name} with {len(values)} values"
-        )
+    wanted = f"a value for each of the inputs {listed}"
+    expected = f"be a list with {wanted}, or a dict by their names"
+    received = f"{name} of type {type(values).__name__}"
+    expect(isinstance(values, (list, tuple)), name, expected, received, TypeError)
+    received = f"{name} with {len(values)} values"
+    expect(len(values) == len(names), name, f"have {wanted}", received)
     return list(values)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from vis.backend.private import layers_inside
-from vis.utils.validation import as_integer, check_integer, check_model, close_matches
+from vis.utils.validation import as_integer, check_integer, check_model, close_matches, require
 
 # Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
 _RENAMED = {
@@ -78,22 +78,16 @@ def check_output(layer: keras.Layer, call: int, output: int | None, counts: list
 
     `counts` says how many outputs each of its calls has; an `output` of None is the only one.
     """
-    if not 0 <= call < len(counts):
-        raise ValueError(
-            f"`call` must be one of the {len(counts)} times that the model runs the layer "
-            f"'{layer.name}', from 0. Received: call={call}"
-        )
+    times = f"the {len(counts)} times that the model runs the layer '{layer.name}', from 0"
+    require(0 <= call < len(counts), "call", call, f"be one of {times}")
     if output is None and counts[call] != 1:
         raise ValueError(
             "`layer` must have one output to be looked at; say which with "
             f"`vis.utils.utils.LayerOutput(layer, output=0)`. Received: layer '{layer.name}' with "
             f"{counts[call]} outputs"
         )
-    if output is not None and not 0 <= output < counts[call]:
-        raise ValueError(
-            f"`output` must be one of the {counts[call]} outputs of the layer '{layer.name}', "
-            f"from 0. Received: output={output}"
-        )
+    outputs = f"the {counts[call]} outputs of the layer '{layer.name}', from 0"
+    require(output is None or 0 <= output < counts[call], "output", output, f"be one of {outputs}")
 
 
 def find_layer_idx(model: keras.Model, layer_name: str) -> int:

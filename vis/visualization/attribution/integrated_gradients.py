@@ -7,7 +7,7 @@ import numpy as np
 
 from vis.backend.graph import Graph
 from vis.subject import Subject, inside
-from vis.utils.validation import check_finite, check_integer
+from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
@@ -113,11 +113,10 @@ class IntegratedGradients(Saliency):
         graph = Graph.of(model)
         subject = self.subject(graph, seed_input)
         images = subject.images
-        if np.shape(attributions) != images.shape:
-            raise ValueError(
-                "`attributions` must be what `attributions` has returned for the same images, of "
-                f"shape {images.shape}. Received: an array of shape {np.shape(attributions)}"
-            )
+        expected = "be what `attributions` has returned for the same images, of shape"
+        received = f"an array of shape {np.shape(attributions)}"
+        fits = np.shape(attributions) == images.shape
+        expect(fits, "attributions", f"{expected} {images.shape}", received)
         score = Score.of_filters(subject, graph.find(layer_idx), filter_indices)
         explained = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
