@@ -12,14 +12,16 @@ import numpy as np
 from keras import ops
 
 from vis import backend
-from vis.utils.layout import per_axis, spatial_axes_of
+from vis.utils.layout import spatial_axes_of
 from vis.utils.validation import (
     check_computable,
     check_integer,
     check_not_negative,
     check_number,
     check_positive,
+    check_sizes,
     is_iterable,
+    per_axis,
     require,
 )
 from vis.utils.value import Value
@@ -303,9 +305,7 @@ class Crop(Spatial):
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        sizes = size if is_iterable(size) else [size]
-        checked = tuple(check_integer("size", value, least=1) for value in sizes)
-        self.size = checked if is_iterable(size) else checked[0]
+        self.size = check_sizes("size", size)
 
     def check(self, shape, axes):
         super().check(shape, axes)

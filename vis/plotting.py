@@ -137,11 +137,8 @@ def heatmap(
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
-    expected, received = (
-        f"be of the picture's size {image.shape[:2]}",
-        f"heat of shape {heat.shape}",
-    )
-    expect(heat.shape == image.shape[:2], "heat", expected, received)
+    expected = f"be of the picture's size {image.shape[:2]}"
+    expect(heat.shape == image.shape[:2], "heat", expected, f"heat of shape {heat.shape}")
     ax = _axes(ax)
     _show(ax, image, title)
     strength = (heat - heat.min()) / (np.ptp(heat) or 1)

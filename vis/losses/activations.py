@@ -345,9 +345,8 @@ class FeatureInversion(TensorLoss):
 
 
 def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
-    if not (is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)):
-        return False
-    return all(
+    listed = is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)
+    return listed and all(
         isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
         for place, size in zip(position, sizes, strict=True)
     )

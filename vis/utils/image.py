@@ -18,6 +18,7 @@ from vis.utils.validation import (
     check_integer,
     check_number,
     check_path,
+    check_sizes,
     expect,
     is_iterable,
     require,
@@ -91,13 +92,12 @@ def random_array(
         >>> round(float(noise.mean()), 3), round(float(noise.std()), 3)
         (128.0, 20.0)
     """
-    sizes = shape if is_iterable(shape) else [shape]
-    shape = tuple(check_integer("shape", size, least=1) for size in sizes)
+    sizes = check_sizes("shape", shape)
     mean, std = check_number("mean", mean), check_number("std", std)
     # Python's own generators have `random` too, but only for single numbers.
     draws = rng is None or hasattr(rng, "standard_normal")
     require(draws, "rng", rng, "be a NumPy generator", TypeError)
-    noise = np.random.random(shape) if rng is None else rng.random(shape)  # noqa: NPY002
+    noise = np.random.random(sizes) if rng is None else rng.random(sizes)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
 
@@ -274,8 +274,7 @@ def load_img(
     """
     path = check_path("path", path)
     if target_size is not None:
-        given = target_size if is_iterable(target_size) else [target_size]
-        sizes = [check_integer("target_size", size, least=1) for size in given]
+        sizes = np.atleast_1d(check_sizes("target_size", target_size)).tolist()
         require(len(sizes) == 2, "target_size", target_size, "be `(height, width)`")
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")

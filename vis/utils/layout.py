@@ -1,7 +1,7 @@
 """How an image lies in an array."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,17 +39,6 @@ def spatial_axes_of(shape: Sequence[int | None], data_format: str) -> tuple[int,
     """The axes of a shape that are neither samples nor channels."""
     rank = len(shape)
     return tuple(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
-
-
-def per_axis(name: str, values: Any, axes: Sequence[int]) -> dict[int, Any]:
-    """The value for each axis, of one for all or a tuple with one for each, or a `ValueError`."""
-    each = values if isinstance(values, tuple) else (values,) * len(axes)
-    if len(each) != len(axes):
-        raise ValueError(
-            f"`{name}` must be one number, or one for each of the {len(axes)} spatial axes. "
-            f"Received: {name}={values!r}"
-        )
-    return dict(zip(axes, each, strict=True))
 
 
 def fits(sizes: Sequence[int], shape: Sequence[int | None]) -> bool:

@@ -5,7 +5,7 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -154,6 +154,21 @@ def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[i
         checked.append(index % count if count is not None else index)
     require(checked, name, indices, "hold at least one index; None means all")
     return checked
+
+
+def check_sizes(name: str, sizes: Any) -> int | tuple[int, ...]:
+    """Returns one size for all axes, or a tuple of them, or raises unless all are at least 1."""
+    if is_iterable(sizes):
+        return tuple(check_integer(name, size, least=1) for size in sizes)
+    return check_integer(name, sizes, least=1)
+
+
+def per_axis(name: str, values: Any, axes: Sequence[int]) -> dict[int, Any]:
+    """The value for each axis, of one for all or a tuple with one for each, or a `ValueError`."""
+    each = values if isinstance(values, tuple) else (values,) * len(axes)
+    expected = f"be one number, or one for each of the {len(axes)} spatial axes"
+    require(len(each) == len(axes), name, values, expected)
+    return dict(zip(axes, each, strict=True))
 
 
 def check_array(name: str, value: Any) -> np.ndarray:

@@ -16,14 +16,7 @@ from vis.utils.validation import require
 
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
 
-_RECTIFIERS = (
-    keras.activations.relu,
-    keras.activations.relu6,
-    keras.ops.relu,
-    keras.ops.relu6,
-    tf.nn.relu,
-    tf.nn.relu6,
-)
+_RECTIFIERS = [f for m in (keras.activations, keras.ops, tf.nn) for f in (m.relu, m.relu6)]
 # Activations that look like rectifiers, but for which neither paper defines a gradient.
 _UNDEFINED = {
     "leaky_relu", "leakyrelu", "prelu", "elu", "selu", "celu", "silu", "swish", "gelu", "mish",

@@ -9,7 +9,7 @@ from vis.backend.graph import inside
 from vis.backend.graph.names import LayerOutput, Target, check_output
 from vis.backend.private import calls_of, operation_of, readers_of, with_layers_inside
 from vis.utils.layout import Layout, spatial_axes_of
-from vis.utils.validation import check_integer, is_iterable, require
+from vis.utils.validation import check_sizes, per_axis
 
 # Sizes of images where a model leaves the size of its input open, by the number of its axes.
 _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
@@ -123,11 +123,8 @@ def layout_of(
                 "`image_size` needs images with a spatial axis. "
                 f"Received: image_size={image_size!r} for images of shape {own.shape}"
             )
-        given = image_size if is_iterable(image_size) else [image_size] * len(sizes)
-        given = tuple(check_integer("image_size", size, least=1) for size in given)
-        expected = f"be one number, or one for each of the {len(sizes)} spatial axes"
-        require(len(given) == len(sizes), "image_size", image_size, expected)
-        sizes = given
+        given = check_sizes("image_size", image_size)
+        sizes = tuple(per_axis("image_size", given, own.axes).values())
     elif default := _OPEN_SIZES.get(len(sizes)):
         sizes = tuple(size or default for size in sizes)
     layout = own.resized(sizes)

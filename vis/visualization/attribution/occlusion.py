@@ -7,8 +7,7 @@ import keras
 import numpy as np
 
 from vis.backend.graph import spatial_axes
-from vis.utils.layout import per_axis
-from vis.utils.validation import check_integer, check_number
+from vis.utils.validation import check_integer, check_number, check_sizes, per_axis
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.score import Score
@@ -50,8 +49,8 @@ class Occlusion(Attribution):
         fill: float | None = None,
         batch_size: int = 16,
     ) -> None:
-        self.patch = _checked_sizes("patch", patch)
-        self.stride = _checked_sizes("stride", stride)
+        self.patch = None if patch is None else check_sizes("patch", patch)
+        self.stride = None if stride is None else check_sizes("stride", stride)
         self.fill = None if fill is None else check_number("fill", fill)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
@@ -99,9 +98,3 @@ class Occlusion(Attribution):
 
     def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         return np.maximum(attributions, 0)
-
-
-def _checked_sizes(name: str, sizes: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    if isinstance(sizes, list | tuple):
-        return tuple(check_integer(name, size, least=1) for size in sizes)
-    return None if sizes is None else check_integer(name, sizes, least=1)
