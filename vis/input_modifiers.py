@@ -20,6 +20,7 @@ from vis.utils.validation import (
     check_number,
     check_positive,
     check_sizes,
+    expect,
     is_iterable,
     per_axis,
     require,
@@ -224,10 +225,8 @@ class Scale(Planar):
     """
 
     def __init__(self, low: float = 0.8, high: float = 1.2) -> None:
-        if not check_positive("low", low) <= check_positive("high", high):
-            raise ValueError(
-                f"`high` must not be less than `low`. Received: low={low!r}, high={high!r}"
-            )
+        is_more = check_positive("low", low) <= check_positive("high", high)
+        expect(is_more, "high", "not be less than `low`", f"low={low!r}, high={high!r}")
         self.low = low
         self.high = high
 
@@ -361,10 +360,8 @@ class Blur(Spatial):
     """
 
     def __init__(self, high: float = 1.0, low: float = 0.0) -> None:
-        if not 0 <= check_number("low", low) <= check_positive("high", high):
-            raise ValueError(
-                f"`low` must be between 0 and `high`. Received: high={high!r}, low={low!r}"
-            )
+        is_less = 0 <= check_number("low", low) <= check_positive("high", high)
+        expect(is_less, "low", "be between 0 and `high`", f"high={high!r}, low={low!r}")
         self.high = float(high)
         self.low = float(low)
 

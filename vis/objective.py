@@ -10,7 +10,7 @@ from vis.backend.graph import Graph, LayerOutput, Place, output_shape, symbolic_
 from vis.backend.layers import has_softmax
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
-from vis.utils.validation import check_number, require
+from vis.utils.validation import check_number, expect, require
 
 
 class Objective:
@@ -47,13 +47,11 @@ class Objective:
 
     def check_samples(self, samples: int) -> None:
         """Raises a `ValueError` unless the losses are made for that number of images."""
+        expected = f"be for one image, or for as many as are optimised, {samples}"
         for loss, parameters in zip(self.losses, self.parameters, strict=True):
             for value in parameters.values():
-                if len(value) not in (1, samples):
-                    raise ValueError(
-                        "`losses` must be for one image, or for as many as are optimised, "
-                        f"{samples}. Received: the loss '{loss}', which is for {len(value)}"
-                    )
+                received = f"the loss '{loss}', which is for {len(value)}"
+                expect(len(value) in (1, samples), "losses", expected, received)
 
 
 def _term(loss: Loss, graph: Graph) -> Term:

@@ -148,11 +148,9 @@ def explained(graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = Non
     """
     tensors, given = _all_as_numbers("seed_input", graph, seed_input)
     for tensor, value in zip(tensors, given, strict=True):
-        if value is None and len(tensors) > 1:
-            raise ValueError(
-                "`seed_input` must have a value for each input. "
-                f"Received: nothing for the input '{tensor.name}'"
-            )
+        is_given = value is not None or len(tensors) == 1
+        received = f"nothing for the input '{tensor.name}'"
+        expect(is_given, "seed_input", "have a value for each input", received)
     values = [
         check_images("seed_input", value, tuple(tensor.shape[1:]))
         for tensor, value in zip(tensors, given, strict=True)

@@ -15,6 +15,7 @@ from vis.utils.validation import (
     check_indices,
     check_integer,
     check_not_negative,
+    expect,
     is_iterable,
     require,
 )
@@ -302,11 +303,9 @@ class OutputScore(TensorLoss):
     @staticmethod
     def formula(output: Any, function: Callable[[Any], Any]) -> Any:
         scores = ops.convert_to_tensor(function(output))
-        if len(scores.shape) != 1:
-            raise ValueError(
-                "`function` must return a score for each sample, of shape (samples,). "
-                f"Received: scores of shape {tuple(scores.shape)} for {tuple(output.shape)}"
-            )
+        expected = "return a score for each sample, of shape (samples,)"
+        received = f"scores of shape {tuple(scores.shape)} for {tuple(output.shape)}"
+        expect(len(scores.shape) == 1, "function", expected, received)
         return ops.negative(scores)
 
 

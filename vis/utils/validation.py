@@ -114,19 +114,15 @@ def as_integer(value: Any) -> int | None:
 
 def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
-    try:
-        low, high = input_range if is_iterable(input_range) else [input_range]
-    except (TypeError, ValueError):
-        raise TypeError(
-            "`input_range` must be a pair of numbers `(low, high)`. "
-            f"Received: input_range={input_range!r}"
-        ) from None
+    pair = list(input_range) if is_iterable(input_range) else []
+    expected = "be a pair of numbers `(low, high)`"
+    require(len(pair) == 2, "input_range", input_range, expected, TypeError)
     # As Python's numbers, of which integers are still told from floats: NumPy's small integers
     # overflow in what is computed of them.
-    ends = [check_number("input_range", end) for end in (low, high)]
+    ends = [check_number("input_range", end) for end in pair]
     low, high = (
         operator.index(end) if isinstance(end, numbers.Integral) else number
-        for end, number in zip((low, high), ends, strict=True)
+        for end, number in zip(pair, ends, strict=True)
     )
     is_held = max(abs(low), abs(high)) <= _LARGEST
     require(is_held, "input_range", input_range, "be within what float32 holds")
@@ -224,21 +220,17 @@ def check_all(name: str, values: Any, kind: type) -> list:
     """Returns objects of a class as a list, a single one too, or raises a `TypeError`."""
     values = list(values) if is_iterable(values) else [] if values is None else [values]
     for value in values:
-        if not isinstance(value, kind):
-            raise TypeError(
-                f"`{name}` must be a list of `{kind.__name__}` objects. "
-                f"Received: {value!r} of type {type(value).__name__}"
-            )
+        received = f"{value!r} of type {type(value).__name__}"
+        expected = f"be a list of `{kind.__name__}` objects"
+        expect(isinstance(value, kind), name, expected, received, TypeError)
     return values
 
 
 def check_kind(name: str, value: Any, kind: type) -> Any:
     """Returns `value` as it is, or raises a `TypeError` unless it is of a class."""
-    if not isinstance(value, kind):
-        raise TypeError(
-            f"`{name}` must be a `{kind.__module__}.{kind.__name__}`. "
-            f"Received: {name}={value!r} of type {type(value).__name__}"
-        )
+    received = f"{name}={value!r} of type {type(value).__name__}"
+    expected = f"be a `{kind.__module__}.{kind.__name__}`"
+    expect(isinstance(value, kind), name, expected, received, TypeError)
     return value
 
 
