@@ -18,8 +18,6 @@ from vis.applications import efficientnet_lite_weights
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.validation import check_integer, expect, require
 
-__all__ = ["EfficientNetLite0", "decode_predictions", "preprocess_input"]
-
 _DEFAULT_SIZE = 224
 _MIN_SIZE = 32
 

@@ -130,26 +130,22 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_indices(name: str, indices: Any, count: int | None, of: str) -> list[int]:
-    """Returns one index or several as a list, or raises where one is no integer or out of range.
+def check_indices(name: str, indices: Any, count: int, of: str) -> list[int]:
+    """Returns one index or several as a list, negative ones counted from the end, or raises.
 
-    Negative ones count from the end of the `count` that `of` has, where it is known.
+    Messages say that it is `of` something that there are so many.
     """
-    checked = []
-    for value in indices if is_iterable(indices) else [indices]:
-        index = as_integer(value)
-        if index is None:
-            raise TypeError(
-                f"`{name}` must be an integer or a list of integers. Received: {name}={indices!r}"
-            )
-        if count is not None and not -count <= index < count:
-            raise ValueError(
-                f"`{name}` is out of range: {of} has {count} filters, 0 to {count - 1}. "
-                f"Received: {name}={indices!r}"
-            )
-        checked.append(index % count if count is not None else index)
-    require(checked, name, indices, "hold at least one index; None means all")
-    return checked
+    listed = list(indices) if is_iterable(indices) else [indices]
+    found = [index for index in map(as_integer, listed) if index is not None]
+    expected = "be an integer or a list of integers"
+    require(len(found) == len(listed), name, indices, expected, TypeError)
+    if not all(-count <= index < count for index in found):
+        raise ValueError(
+            f"`{name}` is out of range: {of} has {count} filters, 0 to {count - 1}. "
+            f"Received: {name}={indices!r}"
+        )
+    require(found, name, indices, "hold at least one index; None means all")
+    return [index % count for index in found]
 
 
 def check_sizes(name: str, sizes: Any) -> int | tuple[int, ...]:

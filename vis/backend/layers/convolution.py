@@ -1,11 +1,8 @@
 """Convolutions of images on a processor, by the fastest way that there is to their gradients.
 
-For each gradient by the input TensorFlow lays the weights out anew, which for a late layer and a
-single image takes longer than the multiplication itself; it has no good kernel for the few
-channels of an image; and where it does without oneDNN, as on processors without AVX-512 and in
-functions that are mapped over samples, the gradient of a large image takes up to three times as
-long as the convolution. But that gradient is a convolution too, with the kernel turned around.
-Where that can be made ahead, both cost the same.
+By TensorFlow's own kernels a gradient by the input takes up to three times as long as the
+convolution. But it is a convolution too, with the kernel turned around. Where that can be made
+ahead, both cost the same.
 """
 
 import math

@@ -1,8 +1,4 @@
-"""The step of attribution: what a network says of images, and what it owes to which part.
-
-It is the step of activation maximization without the descent: weighted losses of the images, the
-values of some tensors on the way, and the gradients of the losses with respect to these.
-"""
+"""The step of attribution: what a network says of images, and what it owes to which part."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
