@@ -121,12 +121,10 @@ def optimised(
     subject = _all_but_fixed(graph, graph.structure, entries, fixed)
     acted_on = list(map(id, subject.tensors))
     looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
-    if len(set(acted_on)) < len(acted_on):
-        raise ValueError(
-            "`model` must look up each of its inputs in a layer that it calls once. Received: "
-            f"model '{graph.owner.name}', which looks up {len(looked_up)} inputs in a nested "
-            "model that is called more than once"
-        )
+    expected = "look up each of its inputs in a layer that it calls once"
+    inside = f"{len(looked_up)} inputs in a nested model that is called more than once"
+    received = f"model '{graph.owner.name}', which looks up {inside}"
+    expect(len(set(acted_on)) == len(acted_on), "model", expected, received)
     seeds = dict(zip(acted_on, subject.arranged("seed_input", seed_input), strict=True))
     words = []
     for tensor, entry in looked_up:

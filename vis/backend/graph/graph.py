@@ -19,7 +19,7 @@ from vis.backend.graph.skips import Erosion
 from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
 from vis.backend.layers import Folder, Inline
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
-from vis.utils.validation import check_model, require
+from vis.utils.validation import check_model, expect, require
 
 _remembered: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDictionary()
 
@@ -170,11 +170,9 @@ class Graph:
 
     def check_has(self, name: str, target: Target) -> None:
         """Raises a `ValueError` that names an argument unless the inputs reach a layer."""
-        if not self.has(target):
-            inputs = ", ".join(f"'{tensor.name}'" for tensor in self.inputs)
-            raise ValueError(
-                f"`{name}` must be connected to the input {inputs}. Received: layer '{target.name}'"
-            )
+        inputs = ", ".join(f"'{tensor.name}'" for tensor in self.inputs)
+        expected = f"be connected to the input {inputs}"
+        expect(self.has(target), name, expected, f"layer '{target.name}'")
 
     def check_connected(self, tensor: keras.KerasTensor) -> None:
         """Raises a `ValueError` unless a tensor can be computed from the inputs."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from vis.backend.graph import spatial_axes
-from vis.utils.validation import check_integer, check_number, check_sizes, per_axis
+from vis.utils.validation import check_integer, check_number, check_sizes, expect, per_axis
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.score import Score
@@ -87,11 +87,9 @@ class Occlusion(Attribution):
         steps = per_axis("stride", stride, range(len(shape))).values()
         along = []
         for size, step, whole in zip(sizes, steps, shape, strict=True):
-            if not step <= size <= whole:
-                raise ValueError(
-                    "`stride` must not be greater than `patch`, nor `patch` greater than the "
-                    f"image of shape {shape}. Received: patch={self.patch}, stride={self.stride}"
-                )
+            expected = "not be greater than `patch`, nor `patch` greater than the image of shape"
+            received = f"patch={self.patch}, stride={self.stride}"
+            expect(step <= size <= whole, "stride", f"{expected} {shape}", received)
             starts = [*range(0, whole - size, step), whole - size]
             along.append([slice(start, start + size) for start in starts])
         return itertools.product(*along)

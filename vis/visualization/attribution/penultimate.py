@@ -8,7 +8,7 @@ from keras import layers
 
 from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
 from vis.subject import explained_tensor
-from vis.utils.validation import require
+from vis.utils.validation import expect, require
 
 _CONVOLUTION_OR_POOLING = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -42,12 +42,10 @@ def penultimate_layers(
     require(wanted, "penultimate_layer_idx", penultimate_layer_idx, "hold at least one layer")
     found = [graph.find(index, "penultimate_layer_idx") for index in wanted]
     before = graph.before(explained)
+    expected = f"be a layer that lies before '{layer.name}', the layer of `layer_idx`"
     for candidate in found:
-        if id(LayerOutput.of(candidate).layer) not in before:
-            raise ValueError(
-                f"`penultimate_layer_idx` must be a layer that lies before '{layer.name}', the "
-                f"layer of `layer_idx`. Received: layer '{candidate.name}'"
-            )
+        lies_before = id(LayerOutput.of(candidate).layer) in before
+        expect(lies_before, "penultimate_layer_idx", expected, f"layer '{candidate.name}'")
     return found
 
 
