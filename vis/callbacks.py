@@ -140,7 +140,7 @@ class GifGenerator(OptimizerCallback):
         path = check_path("path", path)
         self.path = path if path.suffix.lower() == ".gif" else path.with_name(f"{path.name}.gif")
         is_in_folder = self.path.parent.is_dir()
-        require(is_in_folder, "path", os.fspath(path), "be in a folder that exists")
+        require(is_in_folder, "path", "be in a folder that exists", os.fspath(path))
         self.input_range = check_input_range(input_range)
         self._open_file = contextlib.ExitStack()
         self._writer: Any = None

@@ -62,7 +62,7 @@ def parametrizations(subject: Subject, parametrization: Any) -> list[Parametriza
     for value in chosen:
         is_one = value is None or isinstance(value, Parametrization)
         expected = "be a `vis.parametrizations.Parametrization`, such as `Fourier()`"
-        require(is_one, "parametrization", value, expected, TypeError)
+        require(is_one, "parametrization", expected, value, TypeError)
     return [Pixels() if value is None else value for value in chosen]
 
 

@@ -171,7 +171,7 @@ def _memory(thing: Any) -> tuple:
 
 def _check_path(given: Any) -> Path:
     is_path = isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str)
-    require(is_path, "checkpoint", given, "be the path of a file", TypeError)
+    require(is_path, "checkpoint", "be the path of a file", given, TypeError)
     try:
         path = Path(given)
         with contextlib.suppress(FileNotFoundError):
@@ -187,7 +187,7 @@ def _check_path(given: Any) -> Path:
     # So are refused names that the system does not take.
     except (OSError, ValueError) as error:
         expected = f"a path that can be ({error})"
-    require(not expected, "checkpoint", given, f"be {expected}")
+    require(not expected, "checkpoint", f"be {expected}", given)
     return path
 
 

@@ -99,7 +99,7 @@ class Transform(Value, InputModifier):
             A new array; of floats, unless pixels are only moved.
         """
         image = check_computable("image", image)
-        require(image.ndim, "image", image, "be `(samples, ...)`")
+        require(image.ndim, "image", "be `(samples, ...)`", image)
         if not self.only_moves_pixels and not np.issubdtype(image.dtype, np.floating):
             image = image.astype("float32")
         axes = spatial_axes_of(image.shape, keras.config.image_data_format())
@@ -144,7 +144,7 @@ class Jitter(Transform):
     def __init__(self, jitter: float | Sequence[float] = 0.05) -> None:
         values = tuple(jitter) if is_iterable(jitter) else (jitter,)
         are_some = values and not isinstance(jitter, str)
-        require(are_some, "jitter", jitter, "be a number or a sequence of numbers", TypeError)
+        require(are_some, "jitter", "be a number or a sequence of numbers", jitter, TypeError)
         for value in values:
             check_not_negative("jitter", value)
         self.jitter = values if is_iterable(jitter) else jitter

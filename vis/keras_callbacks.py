@@ -78,7 +78,7 @@ class VisualizationCallback(keras.callbacks.Callback):
                 f"Received: {sorted(both)} in both"
             )
         self.images = None if images is None else check_finite("images", images)
-        require(not self.maps or images is not None, "images", images, "be given for `maps`")
+        require(not self.maps or images is not None, "images", "be given for `maps`", images)
         if self.images is not None:
             _pictures("images", self.images)
         self.every = check_integer("every", every, least=1)
@@ -120,7 +120,7 @@ class VisualizationCallback(keras.callbacks.Callback):
 
 def _checked_folder(name: str, folder: Any) -> Path:
     is_path = isinstance(folder, (str, os.PathLike))
-    require(is_path, name, folder, "be the path of a folder", TypeError)
+    require(is_path, name, "be the path of a folder", folder, TypeError)
     return Path(folder)
 
 
@@ -129,7 +129,7 @@ def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callab
     hold = isinstance(functions, Mapping) and all(
         isinstance(key, str) and callable(function) for key, function in functions.items()
     )
-    require(hold, name, functions, "be a dict of names and functions", TypeError)
+    require(hold, name, "be a dict of names and functions", functions, TypeError)
     return dict(functions)
 
 

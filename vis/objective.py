@@ -101,5 +101,5 @@ def _checked(losses: Any) -> list[tuple[Loss, float]]:
     sums = [loss * weight for loss, weight in given]
     pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
-    require(pairs, "losses", losses, "hold a loss with a weight other than 0")
+    require(pairs, "losses", "hold a loss with a weight other than 0", losses)
     return pairs

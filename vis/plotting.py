@@ -88,12 +88,12 @@ def grid(
         >>> [ax.get_title() for ax in figure.axes]
         ['a', 'b', 'c']
     """
-    require(is_iterable(images), "images", images, "be a list of pictures", TypeError)
+    require(is_iterable(images), "images", "be a list of pictures", images, TypeError)
     images = [_check_picture("images", image) for image in images]
     expect(images, "images", "hold at least one image", "no images")
     labels = list(labels) if is_iterable(labels) else labels
     fit = labels is None or (isinstance(labels, list) and len(labels) == len(images))
-    require(fit, "labels", labels, f"be {len(images)} strings, one for each image")
+    require(fit, "labels", f"be {len(images)} strings, one for each image", labels)
     cols = None if cols is None else check_integer("cols", cols, least=1)
     cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
     rows = math.ceil(len(images) / cols)
@@ -136,7 +136,7 @@ def heatmap(
     """
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
-    require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
+    require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
     expected = f"be of the picture's size {image.shape[:2]}"
     expect(heat.shape == image.shape[:2], "heat", expected, f"heat of shape {heat.shape}")
     ax = _axes(ax)
@@ -246,7 +246,7 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
         save_to = check_path("save_to", save_to)
         kinds = figure.canvas.get_supported_filetypes()
         is_known = save_to.suffix[1:].lower() in kinds
-        require(is_known, "save_to", str(save_to), f"end in one of {sorted(kinds)}")
+        require(is_known, "save_to", f"end in one of {sorted(kinds)}", str(save_to))
         with written_whole(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure

@@ -38,7 +38,7 @@ class _ImageLoss(TensorLoss):
     def __init__(self, img_input: keras.KerasTensor, name: str) -> None:
         is_tensor = isinstance(img_input, keras.KerasTensor)
         expected = "be a symbolic tensor, the model's input (`model.input`)"
-        require(is_tensor, "img_input", img_input, expected, TypeError)
+        require(is_tensor, "img_input", expected, img_input, TypeError)
         super().__init__(img_input, name)
         self.img = img_input
 
@@ -108,7 +108,7 @@ class LPNorm(_ImageLoss):
     def __init__(self, img_input: keras.KerasTensor, p: float = 6.0) -> None:
         super().__init__(img_input, name=f"L-{p} Norm Loss")
         is_greatest = isinstance(p, float) and p == math.inf
-        require(is_greatest or check_number("p", p) >= 1, "p", p, "be at least 1, or inf")
+        require(is_greatest or check_number("p", p) >= 1, "p", "be at least 1, or inf", p)
         self.p = p
         self.settings = {"p": float(p)}
 

@@ -122,8 +122,8 @@ def optimised(
     acted_on = list(map(id, subject.tensors))
     looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
     expected = "look up each of its inputs in a layer that it calls once"
-    inside = f"{len(looked_up)} inputs in a nested model that is called more than once"
-    received = f"model '{graph.owner.name}', which looks up {inside}"
+    nested = f"{len(looked_up)} inputs in a nested model that is called more than once"
+    received = f"model '{graph.owner.name}', which looks up {nested}"
     expect(len(set(acted_on)) == len(acted_on), "model", expected, received)
     seeds = dict(zip(acted_on, subject.arranged("seed_input", seed_input), strict=True))
     words = []

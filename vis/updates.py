@@ -130,7 +130,7 @@ class KerasUpdate(Update):
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         is_one = isinstance(optimizer, keras.optimizers.Optimizer)
         expected = "be a Keras optimizer, such as `keras.optimizers.Adam(0.05)`"
-        require(is_one, "optimizer", optimizer, expected, TypeError)
+        require(is_one, "optimizer", expected, optimizer, TypeError)
         self.kind = type(optimizer)
         config = keras.saving.serialize_keras_object(optimizer)["config"]
         # Keras numbers its optimizers, and the number decides nothing.
@@ -171,7 +171,7 @@ def _running_means(share: float, means: Iterable[Any], values: Iterable[Any]) ->
 
 
 def _check_share(name: str, value: Any) -> float:
-    require(0 <= check_number(name, value) < 1, name, value, "be in [0, 1)")
+    require(0 <= check_number(name, value) < 1, name, "be in [0, 1)", value)
     return float(value)
 
 

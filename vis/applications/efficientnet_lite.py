@@ -159,7 +159,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     expected, received = f"be of shape (samples, {len(names)})", f"an array of shape {preds.shape}"
     expect(preds.shape[1:] == (len(names),), "preds", expected, received)
     is_there = check_integer("top", top, least=1) <= len(names)
-    require(is_there, "top", top, f"be between 1 and {len(names)}")
+    require(is_there, "top", f"be between 1 and {len(names)}", top)
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
         [(*names[i], sample[i]) for i in indices]
@@ -220,13 +220,13 @@ def _check_arguments(
     weights: Any, include_top: Any, pooling: Any, classes: Any, classifier_activation: Any
 ) -> None:
     expected = "be None, 'imagenet' or the path of a file"
-    require(isinstance(weights, str | os.PathLike | None), "weights", weights, expected, TypeError)
+    require(isinstance(weights, str | os.PathLike | None), "weights", expected, weights, TypeError)
     exists = weights in (None, "imagenet") or os.path.isfile(weights)
-    require(exists, "weights", weights, f"{expected} that exists")
+    require(exists, "weights", f"{expected} that exists", weights)
     is_flag = isinstance(include_top, bool)
-    require(is_flag, "include_top", include_top, "be True or False", TypeError)
+    require(is_flag, "include_top", "be True or False", include_top, TypeError)
     is_known = isinstance(pooling, str | None) and pooling in (None, "avg", "max")
-    require(is_known, "pooling", pooling, "be None, 'avg' or 'max'")
+    require(is_known, "pooling", "be None, 'avg' or 'max'", pooling)
     check_integer("classes", classes, least=1)
     try:
         keras.activations.get(classifier_activation)
@@ -242,13 +242,13 @@ def _check_pretrained(
 ) -> None:
     if include_top:
         top, count = "with the top of the ImageNet weights", len(imagenet_classes())
-        require(classes == count, "classes", classes, f"be {count} {top}")
+        require(classes == count, "classes", f"be {count} {top}", classes)
         activation = keras.activations.get(classifier_activation)
         fits = activation in (keras.activations.softmax, keras.activations.linear)
         expected = f"be 'softmax' or None {top}"
-        require(fits, "classifier_activation", classifier_activation, expected)
+        require(fits, "classifier_activation", expected, classifier_activation)
     channels, shape = inputs.shape[_channel_axis()], tuple(inputs.shape[1:])
-    require(channels == 3, "input_shape", shape, "have 3 channels for the ImageNet weights")
+    require(channels == 3, "input_shape", "have 3 channels for the ImageNet weights", shape)
 
 
 def _inputs(
@@ -261,22 +261,22 @@ def _inputs(
         default = (3, size, size) if _channel_axis() == 1 else (size, size, 3)
         return keras.Input(default if input_shape is None else input_shape)
     is_tensor = isinstance(input_tensor, keras.KerasTensor)
-    require(is_tensor, "input_tensor", input_tensor, "be a Keras tensor or None", TypeError)
+    require(is_tensor, "input_tensor", "be a Keras tensor or None", input_tensor, TypeError)
     shape = tuple(input_tensor.shape[1:])
     _check_shape("input_tensor.shape[1:]", shape, fixed_size)
     agree = input_shape is None or tuple(input_shape) == shape
     expected = f"be that of `input_tensor`, {shape}, if both are given"
-    require(agree, "input_shape", input_shape, expected)
+    require(agree, "input_shape", expected, input_shape)
     return input_tensor
 
 
 def _check_shape(name: str, shape: Any, fixed_size: bool) -> None:
-    require(isinstance(shape, tuple | list) and len(shape) == 3, name, shape, "have 3 entries")
+    require(isinstance(shape, tuple | list) and len(shape) == 3, name, "have 3 entries", shape)
     entries = list(shape)
     # Counted without the batch, which a shape of an image does not have.
     channels = entries.pop(0 if _channel_axis() == 1 else 2)
     is_count = isinstance(channels, int) and not isinstance(channels, bool) and channels >= 1
-    require(is_count, name, shape, "have at least 1 channel")
-    require(not (fixed_size and None in entries), name, shape, "fix height and width with the top")
+    require(is_count, name, "have at least 1 channel", shape)
+    require(not (fixed_size and None in entries), name, "fix height and width with the top", shape)
     fit = all(size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries)
-    require(fit, name, shape, f"have height and width of at least {_MIN_SIZE}")
+    require(fit, name, f"have height and width of at least {_MIN_SIZE}", shape)

@@ -63,7 +63,7 @@ def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any 
     if shape is None:
         return tensor
     count, size = math.prod(tensor.shape), int(np.prod(shape))
-    require(count in (1, size), "shape", shape, f"hold the {count} numbers of `value`")
+    require(count in (1, size), "shape", f"hold the {count} numbers of `value`", shape)
     return ops.reshape(ops.broadcast_to(ops.reshape(tensor, (-1,)), (size,)), shape)
 
 
@@ -121,7 +121,7 @@ def eval(x: Any) -> np.ndarray:
         ValueError: If `x` is symbolic, as those tensors are that a model is built of.
     """
     has_value = not isinstance(x, keras.KerasTensor)
-    require(has_value, "x", x, "have a value, and a symbolic tensor has none")
+    require(has_value, "x", "have a value, and a symbolic tensor has none", x)
     return ops.convert_to_numpy(tf.convert_to_tensor(x))
 
 

@@ -132,7 +132,7 @@ class Neuron(TensorLoss):
             position = [None if size is None else size // 2 for size in places]
         else:
             expected = f"be a place in an output of size {places}, a whole number for each axis"
-            require(_is_place(position, places), "position", position, expected)
+            require(_is_place(position, places), "position", expected, position)
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
         self.settings = {"axis": axis, "position": tuple(position)}
 
@@ -171,7 +171,7 @@ class Direction(TensorLoss):
             values = np.zeros(0)
         points = values.shape == (count,) and np.isfinite(values).all() and values.any()
         one_each = f"one for each filter of layer '{layer.name}', not all zero"
-        require(points, "direction", direction, f"be {count} finite numbers, {one_each}")
+        require(points, "direction", f"be {count} finite numbers, {one_each}", direction)
         self.parameters = {"direction": values[None]}
         self.settings = {"axis": axis}
 
@@ -296,7 +296,7 @@ class OutputScore(TensorLoss):
         super().__init__(check_layer(layer), name="Output Score Loss")
         is_function = callable(function) and not isinstance(function, (type, keras.Layer))
         expected = "be a function of the layer's output"
-        require(is_function, "function", function, expected, TypeError)
+        require(is_function, "function", expected, function, TypeError)
         self.layer = layer
         self.settings = {"function": function}
 
@@ -333,7 +333,7 @@ class FeatureInversion(TensorLoss):
         self.layer = layer
         is_tensor = isinstance(img_input, keras.KerasTensor)
         expected = "be the model's input, such as `model.inputs[0]`"
-        require(is_tensor, "img_input", img_input, expected, TypeError)
+        require(is_tensor, "img_input", expected, img_input, TypeError)
         image = check_images("image", image, tuple(img_input.shape[1:]))
         self.parameters = {"features": value_of(Graph.of_inputs(img_input), layer, image)}
 

@@ -72,7 +72,7 @@ class LossSum:
         for pair in self.pairs:
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
             holds_loss = is_pair and isinstance(pair[0], Loss)
-            require(holds_loss, "pairs", pairs, "be a list of `(Loss, weight)`", TypeError)
+            require(holds_loss, "pairs", "be a list of `(Loss, weight)`", pairs, TypeError)
 
     def __add__(self, other: "Loss | LossSum") -> "LossSum":
         if isinstance(other, Loss):

@@ -85,7 +85,7 @@ class PrincipalComponents(Parametrization):
         decay_power = check_number("decay_power", decay_power)
         data_format = data_format or keras.config.image_data_format()
         is_known = data_format in ("channels_last", "channels_first")
-        require(is_known, "data_format", data_format, "be 'channels_last' or 'channels_first'")
+        require(is_known, "data_format", "be 'channels_last' or 'channels_first'", data_format)
         examples = check_examples("examples", examples, None)
         self.layout = Layout(examples.shape[1:], spatial_axes_of(examples.shape, data_format))
         self.coarse = _coarse(self.layout)

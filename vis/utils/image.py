@@ -96,7 +96,7 @@ def random_array(
     mean, std = check_number("mean", mean), check_number("std", std)
     # Python's own generators have `random` too, but only for single numbers.
     draws = rng is None or hasattr(rng, "standard_normal")
-    require(draws, "rng", rng, "be a NumPy generator", TypeError)
+    require(draws, "rng", "be a NumPy generator", rng, TypeError)
     noise = np.random.random(sizes) if rng is None else rng.random(sizes)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
@@ -170,7 +170,7 @@ def stitch_images(
     """
     margin = check_integer("margin", margin, least=0)
     cols = check_integer("cols", cols, least=1)
-    require(is_iterable(images), "images", images, "be a list of images", TypeError)
+    require(is_iterable(images), "images", "be a list of images", images, TypeError)
     images = [check_array("images", image) for image in images]
     if not images:
         return None
@@ -222,14 +222,14 @@ def draw_text(
     received = f"img of shape {img.shape}"
     expect(img.ndim in (2, 3) and img.size, "img", expected, received)
     place = check_floats("position", position)
-    require(place.shape == (2,), "position", position, "be two numbers")
+    require(place.shape == (2,), "position", "be two numbers", position)
     ink = Image.new("L", (img.shape[1], img.shape[0]))
     # Nothing is seen of what is written further away, and Pillow counts no further.
     place = np.clip(place, -(2**31), 2**31).tolist()
     ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
     opacity = np.asarray(ink, dtype=np.float32) / 255
     paint = check_floats("color", color).astype(np.float32)
-    require(paint.shape == (3,), "color", color, "be red, green and blue")
+    require(paint.shape == (3,), "color", "be red, green and blue", color)
     opacity = opacity if img.ndim == 2 else opacity[..., None]
     paint = paint if img.shape[2:] == (3,) else paint.mean()
     written = img * (1 - opacity) + paint * opacity
@@ -239,8 +239,8 @@ def draw_text(
 
 
 def _font(font: str | None, font_size: float) -> Any:
-    require(check_number("font_size", font_size) >= 1, "font_size", font_size, "be at least 1")
-    require(font_size <= _LARGEST_FONT, "font_size", font_size, f"be at most {_LARGEST_FONT}")
+    require(check_number("font_size", font_size) >= 1, "font_size", "be at least 1", font_size)
+    require(font_size <= _LARGEST_FONT, "font_size", f"be at most {_LARGEST_FONT}", font_size)
     if font is not None:
         check_path("font", font)
         try:
@@ -275,7 +275,7 @@ def load_img(
     path = check_path("path", path)
     if target_size is not None:
         sizes = np.atleast_1d(check_sizes("target_size", target_size)).tolist()
-        require(len(sizes) == 2, "target_size", target_size, "be `(height, width)`")
+        require(len(sizes) == 2, "target_size", "be `(height, width)`", target_size)
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
@@ -297,5 +297,5 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         array([[3, 2, 1]])
     """
     img = check_array("img", img)
-    require(img.ndim, "img", img, "have an axis of channels")
+    require(img.ndim, "img", "have an axis of channels", img)
     return img[..., ::-1].copy()

@@ -102,7 +102,7 @@ def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
         return None
     is_other = isinstance(identifier, (type, keras.Layer))
     expected = "be a name, a function or None, and no class or layer"
-    require(not is_other, name, identifier, expected, TypeError)
+    require(not is_other, name, expected, identifier, TypeError)
     return get_identifier(identifier, known, name)
 
 

@@ -19,11 +19,11 @@ _LARGEST = float(np.finfo(np.float32).max) / 2
 
 
 def require(
-    holds: Any, name: str, value: Any, expected: str, error: type[Exception] = ValueError
+    holds: Any, name: str, expected: str, value: Any, error: type[Exception] = ValueError
 ) -> None:
     """Raises an error that says what an argument must be or do, unless that holds."""
     if not holds:
-        raise error(f"`{name}` must {expected}. Received: {name}={value!r}")
+        expect(holds, name, expected, f"{name}={value!r}", error)
 
 
 def expect(
@@ -65,33 +65,33 @@ def check_model(model: Any) -> None:
 def check_number(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is one finite real number."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    require(is_number, name, value, "be a number", TypeError)
+    require(is_number, name, "be a number", value, TypeError)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    require(math.isfinite(number), name, value, "be finite")
+    require(math.isfinite(number), name, "be finite", value)
     return number
 
 
 def check_positive(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is a number greater than zero."""
     number = check_number(name, value)
-    require(number > 0, name, value, "be positive")
+    require(number > 0, name, "be positive", value)
     return number
 
 
 def check_not_negative(name: str, value: Any) -> float:
     """Returns `value` as a float, or raises unless it is a number of at least zero."""
     number = check_number(name, value)
-    require(number >= 0, name, value, "not be negative")
+    require(number >= 0, name, "not be negative", value)
     return number
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
     is_flag = value is None or isinstance(value, (np.bool_, numbers.Integral))
-    require(is_flag, name, value, "be True or False", TypeError)
+    require(is_flag, name, "be True or False", value, TypeError)
     return bool(value)
 
 
@@ -100,7 +100,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
     number = as_integer(value)
     if number is None:
         raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
-    require(number >= least, name, value, f"be at least {least}")
+    require(number >= least, name, f"be at least {least}", value)
     return number
 
 
@@ -116,7 +116,7 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
     pair = list(input_range) if is_iterable(input_range) else []
     expected = "be a pair of numbers `(low, high)`"
-    require(len(pair) == 2, "input_range", input_range, expected, TypeError)
+    require(len(pair) == 2, "input_range", expected, input_range, TypeError)
     # As Python's numbers, of which integers are still told from floats: NumPy's small integers
     # overflow in what is computed of them.
     ends = [check_number("input_range", end) for end in pair]
@@ -125,8 +125,8 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
         for end, number in zip(pair, ends, strict=True)
     )
     is_held = max(abs(low), abs(high)) <= _LARGEST
-    require(is_held, "input_range", input_range, "be within what float32 holds")
-    require(low < high, "input_range", input_range, "be `(low, high)` with low < high")
+    require(is_held, "input_range", "be within what float32 holds", input_range)
+    require(low < high, "input_range", "be `(low, high)` with low < high", input_range)
     return low, high
 
 
@@ -138,13 +138,13 @@ def check_indices(name: str, indices: Any, count: int, of: str) -> list[int]:
     listed = list(indices) if is_iterable(indices) else [indices]
     found = [index for index in map(as_integer, listed) if index is not None]
     expected = "be an integer or a list of integers"
-    require(len(found) == len(listed), name, indices, expected, TypeError)
+    require(len(found) == len(listed), name, expected, indices, TypeError)
     if not all(-count <= index < count for index in found):
         raise ValueError(
             f"`{name}` is out of range: {of} has {count} filters, 0 to {count - 1}. "
             f"Received: {name}={indices!r}"
         )
-    require(found, name, indices, "hold at least one index; None means all")
+    require(found, name, "hold at least one index; None means all", indices)
     return [index % count for index in found]
 
 
@@ -159,7 +159,7 @@ def per_axis(name: str, values: Any, axes: Sequence[int]) -> dict[int, Any]:
     """The value for each axis, of one for all or a tuple with one for each, or a `ValueError`."""
     each = values if isinstance(values, tuple) else (values,) * len(axes)
     expected = f"be one number, or one for each of the {len(axes)} spatial axes"
-    require(len(each) == len(axes), name, values, expected)
+    require(len(each) == len(axes), name, expected, values)
     return dict(zip(axes, each, strict=True))
 
 
@@ -232,9 +232,9 @@ def check_kind(name: str, value: Any, kind: type) -> Any:
 
 def check_path(name: str, path: Any) -> Path:
     """Returns a path, or raises unless it is one that a file can have."""
-    require(isinstance(path, (str, os.PathLike)), name, path, "be a path", TypeError)
+    require(isinstance(path, (str, os.PathLike)), name, "be a path", path, TypeError)
     is_file = Path(path).name and "\0" not in str(path)
-    require(is_file, name, path, "be the path of a file")
+    require(is_file, name, "be the path of a file", path)
     return Path(path)
 
 

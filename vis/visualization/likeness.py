@@ -24,7 +24,7 @@ def learnt_of(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) 
     if like is None:
         return parametrization
     expected = "not be given together with `like`, which makes one of its own"
-    require(parametrization is None, "parametrization", parametrization, expected)
+    require(parametrization is None, "parametrization", expected, parametrization)
     fixed = arranged("fixed_inputs", fixed_inputs, graph.names)
     found = []
     for tensor, examples, value in zip(graph.inputs, _of_each(like, graph), fixed, strict=True):

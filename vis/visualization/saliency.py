@@ -149,7 +149,7 @@ def visualize_cam_with_losses(
     """
     is_layer = isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer)
     expected = "be a layer of the model"
-    require(is_layer, "penultimate_layer", penultimate_layer, expected, TypeError)
+    require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
     subject = explained(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)

@@ -260,11 +260,11 @@ def _targets(graph: Graph, layers: Any, filters: Any) -> tuple[list[Target], lis
     """The layers that are looked at, and of each its channels."""
     several = isinstance(layers, (list, tuple)) and not isinstance(layers, LayerOutput)
     targets = [graph.find(layer, "layers") for layer in (layers if several else [layers])]
-    require(targets, "layers", layers, "hold at least one layer")
+    require(targets, "layers", "hold at least one layer", layers)
     each = filters if several and filters is not None else [filters] * len(targets)
     fit = isinstance(each, (list, tuple)) and len(each) == len(targets)
     expected = f"be None, or a list with the filters of each of the {len(targets)} layers"
-    require(fit, "filters", filters, expected)
+    require(fit, "filters", expected, filters)
     chosen = []
     for target, of_layer in zip(targets, each, strict=True):
         graph.check_has("layers", target)

@@ -42,7 +42,7 @@ def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.nd
         >>> overlay(np.array([200], "uint8"), np.array([100], "uint8"), alpha=0.25)
         array([125], dtype=uint8)
     """
-    require(0 <= check_number("alpha", alpha) <= 1, "alpha", alpha, "be in [0, 1]")
+    require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
     array1, array2 = check_array("array1", array1), check_array("array2", array2)
     if array1.shape != array2.shape:
         raise ValueError(

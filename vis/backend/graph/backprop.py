@@ -113,7 +113,7 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
         True
     """
     is_known = backprop_modifier in MODIFIERS
-    require(is_known, "backprop_modifier", backprop_modifier, f"be one of {MODIFIERS}")
+    require(is_known, "backprop_modifier", f"be one of {MODIFIERS}", backprop_modifier)
     kind = "guided" if backprop_modifier == "guided" else "rectified"
     key = (kind, Graph.of(model).activations())
     return _copies.get(model, key, lambda: _rewritten(model, kind))

@@ -180,7 +180,7 @@ def apply_modifications(
     expect(layers_inside(model), "model", "have layers", f"the model '{model.name}'")
     is_dict = isinstance(custom_objects, (Mapping, type(None)))
     expected = "be a dict of names and what they stand for"
-    require(is_dict, "custom_objects", custom_objects, expected, TypeError)
+    require(is_dict, "custom_objects", expected, custom_objects, TypeError)
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
         new = _anew(model)
         if not model.compiled:

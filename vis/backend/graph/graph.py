@@ -86,9 +86,9 @@ class Graph:
         tensors = tree.flatten(input_tensor)
         are_inputs = tensors and all(isinstance(tensor, keras.KerasTensor) for tensor in tensors)
         expected = "be the input of a model, `model.input`, or a list or dict of several"
-        require(are_inputs, "input_tensor", input_tensor, expected, TypeError)
+        require(are_inputs, "input_tensor", expected, input_tensor, TypeError)
         are_distinct = len({id(tensor) for tensor in tensors}) == len(tensors)
-        require(are_distinct, "input_tensor", input_tensor, "not hold an input twice")
+        require(are_distinct, "input_tensor", "not hold an input twice", input_tensor)
         return cls(input_tensor)
 
     def _add(self, model: Any, nodes: Iterable[Any]) -> None:

@@ -86,7 +86,7 @@ def check_output(layer: keras.Layer, call: int, output: int | None, counts: list
     `counts` says how many outputs each of its calls has; an `output` of None is the only one.
     """
     times = f"the {len(counts)} times that the model runs the layer '{layer.name}', from 0"
-    require(0 <= call < len(counts), "call", call, f"be one of {times}")
+    require(0 <= call < len(counts), "call", f"be one of {times}", call)
     if output is None and counts[call] != 1:
         raise ValueError(
             "`layer` must have one output to be looked at; say which with "
@@ -94,7 +94,7 @@ def check_output(layer: keras.Layer, call: int, output: int | None, counts: list
             f"{counts[call]} outputs"
         )
     outputs = f"the {counts[call]} outputs of the layer '{layer.name}', from 0"
-    require(output is None or 0 <= output < counts[call], "output", output, f"be one of {outputs}")
+    require(output is None or 0 <= output < counts[call], "output", f"be one of {outputs}", output)
 
 
 def find_layer_idx(model: keras.Model, layer_name: str) -> int:

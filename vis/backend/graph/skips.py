@@ -25,7 +25,7 @@ _MOST = 0.5
 def check_erosion(skip_erosion: Any) -> float:
     """Returns `skip_erosion` as a float, or raises unless it is a number from 0 to 0.5."""
     std = check_number("skip_erosion", skip_erosion)
-    require(0 <= std <= _MOST, "skip_erosion", skip_erosion, f"be between 0 and {_MOST}")
+    require(0 <= std <= _MOST, "skip_erosion", f"be between 0 and {_MOST}", skip_erosion)
     return std
 
 

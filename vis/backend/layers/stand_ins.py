@@ -60,7 +60,7 @@ def without_softmax(layer: Any) -> Any:
 def check_precision(precision: Any) -> str | None:
     """Returns `precision` as it is, or raises a `ValueError` unless layers can compute in it."""
     is_known = precision is None or (isinstance(precision, str) and precision == "bfloat16")
-    require(is_known, "precision", precision, "be None, for the model's own, or 'bfloat16'")
+    require(is_known, "precision", "be None, for the model's own, or 'bfloat16'", precision)
     return precision
 
 

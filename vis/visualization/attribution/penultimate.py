@@ -39,7 +39,7 @@ def penultimate_layers(
     # A `LayerOutput` is a tuple, too.
     if isinstance(wanted, LayerOutput) or not isinstance(wanted, list | tuple):
         wanted = [wanted]
-    require(wanted, "penultimate_layer_idx", penultimate_layer_idx, "hold at least one layer")
+    require(wanted, "penultimate_layer_idx", "hold at least one layer", penultimate_layer_idx)
     found = [graph.find(index, "penultimate_layer_idx") for index in wanted]
     before = graph.before(explained)
     expected = f"be a layer that lies before '{layer.name}', the layer of `layer_idx`"
