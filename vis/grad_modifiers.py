@@ -109,7 +109,7 @@ def get(identifier: str | Callable | None) -> Callable | None:
 
 
 def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:
-    """Gradients as a modifier changes them, of the same shape and type, or an error."""
+    """What a modifier, or that of a name, makes of a gradient array: one of the same shape."""
     modify = get(grad_modifier)
     if modify is None:
         return grads

@@ -225,8 +225,8 @@ class Scale(Planar):
     """
 
     def __init__(self, low: float = 0.8, high: float = 1.2) -> None:
-        is_more = check_positive("low", low) <= check_positive("high", high)
-        expect(is_more, "high", "not be less than `low`", f"low={low!r}, high={high!r}")
+        is_rising = check_positive("low", low) <= check_positive("high", high)
+        expect(is_rising, "high", "not be less than `low`", f"low={low!r}, high={high!r}")
         self.low = low
         self.high = high
 
@@ -360,8 +360,8 @@ class Blur(Spatial):
     """
 
     def __init__(self, high: float = 1.0, low: float = 0.0) -> None:
-        is_less = 0 <= check_number("low", low) <= check_positive("high", high)
-        expect(is_less, "low", "be between 0 and `high`", f"high={high!r}, low={low!r}")
+        is_rising = 0 <= check_number("low", low) <= check_positive("high", high)
+        expect(is_rising, "low", "be between 0 and `high`", f"high={high!r}, low={low!r}")
         self.high = float(high)
         self.low = float(low)
 

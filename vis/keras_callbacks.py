@@ -137,9 +137,9 @@ def _pictures(name: str, images: Any) -> np.ndarray:
     """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
     images = np.asarray(images)
     batch = images[None] if images.ndim == 3 else images
-    are_some = batch.ndim == 4 and {1, 3} & {batch.shape[1], batch.shape[-1]} and len(batch)
+    are_pictures = batch.ndim == 4 and {1, 3} & {batch.shape[1], batch.shape[-1]} and len(batch)
     expected = "be pictures of two spatial dimensions, with 1 or 3 channels"
-    expect(are_some, name, expected, f"an array of shape {images.shape}")
+    expect(are_pictures, name, expected, f"an array of shape {images.shape}")
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
         batch = np.round(255 * (batch - low) / (high - low or 1)).astype("uint8")

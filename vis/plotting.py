@@ -256,6 +256,7 @@ def _check_picture(name: str, image: Any) -> np.ndarray:
     image = check_array(name, image)
     image = image[..., 0] if image.shape[2:] == (1,) else image
     is_picture = image.size and image.ndim >= 2 and image.shape[2:] in ((), (3,))
-    expected = "be of shape (height, width), or (height, width, channels) with one or three"
-    expect(is_picture, name, f"{expected} channels", f"an array of shape {image.shape}")
+    in_colour = "(height, width, channels) with one or three channels"
+    expected = f"be of shape (height, width), or {in_colour}"
+    expect(is_picture, name, expected, f"an array of shape {image.shape}")
     return image

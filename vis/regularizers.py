@@ -185,8 +185,9 @@ class BlurPenalty(_ImageLoss):
 
     def __init__(self, img_input: keras.KerasTensor) -> None:
         super().__init__(img_input, name="Blur Loss")
-        axes, shape = spatial_axes(img_input), tuple(img_input.shape)
-        expect(axes, "img_input", "have a spatial axis", f"an input of shape {shape}")
+        axes = spatial_axes(img_input)
+        received = f"an input of shape {tuple(img_input.shape)}"
+        expect(axes, "img_input", "have a spatial axis", received)
         self.settings = {"axes": axes}
 
     @staticmethod

@@ -156,10 +156,11 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     """
     names = imagenet_classes()
     preds = np.asarray(preds)
-    expected, received = f"be of shape (samples, {len(names)})", f"an array of shape {preds.shape}"
+    expected = f"be of shape (samples, {len(names)})"
+    received = f"an array of shape {preds.shape}"
     expect(preds.shape[1:] == (len(names),), "preds", expected, received)
-    is_there = check_integer("top", top, least=1) <= len(names)
-    require(is_there, "top", f"be between 1 and {len(names)}", top)
+    are_enough = check_integer("top", top, least=1) <= len(names)
+    require(are_enough, "top", f"be between 1 and {len(names)}", top)
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
         [(*names[i], sample[i]) for i in indices]
@@ -241,14 +242,16 @@ def _check_pretrained(
     inputs: keras.KerasTensor, include_top: bool, classes: int, classifier_activation: object
 ) -> None:
     if include_top:
-        top, count = "with the top of the ImageNet weights", len(imagenet_classes())
-        require(classes == count, "classes", f"be {count} {top}", classes)
+        with_top = "with the top of the ImageNet weights"
+        count = len(imagenet_classes())
+        require(classes == count, "classes", f"be {count} {with_top}", classes)
         activation = keras.activations.get(classifier_activation)
         fits = activation in (keras.activations.softmax, keras.activations.linear)
-        expected = f"be 'softmax' or None {top}"
+        expected = f"be 'softmax' or None {with_top}"
         require(fits, "classifier_activation", expected, classifier_activation)
-    channels, shape = inputs.shape[_channel_axis()], tuple(inputs.shape[1:])
-    require(channels == 3, "input_shape", "have 3 channels for the ImageNet weights", shape)
+    is_rgb = inputs.shape[_channel_axis()] == 3
+    shape = tuple(inputs.shape[1:])
+    require(is_rgb, "input_shape", "have 3 channels for the ImageNet weights", shape)
 
 
 def _inputs(

@@ -169,9 +169,9 @@ class Direction(TensorLoss):
             values = np.asarray(direction, dtype="float32")
         except (TypeError, ValueError):
             values = np.zeros(0)
-        points = values.shape == (count,) and np.isfinite(values).all() and values.any()
+        is_direction = values.shape == (count,) and np.isfinite(values).all() and values.any()
         one_each = f"one for each filter of layer '{layer.name}', not all zero"
-        require(points, "direction", f"be {count} finite numbers, {one_each}", direction)
+        require(is_direction, "direction", f"be {count} finite numbers, {one_each}", direction)
         self.parameters = {"direction": values[None]}
         self.settings = {"axis": axis}
 
@@ -304,7 +304,7 @@ class OutputScore(TensorLoss):
     def formula(output: Any, function: Callable[[Any], Any]) -> Any:
         scores = ops.convert_to_tensor(function(output))
         expected = "return a score for each sample, of shape (samples,)"
-        received = f"scores of shape {tuple(scores.shape)} for {tuple(output.shape)}"
+        received = f"scores of shape {scores.shape} for {output.shape}"
         expect(len(scores.shape) == 1, "function", expected, received)
         return ops.negative(scores)
 

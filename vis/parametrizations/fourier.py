@@ -70,14 +70,20 @@ class Fourier(Parametrization):
     def resized(
         self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
     ) -> list[np.ndarray]:
-        """The variables `(samples, ...)` for images of another size, which look the same."""
+        """The variables `(samples, ...)` for images of another size, which look the same.
+
+        Frequencies that the old images did not have are drawn, with a generator for each sample.
+        """
         drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
         return spectra.resized(variables, drawn, old, new)
 
     def converted(
         self, variables: list[np.ndarray], layout: Layout, source: "Fourier"
     ) -> list[np.ndarray]:
-        """The variables that make the pictures which those of `source`, of another decay, make."""
+        """The variables `(samples, ...)` that make the pictures which those of `source` make.
+
+        That one differs in its `decay_power`.
+        """
         ratio = source._amplitudes(layout) / self._amplitudes(layout)
         return [(ratio * values).astype(values.dtype) for values in variables]
 

@@ -39,10 +39,10 @@ class MagnitudeConstrained(Parametrization):
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
             numbers = np.issubdtype(spectrum.dtype, np.number)
-            are_some = spectrum.ndim >= 3 and len(spectrum) and numbers
+            are_images = spectrum.ndim >= 3 and len(spectrum) and numbers
             expected = "be a number, or finite images of shape (samples, ...) with channels"
             received = f"an array of shape {spectrum.shape} and type {spectrum.dtype}"
-            expect(are_some and np.isfinite(spectrum).all(), "spectrum", expected, received)
+            expect(are_images and np.isfinite(spectrum).all(), "spectrum", expected, received)
             self.spectrum: Any = FrozenArray(spectrum)
         else:
             self.spectrum = check_number("spectrum", spectrum)

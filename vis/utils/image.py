@@ -95,8 +95,8 @@ def random_array(
     sizes = check_sizes("shape", shape)
     mean, std = check_number("mean", mean), check_number("std", std)
     # Python's own generators have `random` too, but only for single numbers.
-    draws = rng is None or hasattr(rng, "standard_normal")
-    require(draws, "rng", "be a NumPy generator", rng, TypeError)
+    is_generator = rng is None or hasattr(rng, "standard_normal")
+    require(is_generator, "rng", "be a NumPy generator", rng, TypeError)
     noise = np.random.random(sizes) if rng is None else rng.random(sizes)  # noqa: NPY002
     return mean + std * (noise - noise.mean()) / (noise.std() + keras.config.epsilon())
 
@@ -274,8 +274,9 @@ def load_img(
     """
     path = check_path("path", path)
     if target_size is not None:
-        sizes = np.atleast_1d(check_sizes("target_size", target_size)).tolist()
-        require(len(sizes) == 2, "target_size", "be `(height, width)`", target_size)
+        sizes: Any = check_sizes("target_size", target_size)
+        is_pair = isinstance(sizes, tuple) and len(sizes) == 2
+        require(is_pair, "target_size", "be `(height, width)`", target_size)
     with Image.open(path) as file:
         picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:

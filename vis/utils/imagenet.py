@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any, SupportsIndex
 
+__all__ = ["imagenet_class_index", "imagenet_classes", "lookup_imagenet_labels"]
+
 
 @functools.cache
 def imagenet_classes() -> tuple[tuple[str, str], ...]:

@@ -23,13 +23,13 @@ def require(
 ) -> None:
     """Raises an error that says what an argument must be or do, unless that holds."""
     if not holds:
-        expect(holds, name, expected, f"{name}={value!r}", error)
+        raise error(f"`{name}` must {expected}. Received: {name}={value!r}")
 
 
 def expect(
     holds: Any, name: str, expected: str, received: str, error: type[Exception] = ValueError
 ) -> None:
-    """The same, where words tell better what was received than the value."""
+    """The same, where words tell better what was received than the value, and cost nothing."""
     if not holds:
         raise error(f"`{name}` must {expected}. Received: {received}")
 
@@ -131,9 +131,9 @@ def check_input_range(input_range: Any) -> tuple[float, float]:
 
 
 def check_indices(name: str, indices: Any, count: int, of: str) -> list[int]:
-    """Returns one index or several as a list, negative ones counted from the end, or raises.
+    """Returns one index or several of the `count` that `of` has as a list, or raises.
 
-    Messages say that it is `of` something that there are so many.
+    Negative ones are counted from the end.
     """
     listed = list(indices) if is_iterable(indices) else [indices]
     found = [index for index in map(as_integer, listed) if index is not None]
@@ -216,17 +216,21 @@ def check_all(name: str, values: Any, kind: type) -> list:
     """Returns objects of a class as a list, a single one too, or raises a `TypeError`."""
     values = list(values) if is_iterable(values) else [] if values is None else [values]
     for value in values:
-        received = f"{value!r} of type {type(value).__name__}"
-        expected = f"be a list of `{kind.__name__}` objects"
-        expect(isinstance(value, kind), name, expected, received, TypeError)
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"`{name}` must be a list of `{kind.__name__}` objects. "
+                f"Received: {value!r} of type {type(value).__name__}"
+            )
     return values
 
 
 def check_kind(name: str, value: Any, kind: type) -> Any:
     """Returns `value` as it is, or raises a `TypeError` unless it is of a class."""
-    received = f"{name}={value!r} of type {type(value).__name__}"
-    expected = f"be a `{kind.__module__}.{kind.__name__}`"
-    expect(isinstance(value, kind), name, expected, received, TypeError)
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"`{name}` must be a `{kind.__module__}.{kind.__name__}`. "
+            f"Received: {name}={value!r} of type {type(value).__name__}"
+        )
     return value
 
 

@@ -52,7 +52,7 @@ def stages_of(
 ) -> list[Stage]:
     """From coarse to fine, in the spectrum and in size, with `max_iter` steps together.
 
-    The first two are the finished picture's, and `coarse` is the first stages' layout, if another.
+    `parametrization` and `layout` are the finished picture's; `coarse` is for the first stages.
     """
     if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
         return [Stage(parametrization, layout, max_iter)]

@@ -8,14 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from vis.backend.private import layers_inside
-from vis.utils.validation import (
-    as_integer,
-    check_integer,
-    check_model,
-    close_matches,
-    expect,
-    require,
-)
+from vis.utils.validation import as_integer, check_integer, check_model, close_matches, require
 
 # Names that keras-vis's notebooks use, and what the layers are called in `keras.applications` now.
 _RENAMED = {
@@ -136,8 +129,11 @@ def resolve_layer(
     if isinstance(layer_idx, LayerOutput):
         return layer_idx.checked(resolve_layer(model, layer_idx.layer, name))
     if isinstance(layer_idx, keras.Layer):
-        received = f"{name}={layer_idx!r}, which is not part of '{model.name}'"
-        expect(layer_idx in layers_inside(model), name, "be a layer of the model", received)
+        if layer_idx not in layers_inside(model):
+            raise ValueError(
+                f"`{name}` must be a layer of the model. "
+                f"Received: {name}={layer_idx!r}, which is not part of '{model.name}'"
+            )
         return layer_idx
     if isinstance(layer_idx, str):
         return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]

@@ -46,7 +46,7 @@ def at_once(values: Any, samples: int, terms: Sequence[Term]) -> list[Any]:
 
     An expression is a scalar over the whole batch, so that samples are then shown one by one.
     """
-    if samples == 1 or not any(isinstance(term, Expression) for term in terms):
+    if not any(isinstance(term, Expression) for term in terms):
         return [values]
     return [of_sample(values, i) for i in range(samples)]
 

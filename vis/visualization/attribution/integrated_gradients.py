@@ -113,10 +113,10 @@ class IntegratedGradients(Saliency):
         graph = Graph.of(model)
         subject = self.subject(graph, seed_input)
         images = subject.images
-        expected = "be what `attributions` has returned for the same images, of shape"
+        same = f"the same images, of shape {images.shape}"
         received = f"an array of shape {np.shape(attributions)}"
         fits = np.shape(attributions) == images.shape
-        expect(fits, "attributions", f"{expected} {images.shape}", received)
+        expect(fits, "attributions", f"be what `attributions` has returned for {same}", received)
         score = Score.of_filters(subject, graph.find(layer_idx), filter_indices)
         explained = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
@@ -148,7 +148,8 @@ class _Line:
 
     def mean_gradient(self) -> np.ndarray:
         """The gradients' integral."""
-        (*_, share), widths = self._slopes(), np.diff(self.places)
+        *_, share = self._intervals()
+        widths = np.diff(self.places)
         weights = np.append(widths * (1 - share), 0) + np.append(0, widths * share)
         return np.tensordot(weights, self.grads, 1)
 
@@ -158,16 +159,15 @@ class _Line:
         The change of the score that the two gradients do not explain, and a share of what they
         would not with equal weights, so that smooth curves are followed as well.
         """
-        before, after, mean, share = self._slopes()
+        before, after, mean, share = self._intervals()
         unexplained = [mean - (before * (1 - s) + after * s) for s in (share, 0.5)]
         return np.diff(self.places) * (np.abs(unexplained[0]) + np.abs(unexplained[1]) / 4)
 
-    def _slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """How the score changes along each interval: where it begins and ends, and on average.
+    def _intervals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """How the score changes where each begins, where it ends and on average, and a weight.
 
-        And the weight of the second gradient: the two have those with which they add up to the
-        change of the score. Where a network of rectifiers has a single kink in the interval, this
-        is exact.
+        That of the gradient at the end: by their weights the two gradients add up to the change of
+        the score. Where a network of rectifiers has a single kink in the interval, this is exact.
         """
         slopes = np.tensordot(self.grads, self._way, self._way.ndim)
         before, after = slopes[:-1], slopes[1:]

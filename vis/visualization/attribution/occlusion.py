@@ -87,9 +87,10 @@ class Occlusion(Attribution):
         steps = per_axis("stride", stride, range(len(shape))).values()
         along = []
         for size, step, whole in zip(sizes, steps, shape, strict=True):
-            expected = "not be greater than `patch`, nor `patch` greater than the image of shape"
+            image = f"the image of shape {shape}"
+            expected = f"not be greater than `patch`, nor `patch` greater than {image}"
             received = f"patch={self.patch}, stride={self.stride}"
-            expect(step <= size <= whole, "stride", f"{expected} {shape}", received)
+            expect(step <= size <= whole, "stride", expected, received)
             starts = [*range(0, whole - size, step), whole - size]
             along.append([slice(start, start + size) for start in starts])
         return itertools.product(*along)

@@ -137,9 +137,9 @@ class Score:
         shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
         compiled = self._objective.compiled(inquiries, question, question.compiled)
         answers = []
-        for look in at_once((shown, self._parameters), len(images), question.terms):
-            tensors = tree.map_structure(ops.convert_to_tensor, (*look, self._weights))
-            answer = compiled(self._graph, None, *tensors)
+        for some in at_once((shown, self._parameters), len(images), question.terms):
+            given = tree.map_structure(ops.convert_to_tensor, (*some, self._weights))
+            answer = compiled(self._graph, None, *given)
             answers.append(tree.map_structure(ops.convert_to_numpy, answer))
         if len(answers) == 1:
             return answers[0]
