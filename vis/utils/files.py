@@ -11,13 +11,12 @@ from pathlib import Path
 def _is_at_work(name: str) -> bool:
     """Whether the process still runs whose number a name begins with."""
     number = name.split(".")[0]
-    if number.isdecimal():
-        try:
+    try:
+        # That of another user may not be asked; a name may begin with something else.
+        with contextlib.suppress(PermissionError, ValueError):
             os.kill(int(number), 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except PermissionError:
-            return True
+    except (ProcessLookupError, OverflowError):
+        return False
     return True
 
 

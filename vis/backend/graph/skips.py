@@ -44,46 +44,41 @@ class Erosion:
 
     def begin(self, nodes: Iterable[Any]) -> None:
         """Draws the gains of all nodes that are going to run, which is quicker than one by one."""
-        additions = [node for node in nodes if _adds(node)]
+        additions = [(node, _added(node)) for node in nodes]
+        numbers = [len(node.input_tensors) * added[1] for node, added in additions if added]
         # A uniform number that is at most so far from 1 has the standard deviation.
-        spread = self.std * math.sqrt(3 / max(len(additions), 1))
-        number = sum(len(node.input_tensors) * (_channels(node) or 0) for node in additions)
-        self._gains = random.uniform(self.seeds, [number], 1 - spread, 1 + spread)
+        spread = self.std * math.sqrt(3 / max(len(numbers), 1))
+        self._gains = random.uniform(self.seeds, [sum(numbers)], 1 - spread, 1 + spread)
 
     def __call__(self, node: Any, values: dict[int, Any]) -> dict[int, Any]:
         """The values that a node is to run on."""
-        if not _adds(node) or _channels(node) is None:
+        added = _added(node)
+        if added is None:
             return values
-        return values | {id(t): self._eroded(values[id(t)], node) for t in node.input_tensors}
+        return values | {id(t): self._eroded(values[id(t)], *added) for t in node.input_tensors}
 
-    def _eroded(self, value: Any, node: Any) -> Any:
-        samples, channels = self.seeds.shape[0], _channels(node)
+    def _eroded(self, value: Any, axis: int, channels: int) -> Any:
+        samples = self.seeds.shape[0]
         if value.shape[0] != samples:
             return value
         shape = [samples] + [1] * (len(value.shape) - 1)
-        shape[_axis(node)] = channels
+        shape[axis] = channels
         gains = self._gains[:, self._used : self._used + channels]
         self._used += channels
         return value * tf.cast(tf.reshape(gains, shape), value.dtype)
 
 
-def _axis(node: Any) -> int:
-    """Where the channels of what a node adds are."""
-    return channel_axis(node.operation, len(node.outputs[0].shape))
-
-
-def _channels(node: Any) -> Any:
-    """How many channels a node adds, or None where that is open."""
-    return node.outputs[0].shape[_axis(node)]
-
-
-def _adds(node: Any) -> bool:
-    """Whether a node adds features that have come by several ways."""
+def _added(node: Any) -> tuple[int, int] | None:
+    """The axis and the number of channels, where a node adds what has come by several ways."""
     first, *others = node.input_tensors or [None]
-    return (
-        isinstance(node.operation, (keras.layers.Add, Add))
-        and bool(others)
-        and all(tensor.shape == first.shape for tensor in others)
-        and len(first.shape) > 1
-        and keras.backend.is_float_dtype(first.dtype)
-    )
+    if (
+        not isinstance(node.operation, (keras.layers.Add, Add))
+        or not others
+        or any(tensor.shape != first.shape for tensor in others)
+        or len(first.shape) == 1
+        or not keras.backend.is_float_dtype(first.dtype)
+    ):
+        return None
+    axis = channel_axis(node.operation, len(first.shape))
+    channels = first.shape[axis]
+    return None if channels is None else (axis, channels)
