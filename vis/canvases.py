@@ -33,7 +33,7 @@ def ranges(subject: Subject, input_range: Any) -> list[tuple[float, float]]:
         chosen = subject.arranged("input_range", input_range)
         return [check_input_range(_DEFAULT_RANGE if r is None else r) for r in chosen]
     is_default = is_list and tuple(input_range) == _DEFAULT_RANGE
-    if is_default and len(subject.fed) > len(subject.graph.inputs):
+    if is_default and subject.embeds:
         return [_range_of(tensor) for tensor in subject.tensors]
     return [check_input_range(input_range) for _ in subject.tensors]
 

@@ -94,21 +94,23 @@ class Checkpoint:
         data = io.BytesIO(self._path.read_bytes())
         try:
             with np.load(data, allow_pickle=False) as file:
+                # NumPy reads as much of an entry as that says there is, and so not all checksums.
+                if file.zip.testzip():
+                    raise ValueError("a checksum is wrong")
                 entries = {name: file[name] for name in file.files}
             header = json.loads(entries["header"].tobytes())
             version = int(header["version"])
-            is_ours = header["format"] == _FORMAT and version <= _VERSION
-            types = header["types"] if is_ours else []
+            is_readable = header["format"] == _FORMAT and version <= _VERSION
+            types = header["types"] if is_readable else []
             arrays = [entries[f"array_{number}"].view(kind) for number, kind in enumerate(types)]
-        # There is no end to what NumPy and zipfile raise on bytes that mean nothing. What else has
-        # changed zipfile finds by its own checksums.
+        # There is no end to what NumPy and zipfile raise on bytes that mean nothing.
         except Exception as error:
             raise self._refused(
                 "must be a file that a run with `checkpoint` has written, and the one that is "
                 "there is damaged or something else. Delete it, or choose another path, to start "
                 f"anew ({type(error).__name__})"
             ) from error
-        if not is_ours:
+        if not is_readable:
             raise self._refused(
                 f"must be of version {_VERSION}, and the one that is there is of version "
                 f"{version}. It was written by a newer release of this library"

@@ -10,7 +10,7 @@ from vis.backend.graph import Graph, LayerOutput, Place, output_shape, symbolic_
 from vis.backend.layers import has_softmax
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
-from vis.utils.validation import check_number, expect, require
+from vis.utils.validation import check_number, expect, is_iterable, require
 
 
 class Objective:
@@ -85,13 +85,12 @@ def _term(loss: Loss, graph: Graph) -> Term:
 def _checked(losses: Any) -> list[tuple[Loss, float]]:
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
+    expected = "be a list of `(Loss, weight)`"
+    require(is_iterable(losses), "losses", expected, losses, TypeError)
     try:
         given = [(loss, weight) for loss, weight in losses]
-    # The last is what a symbolic tensor raises that is gone through.
-    except (TypeError, ValueError, NotImplementedError):
-        raise TypeError(
-            f"`losses` must be a list of `(Loss, weight)`. Received: losses={losses!r}"
-        ) from None
+    except (TypeError, ValueError):
+        raise TypeError(f"`losses` must {expected}. Received: losses={losses!r}") from None
     for loss, _ in given:
         if not isinstance(loss, (Loss, LossSum)):
             raise TypeError(

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from vis import canvases, grad_modifiers, updates
-from vis.backend.graph import Place, check_erosion
+from vis.backend.graph import Place, check_erosion, check_tensor
 from vis.backend.layers import Prepared, check_precision
 from vis.backend.step import Engine, Given, Problem, engines
 from vis.backend.tensors import draw_seed
@@ -22,7 +22,7 @@ from vis.input_modifiers import InputModifier, in_order, is_in_graph
 from vis.losses import Loss, LossSum
 from vis.objective import Objective
 from vis.parametrizations import Parametrization, Pixels
-from vis.subject import inputs_optimised, only_tensor
+from vis.subject import inputs_optimised
 from vis.utils.layout import Layout
 from vis.utils.validation import (
     check_all,
@@ -110,12 +110,14 @@ class Optimizer:
         self.input_ranges = canvases.ranges(subject, input_range)
         self._parametrizations = canvases.parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        self.wrt_tensor = self.input_tensor
         if wrt_tensor is not None:
-            self.wrt_tensor = only_tensor(self.network, keras.tree.flatten(wrt_tensor), wrt_tensor)
-        is_input = len(self.input_tensors) == 1 and self.wrt_tensor is self.input_tensor
-        self.wrt_tensor_is_input_tensor = wrt_tensor is None or is_input
-        self._wrt = None if self.wrt_tensor_is_input_tensor else self.wrt_tensor
+            tensors = keras.tree.flatten(wrt_tensor)
+            wrt_tensor = check_tensor(tensors[0] if len(tensors) == 1 else wrt_tensor)
+            self.network.check_connected(wrt_tensor)
+        is_input = len(self.input_tensors) == 1 and wrt_tensor is self.input_tensor
+        self._wrt = None if is_input else wrt_tensor
+        self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
+        self.wrt_tensor_is_input_tensor = self._wrt is None
         self._objective = objective = Objective(losses, subject.graph)
         self.losses = list(zip(objective.losses, objective.weights, strict=True))
         self.terms = list(objective.terms)

@@ -16,7 +16,6 @@ from vis.backend.graph import (
     spatial_axes,
     warn_of_range,
 )
-from vis.backend.private import operation_of
 from vis.backend.step import value_of
 from vis.utils.layout import fits
 from vis.utils.validation import check_images, expect
@@ -49,9 +48,8 @@ class Subject(NamedTuple):
 
     @property
     def embeds(self) -> bool:
-        """Whether what is acted on is one embedding, or what is like it."""
-        is_input = [isinstance(operation_of(t), keras.layers.InputLayer) for t in self.tensors]
-        return is_input == [False]
+        """Whether embeddings, or what is like them, stand in the place of inputs."""
+        return len(self.fed) > len(self.graph.inputs)
 
     def arranged(self, name: str, values: Any) -> list[Any]:
         """One value for each that is acted on, of values for these or for all inputs.
@@ -206,17 +204,6 @@ def _all_but_fixed(
     received = f"fixed_inputs for all of the {len(graph.inputs)} inputs"
     expect(is_left, "fixed_inputs", "leave an input to be optimised", received)
     return Subject(graph, structure, tuple(fed), values)
-
-
-def only_tensor(graph: Graph, tensors: Sequence[Any], given: Any) -> keras.KerasTensor:
-    """The only one of some tensors, which a graph must have; `given` is what a user called them."""
-    if len(tensors) != 1 or not isinstance(tensors[0], keras.KerasTensor):
-        raise TypeError(
-            "`wrt_tensor` must be a symbolic tensor of the model, such as `layer.output`. "
-            f"Received: wrt_tensor={given!r}"
-        )
-    graph.check_connected(tensors[0])
-    return tensors[0]
 
 
 def as_numbers(

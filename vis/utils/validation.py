@@ -1,6 +1,7 @@
 """Checks of arguments, each with an error that says what was expected and what came."""
 
 import difflib
+import itertools
 import math
 import numbers
 import operator
@@ -114,7 +115,7 @@ def as_integer(value: Any) -> int | None:
 
 def check_input_range(input_range: Any) -> tuple[float, float]:
     """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
-    pair = list(input_range) if is_iterable(input_range) else []
+    pair = list(itertools.islice(input_range, 3)) if is_iterable(input_range) else []
     expected = "be a pair of numbers `(low, high)`"
     require(len(pair) == 2, "input_range", expected, input_range, TypeError)
     # As Python's numbers, of which integers are still told from floats: NumPy's small integers

@@ -179,7 +179,7 @@ def visualize_activation(
     lp_norm_weight, tv_weight = (
         0 if learnt and weight is WEIGHT else weight for weight in (lp_norm_weight, tv_weight)
     )
-    if optimizer is None and subject.embeds and not learnt:
+    if optimizer is None and subject.embeds and len(subject.tensors) == 1 and not learnt:
         # Its steps are for images of bytes; embeddings have another scale.
         ((low, high),) = ranges(subject, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)

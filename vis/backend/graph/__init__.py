@@ -17,6 +17,7 @@ from vis.backend.graph.names import (
     LayerOutput,
     Target,
     check_layer,
+    check_tensor,
     find_layer_idx,
     path_to,
     resolve_layer,

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from vis.backend.graph.names import LayerOutput, Target
+from vis.backend.graph.names import LayerOutput, Target, check_tensor
 from vis.backend.graph.walk import is_container
 from vis.backend.private import (
     Functional,
@@ -52,14 +52,16 @@ class Copier:
         if isinstance(value, keras.Layer):
             return self.layer(value)
         if isinstance(value, Variable):
-            if not self._shares_variables and id(value) not in self._copied:
+            if self._shares_variables:
+                return value
+            if id(value) not in self._copied:
                 self._copied[id(value)] = Variable(
                     keras.ops.convert_to_numpy(value.value),
                     dtype=value.dtype,
                     trainable=value.trainable,
                     name=value.name,
                 )
-            return self._copied.get(id(value), value)
+            return self._copied[id(value)]
         if not _holds_ours(value):
             return value
         if isinstance(value, dict):
@@ -138,9 +140,9 @@ def counterpart_tensor(
     tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor | None:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
-    # What is no tensor is told of where gradients are to be taken of it.
-    if copy is model or not isinstance(tensor, keras.KerasTensor):
+    if copy is model or tensor is None:
         return tensor
+    check_tensor(tensor)
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
             return new

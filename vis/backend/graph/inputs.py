@@ -81,7 +81,8 @@ def _made_up(model: keras.Model) -> Any:
 
 def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
     """The model that an input stands in for, or None where the input has a graph."""
-    return _roots.get(operation_of(input_tensor), lambda: None)()
+    root = _roots.get(operation_of(input_tensor))
+    return root() if root else None
 
 
 def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:

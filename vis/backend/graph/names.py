@@ -73,13 +73,21 @@ def check_layer(layer: Any) -> Target:
     return layer
 
 
+def check_tensor(tensor: Any) -> keras.KerasTensor:
+    """Returns a symbolic tensor as it is, or raises a `TypeError`."""
+    is_symbolic = isinstance(tensor, keras.KerasTensor)
+    expected = "be a symbolic tensor of the model, such as `layer.output`"
+    require(is_symbolic, "wrt_tensor", expected, tensor, TypeError)
+    return tensor
+
+
 def check_output(layer: keras.Layer, call: int, output: int | None, counts: list[int]) -> None:
     """Raises a `ValueError` unless a call of a layer has one output, or the one that is asked for.
 
     `counts` says how many outputs each of its calls has; an `output` of None is the only one.
     """
     times = f"the {len(counts)} times that the model runs the layer '{layer.name}', from 0"
-    require(0 <= call < len(counts), "call", f"be one of {times}", call)
+    require(0 <= call < len(counts), "call", f"be one of {times}", int(call))
     if output is None and counts[call] != 1:
         raise ValueError(
             "`layer` must have one output to be looked at; say which with "
@@ -124,6 +132,13 @@ def resolve_layer(
         model: A Keras model.
         layer_idx: An index, a name, a path, a layer or a `LayerOutput`.
         name: The argument's name, for messages.
+
+    Returns:
+        The layer, or the `LayerOutput`.
+
+    Raises:
+        TypeError: If `layer_idx` is none of these.
+        ValueError: If the model has no such layer.
     """
     check_model(model)
     if isinstance(layer_idx, LayerOutput):

@@ -54,7 +54,7 @@ def in_turns(
 def loops(
     loop: Callable, threads: int | None, state: State, given: Given, steps: Any
 ) -> tuple[State, Observation]:
-    """What `loop` makes of each sample as a batch of one; of all each has its own, losses too."""
+    """What `loop` makes of each sample, as a batch of one. All it makes has an axis of samples."""
 
     def alone(*sample: Any) -> tuple[State, Observation]:
         remaining = iter(sample)
@@ -75,11 +75,14 @@ def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -
 
 
 def one_by_one(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
-    """What a function makes of batches of one, several at a time; each has all threads, or some."""
+    """What a function makes of samples as batches of one, several of them at the same time.
+
+    `threads` is how many share the work on one sample, or None for all.
+    """
 
     def alone(*sample: Any) -> Any:
         found = function(*(values[None] for values in sample))
-        return tf.nest.map_structure(lambda t: t if t.shape.rank == 0 else t[0], found)
+        return tf.nest.map_structure(lambda t: tf.squeeze(t, axis=0) if t.shape.rank else t, found)
 
     specs = [tf.TensorSpec(t.shape[1:], t.dtype) for t in tensors]
     traced = tf.function(alone, autograph=False).get_concrete_function(*specs)

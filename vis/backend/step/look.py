@@ -51,7 +51,7 @@ def at_once(values: Any, samples: int, terms: Sequence[Term]) -> list[Any]:
     return [of_sample(values, i) for i in range(samples)]
 
 
-def alone(
+def feeds_of(
     graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> list[tuple[keras.KerasTensor, Any]]:
     """Feeds of one input, or of what is made of it; the others are zeros, or empty texts."""

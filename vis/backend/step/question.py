@@ -10,7 +10,7 @@ import tensorflow as tf
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, Place, Target
 from vis.backend.step.compiled import Compiled
-from vis.backend.step.look import alone, look, named
+from vis.backend.step.look import feeds_of, look, named
 from vis.backend.step.problem import Term
 
 # Those of questions without any `Expression`, which would keep the model alive.
@@ -109,7 +109,7 @@ def value_of(
         place = graph.place_of(target)
     first = graph.inputs[0] if input_tensor is None else input_tensor
     images = np.asarray(images, object if first.dtype == "string" else first.dtype)
-    fed, shown = zip(*alone(graph, first, tf.convert_to_tensor(images)), strict=True)
+    fed, shown = zip(*feeds_of(graph, first, tf.convert_to_tensor(images)), strict=True)
     question = Question(tuple(map(Place.of, fed)), (), (place,), False, graph.activations())
     compiled = inquiries.get(graph.owner, question, question.compiled)
     return compiled(graph, None, list(shown), [], tf.zeros([0])).values[0].numpy()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, Place, Target, channel_axis
 from vis.backend.layers import Folder, Inline
-from vis.backend.step.look import alone
+from vis.backend.step.look import feeds_of
 from vis.utils.layout import Layout
 
 _acceptances = WeakCache()
@@ -67,14 +67,15 @@ def sights(
         shape = (2 * _LOOKS, *layout.shape)
         images = tf.random.stateless_uniform(shape, (0, 0), -1, 1, "float32")
         images = tf.cast(images, input_tensor.dtype)
-        values = graph.run(alone(graph, input_tensor, images), targets, Folder(Inline()))
+        values = graph.run(feeds_of(graph, input_tensor, images), targets, Folder(Inline()))
         return [_seen(layer, v, images, layout) for layer, v in zip(layers, values, strict=True)]
 
     def measured() -> list[Sight]:
-        reached = graph.flow.reaches(input_tensor)
+        if not graph.flow.reaches(input_tensor):
+            return [Sight(whole, whole) for _ in layers]
         return [
             Sight(*zip(*map(_ends, along), strict=True)) if along else Sight(whole, whole)
-            for along in (seen.get_concrete_function()() if reached else [[]] * len(layers))
+            for along in seen.get_concrete_function()()
         ]
 
     return _sights.get(graph.owner, (Place.of(input_tensor), targets, layout), measured)

@@ -55,11 +55,19 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     # What runs inside layers is only known to lie before others once it has been looked for.
     candidates = graph.layers()
     before = graph.before(layer)
-    found = [
-        candidate
-        for candidate in itertools.takewhile(lambda other: other is not layer, candidates)
-        if id(candidate) in before and _has_feature_maps(graph, candidate, rank)
-    ]
+    found, with_places = [], []
+    for candidate in itertools.takewhile(lambda other: other is not layer, candidates):
+        inner = candidate
+        while isinstance(inner, layers.Wrapper):
+            inner = inner.layer
+        if id(candidate) not in before or not isinstance(inner, _CONVOLUTION_OR_POOLING):
+            continue
+        shape = graph.place_of(candidate).shape
+        if len(shape) == rank:
+            found.append(candidate)
+            no_place = 0, channel_axis(candidate, rank)
+            if any(size != 1 for i, size in enumerate(shape) if i not in no_place):
+                with_places.append(candidate)
     if not found:
         raise ValueError(
             "`penultimate_layer_idx` must be given, as there is no convolution or pooling layer "
@@ -68,18 +76,4 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             f"'{graph.owner.name}' with an input of shape {tensor.shape}"
         )
     # Maps of a single place, as MobileNet's last convolution has them, show nothing.
-    return next((x for x in reversed(found) if _has_places(graph, x)), found[-1])
-
-
-def _has_places(graph: Graph, layer: keras.Layer) -> bool:
-    """Whether a layer's feature maps have more than one place, or their size is open."""
-    shape = graph.place_of(layer).shape
-    axis = channel_axis(layer, len(shape))
-    return any(size != 1 for i, size in enumerate(shape) if i not in (0, axis))
-
-
-def _has_feature_maps(graph: Graph, layer: keras.Layer, rank: int) -> bool:
-    inner = layer
-    while isinstance(inner, layers.Wrapper):
-        inner = inner.layer
-    return isinstance(inner, _CONVOLUTION_OR_POOLING) and len(graph.place_of(layer).shape) == rank
+    return (with_places or found)[-1]

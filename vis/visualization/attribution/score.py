@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from vis.backend.graph import Place, Target, channel_axis
+from vis.backend.graph import Place, Target, channel_axis, check_tensor
 from vis.backend.step import Answer, Question, at_once, inquiries, of_sample
 from vis.losses import ActivationMaximization, Loss
 from vis.objective import Objective
-from vis.subject import Subject, inputs_optimised, only_tensor
+from vis.subject import Subject, inputs_optimised
 
 
 class Score:
@@ -120,7 +120,7 @@ class Score:
         """
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, Place):
-            only_tensor(self._graph, [tensor], tensor)
+            self._graph.check_connected(check_tensor(tensor))
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
