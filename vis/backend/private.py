@@ -32,6 +32,8 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue as AttrValue
 
 # Keras's old functions, whose errors are told from a user's own by the file that raises them.
 LEGACY_FUNCTIONS = ("src", "legacy", "backend.py")
+# The attribute by which a stand-in for a layer computes in another type.
+DTYPE_POLICY = "_dtype_policy"
 # The module of layers that change an image and not the range of its values.
 IMAGE_PREPROCESSING = "keras.src.layers.preprocessing.image"
 
@@ -109,11 +111,6 @@ def attributes_to_copy(layer: Any) -> dict[str, Any]:
 def without_compilation(model: keras.Model) -> None:
     """Makes a copy of a model one that was never compiled."""
     vars(model).update(_compile_config=None, compiled=False, optimizer=None)
-
-
-def in_dtype_policy(policy: keras.DTypePolicy) -> dict[str, Any]:
-    """The attributes by which a stand-in for a layer computes in another type."""
-    return {"_dtype_policy": policy}
 
 
 def without_replicas(optimizer: keras.optimizers.Optimizer) -> None:

@@ -12,14 +12,7 @@ from vis.utils.layout import Layout
 # against purple, each with the share of the standard deviation that it has there (Buchsbaum &
 # Gottschalk, "Trichromacy, opponent colours coding and optimum colour information transmission
 # in the retina", 1983, for the axes; the shares were measured on scikit-image's photographs).
-COLORS = np.stack(
-    [
-        1.00 * np.array([1, 1, 1]) / np.sqrt(3),
-        0.35 * np.array([1, 0, -1]) / np.sqrt(2),
-        0.15 * np.array([-1, 2, -1]) / np.sqrt(6),
-    ],
-    axis=1,
-)
+COLORS = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]).T * [1.0, 0.35, 0.15] / np.sqrt([3, 2, 6])
 
 
 def coefficient_shape(layout: Layout) -> tuple[int, ...]:

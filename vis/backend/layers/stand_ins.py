@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from vis.backend.private import in_dtype_policy, losses_added_by, with_layers_inside
+from vis.backend.private import DTYPE_POLICY, losses_added_by, with_layers_inside
 from vis.utils.validation import require
 
 
@@ -66,7 +66,7 @@ def check_precision(precision: Any) -> str | None:
 
 def in_precision(layer: keras.Layer, precision: str) -> keras.Layer:
     """A stand-in for a layer that has its variables and computes in another type."""
-    return _stand_in(layer, **in_dtype_policy(keras.DTypePolicy(f"mixed_{precision}")))
+    return _stand_in(layer, **{DTYPE_POLICY: keras.DTypePolicy(f"mixed_{precision}")})
 
 
 def _without_memory(operation: Any) -> Any:

@@ -78,7 +78,11 @@ class Question(NamedTuple):
                     "between that cannot be differentiated. "
                     f"Received: the output of '{name}', of shape {place.shape}"
                 )
-        return Answer(overall, *([_readable(v) for v in some] for some in (values, grads)))
+        # In types that NumPy has, as float16 and bfloat16 overflow or are not known.
+        readable = tf.nest.map_structure(
+            lambda v: tf.cast(v, tf.float32) if v.dtype.size < 4 else v, (values, grads)
+        )
+        return Answer(overall, *readable)
 
 
 def _refusal(reason: str, shown: list[Any], *_: Any) -> str:
@@ -88,11 +92,6 @@ def _refusal(reason: str, shown: list[Any], *_: Any) -> str:
         f"`seed_input` must have a size and values that the model takes: {reason}. Received: "
         f"values of shape {values.shape}, from {np.min(values)} to {np.max(values)}"
     )
-
-
-def _readable(value: Any) -> Any:
-    """A value in a type that NumPy has, as float16 and bfloat16 overflow or are not known."""
-    return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
 
 
 def value_of(
