@@ -126,19 +126,12 @@ def find_layer_idx(model: keras.Model, layer_name: str) -> int:
 def resolve_layer(
     model: keras.Model, layer_idx: int | str | Target, name: str = "layer_idx"
 ) -> Target:
-    """As `vis.visualization.find_layer`, of a model that need not be built.
+    """Takes, returns and raises what `vis.visualization.find_layer` does.
 
     Args:
-        model: A Keras model.
+        model: A Keras model, which need not be built.
         layer_idx: An index, a name, a path, a layer or a `LayerOutput`.
         name: The argument's name, for messages.
-
-    Returns:
-        The layer, or the `LayerOutput`.
-
-    Raises:
-        TypeError: If `layer_idx` is none of these.
-        ValueError: If the model has no such layer.
     """
     check_model(model)
     if isinstance(layer_idx, LayerOutput):

@@ -69,10 +69,7 @@ class GradCAMPlusPlus(GradCAM):
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.
 
-    Args:
-        penultimate_layer_idx: As in `CAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `CAM`.
+    Takes what `GradCAM` takes.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -100,10 +97,7 @@ class LayerCAM(GradCAM):
     Localization", IEEE Transactions on Image Processing 2021,
     https://doi.org/10.1109/TIP.2021.3089943.
 
-    Args:
-        penultimate_layer_idx: As in `CAM`.
-        grad_modifier: As in `GradCAM`.
-        backprop_modifier: As in `CAM`.
+    Takes what `GradCAM` takes.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]

@@ -61,10 +61,7 @@ class GradientTimesInput(Saliency):
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features
     Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713.
 
-    Args:
-        grad_modifier: As in `Saliency`.
-        keepdims: As in `Saliency`.
-        backprop_modifier: As in `Saliency`.
+    Takes what `Saliency` takes.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
