@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from vis.backend.summaries import PictureWriter
+from vis.backend.summaries import picture_writer, write_picture
 from vis.utils.files import written_whole
 from vis.utils.image import in_colour, stitch_images
 from vis.utils.validation import check_finite, check_integer, expect, require
@@ -84,7 +84,7 @@ class VisualizationCallback(keras.callbacks.Callback):
         self.every = check_integer("every", every, least=1)
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
         self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
-        self._writer: PictureWriter | None = None
+        self._writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         if (epoch + 1) % self.every:
@@ -114,8 +114,8 @@ class VisualizationCallback(keras.callbacks.Callback):
             picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:
-                self._writer = PictureWriter(self._log_dir / "visualization")
-            self._writer.write(name, path.read_bytes(), picture.size, epoch)
+                self._writer = picture_writer(self._log_dir / "visualization")
+            write_picture(self._writer, name, path.read_bytes(), picture.size, epoch)
 
 
 def _checked_folder(name: str, folder: Any) -> Path:
