@@ -231,6 +231,19 @@ def test_progress_does_not_change_the_picture():
     np.testing.assert_array_equal(alone, watched)
 
 
+def test_a_callback_that_cannot_be_printed_yet_is_one():
+    class Late(OptimizerCallback):
+        def __repr__(self):
+            raise AttributeError("not begun")
+
+        def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+            self.last = i
+
+    late = Late()
+    optimizer().minimize(max_iter=3, callbacks=[late], verbose=False)
+    assert late.last == 2
+
+
 def test_callback_gets_arrays_of_its_own():
     """One that writes into them does no harm."""
 

@@ -382,6 +382,22 @@ def test_a_changed_byte_changes_nothing_or_is_refused(tmp_path):
     assert refused > 0.8 * len(range(0, len(whole), 37))
 
 
+def test_a_changed_bit_in_what_says_how_large_an_array_is_is_refused(tmp_path):
+    path = file_of(tmp_path)
+    whole = path.read_bytes()
+    good = Checkpoint(path)._found
+    # That of the header comes first.
+    begin = whole.index(b"\x93NUMPY", whole.index(b"\x93NUMPY") + 1)
+    for place in range(begin, begin + 128):
+        for bit in range(8):
+            changed = bytes([whole[place] ^ (1 << bit)])
+            path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+            with pytest.raises(ValueError, match=r"`checkpoint` must be.*damaged.*Received: "):
+                Checkpoint(path)
+    path.write_bytes(whole)
+    assert_same(Checkpoint(path)._found.arrays, good.arrays)
+
+
 @pytest.mark.parametrize("content", ["nothing", "text", "npy", "npz", "pickle"])
 def test_something_else_is_refused(tmp_path, content):
     path = tmp_path / "run.npz"

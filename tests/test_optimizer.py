@@ -237,6 +237,24 @@ def test_gradient_of_an_inner_tensor_is_normalised_too():
     assert np.sum(grads**2) == pytest.approx(1, rel=1e-4)
 
 
+def test_wrt_tensor_whose_first_axis_is_not_the_samples():
+    image = keras.Input((4, 4, 2))
+    places = layers.Lambda(lambda x: ops.reshape(x, (-1, 2)), output_shape=lambda s: (None, 2))(
+        image
+    )
+    flat = layers.Lambda(lambda x: ops.reshape(x, (-1, 32)), output_shape=lambda s: (None, 32))(
+        places
+    )
+    model = keras.Model(image, layers.Dense(5)(flat))
+    losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
+    optimizer = Optimizer(model.input, losses, wrt_tensor=places)
+    _, grads, values = optimizer.minimize(max_iter=2, seed=0, verbose=False)
+    assert grads.shape == values.shape == (16, 2)
+    # What belongs to which of several images cannot be told.
+    with pytest.raises(ValueError, match=r"expected a dimension of 1, got 16(.|\n)*Received: "):
+        optimizer.minimize(max_iter=2, seed=0, verbose=False, samples=2)
+
+
 def test_input_given_as_wrt_tensor_is_updated(model, losses):
     seed = seed_for(model)
     expected, *_ = Optimizer(model.inputs[0], losses).minimize(seed, 5, verbose=False)

@@ -204,6 +204,13 @@ def test_a_single_transform_and_sizes_as_an_array(digits):
     np.testing.assert_array_equal(alone, listed)
 
 
+@pytest.mark.parametrize("size", [[20], (20, 24, 28), np.array([20])])
+def test_sizes_are_one_or_as_many_as_there_are_axes(digits, size):
+    message = r"`image_size` must be one number, or one for each of the 2 spatial axes. Received: "
+    with pytest.raises(ValueError, match=message):
+        visualize_filters(digits, "conv", image_size=size, progress=False)
+
+
 def test_plain_vectors_have_no_size():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match=r"`image_size`(.|\n)*Received: "):
