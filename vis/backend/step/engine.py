@@ -27,7 +27,7 @@ engines = WeakCache()
 
 
 class Engine:
-    """The compiled functions of one problem, each traced when it is first called."""
+    """The compiled functions of one problem: of a graph, weights made ready for it, and tensors."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem

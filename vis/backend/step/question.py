@@ -100,7 +100,7 @@ def value_of(
     images: Any,
     input_tensor: keras.KerasTensor | None = None,
 ) -> np.ndarray:
-    """What a layer or tensor is for images `(samples, ...)` in one input, the first by default."""
+    """What a layer or tensor is for `(samples, ...)` in one input, the others as in `feeds_of`."""
     if isinstance(target, keras.KerasTensor):
         place = Place.of(target)
     else:
