@@ -183,7 +183,7 @@ def reference(path: Path) -> None:
     began = time.perf_counter()
     for image, c in zip(images, classes, strict=True):
         both = torch.stack([image, torch.zeros_like(image)])
-        explained = float(model(both)[:, c].diff().detach().abs())
+        inputs_to_explain = float(model(both)[:, c].diff().detach().abs())
         maps.append(
             integrated.attribute(
                 image[None],
@@ -200,7 +200,7 @@ def reference(path: Path) -> None:
             internal_batch_size=16,
             return_convergence_delta=True,
         )
-        errors.append(float(few[1].abs()) / explained)
+        errors.append(float(few[1].abs()) / inputs_to_explain)
     given["integrated gradients"] = channels_last(torch.cat(maps))
     given["completeness"] = np.array(errors)
     print(f"  PyTorch: integrated gradients, {time.perf_counter() - began:.1f} s", flush=True)

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 from speed import MODELS, Run, bare_gradient, images_for, measure, ours
 
-from vis.backend.layers import folding
+from vis.backend.layers import layer_runner
 from vis.visualization import visualize_filters
 
 NUMBER = 3
@@ -43,7 +43,7 @@ def not_folded(model: keras.Model, images: np.ndarray) -> Run:
     """The step of this library, with each normalisation by itself."""
     run = ours(model, images)
     # What is compiled in the first call stays.
-    with mock.patch.object(folding, "plan", return_value={}):
+    with mock.patch.object(layer_runner, "folded_batch_norms", return_value={}):
         run(1)
     return run
 

@@ -39,11 +39,11 @@ from arguments import at_least, index_or_name
 from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis import plotting
+from vis.backend.graph import input_data_format, resolve_layer
 from vis.callbacks import GifGenerator, Progress
 from vis.input_modifiers import Jitter
 from vis.optimizer import NonFiniteError
 from vis.utils.imagenet import imagenet_class_index, imagenet_classes, lookup_imagenet_labels
-from vis.utils.model import input_data_format, resolve_layer
 from vis.utils.utils import apply_modifications
 from vis.visualization import get_num_filters, visualize_activation, visualize_filters
 

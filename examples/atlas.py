@@ -33,7 +33,7 @@ import keras
 from arguments import at_least, index_or_name
 from networks import DEFAULT_MODEL, from_pixels, load
 
-from vis.atlas import Atlas, draw_atlas, layers_that_matter
+from vis.atlas import Atlas, default_layers, draw_atlas
 
 FILTERS = 16
 
@@ -72,7 +72,7 @@ def _draw(args: argparse.Namespace) -> Atlas:
     model = from_pixels(*_loaded(args.model, args.allow_code))
     layers = args.layers and [index_or_name(layer) for layer in args.layers]
     if layers is None:
-        layers = layers_that_matter(model)
+        layers = default_layers(model)
         print("Layers (choose others by --layers):", " ".join(layers))
     labels = args.labels and Path(args.labels).read_text("utf-8").splitlines()
     return draw_atlas(

@@ -22,9 +22,9 @@ import pytest
 from PIL import Image
 
 from vis.applications import EfficientNetLite0
-from vis.atlas import draw_atlas, layers_that_matter
-from vis.atlas.photographs import Sample
-from vis.visualization import strongest_images, visualize_filters
+from vis.atlas import default_layers, draw_atlas
+from vis.atlas.images import Sample
+from vis.visualization import top_activating_images, visualize_filters
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "atlas.py"
@@ -118,7 +118,7 @@ def test_pictures_are_those_of_visualize_filters(model, drawn):
 
 def test_strongest_images_of_each_channel(model, photographs, drawn):
     names = sorted(path.name for path in photographs.iterdir())
-    found = strongest_images(model, photographs, ["edges", "parts"], progress=False)
+    found = top_activating_images(model, photographs, ["edges", "parts"], progress=False)
     for position, of_layer in enumerate(found.layers):
         record = data(drawn, f"layers/{position:04}")
         for channel in record["channels"]:
@@ -194,16 +194,16 @@ def test_without_images_links_are_over_own_pictures(model, tmp_path):
 def test_the_same_call_again_draws_nothing(model, photographs, tmp_path, drawn, monkeypatch):
     draw_atlas(model, tmp_path, images=photographs, **QUICK)
     assert content(tmp_path) == drawn
-    monkeypatch.setattr("vis.atlas.orders.visualize_filters", None)
+    monkeypatch.setattr("vis.atlas.tasks.visualize_filters", None)
     assert draw_atlas(model, tmp_path, images=photographs, **QUICK).failed == {}
     assert content(tmp_path) == drawn
 
 
 @pytest.mark.parametrize("after", [1, 3])
 def test_ctrl_c_and_again(model, photographs, tmp_path, drawn, monkeypatch, after):
-    from vis.atlas.folder import Folder
+    from vis.atlas.directory import AtlasDirectory
 
-    write, written = Folder.write_picture, []
+    write, written = AtlasDirectory.write_picture, []
 
     def interrupted(self, *args):
         written.append(args)
@@ -211,7 +211,7 @@ def test_ctrl_c_and_again(model, photographs, tmp_path, drawn, monkeypatch, afte
             raise KeyboardInterrupt
         write(self, *args)
 
-    monkeypatch.setattr(Folder, "write_picture", interrupted)
+    monkeypatch.setattr(AtlasDirectory, "write_picture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         draw_atlas(model, tmp_path, images=photographs, **QUICK)
     assert len([name for name in content(tmp_path) if name.endswith(".jpg")]) >= after
@@ -292,9 +292,9 @@ def test_any_executor_draws_the_same(model, photographs, tmp_path, drawn, kind):
 
 
 def test_processes_that_die_are_replaced(model, photographs, tmp_path, drawn, monkeypatch):
-    from vis.atlas.folder import Folder
+    from vis.atlas.directory import AtlasDirectory
 
-    write, killed = Folder.write_picture, []
+    write, killed = AtlasDirectory.write_picture, []
 
     def write_and_kill(self, *args):
         write(self, *args)
@@ -304,7 +304,7 @@ def test_processes_that_die_are_replaced(model, photographs, tmp_path, drawn, mo
             killed.append(multiprocessing.active_children()[0])
             os.kill(killed[0].pid, signal.SIGKILL)
 
-    monkeypatch.setattr(Folder, "write_picture", write_and_kill)
+    monkeypatch.setattr(AtlasDirectory, "write_picture", write_and_kill)
     draw_atlas(model, tmp_path, images=photographs, executor=1, **QUICK)
     assert killed
     assert content(tmp_path) == drawn
@@ -327,12 +327,12 @@ def test_an_executor_that_is_lost_is_told_of(model, tmp_path):
 @pytest.mark.long
 def test_a_cluster_whose_worker_is_killed(model, photographs, tmp_path, drawn):
     distributed = pytest.importorskip("distributed")
-    from vis.atlas.folder import Folder
+    from vis.atlas.directory import AtlasDirectory
 
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        write, killed = Folder.write_picture, []
+        write, killed = AtlasDirectory.write_picture, []
 
         def write_and_kill(self, *args):
             write(self, *args)
@@ -341,7 +341,7 @@ def test_a_cluster_whose_worker_is_killed(model, photographs, tmp_path, drawn):
                 os.kill(killed[0], signal.SIGKILL)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Folder, "write_picture", write_and_kill)
+            patch.setattr(AtlasDirectory, "write_picture", write_and_kill)
             draw_atlas(
                 model, tmp_path, images=photographs, executor=cluster.scheduler_address, **QUICK
             )
@@ -478,7 +478,7 @@ def test_a_model_that_brings_code_goes_to_workers_only_if_told(tmp_path):
 
 
 def test_a_full_disk(model, tmp_path, monkeypatch):
-    from vis.atlas.folder import Folder
+    from vis.atlas.directory import AtlasDirectory
 
     replace, count = os.replace, []
 
@@ -497,7 +497,7 @@ def test_a_full_disk(model, tmp_path, monkeypatch):
     draw_atlas(model, tmp_path, **QUICK)
     whole = content(tmp_path / "again")
     assert {k: v for k, v in content(tmp_path).items() if not k.startswith("again/")} == whole
-    assert Folder(tmp_path).index.is_file()
+    assert AtlasDirectory(tmp_path).index.is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_before_images_are_read(model, tmp_path):
@@ -564,7 +564,7 @@ def test_model_that_takes_no_images(tmp_path):
     with pytest.raises(ValueError, match="`model` must take images"):
         draw_atlas(model, tmp_path, **QUICK)
     with pytest.raises(ValueError, match="`model` must take images"):
-        layers_that_matter(model)
+        default_layers(model)
 
 
 def test_a_scheduler_that_does_not_answer(model, tmp_path):
@@ -579,7 +579,7 @@ def test_a_scheduler_that_does_not_answer(model, tmp_path):
 
 
 def test_layers_that_matter_of_a_large_network():
-    layers = layers_that_matter(EfficientNetLite0(weights=None))
+    layers = default_layers(EfficientNetLite0(weights=None))
     adds = [f"block{i}_add" for i in (3, 5, 7, 8, 10, 11, 13, 14, 15)]
     assert set(adds) < set(layers)
     assert 12 <= len(layers) <= 25
@@ -590,7 +590,7 @@ def test_classes_of_a_network_inside_another(tmp_path):
     """As behind the preprocessing of a network of `keras.applications`."""
     inputs = keras.Input((24, 20, 3))
     model = keras.Model(inputs, classifier()(inputs / 255))
-    assert layers_that_matter(model) == ["small/edges", "small/parts", "small/classes"]
+    assert default_layers(model) == ["small/edges", "small/parts", "small/classes"]
     draw_atlas(model, tmp_path, labels=["a", "b", "c"], **QUICK)
     layers = data(content(tmp_path), "atlas")["layers"]
     assert layers[-1]["labels"] == ["a", "b"]
@@ -598,7 +598,7 @@ def test_classes_of_a_network_inside_another(tmp_path):
 
 
 def test_layers_that_matter_of_a_small_network(model):
-    assert layers_that_matter(model) == ["edges", "parts", "classes"]
+    assert default_layers(model) == ["edges", "parts", "classes"]
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 40, 1000])

@@ -160,15 +160,15 @@ class Reader:
 @pytest.fixture
 def opened(browser, server):
     """Opens windows, and looks in the end whether one did what it may not."""
-    contexts, readers = [], []
+    contexts, consumers = [], []
 
     def open_(root=None, **settings):
         contexts.append(browser.new_context(**settings))
-        readers.append(Reader(contexts[-1], root or server))
-        return readers[-1]
+        consumers.append(Reader(contexts[-1], root or server))
+        return consumers[-1]
 
     yield open_
-    for reader in readers:
+    for reader in consumers:
         reader.check()
     for context in contexts:
         context.close()

@@ -199,7 +199,7 @@ def is_optimizer(optimizer):
     assert np.isfinite(grads).all()
 
 
-def explained(kind):
+def inputs_to_explain(kind):
     """The map that a method of a kind draws."""
 
     def explain(**settings):
@@ -228,7 +228,7 @@ PLAIN = {
     "reverse_enumerate",
     "slicer",
 }
-PLAIN_CLASSES = {"Attribution", "CAM", "StrongestImages", "StrongestOfLayer"}
+PLAIN_CLASSES = {"Attribution", "CAM", "TopImages", "TopImagesOfLayer"}
 FUNCTIONS = {"grad_modifier", "backprop_modifier", "identifier"}
 
 minimize = Optimizer(MODEL.inputs[0], LOSSES).minimize
@@ -260,7 +260,7 @@ CALLS = [
         is_picture,
     ),
     (
-        visualization.strongest_images,
+        visualization.top_activating_images,
         {"model": MODEL, "images": IMAGE[None], "layers": -1, "filters": [1], "count": 1,
          "input_range": (0, 255), "batch_size": 2, "fixed_inputs": None, "progress": False},
         lambda found: is_finite(found.layers[0].activations),
@@ -391,7 +391,7 @@ for name in visualization.__all__:
         }
         few = {"steps": 3, "samples": 2, "seed": 0}
         few = {name: few[name] for name in few if name in defaults}
-        CALLS.append((explained(method), {**defaults, **few}, is_map))
+        CALLS.append((inputs_to_explain(method), {**defaults, **few}, is_map))
 CALLS.append(
     (
         visualization.Saliency().__call__,

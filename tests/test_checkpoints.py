@@ -13,14 +13,14 @@ import pytest
 from helpers import Recorder, sequential
 from keras import layers, ops
 
+from vis._core.checkpoints import Checkpoint
 from vis.callbacks import OptimizerCallback
-from vis.checkpoints import Checkpoint
 from vis.input_modifiers import InputModifier, Jitter, Noise, Rotate
 from vis.losses import ActivationMaximization, Diversity, Loss
 from vis.optimizer import NonFiniteError, Optimizer
+from vis.optimizer.updates import Update
 from vis.parametrizations import Fourier, MagnitudeConstrained
 from vis.regularizers import LPNorm, TotalVariation
-from vis.updates import Update
 from vis.visualization import visualize_activation
 
 
@@ -418,7 +418,7 @@ def test_something_else_is_refused(tmp_path, content):
 
 def test_a_file_of_a_newer_version_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as newer:
-        newer.setattr("vis.checkpoints._VERSION", 7)
+        newer.setattr("vis._core.checkpoints._VERSION", 7)
         path = file_of(tmp_path)
     with pytest.raises(ValueError, match=r"`checkpoint`.*version 7.*newer release.*Received: "):
         run(path)

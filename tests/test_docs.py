@@ -241,7 +241,7 @@ def appraiser():
     return keras.Model({"photograph": photograph, "rooms": rooms, "street": street}, price)
 
 
-def readers():
+def consumers():
     """Of numbered words, and of text."""
     words = layers.Embedding(30, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)
     numbered = keras.Sequential([keras.Input((3,), dtype="int32"), *words])
@@ -256,7 +256,7 @@ def readers():
 def test_any_model(image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model, subclassed, house = classifier_of_many_parts(), Subclassed(), appraiser()
-    reader, reader_of_text = readers()
+    reader, reader_of_text = consumers()
     (layer, several_calls, several_inputs, maps, words, find, losses, saved) = blocks(
         "any_model.md"
     )

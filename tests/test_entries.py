@@ -9,10 +9,10 @@ import tensorflow as tf
 from helpers import sequential
 from keras import layers, ops
 
+from vis._core.model_inputs import inputs_to_explain
 from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
-from vis.subject import explained
 from vis.visualization import (
     GradCAM,
     IntegratedGradients,
@@ -413,7 +413,7 @@ def test_padding_is_masked(look_up, read):
     np.testing.assert_allclose(flat, 0, atol=1e-6)
     # The score is the one that the model gives with the mask.
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
-    subject = explained(Graph.of(model), tokens)
+    subject = inputs_to_explain(Graph.of(model), tokens)
     expected = -model(tokens, training=False)[0, 1]
     values = Score(subject, losses).values(subject.images)
     np.testing.assert_allclose(values, [expected], rtol=1e-4)

@@ -17,10 +17,10 @@ import pytest
 import tensorflow as tf
 from helpers import look_trained, nodes
 
+from vis.backend.graph import apply_modifications
 from vis.backprop_modifiers import guided
 from vis.callbacks import History
-from vis.updates import RMSprop
-from vis.utils.model import apply_modifications
+from vis.optimizer.updates import RMSprop
 from vis.visualization import visualize_activation, visualize_cam, visualize_saliency
 from vis.visualization.attribution.maps import enlarged
 

@@ -437,5 +437,5 @@ def test_what_lies_before_inside_a_nested_model_with_custom_layers():
     graph = Graph.of(model)
     graph.layers()
     for number, block in enumerate(blocks):
-        before = graph.before(block.inner)
+        before = graph.upstream(block.inner)
         assert [id(other.inner) in before for other in blocks] == [i <= number for i in range(3)]

@@ -184,7 +184,7 @@ def test_a_mean_of_few_photographs_is_no_ghost_and_that_of_aligned_ones_stays():
 def test_pictures_survive_a_change_of_size_and_of_spectrum():
     small, large = Layout((60, 60, 3), axes=(1, 2)), Layout((120, 120, 3), axes=(1, 2))
     fine = PrincipalComponents(examples_of(large), decay_power=1.0)
-    steep, (low, high) = fine.steeper(2), fine.input_range
+    steep, (low, high) = fine.with_decay(2), fine.input_range
     variables = steep.variables(None, small, (low, high), rng())
     before = image_of(steep, small, variables, (low, high))
     batch = steep.resized([v[None] for v in variables], small, large, [rng(1)])

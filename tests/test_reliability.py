@@ -115,7 +115,7 @@ SEEDED = {
 }
 
 
-def at_once(*tasks):
+def split_for_scalar_losses(*tasks):
     """What some functions return that are called at the same time, each in a thread."""
     barrier = threading.Barrier(len(tasks))
 
@@ -152,7 +152,7 @@ def test_two_threads_visualize_two_models(formats, calls):
         lambda model=model: [call(model, i) for i, call in enumerate(calls)]
         for model in [network(*setting) for setting in settings]
     ]
-    for pictures, wanted in zip(at_once(*tasks), expected, strict=True):
+    for pictures, wanted in zip(split_for_scalar_losses(*tasks), expected, strict=True):
         for picture, as_before in zip(pictures, wanted, strict=True):
             np.testing.assert_array_equal(picture, as_before)
 
@@ -165,7 +165,7 @@ def test_two_threads_visualize_one_model(calls):
     model = network()
     before = nodes(model)
     tasks = [lambda i=i: [call(model, i) for call in calls] for i in range(2)]
-    for pictures, wanted in zip(at_once(*tasks), expected, strict=True):
+    for pictures, wanted in zip(split_for_scalar_losses(*tasks), expected, strict=True):
         for picture, as_before in zip(pictures, wanted, strict=True):
             np.testing.assert_array_equal(picture, as_before)
     assert nodes(model) == before
@@ -180,7 +180,7 @@ def test_threads_that_share_a_keras_optimizer_do_not_mix_their_memories():
         return activation(model, i, max_iter=20, optimizer=optimizer, grad_modifier=lambda g: g)
 
     expected = [draw(i) for i in range(3)]
-    pictures = at_once(*[lambda i=i: draw(i) for i in range(3)])
+    pictures = split_for_scalar_losses(*[lambda i=i: draw(i) for i in range(3)])
     np.testing.assert_array_equal(pictures, expected)
 
 

@@ -56,9 +56,9 @@ def page(browser):
 
 def pages():
     """All pages but those of the source code and of an atlas, and what the theme is made of."""
-    apart = ("_modules/", "_static/", "example_atlas/")
+    per_sample = ("_modules/", "_static/", "example_atlas/")
     found = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-    return [name for name in found if not name.startswith(apart)]
+    return [name for name in found if not name.startswith(per_sample)]
 
 
 def test_search_finds_a_function(page, address):

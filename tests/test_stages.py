@@ -9,8 +9,8 @@ from helpers import sequential
 from keras import layers
 
 from vis.optimizer import Optimizer
+from vis.optimizer.updates import Adam
 from vis.parametrizations import Fourier, Pixels
-from vis.updates import Adam
 from vis.utils.layout import Layout
 from vis.visualization import filters, visualize_filters
 from vis.visualization.stages import Stage, drawn, stages_of
@@ -26,7 +26,7 @@ def test_stages_go_from_coarse_to_fine(max_iter):
     decays = [stage.parametrization.decay_power for stage in stages]
     assert decays == sorted(decays, reverse=True)
     assert decays[-1] == 1.5
-    assert [stage.settles for stage in stages] == [False, False, True]
+    assert [stage.anneals for stage in stages] == [False, False, True]
 
 
 def test_one_stage_where_there_is_no_spectrum_or_no_time():
@@ -70,7 +70,7 @@ class Taken:
 
 def test_slow_pictures_get_more_steps_in_the_stages_that_follow():
     layout, parametrization = Layout((4, 4, 1), (1, 2)), Fourier(decorrelate=False)
-    stages = [Stage(parametrization, layout, 3, slowly) for slowly in (1.0, 2.5, 1.0)]
+    stages = [Stage(parametrization, layout, 3, slow_factor) for slow_factor in (1.0, 2.5, 1.0)]
     values = parametrization.variables(None, layout, (0, 255), np.random.default_rng(0))[0]
     asked = []
 

@@ -14,8 +14,8 @@ from helpers import look_trained, nodes
 from keras import layers
 
 from vis import visualization
+from vis.backend.graph import apply_modifications
 from vis.callbacks import History
-from vis.utils.model import apply_modifications
 from vis.visualization import (
     Attribution,
     visualize_activation,

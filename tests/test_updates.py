@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vis.updates import Adam
+from vis.optimizer.updates import Adam
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.25])

@@ -10,18 +10,18 @@ import keras
 import numpy as np
 
 from vis import __version__
-from vis.atlas.crew import check_executor, hired
-from vis.atlas.folder import Folder
-from vis.atlas.orders import as_jpeg
-from vis.atlas.photographs import Strongest, as_examples, stream_of, strongest_among
-from vis.atlas.plan import picture_size, planned
-from vis.atlas.records import atlas_record, layer_record
-from vis.atlas.work import Work
+from vis.atlas.directory import AtlasDirectory
+from vis.atlas.images import DatasetScan, as_examples, scan_images, stream_of
+from vis.atlas.page_data import atlas_record, layer_record
+from vis.atlas.plan import picture_size, plan_layers
+from vis.atlas.run import AtlasRun
+from vis.atlas.tasks import as_jpeg
+from vis.atlas.workers import check_executor, open_pool
 from vis.backend.graph import Graph, layout_of
 from vis.backend.step import fingerprint_of
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
-from vis.visualization.likeness import learnt_of
+from vis.visualization.data_prior import fit_prior
 
 _MADE_WITH = f"keras3-vis {__version__}"
 
@@ -80,7 +80,7 @@ def draw_atlas(
         max_iter: Number of steps, as for `visualize_filters`.
         seed: Whole number that all randomness follows from.
         images: What to look for strong examples in: a folder of image files, an array, or a
-            dataset, as for `strongest_images`.
+            dataset, as for `top_activating_images`.
         like: A few hundred examples of what the model is used on, as for `visualize_filters`, or
             a folder of them. Pictures then look like these.
         input_range: Lowest and highest value of the model's input.
@@ -112,8 +112,8 @@ def draw_atlas(
         ('index.html', {})
     """
     size = picture_size(model, image_size, like is not None)
-    charts = planned(model, layers, filters, classes, size, labels)
-    folder = Folder(check_path("output", output))
+    plans = plan_layers(model, layers, filters, classes, size, labels)
+    folder = AtlasDirectory(check_path("output", output))
     executor = check_executor(executor)
     low, high = check_input_range(input_range)
     # As floats, or pictures would be rounded twice.
@@ -123,11 +123,11 @@ def draw_atlas(
     allow_code = check_flag("allow_code", allow_code)
     steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
     stream = None if images is None else stream_of("images", model, images, input_range)
-    parcels: dict[str, Any] = {}
+    shared_data: dict[str, Any] = {}
     settings = {
         "made_with": _MADE_WITH,
         "model": list(fingerprint_of(model)[:2]),
-        "layers": {chart.name: [chart.drawn, chart.size] for chart in charts},
+        "layers": {plan.name: [plan.drawn, plan.size] for plan in plans},
         "steps": max_iter,
         "seed": seed,
         "input_range": input_range,
@@ -136,17 +136,17 @@ def draw_atlas(
     }
     if like is not None:
         examples = as_examples(model, like, input_range)
-        learnt = learnt_of(Graph.of(model), examples, None, None)
+        learnt = fit_prior(Graph.of(model), examples, None, None)
         settings["like"] = digest([np.frombuffer(describe(learnt).encode(), "uint8")])
-        parcels[f"like {settings['like']}"] = learnt
+        shared_data[f"like {settings['like']}"] = learnt
     # Before the images are gone through, which may take long.
     folder.is_finished(settings)
     folder.check_writable()
-    found = Strongest({}, {}, {})
+    found = DatasetScan({}, {}, {})
     if stream is not None:
-        found = strongest_among(stream, model, charts, input_range, show)
+        found = scan_images(stream, model, plans, input_range, show)
     settings["images"] = found.identity
-    pictures = [(i, channel) for i, chart in enumerate(charts) for channel in chart.drawn]
+    pictures = [(i, channel) for i, plan in enumerate(plans) for channel in plan.drawn]
     if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
@@ -156,15 +156,15 @@ def draw_atlas(
         folder.write_photograph(number, file)
 
     # Orders name layers, which models that compute the same may call by other names.
-    called = describe([settings["model"], [chart.name for chart in charts], allow_code])
-    needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *parcels)
+    called = describe([settings["model"], [plan.name for plan in plans], allow_code])
+    needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *shared_data)
     linking = needs[:1]
     if found.sample is not None:
         linking = (*linking, f"images {found.identity}")
-        parcels[linking[1]] = found.sample
-    parcels[needs[0]] = model
-    with hired(executor, parcels, allow_code) as crew:
-        work = Work(charts, folder, crew, found.refused)
+        shared_data[linking[1]] = found.sample
+    shared_data[needs[0]] = model
+    with open_pool(executor, shared_data, allow_code) as crew:
+        work = AtlasRun(plans, folder, crew, found.refused)
         _write(model, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
@@ -175,11 +175,11 @@ def draw_atlas(
 
 
 def _write(
-    model: keras.Model, work: Work, found: Strongest, settings: dict[str, Any], finished: bool
+    model: keras.Model, work: AtlasRun, found: DatasetScan, settings: dict[str, Any], finished: bool
 ) -> None:
     """Writes what the pages are told."""
     photographs = _described(model, found)
-    for position in range(len(work.charts)):
+    for position in range(len(work.plans)):
         record = layer_record(position, work, found.layers.get(position), photographs)
         work.folder.write_data(f"layers/{position:04}", record)
     told = {
@@ -192,7 +192,7 @@ def _write(
     work.folder.write_data("atlas", record)
 
 
-def _described(model: keras.Model, found: Strongest) -> dict[int, dict[str, Any]]:
+def _described(model: keras.Model, found: DatasetScan) -> dict[int, dict[str, Any]]:
     """Names and sizes of those images that are strongest somewhere, by number."""
     layout = layout_of(Graph.of(model).inputs[0])
     described = {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of
-from vis.backend.layers import Prepared
+from vis.backend.layers import WeightCache
 from vis.backend.step import accepts, links_of
 from vis.utils.validation import check_flag, check_images, check_indices, check_integer
 from vis.visualization.feeds import Feeds
@@ -65,13 +65,13 @@ def contributions(
                 f"Received: {len(images)} images"
             )
         rows = np.array(wanted)[:, None]
-    links, prepared = links_of(graph, behind, targets), Prepared()
+    links, weight_cache = links_of(graph, behind, targets), WeightCache()
     sums = [np.zeros((len(wanted), len(some))) for some in chosen]
     for first in range(0, len(images), most):
         some = slice(first, first + most)
-        parts = links(graph, prepared, feeds.shown(images[some]), [rows[some], *chosen])
-        for total, owed in zip(sums, parts, strict=True):
-            for number, of_image in enumerate(owed, first):
+        parts = links(graph, weight_cache, feeds.shown(images[some]), [rows[some], *chosen])
+        for total, contributions in zip(sums, parts, strict=True):
+            for number, of_image in enumerate(contributions, first):
                 # One by one, so that the rounding is that of any other batch size.
                 of_channel = total[number : number + 1] if own_images else total
                 of_channel += of_image
@@ -84,7 +84,7 @@ def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
     Of a chain of three layers that is `[[], [0], [1]]`.
     """
     own = [LayerOutput.of(layer).layer for layer in layers]
-    reached = [graph.before(layer) for layer in own]
+    reached = [graph.upstream(layer) for layer in own]
     before = [
         {i for i, other in enumerate(own) if other is not layer and id(other) in found}
         for layer, found in zip(own, reached, strict=True)
@@ -95,7 +95,7 @@ def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
 def _check_behind(graph: Graph, layer: Target, before: Sequence[Target]) -> None:
     graph.check_has("layer", layer)
     own = LayerOutput.of(layer).layer
-    reached = graph.before(own)
+    reached = graph.upstream(own)
     for other in before:
         earlier = LayerOutput.of(other).layer
         if earlier is own or id(earlier) not in reached:

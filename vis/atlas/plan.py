@@ -29,7 +29,7 @@ _MOST_BLOCKS = 24
 _LARGEST = 128
 
 
-class Chart(NamedTuple):
+class LayerPlan(NamedTuple):
     """A layer of an atlas, as its pages are told of it. Sizes are height and width."""
 
     # The path that `layer_idx` finds it by.
@@ -69,9 +69,9 @@ def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tup
     return (check_integer("image_size", image_size, least=1),) * 2
 
 
-def planned(
+def plan_layers(
     model: keras.Model, layers: Any, filters: Any, classes: Any, size: tuple[int, int], labels: Any
-) -> list[Chart]:
+) -> list[LayerPlan]:
     """The layers of an atlas, in the order of the network.
 
     The arguments are those of `draw_atlas`, but for `size`: that of the pictures of inner
@@ -80,7 +80,7 @@ def planned(
     graph = Graph.of(model)
     own = _image_layout(graph)
     if layers is None:
-        found = list(_those_that_matter(graph))
+        found = list(_default_layers(graph))
         if not found:
             raise ValueError(
                 "`layers` must be given for a model whose own graph shows no convolution and no "
@@ -102,14 +102,14 @@ def planned(
     found.sort(key=lambda pair: order.get(id(pair[1]), len(order)))
     before = directly_before(graph, [layer for _, layer in found])
     last = _output_layer(graph)
-    charts = []
+    plans = []
     for (path, layer), earlier in zip(found, before, strict=True):
         shape, _, count = filters_of(layer)
         is_classes = layer is last and len(shape) == 2
         wanted = classes if is_classes else filters
         drawn = _drawn("classes" if is_classes else "filters", wanted, count, path)
-        charts.append(
-            Chart(
+        plans.append(
+            LayerPlan(
                 path,
                 type(layer).__name__,
                 tuple(shape[1:]),
@@ -122,15 +122,15 @@ def planned(
                 tuple(earlier),
             )
         )
-    if labels is not None and not any(chart.is_classes for chart in charts):
+    if labels is not None and not any(plan.is_classes for plan in plans):
         raise ValueError(
             "`labels` must go with `layers` that hold the layer of the classes, the last one. "
-            f"Received: labels, for the layers {[chart.name for chart in charts]}"
+            f"Received: labels, for the layers {[plan.name for plan in plans]}"
         )
-    return charts
+    return plans
 
 
-def layers_that_matter(model: keras.Model) -> list[str]:
+def default_layers(model: keras.Model) -> list[str]:
     """The layers that an atlas is of unless somebody says which.
 
     They are every convolution of a small network, the outputs of a large one's blocks, and the
@@ -150,15 +150,15 @@ def layers_that_matter(model: keras.Model) -> list[str]:
         >>> edges = keras.layers.Conv2D(4, 3, name="edges")
         >>> classes = keras.layers.Dense(3, name="classes")
         >>> layers = [keras.Input((16, 16, 1)), edges, keras.layers.Flatten(), classes]
-        >>> layers_that_matter(keras.Sequential(layers))
+        >>> default_layers(keras.Sequential(layers))
         ['edges', 'classes']
     """
     graph = Graph.of(model)
     _image_layout(graph)
-    return [path_to(model, layer) for layer in _those_that_matter(graph)]
+    return [path_to(model, layer) for layer in _default_layers(graph)]
 
 
-def _those_that_matter(graph: Graph) -> Iterator[keras.Layer]:
+def _default_layers(graph: Graph) -> Iterator[keras.Layer]:
     shapes = [
         (layer, filters_of(layer)[0])
         for layer in graph.layers()
@@ -183,12 +183,12 @@ def _those_that_matter(graph: Graph) -> Iterator[keras.Layer]:
         yield last
 
 
-def all_before(charts: Sequence[Chart], position: int) -> list[int]:
+def all_before(plans: Sequence[LayerPlan], position: int) -> list[int]:
     """The positions of all layers that lie before one, ascending."""
     found: set[int] = set()
     ahead = [position]
     while ahead:
-        new = set(charts[ahead.pop()].before) - found
+        new = set(plans[ahead.pop()].before) - found
         found |= new
         ahead += new
     return sorted(found)

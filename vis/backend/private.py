@@ -54,7 +54,7 @@ def operation_of(tensor: keras.KerasTensor) -> Any:
     return tensor._keras_history.operation
 
 
-def place_of(tensor: keras.KerasTensor) -> tuple[Any, int, int]:
+def ref_of(tensor: keras.KerasTensor) -> tuple[Any, int, int]:
     """The operation of a symbolic tensor, which of its calls, and which output of that."""
     return tuple(tensor._keras_history)
 
@@ -70,7 +70,7 @@ def calls_of(operation: Any) -> list[Any]:
     return getattr(operation, "_inbound_nodes", [])
 
 
-def readers_of(operation: Any) -> list[Any]:
+def consumers_of(operation: Any) -> list[Any]:
     """The calls that take what an operation returns; the list itself."""
     return operation._outbound_nodes
 

@@ -51,7 +51,7 @@ class Parametrization(Value):
         """One finished image, brought into `input_range`."""
         return np.clip(image, *input_range)
 
-    def steeper(self, times: float) -> "Parametrization | None":
+    def with_decay(self, times: float) -> "Parametrization | None":
         """The same with a spectrum that falls so many times as fast, for coarse structure first.
 
         Whoever has such a spectrum also has `resized` and `converted`, which hand what is

@@ -62,7 +62,7 @@ class Fourier(Parametrization):
         signal = backend.irfftn(*(scale * v for v in variables), layout.spatial_shape)
         return spectra.bounded(signal, layout, input_range, self.decorrelate, self.contrast)
 
-    def steeper(self, times):
+    def with_decay(self, times):
         other = copy.copy(self)
         other.decay_power = times * self.decay_power
         return other

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from vis.data.examples import check_examples
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.resampling import larger, smaller
 from vis.parametrizations.spectra import resized
 from vis.parametrizations.texture import Texture
-from vis.utils.examples import check_examples
 from vis.utils.layout import Layout, spatial_axes_of
 from vis.utils.validation import check_integer, check_number, check_positive, require
 from vis.utils.value import FrozenArray
@@ -175,11 +175,11 @@ class PrincipalComponents(Parametrization):
         image = ops.maximum(ops.minimum(image, high), low)
         return ops.maximum(ops.minimum(image, input_range[1]), input_range[0])
 
-    def steeper(self, times):
+    def with_decay(self, times):
         if self.texture is None:
             return None
         other = copy.copy(self)
-        other.texture = self.texture.steeper(times)
+        other.texture = self.texture.with_decay(times)
         return other
 
     def resized(self, variables, old, new, rngs):

@@ -50,7 +50,7 @@ class Texture(Value):
         self.colors = FrozenArray(colors.astype("float32"))
         self.deviation = float(np.sqrt(np.trace(covariance) / (count * np.prod(layout.shape))))
 
-    def steeper(self, times: float) -> "Texture":
+    def with_decay(self, times: float) -> "Texture":
         """The same with amplitudes that fall so many times as fast with frequency."""
         other = copy.copy(self)
         other.decay_power = self.decay_power + (times - 1) * _DECAY

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from vis.backend.graph import LayerOutput, apply_modifications, find_layer_idx
 from vis.utils.image import (
     bgr2rgb,
     deprocess_input,
@@ -16,7 +17,6 @@ from vis.utils.image import (
     stitch_images,
 )
 from vis.utils.imagenet import lookup_imagenet_labels
-from vis.utils.model import LayerOutput, apply_modifications, find_layer_idx
 from vis.utils.validation import require
 
 __all__ = [

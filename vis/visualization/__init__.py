@@ -27,8 +27,8 @@ from vis.visualization.saliency import (
     visualize_saliency,
     visualize_saliency_with_losses,
 )
-from vis.visualization.strongest import StrongestImages, StrongestOfLayer, strongest_images
 from vis.visualization.tools import get_num_filters, overlay
+from vis.visualization.top_images import TopImages, TopImagesOfLayer, top_activating_images
 
 __all__ = [
     "CAM",
@@ -44,13 +44,13 @@ __all__ = [
     "Saliency",
     "ScoreCAM",
     "SmoothGrad",
-    "StrongestImages",
-    "StrongestOfLayer",
+    "TopImages",
+    "TopImagesOfLayer",
     "find_layer",
     "get_num_filters",
     "inputs_of",
     "overlay",
-    "strongest_images",
+    "top_activating_images",
     "visualize_activation",
     "visualize_activation_with_losses",
     "visualize_cam",

@@ -6,18 +6,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
+from vis._core.optimised_inputs import ranges
 from vis.backend.graph import Graph, counterpart_tensor, input_data_format
-from vis.canvases import ranges
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
+from vis.optimizer.updates import RMSprop
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
-from vis.subject import inputs_optimised, optimised
-from vis.updates import RMSprop
 from vis.utils.image import in_type_of_range
-from vis.visualization.attribution.base import modified
+from vis.visualization.attribution.base import apply_backprop_modifier
+from vis.visualization.data_prior import fit_prior, fitted_priors, is_fitted, range_of, size_of
 from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
-from vis.visualization.likeness import is_learnt, learnt_of, learnt_ones, range_of, size_of
 
 
 def visualize_activation_with_losses(
@@ -65,12 +65,12 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
-    subject = inputs_optimised(input_tensor, fixed_inputs)
-    parametrization = learnt_of(subject.graph, like, parametrization, fixed_inputs)
+    subject = as_model_inputs(input_tensor, fixed_inputs)
+    parametrization = fit_prior(subject.graph, like, parametrization, fixed_inputs)
     settings: dict[str, Any] = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
     settings |= optimizer_params
-    if is_learnt(parametrization):
-        first = learnt_ones(parametrization)[0]
+    if is_fitted(parametrization):
+        first = fitted_priors(parametrization)[0]
         size = size_of(None, parametrization, subject.graph)
         defaults = {**defaults_of(first, first.layout)._asdict(), "image_size": size}
         along_components = defaults.pop("optimizer")
@@ -85,7 +85,7 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    images = subject.arranged("images", descender.minimize(**settings)[0])
+    images = subject.match_to_inputs("images", descender.minimize(**settings)[0])
     each = zip(images, subject.tensors, descender.input_ranges, strict=True)
     return subject.as_given([_finished(*one) for one in each])
 
@@ -170,12 +170,12 @@ def visualize_activation(
         ((8, 8, 1), 'uint8')
     """
     graph = Graph.of(model)
-    graph, (layer,) = modified(backprop_modifier, graph, [graph.find(layer_idx)])
+    graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
-    parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
+    parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
     image_size = size_of(optimizer_params.get("image_size"), parametrization, graph)
-    subject = optimised(graph, fixed_inputs, seed_input, image_size)
-    learnt = is_learnt(parametrization)
+    subject = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
+    learnt = is_fitted(parametrization)
     lp_norm_weight, tv_weight = (
         0 if learnt and weight is WEIGHT else weight for weight in (lp_norm_weight, tv_weight)
     )

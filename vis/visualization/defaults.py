@@ -3,14 +3,14 @@
 from typing import Any, NamedTuple
 
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
+from vis.optimizer.updates import Adam, Update
 from vis.parametrizations import Parametrization, PrincipalComponents
-from vis.updates import Adam, Update
 from vis.utils.layout import Layout
 
 # What a step is scaled by forgets early gradients, which are large, within ten steps.
 _DESCENT = Adam(0.07, beta_1=0.5, beta_2=0.9)
 # Where a picture is nearly done it is to come to rest.
-_SETTLING = Adam(0.07, beta_1=0.5, beta_2=0.9, decay=0.08)
+_ANNEALING = Adam(0.07, beta_1=0.5, beta_2=0.9, decay=0.08)
 # Coordinates along principal components are in standard deviations, and go to one or two.
 _DESCENT_ALONG_COMPONENTS = Adam(0.1)
 
@@ -45,6 +45,6 @@ def defaults_of(parametrization: Parametrization, layout: Layout) -> Defaults:
     return Defaults(moved, 120, _DESCENT)
 
 
-def settling(optimizer: Any) -> Any:
+def annealing(optimizer: Any) -> Any:
     """The rule of descent for the last of several stages, which is the user's wherever one is."""
-    return _SETTLING if optimizer is _DESCENT else optimizer
+    return _ANNEALING if optimizer is _DESCENT else optimizer

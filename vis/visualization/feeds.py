@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from vis.backend.graph import Graph, arranged
+from vis.backend.graph import Graph, match_to_inputs
 from vis.utils.validation import check_images
 
 
@@ -19,7 +19,7 @@ class Feeds(NamedTuple):
     @classmethod
     def of(cls, graph: Graph, fixed_inputs: Any) -> "Feeds":
         """Of the values of all inputs but one, by position or by name."""
-        values = arranged("fixed_inputs", fixed_inputs, graph.names)
+        values = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
         left = [t for t, value in zip(graph.inputs, values, strict=True) if value is None]
         if len(left) != 1:
             raise ValueError(

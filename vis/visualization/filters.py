@@ -8,26 +8,26 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from vis._core.model_inputs import ModelInputs, inputs_to_optimise
+from vis._core.optimised_inputs import ranges
 from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of, layout_of
-from vis.backend.layers import Prepared, has_softmax
+from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.private import operation_of
 from vis.backend.step import accepts, receptive_field
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
-from vis.canvases import ranges
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
+from vis.optimizer.updates import Update
 from vis.parametrizations import Fourier, Parametrization, Pixels
-from vis.subject import Subject, optimised
-from vis.updates import Update
 from vis.utils.image import in_type_of_range
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
-from vis.visualization.defaults import EROSION, RANGE, STEPS, defaults_of, settling
-from vis.visualization.likeness import learnt_of, learnt_ones, range_of, size_of
-from vis.visualization.stages import coarse_layout, drawn, stages_of
+from vis.visualization.data_prior import fit_prior, fitted_priors, range_of, size_of
+from vis.visualization.defaults import EROSION, RANGE, STEPS, annealing, defaults_of
+from vis.visualization.stages import coarse_layout, run_stages, stages_of
 
 _BATCH_SIZE = 16
 # The `image_size` that follows from what a layer sees: so many times its receptive field.
@@ -85,7 +85,7 @@ def visualize_filters(
         seed: Whole number that all randomness follows from. The same seed gives the same pictures.
             Without one it follows from NumPy's global random state.
         progress: Whether to show a progress bar.
-        optimizer: A Keras optimizer or a rule of `vis.updates`; Adam by default.
+        optimizer: A Keras optimizer or a rule of `vis.optimizer.updates`; Adam by default.
         input_range: Lowest and highest value of the model's input; by default (0, 255), or that of
             the examples in `like`.
         fixed_inputs: Values of all inputs but one: a dict by name, or a list with None for that.
@@ -112,9 +112,9 @@ def visualize_filters(
     graph = Graph.of(model)
     layer = graph.find(layer_idx)
     fits = isinstance(image_size, str) and image_size == _FITS
-    parametrization = learnt_of(graph, like, parametrization, fixed_inputs)
+    parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
     size = size_of(None if fits else image_size, parametrization, graph)
-    subject = optimised(graph, fixed_inputs, image_size=size)
+    subject = inputs_to_optimise(graph, fixed_inputs, image_size=size)
     if len(subject.tensors) != 1:
         raise ValueError(
             "`fixed_inputs` must give a value for each input but the one that pictures are made "
@@ -134,7 +134,7 @@ def visualize_filters(
     if parametrization is None:
         parametrization = Fourier(decay_power=1.5, contrast=1.2) if layout.axes else Pixels()
     parametrization = check_kind("parametrization", parametrization, Parametrization)
-    for learnt in learnt_ones(parametrization):
+    for learnt in fitted_priors(parametrization):
         learnt.check(layout, input_range)
     defaults = defaults_of(parametrization, layout)
     max_iter = defaults.max_iter if max_iter is STEPS else int(max_iter)
@@ -162,7 +162,7 @@ def visualize_filters(
     # so that their rounding does not depend on that either.
     threads = max(1, device.processors() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
-    prepared = Prepared()
+    weight_cache = WeightCache()
     with tqdm(total=max_iter * len(seeds), disable=not show, unit="step") as bar:
         for start in range(0, len(seeds), batch_size):
             batch = seeds[start : start + batch_size]
@@ -174,7 +174,7 @@ def visualize_filters(
                     [(wanted(layer, [batch[i][1] for i in which]), 1)],
                     input_range,
                     parametrization=stage.parametrization,
-                    optimizer=settling(optimizer) if stage.settles else optimizer,
+                    optimizer=annealing(optimizer) if stage.anneals else optimizer,
                     precision=precision,
                     skip_erosion=skip_erosion,
                 )
@@ -184,12 +184,12 @@ def visualize_filters(
                     modifiers=input_modifiers,
                     variables=None if variables is None else [variables],
                     threads=threads,
-                    prepared=prepared,
+                    weight_cache=weight_cache,
                 )
                 descent.descend(stage.steps, [_Bar(bar, len(which))])
                 return descent
 
-            drawings.extend(drawn(stages, batch, descend, slow_above))
+            drawings.extend(run_stages(stages, batch, descend, slow_above))
     pictures = np.stack(drawings)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
@@ -206,7 +206,7 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
     )
 
 
-def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
+def _layout(subject: ModelInputs, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
     (tensor,) = subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
     if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
@@ -217,7 +217,7 @@ def _layout(subject: Subject, layer: Target, image_size: int | Sequence[int] | N
     return layout
 
 
-def _fitting(layout: Layout, subject: Subject, layer: Target) -> Layout:
+def _fitting(layout: Layout, subject: ModelInputs, layer: Target) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
     graph, (tensor,) = subject.graph, subject.tensors
     seen = receptive_field(graph, tensor, layer, layout)

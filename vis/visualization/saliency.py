@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
+from vis._core.model_inputs import ModelInputs, inputs_to_explain
 from vis.backend.graph import Graph, LayerOutput, counterpart_tensor
 from vis.losses import Loss
-from vis.subject import Subject, explained
 from vis.utils.validation import require
-from vis.visualization.attribution.base import modified
+from vis.visualization.attribution.base import apply_backprop_modifier
 from vis.visualization.attribution.grad_cam import GradCAM
-from vis.visualization.attribution.maps import finished
+from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.penultimate import LayerIndices
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
@@ -53,7 +53,7 @@ def visualize_saliency_with_losses(
         >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    subject = explained(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
+    subject = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
     return _drawn(Saliency(grad_modifier, keepdims), Score(subject, losses), subject, wrt_tensor)
 
 
@@ -100,19 +100,19 @@ def visualize_saliency(
     """
     method = Saliency(grad_modifier, keepdims, backprop_modifier)
     graph = Graph.of(model)
-    graph, (layer,) = modified(backprop_modifier, graph, [graph.find(layer_idx)])
+    graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
-    subject = explained(graph, seed_input, wrt_tensor)
+    subject = inputs_to_explain(graph, seed_input, wrt_tensor)
     score = Score.of_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)
 
 
 def _drawn(
-    method: Saliency, score: Score, subject: Subject, wrt_tensor: keras.KerasTensor | None
+    method: Saliency, score: Score, subject: ModelInputs, wrt_tensor: keras.KerasTensor | None
 ) -> np.ndarray:
     is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
     tensor = subject.tensors[0] if is_explained else wrt_tensor
-    return finished(method.summarise(score.gradients(subject.images, tensor), tensor))
+    return normalise_maps(method.summarise(score.gradients(subject.images, tensor), tensor))
 
 
 def visualize_cam_with_losses(
@@ -150,10 +150,10 @@ def visualize_cam_with_losses(
     is_layer = isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer)
     expected = "be a layer of the model"
     require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
-    subject = explained(Graph.of_inputs(input_tensor), seed_input)
+    subject = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)
-    return finished(method.fused(score, subject.images, [penultimate_layer]))
+    return normalise_maps(method.fused(score, subject.images, [penultimate_layer]))
 
 
 def visualize_cam(

@@ -5,22 +5,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vis._core.descent import Descent
+from vis._core.model_inputs import ModelInputs
 from vis.backend.graph import Target
 from vis.backend.step import accepts
-from vis.descent import Descent
 from vis.input_modifiers import Transform, check_transforms
 from vis.parametrizations import Parametrization
-from vis.subject import Subject
 from vis.utils.layout import Layout
 
 # No coarse pictures below this size: too little can be seen in them.
 _LEAST_COARSE_SIZE = 64
 # How many times as steeply as in the finished picture the spectrum falls in each stage, and which
 # share of the steps are over at its end. All but the last may be of half the size.
-_STEEPER = (5 / 3, 7 / 6, 1)
+_DECAYS = (5 / 3, 7 / 6, 1)
 _ENDS = (5 / 12, 3 / 4, 1)
 # How many times as many steps as others a picture gets in each stage that is slow in the first.
-_SLOWLY = (1, 2.5, 2)
+_SLOW_FACTORS = (1, 2.5, 2)
 
 
 class Stage(NamedTuple):
@@ -29,12 +29,12 @@ class Stage(NamedTuple):
     parametrization: Any
     layout: Layout
     steps: int
-    slowly: float = 1.0  # How many times as many steps a slow picture gets.
-    settles: bool = False  # Whether the picture is to come to rest in it.
+    slow_factor: float = 1.0  # How many times as many steps a slow picture gets.
+    anneals: bool = False  # Whether the picture is to come to rest in it.
 
 
 def coarse_layout(
-    layout: Layout, subject: Subject, layer: Target, input_modifiers: Sequence[Transform]
+    layout: Layout, subject: ModelInputs, layer: Target, input_modifiers: Sequence[Transform]
 ) -> Layout | None:
     """Half the size, where the model and the modifiers take it and something can be seen in it."""
     half = layout.resized(tuple(-(-size // 2) for size in layout.spatial_shape))
@@ -54,19 +54,19 @@ def stages_of(
 
     `parametrization` and `layout` are the finished picture's; `coarse` is for the first stages.
     """
-    if max_iter < len(_STEEPER) or parametrization.steeper(1) is None:
+    if max_iter < len(_DECAYS) or parametrization.with_decay(1) is None:
         return [Stage(parametrization, layout, max_iter)]
     ends = (max_iter * np.array(_ENDS)).round().astype(int)
-    each = zip(_STEEPER, np.diff(ends, prepend=0).tolist(), _SLOWLY, strict=True)
+    each = zip(_DECAYS, np.diff(ends, prepend=0).tolist(), _SLOW_FACTORS, strict=True)
     stages = [
-        Stage(parametrization.steeper(times), coarse or layout, steps, slowly)
-        for times, steps, slowly in each
+        Stage(parametrization.with_decay(times), coarse or layout, steps, slow_factor)
+        for times, steps, slow_factor in each
     ]
-    stages[-1] = stages[-1]._replace(layout=layout, settles=True)
+    stages[-1] = stages[-1]._replace(layout=layout, anneals=True)
     return stages
 
 
-def drawn(
+def run_stages(
     stages: Sequence[Stage],
     seeds: Sequence[tuple[int, ...]],
     descend: Callable[[Stage, Sequence[int], list[np.ndarray] | None], Descent],
@@ -94,7 +94,7 @@ def drawn(
             if stage.layout != before.layout:
                 variables = made.resized(variables, before.layout, stage.layout, rngs)
             variables = stage.parametrization.converted(variables, stage.layout, made)
-            steps = round(stage.slowly * stage.steps) if slow else stage.steps
+            steps = round(stage.slow_factor * stage.steps) if slow else stage.steps
             descent = descend(stage._replace(steps=steps), which, variables)
             before, its_part = stage, slice(None)
         pictures.update(zip(which, descent.pictures()[0], strict=True))

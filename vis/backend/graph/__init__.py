@@ -1,8 +1,6 @@
 """A model understood once, and everything that is asked of it."""
 
-from vis.backend.graph.copies import apply_modifications, counterpart, counterpart_tensor
-from vis.backend.graph.expressions import symbolic_scalar
-from vis.backend.graph.formats import (
+from vis.backend.graph.axes import (
     channel_axis,
     channel_axis_of,
     filters_of,
@@ -11,9 +9,12 @@ from vis.backend.graph.formats import (
     output_shape,
     spatial_axes,
 )
+from vis.backend.graph.copies import apply_modifications, counterpart, counterpart_tensor
+from vis.backend.graph.expressions import symbolic_scalar
 from vis.backend.graph.graph import Graph, find_layer, inputs_of
-from vis.backend.graph.inputs import arranged, names_of
-from vis.backend.graph.names import (
+from vis.backend.graph.input_ranges import warn_of_range
+from vis.backend.graph.inputs import match_to_inputs, names_of
+from vis.backend.graph.layer_paths import (
     LayerOutput,
     Target,
     check_layer,
@@ -22,8 +23,7 @@ from vis.backend.graph.names import (
     path_to,
     resolve_layer,
 )
-from vis.backend.graph.places import Place
-from vis.backend.graph.ranges import warn_of_range
+from vis.backend.graph.nodes import is_container, position_of
 from vis.backend.graph.run import fed
-from vis.backend.graph.skips import Erosion, check_erosion
-from vis.backend.graph.walk import is_container, position_of
+from vis.backend.graph.skip_erosion import Erosion, check_erosion
+from vis.backend.graph.tensor_refs import TensorRef

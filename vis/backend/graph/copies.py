@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from vis.backend.graph.names import LayerOutput, Target, check_tensor
-from vis.backend.graph.walk import is_container
+from vis.backend.graph.layer_paths import LayerOutput, Target, check_tensor
+from vis.backend.graph.nodes import is_container
 from vis.backend.private import (
     Functional,
     Variable,
@@ -16,7 +16,7 @@ from vis.backend.private import (
     calls_of,
     layers_inside,
     operation_of,
-    place_of,
+    ref_of,
     with_layers_inside,
     without_compilation,
 )
@@ -146,7 +146,7 @@ def counterpart_tensor(
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
             return new
-    operation, call, index = place_of(tensor)
+    operation, call, index = ref_of(tensor)
     calls = calls_of(counterpart(operation, model, copy))
     # What the original layer does in other models, its copy does not.
     return calls[call if len(calls) == len(calls_of(operation)) else 0].outputs[index]

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from vis.backend.graph.graph import Graph
-from vis.backend.private import LEGACY_FUNCTIONS, readers_of
+from vis.backend.private import LEGACY_FUNCTIONS, consumers_of
 
 # Or one thread would take the nodes that another is about to undo for the model's own.
 _one_at_a_time = threading.RLock()
@@ -39,7 +39,7 @@ def symbolic_scalar(build: Callable[[], Any], graph: Graph, name: str) -> keras.
 
 
 def _built(build: Callable[[], Any], graph: Graph, name: str) -> Any:
-    before = {operation: list(readers_of(operation)) for operation in graph.operations}
+    before = {operation: list(consumers_of(operation)) for operation in graph.operations}
     try:
         return build()
     except (AttributeError, TypeError, ValueError) as error:
@@ -56,7 +56,7 @@ def _built(build: Callable[[], Any], graph: Graph, name: str) -> Any:
         ) from error
     finally:
         for operation, nodes in before.items():
-            readers_of(operation)[:] = nodes
+            consumers_of(operation)[:] = nodes
 
 
 def _is_about_symbolic_tensors(error: Exception) -> bool:

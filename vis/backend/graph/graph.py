@@ -9,15 +9,15 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from vis.backend.graph import inside
-from vis.backend.graph.flow import Flow
+from vis.backend.graph import hidden_layers
+from vis.backend.graph.gradient_flow import Flow
 from vis.backend.graph.inputs import input_names, own_inputs, own_outputs, root_of, structure_of
-from vis.backend.graph.names import LayerOutput, Target, check_output, resolve_layer
-from vis.backend.graph.places import Place
+from vis.backend.graph.layer_paths import LayerOutput, Target, check_output, resolve_layer
+from vis.backend.graph.nodes import call_of, downstream, is_container, nodes_of, ordered
 from vis.backend.graph.run import Run
-from vis.backend.graph.skips import Erosion
-from vis.backend.graph.walk import call_of, hanging_from, is_container, nodes_of, ordered
-from vis.backend.layers import Folder, Inline
+from vis.backend.graph.skip_erosion import Erosion
+from vis.backend.graph.tensor_refs import TensorRef
+from vis.backend.layers import LayerRunner, TracedWeights
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
 from vis.utils.validation import check_model, expect, require
 
@@ -62,7 +62,7 @@ class Graph:
         outermost = [t for t in self.inputs if isinstance(operation_of(t), keras.layers.InputLayer)]
         for tensors in (outermost, *([tensor] for tensor in reversed(self.inputs))):
             if any(node_of(tensor) not in self._level for tensor in tensors):
-                self._add(None, hanging_from(tensors))
+                self._add(None, downstream(tensors))
 
     @classmethod
     def of(cls, model: keras.Model) -> "Graph":
@@ -150,7 +150,7 @@ class Graph:
         """The layer of the model that an index, a name or a path stands for."""
         target = resolve_layer(self.model, layer_idx, name)
         layer = LayerOutput.of(target).layer
-        if not self.in_graph(layer) and not inside.is_known(layer):
+        if not self.in_graph(layer) and not hidden_layers.is_known(layer):
             self._survey()
         return target
 
@@ -186,21 +186,21 @@ class Graph:
                 f"Received: {tensor}, which depends on {', '.join(missing)}"
             )
 
-    def place_of(self, target: Target) -> Place:
+    def ref_of(self, target: Target) -> TensorRef:
         """Where the output of a layer is found: that of its first call, unless it says which."""
         layer, call, output = LayerOutput.of(target)
         for tensor in self.inputs:
             if operation_of(tensor) is layer:
-                return Place.of(tensor)
+                return TensorRef.of(tensor)
         if not self.in_graph(layer):
-            outputs = inside.known_outputs(layer)
+            outputs = hidden_layers.known_outputs(layer)
             check_output(layer, call, output, [len(o) for o in outputs])
-            return Place(weakref.ref(layer), call, output or 0, is_inside=True)
+            return TensorRef(weakref.ref(layer), call, output or 0, is_inside=True)
         calls = self.calls(layer)
         check_output(layer, call, output, [len(node.outputs) for _, node in calls])
         path, node = calls[call]
         within = tuple((weakref.ref(n.operation), call_of(n)) for n in path) if call else ()
-        return Place(weakref.ref(layer), call_of(node), output or 0, within)
+        return TensorRef(weakref.ref(layer), call_of(node), output or 0, within)
 
     def calls(self, operation: Any) -> list[tuple[tuple, Any]]:
         """All calls of an operation: the calls of nested models around it, and its node."""
@@ -216,7 +216,7 @@ class Graph:
         """The nested model in which a tensor is found first, or None for the outermost level."""
         return self._level.get(node_of(tensor))
 
-    def readers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
+    def consumers(self, tensor: keras.KerasTensor, level: Any) -> list[Any]:
         """The nodes that take a tensor on one level, but for those that make masks of it."""
         return [
             node
@@ -240,17 +240,17 @@ class Graph:
             or any(map(is_container, layers_inside(operation)))
             for inner in layers_inside(operation)
         ]
-        if hidden and not any(map(inside.is_known, hidden)):
+        if hidden and not any(map(hidden_layers.is_known, hidden)):
             self._survey()
         return list(_flattened(self.model))
 
-    def before(self, layer: keras.Layer) -> set[int]:
+    def upstream(self, layer: keras.Layer) -> set[int]:
         """`id` of all operations that a layer's output is computed with, itself included."""
         found: set[int] = set()
         runner = self.runner_of(layer)
         if runner is not layer:
-            inside.known_outputs(layer)
-            earlier = inside.in_order(runner)
+            hidden_layers.known_outputs(layer)
+            earlier = hidden_layers.in_order(runner)
             found.update(map(id, earlier[: 1 + earlier.index(layer)]))
             if runner is self.root:
                 return found
@@ -268,7 +268,7 @@ class Graph:
             if operation in around:
                 continue
             if isinstance(operation, keras.Layer):
-                found.update(map(id, inside.in_order(operation)))
+                found.update(map(id, hidden_layers.in_order(operation)))
             if is_container(operation):
                 stack.extend(map(node_of, operation.outputs))
         return found
@@ -276,8 +276,8 @@ class Graph:
     def run(
         self,
         feeds: Sequence[tuple[keras.KerasTensor, Any]],
-        targets: Sequence[Place | keras.KerasTensor],
-        folder: Folder,
+        targets: Sequence[TensorRef | keras.KerasTensor],
+        runner: LayerRunner,
         linear: Sequence[Any] = (),
         erosion: Erosion | None = None,
     ) -> list[Any]:
@@ -286,12 +286,12 @@ class Graph:
         A target may also be an expression over tensors of the graph. `feeds` holds a value for each
         input, or for what is made of it. Layers among `linear` are run without their softmax.
         """
-        places = [t if isinstance(t, Place) else Place.of(t) for t in targets]
+        places = [t if isinstance(t, TensorRef) else TensorRef.of(t) for t in targets]
         layers = [place.operation() for place in places if place.is_inside]
         owners = {id(o): o for o in map(self.runner_of, layers)}.values()
         without_softmax = {id(layer) for layer in linear}
-        with inside.recorded(layers, owners, without_softmax) as records:
-            run = Run(self, feeds, folder, without_softmax, erosion)
+        with hidden_layers.recorded(layers, owners, without_softmax) as records:
+            run = Run(self, feeds, runner, without_softmax, erosion)
             found = iter(run.values([p for p in places if not p.is_inside], owners))
             return [records.value(p) if p.is_inside else next(found) for p in places]
 
@@ -301,22 +301,22 @@ class Graph:
 
         @tf.function(autograph=False)
         def run(*feeds: Any) -> None:
-            with inside.recorded(layers, self.opaque) as records:
+            with hidden_layers.recorded(layers, self.opaque) as records:
                 shown = list(zip(self.inputs, feeds, strict=True))
-                Run(self, shown, Folder(Inline())).values([], self.opaque)
-            inside.remember(records)
+                Run(self, shown, LayerRunner(TracedWeights())).values([], self.opaque)
+            hidden_layers.remember(records)
 
         run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
 
 
 def _flattened(model: keras.Model) -> Iterator[keras.Layer]:
     has_graph = is_container(model)
-    for layer in model.layers if has_graph else inside.in_order(model):
+    for layer in model.layers if has_graph else hidden_layers.in_order(model):
         if is_container(layer):
             yield from _flattened(layer)
         else:
             if has_graph:
-                yield from inside.in_order(layer)
+                yield from hidden_layers.in_order(layer)
             yield layer
 
 

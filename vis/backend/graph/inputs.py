@@ -9,12 +9,12 @@ from typing import Any
 import keras
 from keras import tree
 
-from vis.backend.graph.walk import is_container
+from vis.backend.graph.nodes import is_container
 from vis.backend.layers import in_inference
 from vis.backend.private import operation_of, shapes_built_with
 from vis.utils.validation import close_matches, expect
 
-_stand_ins: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
+_placeholders: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 _roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
 
 
@@ -29,11 +29,11 @@ def structure_of(model: keras.Model) -> Any:
                 f"Received: model '{model.name}' of type {type(model).__name__}"
             )
         return getattr(model, "input", model.inputs)
-    if model not in _stand_ins:
-        _stand_ins[model] = _made_up(model)
-        for tensor in tree.flatten(_stand_ins[model]):
+    if model not in _placeholders:
+        _placeholders[model] = _made_up(model)
+        for tensor in tree.flatten(_placeholders[model]):
             _roots[operation_of(tensor)] = weakref.ref(model)
-    return _stand_ins[model]
+    return _placeholders[model]
 
 
 def own_inputs(model: Any) -> list[keras.KerasTensor]:
@@ -70,13 +70,13 @@ def _made_up(model: keras.Model) -> Any:
             f"{type(model).__name__}"
         )
 
-    def stand_in(shape: tuple, name: str | None = None) -> keras.KerasTensor:
+    def placeholder(shape: tuple, name: str | None = None) -> keras.KerasTensor:
         return keras.Input(shape[1:], dtype=model.variable_dtype, name=name)
 
     if isinstance(shapes[0], dict) and all(isinstance(key, str) for key in shapes[0]):
         with contextlib.suppress(ValueError):
-            return {key: stand_in(shape, key) for key, shape in shapes[0].items()}
-    return tree.map_shape_structure(stand_in, shapes[0])
+            return {key: placeholder(shape, key) for key, shape in shapes[0].items()}
+    return tree.map_shape_structure(placeholder, shapes[0])
 
 
 def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
@@ -87,7 +87,7 @@ def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
 
 def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:
     """What a model without a graph returns, in inference mode, for values of its inputs."""
-    arguments = tree.map_structure(lambda tensor: values[id(tensor)], _stand_ins[model])
+    arguments = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
     return in_inference(model, (arguments,), {})
 
 
@@ -108,7 +108,7 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
     ]
 
 
-def arranged(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
+def match_to_inputs(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
     """One value for each input, None where there is none.
 
     `values` is a dict by the `names` that each input goes by, a list in their order, or None; for

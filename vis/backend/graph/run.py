@@ -9,16 +9,16 @@ import keras
 from keras import tree
 
 from vis.backend.graph.inputs import call_root
-from vis.backend.graph.places import Place
-from vis.backend.graph.skips import Erosion
-from vis.backend.graph.walk import innermost, is_container, ordered
+from vis.backend.graph.nodes import innermost, is_container, ordered
+from vis.backend.graph.skip_erosion import Erosion
+from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import (
-    Folder,
+    LayerRunner,
     computed_channels_last,
-    folding,
     in_inference,
     in_precision,
-    losses_kept,
+    layer_losses_restored,
+    layer_runner,
     without_softmax,
 )
 from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
@@ -33,23 +33,23 @@ class Run:
 
     graph: "Graph"
     feeds: Sequence[tuple[keras.KerasTensor, Any]]  # Tensors of the graph and their values.
-    folder: Folder
+    runner: LayerRunner
     linear: Collection[int] = ()  # `id` of layers that are run without their softmax.
     erosion: Erosion | None = None
 
     def __post_init__(self) -> None:
         self._outermost: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
         # What is asked for of calls of nested models, by their nodes, with the calls on the way.
-        self._wanted: dict[int, list[tuple[tuple, Place]]] = defaultdict(list)
+        self._wanted: dict[int, list[tuple[tuple, TensorRef]]] = defaultdict(list)
         self._fed_inside: set[int] = set()
 
-    def values(self, places: Sequence[Place], layers: Iterable[Any]) -> list[Any]:
+    def values(self, places: Sequence[TensorRef], layers: Iterable[Any]) -> list[Any]:
         """The values at some places, where all calls of some layers are run, too."""
         tensors = []
         for place in places:
             path = tuple(calls_of(ref())[index] for ref, index in place.within)
             tensors.append(self._to_run(path, place))
-        with computed_channels_last(), losses_kept(self.graph.operations):
+        with computed_channels_last(), layer_losses_restored(self.graph.operations):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
                     self._mask(tensor, self._outermost, None)
@@ -61,7 +61,7 @@ class Run:
             self._execute(tensors, self._outermost, None)
         return [self._outermost[_key(place)] for place in places]
 
-    def _to_run(self, path: tuple, place: Place) -> keras.KerasTensor:
+    def _to_run(self, path: tuple, place: TensorRef) -> keras.KerasTensor:
         """What to run to come by a place in some calls of nested models, the outermost first."""
         if not path:
             return place.tensor
@@ -74,11 +74,11 @@ class Run:
         def maker_of(tensor: keras.KerasTensor) -> Any:
             node = self.graph.node_on_level(tensor, level)
             if node is not node_of(tensor):
-                self._wanted[id(node)].append(((), Place.of(tensor)))
+                self._wanted[id(node)].append(((), TensorRef.of(tensor)))
             return node
 
         nodes = ordered(targets, values.keys(), maker_of)
-        folded = folding.plan(nodes, {id(t) for t in targets})
+        folded = layer_runner.folded_batch_norms(nodes, {id(t) for t in targets})
         skipped = {id(node) for node in folded.values()}
         if self.erosion and level is None:
             self.erosion.begin(innermost(nodes))
@@ -91,11 +91,11 @@ class Run:
             if id(node) in folded:
                 before = folded[id(node)]
                 inputs = values[id(before.input_tensors[0])]
-                outputs = self.folder(before.operation, inputs, node.operation)
+                outputs = self.runner(before.operation, inputs, node.operation)
                 if before.operation.supports_masking:
                     set_keras_mask(outputs, get_keras_mask(inputs))
-            elif id(node.operation) not in self.linear and self.folder.pays_for(node):
-                outputs = self.folder(node.operation, values[id(node.input_tensors[0])])
+            elif id(node.operation) not in self.linear and self.runner.can_run(node):
+                outputs = self.runner(node.operation, values[id(node.input_tensors[0])])
             else:
                 seen = self.erosion(node, values) if self.erosion else values
                 outputs = self._call(node, *node.arguments.fill_in(seen))
@@ -124,8 +124,8 @@ class Run:
                     "as it is called with inputs arranged otherwise than its own. "
                     f"Received: {tensors}"
                 )
-        if self.folder.precision is not None and isinstance(operation, keras.Layer):
-            operation = in_precision(operation, self.folder.precision)
+        if self.runner.precision is not None and isinstance(operation, keras.Layer):
+            operation = in_precision(operation, self.runner.precision)
         return in_inference(operation, args, kwargs)
 
     def _inside(self, model: Any, feeds: list, wanted: list) -> list:
@@ -150,7 +150,7 @@ class Run:
         return [values[id(tensor)] for tensor in model.outputs]
 
 
-def _key(place: Place) -> Any:
+def _key(place: TensorRef) -> Any:
     """What a value is kept by: its tensor's `id`, or its place where one tensor has several."""
     return place if place.within else id(place.tensor)
 

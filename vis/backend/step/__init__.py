@@ -1,18 +1,23 @@
 """The compiled step, the loop over steps, and the question that is a step without a descent."""
 
-from vis.backend.step.channels import links_of, maps_of
+from vis.backend.step.channel_functions import links_of, maps_of
 from vis.backend.step.engine import Engine, engines
 from vis.backend.step.fingerprint import VERSIONS, fingerprint_of
-from vis.backend.step.look import at_once, of_sample
-from vis.backend.step.problem import (
-    Canvas,
+from vis.backend.step.forward import of_sample, split_for_scalar_losses
+from vis.backend.step.receptive_field import (
+    ReceptiveField,
+    accepts,
+    receptive_field,
+    receptive_fields,
+)
+from vis.backend.step.scores import ScoreOutput, ScoreSpec, compiled_scores, value_of
+from vis.backend.step.step_spec import (
     Expression,
     Formula,
-    Given,
-    Observation,
-    Problem,
+    OptimisedInput,
     State,
+    StepInputs,
+    StepOutput,
+    StepSpec,
     Term,
 )
-from vis.backend.step.question import Answer, Question, inquiries, value_of
-from vis.backend.step.sizes import Sight, accepts, receptive_field, sights

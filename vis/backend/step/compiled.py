@@ -10,16 +10,16 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.graph import Graph
-from vis.backend.layers import Folder, Handed, Inline, Prepared
+from vis.backend.layers import CachedWeights, LayerRunner, TracedWeights, WeightCache
 
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 
 
 @dataclass(eq=False)
-class Compiled:
+class CompiledFunction:
     """A function of tensors, traced when it is first called with those of some types and shapes."""
 
-    # Called with what runs the graph, `Graph.run` with a `Folder`, and the tensors.
+    # Called with what runs the graph, `Graph.run` with a `LayerRunner`, and the tensors.
     function: Callable[..., Any]
     # From the reason why a call failed, and its tensors, to the message of an error.
     refusal: Callable[..., str]
@@ -33,7 +33,7 @@ class Compiled:
         self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, graph: Graph, prepared: Prepared | None, *tensors: Any) -> Any:
+    def __call__(self, graph: Graph, weight_cache: WeightCache | None, *tensors: Any) -> Any:
         """What the function returns; without weights made ready it makes them in each call."""
         # Looked up here rather than by `tf.function`, which warns of many traces where many models
         # are looked at.
@@ -41,28 +41,28 @@ class Compiled:
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
         with self._lock:
             if signature not in self._concrete:
-                self._concrete[signature] = self._traced(graph, prepared, specs)
+                self._concrete[signature] = self._traced(graph, weight_cache, specs)
             compiled, recipes = self._concrete[signature]
         try:
             with self.turns:
-                return compiled(prepared.packed(recipes) if prepared else {}, *tensors)
+                return compiled(weight_cache.packed(recipes) if weight_cache else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
             raise ValueError(self.refusal(reason_of(error), *tensors)) from None
 
     def _traced(
-        self, graph: Graph, prepared: Prepared | None, specs: tuple
+        self, graph: Graph, weight_cache: WeightCache | None, specs: tuple
     ) -> tuple[Callable, tuple]:
         recipes: tuple = ()
 
         def traced(packed: dict[str, Any], *tensors: Any) -> Any:
             nonlocal recipes
-            ready = Handed(packed, prepared) if prepared else Inline()
-            run = functools.partial(graph.run, folder=Folder(ready, self.precision))
+            ready = CachedWeights(packed, weight_cache) if weight_cache else TracedWeights()
+            run = functools.partial(graph.run, runner=LayerRunner(ready, self.precision))
             outputs = self.function(run, *tensors)
             recipes = tuple(ready.recipes)
             return outputs
 
-        packed = Prepared.signature if prepared else {}
+        packed = WeightCache.signature if weight_cache else {}
         return tf.function(traced, autograph=False).get_concrete_function(packed, *specs), recipes
 
 

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Erosion, Graph, fed
-from vis.backend.layers import Folder, Inline, Prepared
+from vis.backend.layers import LayerRunner, TracedWeights, WeightCache
 from vis.backend.private import select
-from vis.backend.step import apart
-from vis.backend.step.compiled import Compiled
+from vis.backend.step import per_sample
+from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.look import at_once, look, named
-from vis.backend.step.problem import Canvas, Given, Observation, Problem, State
+from vis.backend.step.forward import evaluate_losses, named, split_for_scalar_losses
+from vis.backend.step.step_spec import OptimisedInput, State, StepInputs, StepOutput, StepSpec
 from vis.backend.tensors import random
 
 # Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
@@ -29,18 +29,18 @@ engines = WeakCache()
 class Engine:
     """The compiled functions of one problem: of a graph, weights made ready for it, and tensors."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: StepSpec) -> None:
         self._problem = problem
         # A rule with a memory of its own serves one thread at a time.
         self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
         compiled = functools.partial(
-            Compiled, refusal=self._refusal, turns=self._turns, precision=problem.precision
+            CompiledFunction, refusal=self._refusal, turns=self._turns, precision=problem.precision
         )
         self.images = compiled(lambda run, *args: problem.images(*args))
         self.evaluate = compiled(self._evaluated)
         self.update = compiled(lambda run, *args: self._updated(*args))
         self._loop = compiled(self._steps)
-        self._loops = compiled(self._steps_apart, specified=apart.of_any_number)
+        self._loops = compiled(self._steps_apart, specified=per_sample.of_any_number)
 
     def _refusal(self, reason: str, *_: Any) -> str:
         shown = ", ".join(f"'{place.tensor.name}' {place.shape}" for place in self._problem.fed)
@@ -49,7 +49,7 @@ class Engine:
             f"range that are asked for: {reason}. Received: a model with the inputs {shown}"
         )
 
-    def initial_state(self, variables: Sequence[Sequence[Any]], given: Given) -> State:
+    def initial_state(self, variables: Sequence[Sequence[Any]], given: StepInputs) -> State:
         """The state before the first step, from arrays of `(samples, ...)` for each canvas."""
         update = self._problem.update
         tensors = [[tf.convert_to_tensor(value) for value in values] for values in variables]
@@ -65,44 +65,46 @@ class Engine:
             failed=tf.constant(False),
         )
 
-    def fingerprint(self, graph: Graph, state: State, given: Given) -> Fingerprint:
+    def fingerprint(self, graph: Graph, state: State, given: StepInputs) -> Fingerprint:
         """Of the losses as a function of the variables, with the model's weights in it."""
 
-        def losses(variables: list[list[Any]], given: Given) -> Any:
+        def losses(variables: list[list[Any]], given: StepInputs) -> Any:
             images = self._problem.images(variables, given)
-            run = functools.partial(graph.run, folder=Folder(Inline(), self._problem.precision))
+            run = functools.partial(
+                graph.run, runner=LayerRunner(TracedWeights(), self._problem.precision)
+            )
             return self._losses(run, images, given, tf.constant(0))[0]
 
         traced = tf.function(losses, autograph=False)
         return fingerprint(traced.get_concrete_function(state.variables, given))
 
     def loop(
-        self, graph: Graph, prepared: Prepared, state: State, given: Given, steps: Any
-    ) -> tuple[State, Observation]:
-        """The `State` and `Observation` after some steps, or after the first that failed."""
-        if not apart.is_better(self._problem, samples=state.best_loss.shape[0]):
-            return self._loop(graph, prepared, state, given, steps)
+        self, graph: Graph, weight_cache: WeightCache, state: State, given: StepInputs, steps: Any
+    ) -> tuple[State, StepOutput]:
+        """The `State` and `StepOutput` after some steps, or after the first that failed."""
+        if not per_sample.use_per_sample_loop(self._problem, samples=state.best_loss.shape[0]):
+            return self._loop(graph, weight_cache, state, given, steps)
 
         def loops(*of_some: Any) -> tuple:
-            return self._loops(graph, prepared, *of_some, steps)
+            return self._loops(graph, weight_cache, *of_some, steps)
 
-        return apart.in_turns(loops, self._problem.threads, state, given)
+        return per_sample.run_in_chunks(loops, self._problem.threads, state, given)
 
     # What follows runs where a function is traced. `run` runs the graph there.
 
     def _steps(
-        self, run: Callable, state: State, given: Given, steps: Any
-    ) -> tuple[State, Observation]:
+        self, run: Callable, state: State, given: StepInputs, steps: Any
+    ) -> tuple[State, StepOutput]:
         problem = self._problem
 
-        def body(i: Any, state: State, _: Observation) -> tuple:
+        def body(i: Any, state: State, _: StepOutput) -> tuple:
             state, images, observation = self._evaluated(run, state, given)
             return i + 1, self._advanced(state, observation, images), observation
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
         wrt = problem.wrt_places
         # The first body replaces this; only its types and ranks matter.
-        empty = Observation(
+        empty = StepOutput(
             losses=tf.zeros([len(problem.terms), samples], dtype),
             overall=tf.zeros([samples], dtype),
             grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
@@ -121,23 +123,28 @@ class Engine:
         )
         return state, observation
 
-    def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, Observation]:
-        return apart.loops(functools.partial(self._steps, run), self._problem.threads, *args)
+    def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, StepOutput]:
+        return per_sample.loops(functools.partial(self._steps, run), self._problem.threads, *args)
 
     def _evaluated(
-        self, run: Callable, state: State, given: Given
-    ) -> tuple[State, list[Any], Observation]:
+        self, run: Callable, state: State, given: StepInputs
+    ) -> tuple[State, list[Any], StepOutput]:
         """The state with its variables moved, the images that they stand for, and what is seen."""
-        canvases = enumerate(zip(self._problem.canvases, state.variables, strict=True))
+        optimised_inputs = enumerate(
+            zip(self._problem.optimised_inputs, state.variables, strict=True)
+        )
         variables = [
-            [_transformed(canvas, number, canvas.moves, v, given, state.step) for v in values]
-            for number, (canvas, values) in canvases
+            [
+                _transformed(optimised_input, number, optimised_input.moves, v, given, state.step)
+                for v in values
+            ]
+            for number, (optimised_input, values) in optimised_inputs
         ]
         images = self._problem.images(variables, given)
         observation = self._looked(run, images, given, state.step)
         return state._replace(variables=variables), images, observation
 
-    def _looked(self, run: Callable, images: list[Any], given: Given, step: Any) -> Observation:
+    def _looked(self, run: Callable, images: list[Any], given: StepInputs, step: Any) -> StepOutput:
         """Shows images to the network, and differentiates the losses."""
         problem = self._problem
         losses, wrt_values = self._losses(run, images, given, step)
@@ -162,22 +169,29 @@ class Engine:
         if problem.grad_modifier:
             grads = [problem.grad_modifier(g) for g in grads]
         values = [tf.concat(v, axis=0) for v in zip(*wrt_values, strict=True)]
-        return Observation(losses, overall, grads, values)
+        return StepOutput(losses, overall, grads, values)
 
     def _losses(
-        self, run: Callable, images: list[Any], given: Given, step: Any
+        self, run: Callable, images: list[Any], given: StepInputs, step: Any
     ) -> tuple[Any, list[list[Any]]]:
         """Weighted losses `(terms, samples)`, and what they may be differentiated by, by look."""
         problem, dtype = self._problem, images[0].dtype
         views = [
-            _transformed(canvas, number, canvas.transforms, image, given, step)
-            for number, (canvas, image) in enumerate(zip(problem.canvases, images, strict=True))
+            _transformed(optimised_input, number, optimised_input.transforms, image, given, step)
+            for number, (optimised_input, image) in enumerate(
+                zip(problem.optimised_inputs, images, strict=True)
+            )
         ]
-        optimised = [problem.fed[canvas.number] for canvas in problem.canvases]
-        places = [*optimised, *(place for place in problem.fed if place not in optimised)]
+        inputs_to_optimise = [
+            problem.fed[optimised_input.number] for optimised_input in problem.optimised_inputs
+        ]
+        places = [
+            *inputs_to_optimise,
+            *(place for place in problem.fed if place not in inputs_to_optimise),
+        ]
         losses, wrt_values = [], []
         everything = views, given.fixed, given.parameters, given.seeds
-        looks = at_once(everything, views[0].shape[0], problem.terms)
+        looks = split_for_scalar_losses(everything, views[0].shape[0], problem.terms)
         for seen, fixed, parameters, seeds in looks:
             erosion = None
             if problem.skip_erosion:
@@ -185,15 +199,17 @@ class Engine:
                 erosion = Erosion(problem.skip_erosion, seeds)
             shown = list(zip(places, (*seen, *fixed), strict=True))
             wanted = problem.wrt_places
-            values, found = look(run, shown, problem.terms, parameters, wanted, dtype, erosion)
+            values, found = evaluate_losses(
+                run, shown, problem.terms, parameters, wanted, dtype, erosion
+            )
             losses.append(tf.stack(values) * given.weights[:, None])
             wrt_values.append(found)
         return tf.concat(losses, axis=1), wrt_values
 
-    def _updated(self, state: State, observation: Observation, given: Given) -> State:
+    def _updated(self, state: State, observation: StepOutput, given: StepInputs) -> State:
         return self._advanced(state, observation, self._problem.images(state.variables, given))
 
-    def _advanced(self, state: State, observation: Observation, images: list[Any]) -> State:
+    def _advanced(self, state: State, observation: StepOutput, images: list[Any]) -> State:
         """The state after a step; the same state, marked as failed, where it was not finite."""
         overall = observation.overall
         checked = [tf.math.is_finite(value) for value in (overall, *observation.grads)]
@@ -223,14 +239,19 @@ class Engine:
 
 
 def _transformed(
-    canvas: Canvas, number: int, transforms: tuple, images: Any, given: Given, step: Any
+    optimised_input: OptimisedInput,
+    number: int,
+    transforms: tuple,
+    images: Any,
+    given: StepInputs,
+    step: Any,
 ) -> Any:
     """Images seen through transforms, those of each canvas by random numbers of its own."""
     if transforms:
         seeds = random.fold_in(given.seeds, step)
         seeds = random.fold_in(seeds, -number) if number else seeds
         for i, transform in enumerate(transforms):
-            images = transform(images, random.fold_in(seeds, i), canvas.layout.axes)
+            images = transform(images, random.fold_in(seeds, i), optimised_input.layout.axes)
     return images
 
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
+from vis._core.model_inputs import ModelInputs, explained_tensor, inputs_to_explain
 from vis.backend.graph import Graph, Target, counterpart
-from vis.subject import Subject, explained, explained_tensor
 from vis.utils.value import Value
-from vis.visualization.attribution.maps import finished
+from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.score import Score
 
 
@@ -57,7 +57,7 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return finished(self.summarise(attributions, explained_tensor(graph)))
+        return normalise_maps(self.summarise(attributions, explained_tensor(graph)))
 
     def attributions(
         self,
@@ -80,7 +80,7 @@ class Attribution(Value):
         graph = Graph.of(model)
         layer = graph.find(layer_idx)
         layers = [layer, *self.looked_at(graph, layer)]
-        graph, (layer, *looked_at) = self.modified(graph, layers)
+        graph, (layer, *looked_at) = self.apply_backprop_modifier(graph, layers)
         subject = self.subject(graph, seed_input)
         score = Score.of_filters(subject, layer, filter_indices)
         return self.measure(score, subject.images, *looked_at)
@@ -89,13 +89,15 @@ class Attribution(Value):
         """The layers that `measure` is given besides, to explain one."""
         return []
 
-    def modified(self, graph: Graph, layers: Sequence[Target]) -> tuple[Graph, list[Target]]:
+    def apply_backprop_modifier(
+        self, graph: Graph, layers: Sequence[Target]
+    ) -> tuple[Graph, list[Target]]:
         """The graph as the backprop modifier changes its model, and where layers are in it."""
-        return modified(self.backprop_modifier, graph, layers)
+        return apply_backprop_modifier(self.backprop_modifier, graph, layers)
 
-    def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
+    def subject(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         """What of the graph is explained."""
-        return explained(graph, seed_input)
+        return inputs_to_explain(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         """The attributions of each image's score.
@@ -121,7 +123,7 @@ class Attribution(Value):
         return attributions
 
 
-def modified(
+def apply_backprop_modifier(
     backprop_modifier: str | Callable | None, graph: Graph, layers: Sequence[Target]
 ) -> tuple[Graph, list[Target]]:
     """The graph as a backprop modifier changes its model, and where layers are in it."""

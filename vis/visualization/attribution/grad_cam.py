@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from vis._core.model_inputs import explained_tensor
 from vis.backend.graph import Graph, input_data_format
 from vis.grad_modifiers import modified_gradients
-from vis.subject import explained_tensor
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.penultimate import LayerIndex, LayerIndices
 from vis.visualization.attribution.saliency import Saliency
@@ -42,7 +42,7 @@ class GradCAM(CAM):
         self.grad_modifier = grad_modifier
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        answer = score.look(images, score.output_of(layer))
+        answer = score.value_and_gradient(images, score.output_of(layer))
         values = channels_last(answer.values[0], layer)
         grads = channels_last(modified_gradients(self.grad_modifier, answer.grads[0]), layer)
         return self.weights(values, grads) * values

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from vis._core.model_inputs import ModelInputs, inside
 from vis.backend.graph import Graph
-from vis.subject import Subject, inside
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
@@ -56,13 +56,13 @@ class IntegratedGradients(Saliency):
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
-    def subject(self, graph: Graph, seed_input: np.ndarray) -> Subject:
+    def subject(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         # A baseline of the value that a mask stands for would hide everything.
         subject = super().subject(graph, seed_input)
-        return inside(subject, graph.flow.behind_mask(subject.tensors[0]))
+        return inside(subject, graph.flow.after_masking(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        return score.one_by_one(self._of_sample, images, self._baselines(images))
+        return score.map_samples(self._of_sample, images, self._baselines(images))
 
     def _of_sample(self, score: Score, image: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         line = _Line(score, image, baseline, self.batch_size)
@@ -118,9 +118,9 @@ class IntegratedGradients(Saliency):
         fits = np.shape(attributions) == images.shape
         expect(fits, "attributions", f"be what `attributions` has returned for {same}", received)
         score = Score.of_filters(subject, graph.find(layer_idx), filter_indices)
-        explained = score.values(images) - score.values(self._baselines(images))
+        inputs_to_explain = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
-        return np.abs(total - explained) / np.abs(explained)
+        return np.abs(total - inputs_to_explain) / np.abs(inputs_to_explain)
 
 
 class _Line:
@@ -138,7 +138,7 @@ class _Line:
         """Looks at more points."""
         for batch in batches(len(places), self._batch_size):
             share = places[batch].reshape(-1, *[1] * self._way.ndim)
-            answer = self._score.look(self._baseline + share * self._way)
+            answer = self._score.value_and_gradient(self._baseline + share * self._way)
             self.places = np.append(self.places, places[batch])
             self.scores = np.append(self.scores, answer.overall)
             self.grads = np.concatenate([self.grads, answer.grads[0]])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def finished(maps: np.ndarray) -> np.ndarray:
+def normalise_maps(maps: np.ndarray) -> np.ndarray:
     """Maps as they are returned: in [0, 1], a single one without the samples' axis."""
     if not np.isfinite(maps).all():
         raise ValueError(

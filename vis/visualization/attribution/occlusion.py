@@ -56,7 +56,7 @@ class Occlusion(Attribution):
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         whole = score.values(images)
-        return score.one_by_one(self._of_sample, np.asarray(images, "float32"), whole)
+        return score.map_samples(self._of_sample, np.asarray(images, "float32"), whole)
 
     def _of_sample(self, score: Score, image: np.ndarray, whole: float) -> np.ndarray:
         # A plain vector has its features in place of pixels.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from vis._core.model_inputs import explained_tensor
 from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
-from vis.subject import explained_tensor
 from vis.utils.validation import expect, require
 
 _CONVOLUTION_OR_POOLING = (
@@ -32,16 +32,16 @@ def penultimate_layers(
     None stands for the nearest convolution or pooling layer before the one that is explained, in
     nested models and wrappers too, of those whose maps have several places where there are any.
     """
-    explained = LayerOutput.of(layer).layer
+    inputs_to_explain = LayerOutput.of(layer).layer
     if penultimate_layer_idx is None:
-        return [_nearest(graph, explained)]
+        return [_nearest(graph, inputs_to_explain)]
     wanted = penultimate_layer_idx
     # A `LayerOutput` is a tuple, too.
     if isinstance(wanted, LayerOutput) or not isinstance(wanted, list | tuple):
         wanted = [wanted]
     require(wanted, "penultimate_layer_idx", "hold at least one layer", penultimate_layer_idx)
     found = [graph.find(index, "penultimate_layer_idx") for index in wanted]
-    before = graph.before(explained)
+    before = graph.upstream(inputs_to_explain)
     expected = f"be a layer that lies before '{layer.name}', the layer of `layer_idx`"
     for candidate in found:
         lies_before = id(LayerOutput.of(candidate).layer) in before
@@ -54,7 +54,7 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     rank = len(tensor.shape)
     # What runs inside layers is only known to lie before others once it has been looked for.
     candidates = graph.layers()
-    before = graph.before(layer)
+    before = graph.upstream(layer)
     found, with_places = [], []
     for candidate in itertools.takewhile(lambda other: other is not layer, candidates):
         inner = candidate
@@ -62,7 +62,7 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             inner = inner.layer
         if id(candidate) not in before or not isinstance(inner, _CONVOLUTION_OR_POOLING):
             continue
-        shape = graph.place_of(candidate).shape
+        shape = graph.ref_of(candidate).shape
         if len(shape) == rank:
             found.append(candidate)
             no_place = 0, channel_axis(candidate, rank)

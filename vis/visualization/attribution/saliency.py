@@ -114,7 +114,7 @@ class SmoothGrad(Saliency):
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         seed = draw_seed() if self.seed is None else self.seed
         rngs = [np.random.default_rng((seed, i)) for i in range(len(images))]
-        return score.one_by_one(self._of_sample, np.asarray(images, "float32"), rngs)
+        return score.map_samples(self._of_sample, np.asarray(images, "float32"), rngs)
 
     def _of_sample(self, score: Score, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         deviation = self.noise * np.ptp(image)

@@ -7,11 +7,17 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from vis.backend.graph import Place, Target, channel_axis, check_tensor
-from vis.backend.step import Answer, Question, at_once, inquiries, of_sample
+from vis._core.model_inputs import ModelInputs, as_model_inputs
+from vis._core.objective import Objective
+from vis.backend.graph import Target, TensorRef, channel_axis, check_tensor
+from vis.backend.step import (
+    ScoreOutput,
+    ScoreSpec,
+    compiled_scores,
+    of_sample,
+    split_for_scalar_losses,
+)
 from vis.losses import ActivationMaximization, Loss
-from vis.objective import Objective
-from vis.subject import Subject, inputs_optimised
 
 
 class Score:
@@ -40,16 +46,16 @@ class Score:
 
     def __init__(
         self,
-        input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor] | Subject,
+        input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor] | ModelInputs,
         losses: Iterable[tuple[Loss, float]],
         fixed: Sequence[np.ndarray] = (),
     ) -> None:
-        subject = inputs_optimised(input_tensor, [None, *fixed] if fixed else None)
+        subject = as_model_inputs(input_tensor, [None, *fixed] if fixed else None)
         self._graph = subject.graph
         (self.input_tensor,) = subject.tensors
         # What is explained is fed first.
         fed = sorted(subject.fed, key=lambda tensor: tensor is not self.input_tensor)
-        self._places = tuple(map(Place.of, fed))
+        self._places = tuple(map(TensorRef.of, fed))
         self._fixed = subject.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
         self._objective = Objective(losses, subject.graph)
@@ -58,7 +64,7 @@ class Score:
 
     @classmethod
     def of_filters(
-        cls, subject: Subject, layer: Target, filter_indices: int | Sequence[int] | None
+        cls, subject: ModelInputs, layer: Target, filter_indices: int | Sequence[int] | None
     ) -> "Score":
         """The mean activation of filters of a layer, the sum of it where there are several.
 
@@ -74,10 +80,10 @@ class Score:
             score._parameters[0]["filter_weights"] = first
         return score
 
-    def output_of(self, layer: Target) -> Place:
+    def output_of(self, layer: Target) -> TensorRef:
         """Where the output of a layer's first call in the model is found."""
         self._graph.check_has("layer", layer)
-        return self._graph.place_of(layer)
+        return self._graph.ref_of(layer)
 
     def of_sample(self, i: int) -> "Score":
         """The score that one of the images is given, for any number of images in its place."""
@@ -85,7 +91,7 @@ class Score:
         score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
         return score
 
-    def one_by_one(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
+    def map_samples(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
         """What a function makes of each sample: of its score, and its part of some arrays."""
         parts = zip(*arrays, strict=True)
         return np.stack([function(self.of_sample(i), *part) for i, part in enumerate(parts)])
@@ -94,17 +100,19 @@ class Score:
         """The score of each image, `(samples,)`."""
         return self._ask(images, (), differentiate=False).overall
 
-    def activations(self, images: np.ndarray, tensor: keras.KerasTensor | Place) -> np.ndarray:
+    def activations(self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef) -> np.ndarray:
         """The value of a tensor of the model, `(samples, ...)`."""
         return self._ask(images, (tensor,), differentiate=False).values[0]
 
     def gradients(
-        self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None
+        self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef | None = None
     ) -> np.ndarray:
         """The gradient of each image's score with respect to a tensor, by default the image."""
-        return self.look(images, tensor).grads[0]
+        return self.value_and_gradient(images, tensor).grads[0]
 
-    def look(self, images: np.ndarray, tensor: keras.KerasTensor | Place | None = None) -> Answer:
+    def value_and_gradient(
+        self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef | None = None
+    ) -> ScoreOutput:
         """Each image's score, a tensor's value and the score's gradient with respect to it.
 
         Args:
@@ -119,25 +127,28 @@ class Score:
             ValueError: If it does not belong to the model, or no gradient flows to it.
         """
         tensor = self.input_tensor if tensor is None else tensor
-        if not isinstance(tensor, Place):
+        if not isinstance(tensor, TensorRef):
             self._graph.check_connected(check_tensor(tensor))
         return self._ask(images, (tensor,), differentiate=True)
 
     def _ask(
-        self, images: np.ndarray, tensors: Sequence[keras.KerasTensor | Place], differentiate: bool
-    ) -> Answer:
-        question = Question(
+        self,
+        images: np.ndarray,
+        tensors: Sequence[keras.KerasTensor | TensorRef],
+        differentiate: bool,
+    ) -> ScoreOutput:
+        question = ScoreSpec(
             fed=self._places,
             terms=self._objective.terms,
-            places=tuple(t if isinstance(t, Place) else Place.of(t) for t in tensors),
+            places=tuple(t if isinstance(t, TensorRef) else TensorRef.of(t) for t in tensors),
             differentiate=differentiate,
             activations=self._graph.activations(),
         )
         images = np.asarray(images, self._dtype)
         shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
-        compiled = self._objective.compiled(inquiries, question, question.compiled)
+        compiled = self._objective.compiled(compiled_scores, question, question.compiled)
         answers = []
-        for some in at_once((shown, self._parameters), len(images), question.terms):
+        for some in split_for_scalar_losses((shown, self._parameters), len(images), question.terms):
             given = tree.map_structure(ops.convert_to_tensor, (*some, self._weights))
             answer = compiled(self._graph, None, *given)
             answers.append(tree.map_structure(ops.convert_to_numpy, answer))

@@ -35,7 +35,7 @@ class ScoreCAM(CAM):
 
     def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
         values = channels_last(score.activations(images, score.output_of(layer)), layer)
-        return score.one_by_one(self._of_sample, images, values)
+        return score.map_samples(self._of_sample, images, values)
 
     def channels(self, values: np.ndarray) -> np.ndarray:
         """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""

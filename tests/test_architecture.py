@@ -1,0 +1,191 @@
+"""How the code itself is built: what is private stays in one place, imports run one way."""
+
+from __future__ import annotations
+
+import ast
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import sequential
+from keras import layers
+
+import vis
+from vis.backend.graph import Graph
+from vis.losses import ActivationMaximization
+from vis.optimizer import Optimizer
+from vis.visualization import (
+    FasterScoreCAM,
+    GuidedGradCAM,
+    IntegratedGradients,
+    Occlusion,
+    inputs_of,
+    visualize_activation,
+    visualize_cam,
+    visualize_filters,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
+
+ROOT = Path(vis.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+# From the ground up: a wing may import what stands before it.
+WINGS = ("private", "device", "cache", "tensors", "layers", "graph", "step")
+# Modules of Keras and TensorFlow that are nobody's business but `private.py`'s.
+PRIVATE_MODULES = ("keras.src", "tensorflow.python", "tensorflow.core", "tensorflow.compiler")
+PRIVATE_ATTRIBUTES = ("_keras", "_inbound", "_outbound", "_flatten", "_all_reduce", "_dtype_pol")
+# What is public of a name that begins with an underscore.
+OURS = {"_replace", "_asdict", "_fields", "_make"}
+
+
+def names(tree):
+    """Private names that a module reaches for on objects that are not its own."""
+    own = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in ("self", "cls")
+    }
+    own |= {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "raw_ops":
+            yield node.attr
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            if not node.attr.startswith("__") and node.attr not in own | OURS:
+                yield node.attr
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = [alias.name for alias in node.names]
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else modules
+            yield from (module for module in modules if module.startswith(PRIVATE_MODULES))
+        elif isinstance(node, ast.Constant) and str(node.value).startswith(PRIVATE_ATTRIBUTES):
+            yield node.value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_says_what_it_is_for_and_is_short(path):
+    source = path.read_text()
+    if source:
+        assert ast.get_docstring(ast.parse(source)), path
+    assert source.count("\n") <= 450
+
+
+def test_private_names_of_keras_and_tensorflow_are_in_one_module():
+    found = {
+        str(path.relative_to(ROOT)): sorted(set(names(ast.parse(path.read_text()))))
+        for path in FILES
+    }
+    assert found.pop("backend/private.py")
+    assert not {path: what for path, what in found.items() if what}
+
+
+def test_the_test_for_private_names_finds_them():
+    for code in (
+        "x._keras_history",
+        "layer._flatten_layers()",
+        "from keras.src import backend",
+        "import tensorflow.python.framework",
+        "tf.raw_ops.Select",
+        "vars(x)['_inbound_nodes']",
+    ):
+        assert list(names(ast.parse(code))), code
+    for code in ("self._own", "given._replace(x=1)", "import keras", "tf.gradients"):
+        assert not list(names(ast.parse(code))), code
+
+
+def imported(path):
+    """The modules of this library that a file imports when it is run."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vis"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def wing(module):
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["vis", "backend"] and len(parts) > 2 else None
+
+
+def test_imports_between_the_wings_of_the_backend_run_one_way():
+    for path in (ROOT / "backend").rglob("*.py"):
+        own = wing(".".join(("vis", *path.relative_to(ROOT).with_suffix("").parts)))
+        if own not in WINGS:
+            continue
+        for module in imported(path):
+            if wing(module) in WINGS:
+                assert WINGS.index(wing(module)) <= WINGS.index(own), (path, module)
+            assert module.split(".")[1] in ("backend", "utils"), (path, module)
+
+
+def test_tensorflow_is_for_the_backend_alone():
+    for path in FILES:
+        if ROOT / "backend" not in path.parents:
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    modules = [node.module]
+                assert not any(module.startswith("tensorflow") for module in modules), path
+
+
+def classifier():
+    base = sequential((8, 8, 3), layers.Conv2D(4, 3, activation="relu", name="conv"))
+    base.name = "base"
+    return sequential((8, 8, 3), base, layers.Flatten(), layers.Dense(3, activation="softmax"))
+
+
+IMAGE = np.random.default_rng(0).uniform(size=(8, 8, 3))
+CALLS = {
+    "activation": lambda m: visualize_activation(m, -1, 1, max_iter=2),
+    "inner": lambda m: visualize_activation(m, "base/conv", 1, max_iter=2),
+    "guided": lambda m: visualize_activation(m, -1, 1, max_iter=2, backprop_modifier="guided"),
+    "filters": lambda m: visualize_filters(m, -1, [0, 1, 2], batch_size=2, max_iter=4),
+    "saliency": lambda m: visualize_saliency(m, -1, 1, IMAGE),
+    "guided_saliency": lambda m: visualize_saliency(m, -1, 1, IMAGE, backprop_modifier="guided"),
+    "cam": lambda m: visualize_cam(m, -1, 1, IMAGE),
+    "guided_cam": lambda m: GuidedGradCAM()(m, IMAGE),
+    "score_cam": lambda m: FasterScoreCAM(max_channels=2)(m, IMAGE),
+    "occlusion": lambda m: Occlusion()(m, IMAGE),
+    "integrated": lambda m: IntegratedGradients(steps=3)(m, IMAGE),
+    "with_losses": lambda m: visualize_saliency_with_losses(
+        m.inputs[0], [(ActivationMaximization(m.layers[-1], 1), -1)], IMAGE
+    ),
+    "optimizer": lambda m: Optimizer(
+        inputs_of(m), [(ActivationMaximization(m.layers[-1], 1), 1)]
+    ).minimize(max_iter=2, verbose=False),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_model_is_understood_once_in_each_call(name, monkeypatch):
+    """A backprop modifier makes another model, which is understood once, too."""
+    made = []
+    understand = Graph.__init__
+
+    def counting(self, structure, model=None):
+        made.append(structure if model is None else model)
+        understand(self, structure, model)
+
+    model = classifier()
+    monkeypatch.setattr(Graph, "__init__", counting)
+    CALLS[name](model)
+    assert len({id(of) for of in made}) == len(made) == (2 if "guided" in name else 1)
+
+
+def test_who_asks_again_gets_the_same_graph_while_somebody_has_it():
+    model = classifier()
+    graph = Graph.of(model)
+    assert Graph.of(model) is graph
+    assert inputs_of(model).graph is graph
+    # A model that has grown is another.
+    growing = sequential((4,), layers.Dense(3))
+    before = Graph.of(growing)
+    growing.add(layers.Dense(2, name="new"))
+    assert Graph.of(growing) is not before
+    assert Graph.of(growing).has(growing.get_layer("new"))
+
+
+def test_a_graph_goes_with_those_who_have_it():
+    model = classifier()
+    graph = Graph.of(model)
+    graph.flow.has_gradient(graph.inputs[0])
+    seen = weakref.ref(graph)
+    del graph
+    assert seen() is None

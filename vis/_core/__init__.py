@@ -1,0 +1,1 @@
+"""Internal modules that the visualizations share; nothing here is public."""

@@ -1,0 +1,79 @@
+"""The range of images that a model says it expects, by beginning with a layer that scales them."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.backend.graph.nodes import is_container
+from vis.backend.private import IMAGE_PREPROCESSING, consumers_of, operation_of
+
+# An image whose contrast is a smaller share of the expected range is in other units, not dark.
+_LEAST_CONTRAST = 0.02
+# By how much of its width an image may overshoot the expected range, as ringing does.
+_OVERSHOOT = 0.25
+
+
+def warn_of_range(
+    input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
+) -> None:
+    """Warns of images, an argument of that name, in another range than the model expects."""
+    if (expected := _expected_range(input_tensor)) is None:
+        return
+    low, high = expected
+    width = high - low
+    least, most = float(images.min()), float(images.max())
+    contrast = most - least
+    if not (
+        least >= low - _OVERSHOOT * width
+        and most <= high + _OVERSHOOT * width
+        and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
+    ):
+        warnings.warn(
+            f"The model begins by scaling its input, and seems to expect values from about "
+            f"{low:.3g} to {high:.3g}. Received: `{name}` with values from "
+            f"{least:.3g} to {most:.3g}",
+            stacklevel=4,
+        )
+
+
+def _expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
+    """The range of images that a model's first layer says it expects, or None."""
+    operation = operation_of(input_tensor)
+    while operation is not None:
+        if isinstance(operation, keras.layers.Rescaling):
+            return _of_rescaling(operation)
+        if isinstance(operation, keras.layers.Normalization):
+            return _of_normalization(operation)
+        operation = _next(operation)
+    return None
+
+
+def _next(operation: Any) -> Any:
+    """What is done next to an image whose range an operation has not changed."""
+    if is_container(operation) and len(operation.inputs) == 1:
+        return operation_of(operation.inputs[0])
+    module = type(operation).__module__
+    if isinstance(operation, keras.layers.InputLayer) or module.startswith(IMAGE_PREPROCESSING):
+        followers = {node.operation for node in consumers_of(operation)}
+        return followers.pop() if len(followers) == 1 else None
+    return None
+
+
+def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
+    if np.ndim(layer.scale) or np.ndim(layer.offset) or not layer.scale > 0:
+        return None
+    # Values that a network's first trainable layer is usually trained on.
+    usual = (-1.0, 1.0) if layer.offset < 0 else (0.0, 1.0)
+    if layer.scale > 1 and layer.offset == 0:
+        return usual
+    low, high = ((end - layer.offset) / layer.scale for end in usual)
+    return round(float(low), 6) + 0.0, round(float(high), 6) + 0.0
+
+
+def _of_normalization(layer: keras.layers.Normalization) -> tuple[float, float] | None:
+    if layer.invert or getattr(layer, "mean", None) is None:
+        return None
+    mean, spread = np.array(layer.mean), np.sqrt(np.array(layer.variance))
+    return float((mean - 2 * spread).min()), float((mean + 2 * spread).max())

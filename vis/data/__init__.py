@@ -1,0 +1,1 @@
+"""Datasets: images and other examples from arrays, lists, folders, generators and datasets."""
