@@ -122,14 +122,15 @@ def test_it_does_what_it_is_for():
     ("input_range", "dtype"),
     [
         ((0, 255), "uint8"),
-        ((0, 1), "uint8"),
-        ((np.int64(0), np.int32(200)), "uint8"),
+        ((np.int64(0), np.uint8(255)), "uint8"),
+        ((0, 1), "float32"),
+        ((0, 200), "float32"),
         ((0.0, 255), "float32"),
         ((0, 1.0), "float32"),
         ((-1.0, 1.0), "float32"),
     ],
 )
-def test_bytes_for_a_range_of_integers(input_range, dtype):
+def test_uint8_for_integers_from_0_to_255(input_range, dtype):
     model, _, _ = case(2)
     image = visualize_activation(model, -1, 0, max_iter=3, input_range=input_range)
     assert image.dtype == dtype

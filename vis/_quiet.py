@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its greetings on standard error."""
+"""Imports TensorFlow without its start-up messages on standard error."""
 
 import contextlib
 import importlib
@@ -9,16 +9,13 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and Keras silently, unless that has been done already.
-
-    What TensorFlow writes about missing CUDA drivers and CPU instructions comes from C++ before
-    its logging is set up, so that no environment variable reaches it. Should the import fail,
-    all that it wrote is shown.
-    """
+    """Imports Keras and TensorFlow silently; the messages are shown if the import fails."""
     if "tensorflow" in sys.modules:
         return
     # TensorFlow reads this once, when it is first imported; a value set by the user wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow 2.21 still writes six lines about oneDNN and missing CUDA drivers before it reads
+    # its own switches. They would fill the first cell of a notebook.
     with _stderr_held_back():
         importlib.import_module("keras")
         importlib.import_module("tensorflow")
@@ -27,18 +24,18 @@ def import_tensorflow() -> None:
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
     try:
-        copy = os.dup(2)
-    except OSError:  # no standard error at all: nothing to hold back
+        stderr = os.dup(2)
+    except OSError:  # The process has no standard error.
         yield
         return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(copy, held.read())
+            messages.seek(0)
+            os.write(stderr, messages.read())
             raise
         finally:
-            os.dup2(copy, 2)
-            os.close(copy)
+            os.dup2(stderr, 2)
+            os.close(stderr)

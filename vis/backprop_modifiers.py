@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 
 from vis.backend import modify_model_backprop
-from vis.utils.utils import modifier_of
+from vis.utils.validation import check_modifier
 
 
 def guided(model: keras.Model) -> keras.Model:
@@ -63,4 +63,4 @@ def get(identifier: str | Callable | None) -> Callable | None:
         >>> get("deconv") is rectified
         True
     """
-    return modifier_of(identifier, _MODIFIERS, "backprop_modifier")
+    return check_modifier("backprop_modifier", identifier, _MODIFIERS)

@@ -11,8 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.utils.utils import modifier_of
-from vis.utils.validation import check_computable, expect
+from vis.utils.validation import check_computable, check_modifier, expect
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -105,7 +104,7 @@ def get(identifier: str | Callable | None) -> Callable | None:
         >>> get("absolute")(np.array([-1.0], "float32"))
         array([1.], dtype=float32)
     """
-    return modifier_of(identifier, _MODIFIERS, "grad_modifier")
+    return check_modifier("grad_modifier", identifier, _MODIFIERS)
 
 
 def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:

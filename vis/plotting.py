@@ -244,7 +244,7 @@ def _show(ax: Any, image: np.ndarray, title: str | None) -> None:
 def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
     if save_to is not None:
         save_to = check_path("save_to", save_to)
-        kinds = figure.optimised_input.get_supported_filetypes()
+        kinds = figure.canvas.get_supported_filetypes()
         is_known = save_to.suffix[1:].lower() in kinds
         require(is_known, "save_to", f"end in one of {sorted(kinds)}", str(save_to))
         with written_whole(save_to) as path:

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vis.utils.files import written_whole
-from vis.utils.image import deprocess_input, draw_text, in_colour
+from vis.utils.image import deprocess_input, draw_text, to_rgb
 from vis.utils.validation import check_input_range, check_integer, check_path, require
 
 
@@ -154,7 +154,7 @@ class GifGenerator(OptimizerCallback):
                 "`GifGenerator` needs images with two spatial dimensions. "
                 f"Received: an image of shape {frame.shape}"
             )
-        frame = draw_text(in_colour(np.uint8(frame.round())), f"Step {i + 1}", font=None)
+        frame = draw_text(to_rgb(np.uint8(frame.round())), f"Step {i + 1}", font=None)
         if self._writer is None:
             unfinished = self._open_file.enter_context(written_whole(self.path))
             self._writer = self._open_file.enter_context(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vis.backend.summaries import picture_writer, write_picture
 from vis.utils.files import written_whole
-from vis.utils.image import in_colour, stitch_images
+from vis.utils.image import stitch_images, to_rgb
 from vis.utils.validation import check_finite, check_integer, expect, require
 
 # Opacity of a heat map over its image, where it is greatest.
@@ -143,7 +143,7 @@ def _pictures(name: str, images: Any) -> np.ndarray:
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
         batch = np.round(255 * (batch - low) / (high - low or 1)).astype("uint8")
-    return in_colour(batch)
+    return to_rgb(batch)
 
 
 def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:

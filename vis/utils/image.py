@@ -52,18 +52,18 @@ def deprocess_input(
     return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
 
 
-def in_type_of_range(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """An image as `uint8`, clipped, where both ends of its range are integers of this type."""
-    low, high = input_range
-    if all(isinstance(end, numbers.Integral) for end in (low, high)) and 0 <= low < high <= 255:
-        return np.clip(image, low, high).astype("uint8")
+def match_range_dtype(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+    """The image as `uint8` if the range is (0, 255) in integers, and as it is otherwise."""
+    are_integers = all(isinstance(end, numbers.Integral) for end in input_range)
+    if are_integers and tuple(input_range) == (0, 255):
+        return np.clip(image, 0, 255).astype("uint8")
     return image
 
 
-def in_colour(images: np.ndarray) -> np.ndarray:
+def to_rgb(images: np.ndarray) -> np.ndarray:
     """Images of either data format as `(..., height, width, 3)`.
 
-    Of any other number of channels than three the first is shown in grey.
+    If there are not three channels, the first one is shown in grey.
     """
     if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)

@@ -17,7 +17,7 @@ from vis.utils.image import (
     stitch_images,
 )
 from vis.utils.imagenet import lookup_imagenet_labels
-from vis.utils.validation import require
+from vis.utils.validation import get_identifier
 
 __all__ = [
     "LayerOutput",
@@ -68,42 +68,6 @@ def add_defaults_to_kwargs(defaults: dict[str, Any], **kwargs: Any) -> dict[str,
         {'max_iter': 5, 'verbose': False}
     """
     return {**defaults, **kwargs}
-
-
-def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name: str) -> Any:
-    """The function that a name or a callable stands for.
-
-    Args:
-        identifier: A name in `module_globals`, or a callable, which is returned as it is.
-        module_globals: Names and what they stand for.
-        module_name: What the names are names of, for the error message.
-
-    Raises:
-        ValueError: If the name is not known, or `identifier` is neither.
-
-    Example:
-        >>> get_identifier("square", {"square": abs}, "demo")
-        <built-in function abs>
-    """
-    is_name = isinstance(identifier, str)
-    function = module_globals.get(identifier) if is_name else identifier
-    if callable(function):
-        return function
-    public = [name for name, value in module_globals.items() if callable(value) and name[:1] != "_"]
-    wanted = f"one of {sorted(public)}" if is_name else "a name"
-    raise ValueError(
-        f"`{module_name}` must be {wanted} or a callable. Received: {module_name}={identifier!r}"
-    )
-
-
-def modifier_of(identifier: Any, known: dict[str, Any], name: str) -> Any:
-    """The modifier that a name or a function stands for, or None; no class or layer is one."""
-    if identifier is None:
-        return None
-    is_other = isinstance(identifier, (type, keras.Layer))
-    expected = "be a name, a function or None, and no class or layer"
-    require(not is_other, name, expected, identifier, TypeError)
-    return get_identifier(identifier, known, name)
 
 
 class _Slicer:

@@ -235,6 +235,42 @@ def check_kind(name: str, value: Any, kind: type) -> Any:
     return value
 
 
+def get_identifier(identifier: Any, module_globals: dict[str, Any], module_name: str) -> Any:
+    """Returns the function of a name, or a callable as it is.
+
+    Args:
+        identifier: A name in `module_globals`, or a callable.
+        module_globals: Functions by name.
+        module_name: Name of the argument in the error message.
+
+    Raises:
+        ValueError: If the name is not known, or `identifier` is neither a name nor a callable.
+
+    Example:
+        >>> get_identifier("square", {"square": abs}, "demo")
+        <built-in function abs>
+    """
+    is_name = isinstance(identifier, str)
+    function = module_globals.get(identifier) if is_name else identifier
+    if callable(function):
+        return function
+    public = [name for name, value in module_globals.items() if callable(value) and name[:1] != "_"]
+    expected = f"one of {sorted(public)}" if is_name else "a name"
+    raise ValueError(
+        f"`{module_name}` must be {expected} or a callable. Received: {module_name}={identifier!r}"
+    )
+
+
+def check_modifier(name: str, identifier: Any, known: dict[str, Any]) -> Any:
+    """Returns the modifier of a name, and a function or None as it is, or raises."""
+    if identifier is None:
+        return None
+    is_function = not isinstance(identifier, (type, keras.Layer))
+    expected = "be a name, a function or None, not a class or a layer"
+    require(is_function, name, expected, identifier, TypeError)
+    return get_identifier(identifier, known, name)
+
+
 def check_path(name: str, path: Any) -> Path:
     """Returns a path, or raises unless it is one that a file can have."""
     require(isinstance(path, (str, os.PathLike)), name, "be a path", path, TypeError)

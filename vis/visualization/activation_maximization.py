@@ -14,7 +14,7 @@ from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
-from vis.utils.image import in_type_of_range
+from vis.utils.image import match_range_dtype
 from vis.visualization.attribution.base import apply_backprop_modifier
 from vis.visualization.data_prior import fit_prior, fitted_priors, is_fitted, range_of, size_of
 from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
@@ -97,7 +97,7 @@ def _finished(
     rank = len(tensor.shape)
     if rank > 2 and input_data_format(tensor) == "channels_first":
         image = np.moveaxis(image, 1 - rank, -1)
-    return in_type_of_range(image, input_range)
+    return match_range_dtype(image, input_range)
 
 
 def visualize_activation(

@@ -22,7 +22,7 @@ from vis.losses import ClassScores, FilterActivations
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import Update
 from vis.parametrizations import Fourier, Parametrization, Pixels
-from vis.utils.image import in_type_of_range
+from vis.utils.image import match_range_dtype
 from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_flag, check_indices, check_integer, check_kind
 from vis.visualization.data_prior import fit_prior, fitted_priors, range_of, size_of
@@ -193,7 +193,7 @@ def visualize_filters(
     pictures = np.stack(drawings)
     if layout.axes:
         pictures = np.moveaxis(pictures, layout.channel_axis, -1)
-    return in_type_of_range(pictures, input_range)
+    return match_range_dtype(pictures, input_range)
 
 
 def _scores_classes(graph: Graph, layer: Target) -> bool:
