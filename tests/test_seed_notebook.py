@@ -62,7 +62,7 @@ from vis.input_modifiers import Jitter
 # Jitter 16 pixels along all dimensions during the optimization process.
 img = visualize_activation(model, layer_idx, filter_indices=20, max_iter=500, input_modifiers=[Jitter(16)])
 plt.imshow(img)
-""",  # noqa: E501
+""",
     """
 import json
 """,
@@ -88,7 +88,7 @@ stitched = utils.stitch_images(vis_images, cols=4)
 plt.axis('off')
 plt.imshow(stitched)
 plt.show()
-""",  # noqa: E501
+""",
     """
 %%time
 layer_idx = utils.find_layer_idx(model, 'predictions')

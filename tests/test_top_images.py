@@ -471,7 +471,7 @@ BAD = {
     "batch size": (
         lambda: find(network(), IMAGES, 0, batch_size=0), ValueError, "`batch_size` must be at"),
     "progress": (
-        lambda: top_activating_images(network(), IMAGES, 0, progress="no"), TypeError, "`progress`"),
+        lambda: top_activating_images(network(), IMAGES, 0, progress="no"), TypeError, "progress"),
     "nothing": (lambda: find(network(), None, 0), TypeError, "`images` must be"),
     "number": (lambda: find(network(), 3, 0), TypeError, "`images` must be"),
     "set": (lambda: find(network(), {1, 2}, 0), TypeError, "`images` must be"),
