@@ -29,7 +29,7 @@ from vis.visualization import (
     visualize_cam,
     visualize_saliency,
 )
-from vis.visualization.attribution.maps import enlarged
+from vis.visualization.attribution.maps import resize_maps
 
 METHODS = {
     "Saliency": Saliency(),
@@ -335,7 +335,7 @@ def test_grad_cam_where_gradients_are_weights():
     weights = model.layers[-1].get_weights()[0][:, 1]
     expected = np.maximum(maps @ weights, 0) / 64
     cam = GradCAM().attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam[0], enlarged(expected[None], (10, 10))[0], atol=1e-6)
+    np.testing.assert_allclose(cam[0], resize_maps(expected[None], (10, 10))[0], atol=1e-6)
 
 
 def test_layer_cam_where_gradients_are_weights():
@@ -344,7 +344,7 @@ def test_layer_cam_where_gradients_are_weights():
     weights = np.maximum(model.layers[-1].get_weights()[0][:, 1], 0)
     expected = np.maximum(maps @ weights, 0) / 64
     cam = LayerCAM().attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam[0], enlarged(expected[None], (10, 10))[0], atol=1e-6)
+    np.testing.assert_allclose(cam[0], resize_maps(expected[None], (10, 10))[0], atol=1e-6)
 
 
 def test_grad_cam_plus_plus_of_the_paper_s_formulas():
@@ -377,17 +377,17 @@ def test_score_cam_by_hand():
     maps = features(model, image[None])[0]
     scores = []
     for k in range(4):
-        mask = scaled(enlarged(maps[None, ..., k], (10, 10)))[0]
+        mask = scaled(resize_maps(maps[None, ..., k], (10, 10)))[0]
         masked = image * mask[..., None]
         scores.append(float(model.predict(masked[None], verbose=0)[0, 1]))
     weights = np.exp(scores) / np.exp(scores).sum()
-    expected = enlarged(np.maximum(maps @ weights, 0)[None], (10, 10))
+    expected = resize_maps(np.maximum(maps @ weights, 0)[None], (10, 10))
     cam = ScoreCAM(batch_size=3).attributions(model, image, filter_indices=1)
     np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
 
     varied = np.argsort(-maps.std(axis=(0, 1)))[:2]
     weights = np.exp(np.array(scores)[varied]) / np.exp(np.array(scores)[varied]).sum()
-    expected = enlarged(np.maximum(maps[..., varied] @ weights, 0)[None], (10, 10))
+    expected = resize_maps(np.maximum(maps[..., varied] @ weights, 0)[None], (10, 10))
     cam = FasterScoreCAM(max_channels=2).attributions(model, image, filter_indices=1)
     np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
 
@@ -423,7 +423,7 @@ def test_several_layers_are_fused():
 
 
 def test_enlarged_is_linear_between_centres():
-    heat = enlarged(np.array([[0.0, 1.0], [2.0, 3.0]])[None], (4, 2))[0]
+    heat = resize_maps(np.array([[0.0, 1.0], [2.0, 3.0]])[None], (4, 2))[0]
     np.testing.assert_allclose(heat, [[0, 1], [0.5, 1.5], [1.5, 2.5], [2, 3]])
 
 

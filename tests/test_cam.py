@@ -12,8 +12,8 @@ from keras import layers
 from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
-from vis.visualization.attribution.maps import enlarged, unit_range
-from vis.visualization.attribution.penultimate import penultimate_layers
+from vis.visualization.attribution.maps import resize_maps, scale_maps
+from vis.visualization.attribution.penultimate_layer import find_penultimate_layers
 
 
 def noise(*shape, seed=0):
@@ -38,7 +38,7 @@ def by_hand(model, image, filters, modify=lambda grads: grads):
     maps = keras.ops.convert_to_numpy(model.get_layer("conv")(image[None]))
     kernel = model.get_layer("dense").get_weights()[0]
     weights = modify(kernel[:, filters].sum(axis=1) / np.prod(maps.shape[1:3]))
-    return scaled(enlarged(np.maximum(maps @ weights, 0), image.shape[:2])[0])
+    return scaled(resize_maps(np.maximum(maps @ weights, 0), image.shape[:2])[0])
 
 
 def test_by_hand():
@@ -68,7 +68,7 @@ def test_losses():
     maps = keras.ops.convert_to_numpy(model.get_layer("conv")(image[None]))
     kernel = model.get_layer("dense").get_weights()[0]
     weights = 2 * kernel[:, 0] - kernel[:, 1]
-    expected = scaled(enlarged(np.maximum(maps @ weights, 0), (9, 7))[0])
+    expected = scaled(resize_maps(np.maximum(maps @ weights, 0), (9, 7))[0])
     np.testing.assert_allclose(heat, expected, atol=1e-5)
     assert nodes(model) == before
 
@@ -108,13 +108,13 @@ def test_penultimate_layer_has_maps_of_several_places():
         layers.Conv2D(2, 1, name="single"),
         layers.Flatten(),
     )
-    assert penultimate_layers(Graph.of(model), model.layers[-1], None) == [
+    assert find_penultimate_layers(Graph.of(model), model.layers[-1], None) == [
         model.get_layer("several")
     ]
     assert np.ptp(visualize_cam(model, -1, 0, noise(8, 8, 1))) == 1
     only_single = sequential((8, 8, 1), layers.Conv2D(3, 8), layers.Flatten())
     assert (
-        penultimate_layers(Graph.of(only_single), only_single.layers[-1], None)
+        find_penultimate_layers(Graph.of(only_single), only_single.layers[-1], None)
         == only_single.layers[:1]
     )
 
@@ -143,7 +143,7 @@ def test_backprop_modifier():
 
 def found(model, layer_idx=-1):
     layer = model.layers[layer_idx] if isinstance(layer_idx, int) else layer_idx
-    return penultimate_layers(Graph.of(model), layer, None)[0].name
+    return find_penultimate_layers(Graph.of(model), layer, None)[0].name
 
 
 def test_the_nearest_convolution_or_pooling_layer_before():
@@ -259,7 +259,7 @@ def test_network_that_is_shown_each_frame_gives_a_map_for_each(path):
     grads = tape.gradient(score, values)[None].numpy()
     weights = grads.mean(axis=(1, 2, 3), keepdims=True)
     expected = np.maximum((weights * values.numpy()[None]).sum(axis=-1), 0)
-    expected = unit_range(enlarged(expected, (3, 8, 8)))[0]
+    expected = scale_maps(resize_maps(expected, (3, 8, 8)))[0]
 
     heat = visualize_cam(model, -1, 1, video, penultimate_layer_idx=path)
     assert heat.shape == (3, 8, 8)

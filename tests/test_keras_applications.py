@@ -22,7 +22,7 @@ from vis.backprop_modifiers import guided
 from vis.callbacks import History
 from vis.optimizer.updates import RMSprop
 from vis.visualization import visualize_activation, visualize_cam, visualize_saliency
-from vis.visualization.attribution.maps import enlarged
+from vis.visualization.attribution.maps import resize_maps
 
 DOCS = Path(__file__).parent.parent / "docs" / "models.md"
 
@@ -191,7 +191,7 @@ def grad_cam(case):
     sign, modifier = (1, None) if case.cam.max() > 0 else (-1, "negate")
     heat = visualize_cam(case.linear, -1, UNIT, case.image, grad_modifier=modifier)
     assert heat.shape == (case.size, case.size)
-    expected = enlarged(np.maximum(sign * case.cam, 0)[None], heat.shape)[0]
+    expected = resize_maps(np.maximum(sign * case.cam, 0)[None], heat.shape)[0]
     if np.ptp(expected) > 1e-5 * expected.max():
         assert_alike(heat, scaled(expected))
     else:

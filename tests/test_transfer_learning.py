@@ -23,7 +23,7 @@ from vis.visualization import (
     visualize_filters,
     visualize_saliency,
 )
-from vis.visualization.attribution.maps import enlarged
+from vis.visualization.attribution.maps import resize_maps
 
 SIZE = 64
 UNIT = 0
@@ -189,7 +189,7 @@ def test_guided_saliency(linear, image, recwarn):
 def test_cam(linear, image):
     _, maps, _, grads = by_hand(linear, image, LAST_CONVOLUTION)
     expected = np.maximum(maps.numpy()[0] @ grads.numpy()[0].mean(axis=(0, 1)), 0)
-    expected = scaled(enlarged(expected[None], (SIZE, SIZE))[0])
+    expected = scaled(resize_maps(expected[None], (SIZE, SIZE))[0])
     layer = base_of(linear).get_layer(LAST_CONVOLUTION)
     for penultimate in (None, layer):
         heat = visualize_cam(linear, -1, UNIT, image, penultimate)

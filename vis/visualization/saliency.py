@@ -15,7 +15,7 @@ from vis.utils.validation import require
 from vis.visualization.attribution.base import apply_backprop_modifier
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import normalise_maps
-from vis.visualization.attribution.penultimate import LayerIndices
+from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -103,7 +103,7 @@ def visualize_saliency(
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
     subject = inputs_to_explain(graph, seed_input, wrt_tensor)
-    score = Score.of_filters(subject, layer, filter_indices)
+    score = Score.for_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)
 
 
@@ -112,7 +112,7 @@ def _drawn(
 ) -> np.ndarray:
     is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
     tensor = subject.tensors[0] if is_explained else wrt_tensor
-    return normalise_maps(method.summarise(score.gradients(subject.images, tensor), tensor))
+    return normalise_maps(method.to_maps(score.gradients(subject.images, tensor), tensor))
 
 
 def visualize_cam_with_losses(
@@ -153,7 +153,7 @@ def visualize_cam_with_losses(
     subject = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
     score = Score(subject, losses)
     method = GradCAM(grad_modifier=grad_modifier)
-    return normalise_maps(method.fused(score, subject.images, [penultimate_layer]))
+    return normalise_maps(method.fuse_maps(score, subject.images, [penultimate_layer]))
 
 
 def visualize_cam(
@@ -161,7 +161,7 @@ def visualize_cam(
     layer_idx: int | str | keras.Layer,
     filter_indices: int | Sequence[int] | None,
     seed_input: np.ndarray,
-    penultimate_layer_idx: LayerIndices = None,
+    penultimate_layer_idx: PenultimateLayers = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
 ) -> np.ndarray:

@@ -57,7 +57,7 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return normalise_maps(self.summarise(attributions, explained_tensor(graph)))
+        return normalise_maps(self.to_maps(attributions, explained_tensor(graph)))
 
     def attributions(
         self,
@@ -79,23 +79,19 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         layer = graph.find(layer_idx)
-        layers = [layer, *self.looked_at(graph, layer)]
-        graph, (layer, *looked_at) = self.apply_backprop_modifier(graph, layers)
-        subject = self.subject(graph, seed_input)
-        score = Score.of_filters(subject, layer, filter_indices)
-        return self.measure(score, subject.images, *looked_at)
+        layers = [layer, *self.feature_layers(graph, layer)]
+        graph, (layer, *feature_layers) = apply_backprop_modifier(
+            self.backprop_modifier, graph, layers
+        )
+        subject = self.model_inputs(graph, seed_input)
+        score = Score.for_filters(subject, layer, filter_indices)
+        return self.measure(score, subject.images, *feature_layers)
 
-    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
+    def feature_layers(self, graph: Graph, layer: Target) -> list[Target]:
         """The layers that `measure` is given besides, to explain one."""
         return []
 
-    def apply_backprop_modifier(
-        self, graph: Graph, layers: Sequence[Target]
-    ) -> tuple[Graph, list[Target]]:
-        """The graph as the backprop modifier changes its model, and where layers are in it."""
-        return apply_backprop_modifier(self.backprop_modifier, graph, layers)
-
-    def subject(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
+    def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         """What of the graph is explained."""
         return inputs_to_explain(graph, seed_input)
 
@@ -113,7 +109,7 @@ class Attribution(Value):
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )
 
-    def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+    def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         """What is drawn of attributions.
 
         Args:

@@ -7,16 +7,19 @@ import numpy as np
 
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
-from vis.visualization.attribution.maps import enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndices, penultimate_layers
+from vis.visualization.attribution.maps import resize_maps, scale_maps
+from vis.visualization.attribution.penultimate_layer import (
+    PenultimateLayers,
+    find_penultimate_layers,
+)
 from vis.visualization.attribution.score import Score
 
 
 class CAM(Attribution):
     """Base class of class activation maps.
 
-    A map is the weighted sum of a layer's feature maps, rectified, and enlarged to the image's
-    size. A subclass defines `weighted`.
+    A map is the weighted sum of a layer's feature maps, rectified, and resize_maps to the image's
+    size. A subclass defines `weighted_features`.
 
     Args:
         penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
@@ -27,13 +30,13 @@ class CAM(Attribution):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndices = None,
+        penultimate_layer_idx: PenultimateLayers = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         self.penultimate_layer_idx = penultimate_layer_idx
         self.backprop_modifier = backprop_modifier
 
-    def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+    def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
         """A layer's feature maps times their weights.
 
         Args:
@@ -45,23 +48,23 @@ class CAM(Attribution):
             `(samples, spatial..., channels)`, whatever the model's data format.
         """
         raise NotImplementedError(
-            f"`weighted` must be defined by subclasses of `CAM`. Received: {type(self)}"
+            f"`weighted_features` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )
 
-    def looked_at(self, graph: Graph, layer: Target) -> list[Target]:
-        return penultimate_layers(graph, layer, self.penultimate_layer_idx)
+    def feature_layers(self, graph: Graph, layer: Target) -> list[Target]:
+        return find_penultimate_layers(graph, layer, self.penultimate_layer_idx)
 
     def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
-        return self.fused(score, images, layers)
+        return self.fuse_maps(score, images, layers)
 
-    def fused(self, score: Score, images: np.ndarray, layers: Sequence[Target]) -> np.ndarray:
+    def fuse_maps(self, score: Score, images: np.ndarray, layers: Sequence[Target]) -> np.ndarray:
         """The map of one layer, or the mean of the scaled maps of several."""
         maps = [self._map(score, images, layer) for layer in layers]
-        return maps[0] if len(maps) == 1 else np.mean([unit_range(m) for m in maps], axis=0)
+        return maps[0] if len(maps) == 1 else np.mean([scale_maps(m) for m in maps], axis=0)
 
     def _map(self, score: Score, images: np.ndarray, layer: Target) -> np.ndarray:
         spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
-        shape = score.output_of(layer).shape
+        shape = score.output_ref(layer).shape
         if not spatial_shape or len(shape) != len(spatial_shape) + 2:
             raise ValueError(
                 f"`penultimate_layer_idx` must be a layer that has the spatial axes of the input, "
@@ -69,8 +72,8 @@ class CAM(Attribution):
                 f"Received: layer '{layer.name}' with an output of shape {shape}, and an input of "
                 f"shape {score.input_tensor.shape}"
             )
-        maps = self.weighted(score, images, layer).sum(axis=-1)
-        return enlarged(np.maximum(maps, 0), spatial_shape)
+        maps = self.weighted_features(score, images, layer).sum(axis=-1)
+        return resize_maps(np.maximum(maps, 0), spatial_shape)
 
 
 def channels_last(array: np.ndarray, layer: keras.Layer) -> np.ndarray:

@@ -9,7 +9,7 @@ from vis._core.model_inputs import explained_tensor
 from vis.backend.graph import Graph, input_data_format
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.cam import CAM, channels_last
-from vis.visualization.attribution.penultimate import LayerIndex, LayerIndices
+from vis.visualization.attribution.penultimate_layer import LayerIdx, PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
@@ -34,15 +34,15 @@ class GradCAM(CAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndices = None,
+        penultimate_layer_idx: PenultimateLayers = None,
         grad_modifier: str | Callable | None = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         super().__init__(penultimate_layer_idx, backprop_modifier)
         self.grad_modifier = grad_modifier
 
-    def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        answer = score.value_and_gradient(images, score.output_of(layer))
+    def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        answer = score.value_and_gradient(images, score.output_ref(layer))
         values = channels_last(answer.values[0], layer)
         grads = channels_last(modified_gradients(self.grad_modifier, answer.grads[0]), layer)
         return self.weights(values, grads) * values
@@ -129,7 +129,7 @@ class GuidedGradCAM(Saliency):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndices = None,
+        penultimate_layer_idx: PenultimateLayers = None,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
     ) -> None:
@@ -140,7 +140,7 @@ class GuidedGradCAM(Saliency):
         self,
         model: keras.Model,
         seed_input: np.ndarray,
-        layer_idx: LayerIndex = -1,
+        layer_idx: LayerIdx = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
         graph = Graph.of(model)

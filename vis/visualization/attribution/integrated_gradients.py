@@ -56,9 +56,9 @@ class IntegratedGradients(Saliency):
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
-    def subject(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
+    def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         # A baseline of the value that a mask stands for would hide everything.
-        subject = super().subject(graph, seed_input)
+        subject = super().model_inputs(graph, seed_input)
         return inside(subject, graph.flow.after_masking(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
@@ -111,13 +111,13 @@ class IntegratedGradients(Saliency):
             True
         """
         graph = Graph.of(model)
-        subject = self.subject(graph, seed_input)
+        subject = self.model_inputs(graph, seed_input)
         images = subject.images
         same = f"the same images, of shape {images.shape}"
         received = f"an array of shape {np.shape(attributions)}"
         fits = np.shape(attributions) == images.shape
         expect(fits, "attributions", f"be what `attributions` has returned for {same}", received)
-        score = Score.of_filters(subject, graph.find(layer_idx), filter_indices)
+        score = Score.for_filters(subject, graph.find(layer_idx), filter_indices)
         inputs_to_explain = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
         return np.abs(total - inputs_to_explain) / np.abs(inputs_to_explain)

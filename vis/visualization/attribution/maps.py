@@ -12,11 +12,11 @@ def normalise_maps(maps: np.ndarray) -> np.ndarray:
             "`model` must give finite values and gradients for `seed_input`; do its weights hold "
             f"NaN? Received: a map of which {np.isfinite(maps).mean():.0%} is finite"
         )
-    scaled = unit_range(maps)
+    scaled = scale_maps(maps)
     return scaled[0] if len(scaled) == 1 else scaled
 
 
-def unit_range(maps: np.ndarray) -> np.ndarray:
+def scale_maps(maps: np.ndarray) -> np.ndarray:
     """Each map stretched to [0, 1] on its own; one without any contrast becomes 0."""
     axes = tuple(range(1, maps.ndim))
     low = maps.min(axis=axes, keepdims=True)
@@ -24,7 +24,7 @@ def unit_range(maps: np.ndarray) -> np.ndarray:
     return np.divide(maps - low, width, out=np.zeros_like(maps), where=width > 0)
 
 
-def enlarged(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
+def resize_maps(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
     """Maps, `(samples, ...)`, resized by linear interpolation between their cells' centres."""
     from scipy import ndimage
 

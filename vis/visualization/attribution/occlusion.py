@@ -95,5 +95,5 @@ class Occlusion(Attribution):
             along.append([slice(start, start + size) for start in starts])
         return itertools.product(*along)
 
-    def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+    def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         return np.maximum(attributions, 0)

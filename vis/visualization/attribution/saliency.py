@@ -49,7 +49,7 @@ class Saliency(Attribution):
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.gradients(images)
 
-    def summarise(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+    def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         modified = modified_gradients(self.grad_modifier, attributions)
         axis = channel_axis_of(tensor)
         return modified if self.keepdims or axis is None else modified.max(axis=axis)

@@ -63,7 +63,7 @@ class Score:
         self._weights = np.array(self._objective.weights, self._dtype)
 
     @classmethod
-    def of_filters(
+    def for_filters(
         cls, subject: ModelInputs, layer: Target, filter_indices: int | Sequence[int] | None
     ) -> "Score":
         """The mean activation of filters of a layer, the sum of it where there are several.
@@ -73,19 +73,19 @@ class Score:
         loss = ActivationMaximization(layer, 0 if filter_indices is None else filter_indices)
         score = cls(subject, [(loss, -1)])
         if filter_indices is None:
-            activation = score.activations(subject.images, score.output_of(layer))
+            activation = score.activations(subject.images, score.output_ref(layer))
             channels = np.moveaxis(activation, channel_axis(layer, activation.ndim), 1)
             means = channels.reshape(*channels.shape[:2], -1).mean(axis=2)
             first = np.eye(means.shape[1], dtype="float32")[means.argmax(axis=1)]
             score._parameters[0]["filter_weights"] = first
         return score
 
-    def output_of(self, layer: Target) -> TensorRef:
+    def output_ref(self, layer: Target) -> TensorRef:
         """Where the output of a layer's first call in the model is found."""
         self._graph.check_has("layer", layer)
         return self._graph.ref_of(layer)
 
-    def of_sample(self, i: int) -> "Score":
+    def for_sample(self, i: int) -> "Score":
         """The score that one of the images is given, for any number of images in its place."""
         score = copy.copy(self)
         score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
@@ -94,15 +94,15 @@ class Score:
     def map_samples(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
         """What a function makes of each sample: of its score, and its part of some arrays."""
         parts = zip(*arrays, strict=True)
-        return np.stack([function(self.of_sample(i), *part) for i, part in enumerate(parts)])
+        return np.stack([function(self.for_sample(i), *part) for i, part in enumerate(parts)])
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, `(samples,)`."""
-        return self._ask(images, (), differentiate=False).overall
+        return self._evaluate(images, (), differentiate=False).overall
 
     def activations(self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef) -> np.ndarray:
         """The value of a tensor of the model, `(samples, ...)`."""
-        return self._ask(images, (tensor,), differentiate=False).values[0]
+        return self._evaluate(images, (tensor,), differentiate=False).values[0]
 
     def gradients(
         self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef | None = None
@@ -129,9 +129,9 @@ class Score:
         tensor = self.input_tensor if tensor is None else tensor
         if not isinstance(tensor, TensorRef):
             self._graph.check_connected(check_tensor(tensor))
-        return self._ask(images, (tensor,), differentiate=True)
+        return self._evaluate(images, (tensor,), differentiate=True)
 
-    def _ask(
+    def _evaluate(
         self,
         images: np.ndarray,
         tensors: Sequence[keras.KerasTensor | TensorRef],

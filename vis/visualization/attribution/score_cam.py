@@ -7,8 +7,8 @@ from vis.backend.graph import spatial_axes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
-from vis.visualization.attribution.maps import batches, enlarged, unit_range
-from vis.visualization.attribution.penultimate import LayerIndices
+from vis.visualization.attribution.maps import batches, resize_maps, scale_maps
+from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.score import Score
 
 
@@ -29,15 +29,17 @@ class ScoreCAM(CAM):
         (8, 8)
     """
 
-    def __init__(self, penultimate_layer_idx: LayerIndices = None, batch_size: int = 16) -> None:
+    def __init__(
+        self, penultimate_layer_idx: PenultimateLayers = None, batch_size: int = 16
+    ) -> None:
         super().__init__(penultimate_layer_idx)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
-    def weighted(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        values = channels_last(score.activations(images, score.output_of(layer)), layer)
+    def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
+        values = channels_last(score.activations(images, score.output_ref(layer)), layer)
         return score.map_samples(self._of_sample, images, values)
 
-    def channels(self, values: np.ndarray) -> np.ndarray:
+    def select_channels(self, values: np.ndarray) -> np.ndarray:
         """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""
         return np.arange(values.shape[-1])
 
@@ -45,11 +47,11 @@ class ScoreCAM(CAM):
         from scipy.special import softmax
 
         layout = Layout(image.shape, spatial_axes(score.input_tensor))
-        chosen = self.channels(values)
+        chosen = self.select_channels(values)
         features = np.moveaxis(values[..., chosen], -1, 0)
         scores = []
         for batch in batches(len(features), self.batch_size):
-            masks = unit_range(enlarged(features[batch], layout.spatial_shape))
+            masks = scale_maps(resize_maps(features[batch], layout.spatial_shape))
             masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
         weights = np.zeros(values.shape[-1])
@@ -76,13 +78,13 @@ class FasterScoreCAM(ScoreCAM):
 
     def __init__(
         self,
-        penultimate_layer_idx: LayerIndices = None,
+        penultimate_layer_idx: PenultimateLayers = None,
         max_channels: int = 64,
         batch_size: int = 16,
     ) -> None:
         super().__init__(penultimate_layer_idx, batch_size)
         self.max_channels = check_integer("max_channels", max_channels, least=1)
 
-    def channels(self, values: np.ndarray) -> np.ndarray:
+    def select_channels(self, values: np.ndarray) -> np.ndarray:
         deviation = values.std(axis=tuple(range(values.ndim - 1)))
         return np.argsort(-deviation, kind="stable")[: self.max_channels]

@@ -20,12 +20,12 @@ _CONVOLUTION_OR_POOLING = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
 
-LayerIndex = int | str | Target
-LayerIndices = LayerIndex | Sequence[LayerIndex] | None
+LayerIdx = int | str | Target
+PenultimateLayers = LayerIdx | Sequence[LayerIdx] | None
 
 
-def penultimate_layers(
-    graph: Graph, layer: Target, penultimate_layer_idx: LayerIndices
+def find_penultimate_layers(
+    graph: Graph, layer: Target, penultimate_layer_idx: PenultimateLayers
 ) -> list[Target]:
     """The layers whose feature maps are looked at.
 
