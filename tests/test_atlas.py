@@ -124,7 +124,7 @@ def test_strongest_images_of_each_channel(model, photographs, drawn):
         for channel in record["channels"]:
             row = channel["index"]
             numbers = [strong["photograph"] for strong in channel["strongest"]]
-            assert numbers == of_layer.images[row].tolist()
+            assert numbers == of_layer.indices[row].tolist()
             values = [strong["value"] for strong in channel["strongest"]]
             assert np.allclose(values, of_layer.values[row], rtol=1e-3)
             assert [s["box"] for s in channel["strongest"]] == of_layer.boxes[row].tolist()
@@ -446,7 +446,9 @@ def test_a_layer_that_is_not_finite_for_photographs_takes_no_other_with_it(tmp_p
     call = {"images": images, **QUICK}
     atlas = draw_atlas(model, tmp_path, ["conv", "divided"], **call)
     assert list(atlas.failed) == ["divided"]
-    assert atlas.failed["divided"].startswith("strongest images: `model` must make finite numbers")
+    assert atlas.failed["divided"].startswith(
+        "strongest images: `model` must have finite activations"
+    )
     files = content(tmp_path)
     told = data(files, "atlas")
     assert told["photographs"] == 5

@@ -1,4 +1,4 @@
-"""The strongest images of channels, against a plain calculation and from all kinds of data."""
+"""`top_activating_images`, against NumPy and for each kind of dataset."""
 
 from __future__ import annotations
 
@@ -20,46 +20,44 @@ RNG = np.random.default_rng(0)
 CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 
 
-def find(model, images, wanted, *args, **kwargs):
-    return top_activating_images(model, images, wanted, *args, progress=False, **kwargs)
+def find(model, images, layers, *args, **kwargs):
+    return top_activating_images(model, images, layers, *args, progress=False, **kwargs)
 
 
 def convolved(images, kernel, bias, stride, padding):
-    """Images `(samples, sizes..., channels)` through a convolution, and how far it begins outside.
-
-    Written as a sum over windows.
-    """
+    """The convolution of channels-last images as a sum over windows, and the padding at the start."""
     size, sizes = kernel.shape[0], images.shape[1:-1]
-    begins = [0] * len(sizes)
+    padding_before = [0] * len(sizes)
     if padding == "same":
-        missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in sizes]
-        begins = [m // 2 for m in missing]
-        around = [(b, m - b) for b, m in zip(begins, missing, strict=True)]
-        images = np.pad(images, [(0, 0), *around, (0, 0)])
+        padded = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in sizes]
+        padding_before = [n // 2 for n in padded]
+        pairs = [(before, n - before) for before, n in zip(padding_before, padded, strict=True)]
+        images = np.pad(images, [(0, 0), *pairs, (0, 0)])
     out = [(n - size) // stride + 1 for n in images.shape[1:-1]]
-    found = np.zeros((len(images), *out, kernel.shape[-1]))
+    outputs = np.zeros((len(images), *out, kernel.shape[-1]))
     axes = list(range(len(out) + 1))
-    for place in itertools.product(*map(range, out)):
-        window = tuple(slice(i * stride, i * stride + size) for i in place)
-        seen = images[(slice(None), *window)]
-        found[(slice(None), *place)] = np.tensordot(seen, kernel, ([a + 1 for a in axes], axes))
-    return found + bias, begins
+    for position in itertools.product(*map(range, out)):
+        window = tuple(slice(i * stride, i * stride + size) for i in position)
+        inputs = images[(slice(None), *window)]
+        outputs[(slice(None), *position)] = np.tensordot(
+            inputs, kernel, ([a + 1 for a in axes], axes)
+        )
+    return outputs + bias, padding_before
 
 
-def sampled(values, box, middle_of_first, stride, points=400):
-    """A map over a box, cell by cell: the mean of what many points in the cell are nearest to."""
+def sampled_heatmap(values, box, first_centre, stride, points=400):
+    """A heatmap over a box: in each cell, the mean of the values nearest to many points."""
     ends = len(box) // 2
     values = (values - values.min()) / (values.max() - values.min())
-    for low, high, first in zip(box[:ends], box[ends:], middle_of_first, strict=True):
-        cells = min(max(round((high - low) / stride), 1), 16)
-        edges = np.linspace(low, high, cells + 1)
+    for start, stop, first in zip(box[:ends], box[ends:], first_centre, strict=True):
+        cells = min(max(round((stop - start) / stride), 1), 16)
         rows = []
-        for begin, end in itertools.pairwise(edges):
-            at = begin + (np.arange(points) + 0.5) / points * (end - begin)
-            nearest = np.floor((at - first) / stride + 0.5).astype(int)
+        for left, right in itertools.pairwise(np.linspace(start, stop, cells + 1)):
+            pixels = left + (np.arange(points) + 0.5) / points * (right - left)
+            nearest = np.floor((pixels - first) / stride + 0.5).astype(int)
             inside = nearest[(nearest >= 0) & (nearest < len(values))]
             rows.append(values[inside].mean(axis=0) if len(inside) else 0 * values[0])
-        # The axis comes back as the last, as there are as many rounds as axes.
+        # Each axis is moved to the end; after all of them, the order is the same again.
         values = np.moveaxis(np.stack(rows), 0, -1)
     return values
 
@@ -68,7 +66,7 @@ def sampled(values, box, middle_of_first, stride, points=400):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
-def test_against_a_plain_calculation(dimensions, data_format, stride, padding):
+def test_against_numpy(dimensions, data_format, stride, padding):
     sizes = (13, 10, 9)[:dimensions]
     shape = (2, *sizes) if data_format == "channels_first" else (*sizes, 2)
     kind = CONVOLUTIONS[dimensions]
@@ -79,41 +77,49 @@ def test_against_a_plain_calculation(dimensions, data_format, stride, padding):
     found = find(model, images, -1, count=5, batch_size=4).layers[0]
 
     last = channels_last(images, data_format)
-    maps, begins = convolved(last, *layer.get_weights(), stride, padding)
+    maps, padding_before = convolved(last, *layer.get_weights(), stride, padding)
     flat = maps.reshape(len(images), -1, 3)
     activations = flat.max(axis=1)
     np.testing.assert_allclose(found.activations, activations, atol=1e-5)
     order = np.argsort(-activations, axis=0)[:5].T
-    np.testing.assert_array_equal(found.images, order)
+    np.testing.assert_array_equal(found.indices, order)
     np.testing.assert_allclose(found.values, np.sort(activations, axis=0)[::-1][:5].T, atol=1e-5)
     for channel, rank in itertools.product(range(3), range(5)):
         image = order[channel, rank]
         values = maps[image, ..., channel]
-        place = np.array(np.unravel_index(values.argmax(), values.shape))
-        np.testing.assert_array_equal(found.places[channel, rank], place)
-        low, high = place * stride - begins, place * stride - begins + 3
-        box = [*np.maximum(low, 0), *np.minimum(high, sizes)]
+        position = np.array(np.unravel_index(values.argmax(), values.shape))
+        np.testing.assert_array_equal(found.positions[channel, rank], position)
+        start = position * stride - padding_before
+        box = [*np.maximum(start, 0), *np.minimum(start + 3, sizes)]
         np.testing.assert_array_equal(found.boxes[channel, rank], box)
-        heat = found.maps[channel][rank]
-        middles = 1.5 - np.array(begins)
-        np.testing.assert_allclose(heat, sampled(values, box, middles, stride), atol=0.01)
-        assert 0 <= heat.min() <= heat.max() <= 1 + 1e-6
+        window = tuple(map(slice, *np.split(np.array(box), 2)))
+        crop = channels_last(found.crop(channel, rank)[None], data_format)[0]
+        np.testing.assert_array_equal(crop, last[(image, *window)])
+        heatmap = found.heatmaps[channel][rank]
+        centres = 1.5 - np.array(padding_before)
+        np.testing.assert_allclose(
+            heatmap, sampled_heatmap(values, box, centres, stride), atol=0.01
+        )
+        assert 0 <= heatmap.min() <= heatmap.max() <= 1 + 1e-6
 
 
-def test_a_large_map_is_made_smaller_by_averaging():
+def test_a_large_heatmap_is_averaged():
     inputs = keras.Input((32, 32, 1))
     maps = layers.Conv2D(1, 3, padding="same")(inputs)
     mean = layers.GlobalAveragePooling2D(keepdims=True)(maps)
     model = keras.Model(inputs, layers.Add(name="wide")([maps, mean]))
     images = RNG.uniform(size=(3, 32, 32, 1)).astype("float32")
     found = find(model, images, "wide", count=1).layers[0]
-    heat, values = found.maps[0][0], model.predict(images, verbose=0)[found.images[0, 0], ..., 0]
+    heatmap, values = (
+        found.heatmaps[0][0],
+        model.predict(images, verbose=0)[found.indices[0, 0], ..., 0],
+    )
     values = (values - values.min()) / np.ptp(values)
     assert found.boxes[0, 0].tolist() == [0, 0, 32, 32]
-    np.testing.assert_allclose(heat, values.reshape(16, 2, 16, 2).mean(axis=(1, 3)), atol=1e-5)
+    np.testing.assert_allclose(heatmap, values.reshape(16, 2, 16, 2).mean(axis=(1, 3)), atol=1e-5)
 
 
-def test_what_sees_all_is_a_box_of_the_whole_image():
+def test_a_global_receptive_field_is_the_whole_image():
     model = sequential(
         (8, 8, 1),
         layers.Conv2D(2, 3, padding="same"),
@@ -126,31 +132,32 @@ def test_what_sees_all_is_a_box_of_the_whole_image():
     features = keras.Model(model.inputs, dense.input).predict(images, verbose=0)
     logits = features @ dense.get_weights()[0] + dense.get_weights()[1]
     np.testing.assert_allclose(found.activations, logits, atol=1e-5)
-    assert found.images.shape == (3, 6)
-    assert found.places.shape == (3, 6, 0)
+    assert found.indices.shape == (3, 6)
+    assert found.positions.shape == (3, 6, 0)
     assert (found.boxes == [0, 0, 8, 8]).all()
-    assert found.sees == (8, 8)
-    assert found.maps[0][0].shape == ()
+    assert found.receptive_field == (8, 8)
+    assert found.heatmaps[0][0].shape == ()
+    np.testing.assert_array_equal(found.crop(2, rank=5), images[found.indices[2, 5]])
 
 
-def test_the_receptive_field_of_a_stack_has_its_offset_and_stride():
-    """Behind valid convolutions places are closer to each other than they are many."""
+def test_receptive_fields_of_convolutions_without_padding():
+    """Their stride is less than the ratio of the input's and the output's size."""
     stack = [layers.Conv2D(2, 3, strides=2) for _ in range(3)]
     model = sequential((51, 51, 1), *stack)
     images = RNG.normal(size=(30, 51, 51, 1)).astype("float32")
     found = find(model, images, -1, count=30).layers[0]
-    assert found.sees == (15, 15)
-    boxes = np.concatenate([found.places * 8, found.places * 8 + 15], axis=-1)
+    assert found.receptive_field == (15, 15)
+    boxes = np.concatenate([found.positions * 8, found.positions * 8 + 15], axis=-1)
     np.testing.assert_array_equal(found.boxes, boxes)
 
 
-def test_of_equal_images_the_first_comes_first():
+def test_ties_go_to_the_earlier_image():
     image = RNG.normal(size=(1, 6, 6, 1)).astype("float32")
     images = np.concatenate([0.5 * image, image, 0.5 * image, image, image])
     model = sequential((6, 6, 1), layers.Conv2D(1, 3, use_bias=False, activation="relu"))
     for size in (1, 2, 5):
         found = find(model, images, -1, count=4, batch_size=size).layers[0]
-        assert found.images.tolist() == [[1, 3, 4, 0]]
+        assert found.indices.tolist() == [[1, 3, 4, 0]]
 
 
 def network():
@@ -171,43 +178,88 @@ ALL = ["first", "second", "norm", "classes"]
 chained = itertools.chain.from_iterable
 
 
-def assert_same(one, other, exactly=True):
+def assert_same(one, other):
+    assert_same_layers(one, other)
+    assert one.images.keys() == other.images.keys()
+    for i in one.images:
+        np.testing.assert_array_equal(one.images[i], other.images[i])
+
+
+def assert_same_layers(one, other, exactly=True):
+    assert list(one) == list(other)
     for a, b in zip(one.layers, other.layers, strict=True):
         np.testing.assert_array_equal(a.filters, b.filters)
-        np.testing.assert_array_equal(a.images, b.images)
-        for name in ("activations", "values", "places", "boxes"):
+        np.testing.assert_array_equal(a.indices, b.indices)
+        for name in ("activations", "values", "positions", "boxes"):
             ours, theirs = getattr(a, name), getattr(b, name)
             assert ours.dtype == theirs.dtype
             if exactly:
                 np.testing.assert_array_equal(ours, theirs)
             else:
                 np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
-        for ours, theirs in zip(chained(a.maps), chained(b.maps), strict=True):
+        for ours, theirs in zip(chained(a.heatmaps), chained(b.heatmaps), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=0 if exactly else 1e-3)
-    assert one.pictures.keys() == other.pictures.keys()
-    for i in one.pictures:
-        np.testing.assert_array_equal(one.pictures[i], other.pictures[i])
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
-def test_the_numbers_do_not_depend_on_the_batches(size):
+def test_results_do_not_depend_on_the_batch_size(size):
     model = network()
     assert_same(find(model, IMAGES, ALL), find(model, IMAGES, ALL, batch_size=size))
 
 
-def test_all_layers_together_are_as_each_alone():
+def test_several_layers_match_each_layer_alone():
     model = network()
     together = find(model, IMAGES, ALL, [None, [1, 0], 2, None], count=3)
-    for name, of_layer in zip(ALL, together.layers, strict=True):
-        wanted = of_layer.filters.tolist()
-        alone = find(model, IMAGES, name, wanted, count=3)
-        assert alone.layers[0].name == of_layer.name == name
-        np.testing.assert_allclose(alone.layers[0].values, of_layer.values, rtol=1e-4, atol=1e-3)
-        np.testing.assert_array_equal(alone.layers[0].images, of_layer.images)
-    assert [x.filters.tolist() for x in together.layers] == [[0, 1, 2, 3], [1, 0], [2], [0, 1, 2]]
+    filters = {"first": [0, 1, 2, 3], "second": [1, 0], "norm": [2], "classes": [0, 1, 2]}
+    assert list(together) == ALL
+    for name, layer in together.items():
+        assert layer.filters.tolist() == filters[name]
+        alone = find(model, IMAGES, name, filters[name], count=3)[name]
+        assert alone.name == layer.name == name
+        np.testing.assert_allclose(alone.values, layer.values, rtol=1e-4, atol=1e-3)
+        np.testing.assert_array_equal(alone.indices, layer.indices)
 
 
-def test_a_softmax_on_the_way_does_its_work_for_what_lies_behind():
+def test_filters_by_layer():
+    model = network()
+    found = find(model, IMAGES, ["first", "classes"], {-1: 2, "first": [3, 0]})
+    assert [layer.filters.tolist() for layer in found.values()] == [[3, 0], [2]]
+    found = find(model, IMAGES, ["first", "classes"], {"first": 1})
+    assert [layer.filters.tolist() for layer in found.values()] == [[1], [0, 1, 2]]
+
+
+def test_results_by_path_or_name():
+    block = sequential((8, 8, 3), layers.Conv2D(2, 3, name="conv"), layers.ReLU(name="relu"))
+    block.name = "block"
+    model = sequential((8, 8, 3), block, layers.Conv2D(2, 3, name="conv"))
+    found = find(model, IMAGES, ["block/conv", "block/relu", "conv"])
+    assert list(found) == ["block/conv", "block/relu", "conv"]
+    assert len(found) == 3
+    assert found["block/conv"] is found.layers[0]
+    assert found["relu"] is found["block/relu"] is found.layers[1]
+    assert found["conv"] is found.layers[2]
+    assert "block" not in found
+    with pytest.raises(KeyError, match="'cnov' must be one of the layers"):
+        found["cnov"]
+
+
+def test_crops_are_selected_by_channel_and_rank():
+    found = find(network(), IMAGES, "first", [2, 0], count=3)["first"]
+    for row, channel in enumerate([2, 0]):
+        top, left, bottom, right = found.boxes[row, 1]
+        expected = IMAGES[found.indices[row, 1], top:bottom, left:right]
+        np.testing.assert_array_equal(found.crop(channel, 1), expected)
+    np.testing.assert_array_equal(found.crop(0), found.crop(channel=0, rank=0))
+    for channel in (1, 4, -1):
+        with pytest.raises(ValueError, match="`channel` must be"):
+            found.crop(channel)
+    with pytest.raises(ValueError, match="`rank` must be less than the number of images, 3"):
+        found.crop(2, rank=3)
+    with pytest.raises(TypeError, match="`channel` must be an integer"):
+        found.crop("first")
+
+
+def test_a_softmax_is_applied_for_the_layers_after_it():
     model = sequential(
         (6,), layers.Dense(3, activation="softmax", name="gate"), layers.Dense(2, name="last")
     )
@@ -219,7 +271,7 @@ def test_a_softmax_on_the_way_does_its_work_for_what_lies_behind():
     assert gate.boxes.shape == (3, 9, 0)
 
 
-def test_a_softmax_that_is_a_layer_of_its_own():
+def test_a_softmax_layer():
     model = sequential((6,), layers.Dense(3), layers.Softmax(name="classes"))
     values = RNG.normal(size=(4, 6)).astype("float32")
     (found,) = find(model, values, "classes").layers
@@ -227,14 +279,13 @@ def test_a_softmax_that_is_a_layer_of_its_own():
     np.testing.assert_allclose(found.activations, values @ kernel + bias, atol=1e-5)
 
 
-def test_the_pictures_are_those_found_and_no_others():
+def test_only_top_images_are_kept():
     found = find(network(), IMAGES, ["first", "classes"], [0, [1, 2]], count=2)
-    wanted = {int(i) for of_layer in found.layers for i in of_layer.images.flat}
-    assert found.pictures.keys() == wanted
-    for i, picture in found.pictures.items():
-        np.testing.assert_array_equal(picture, IMAGES[i])
-        assert picture.dtype == "uint8"
-        assert picture.base is None
+    assert found.images.keys() == {int(i) for x in found.layers for i in x.indices.flat}
+    for i, image in found.images.items():
+        np.testing.assert_array_equal(image, IMAGES[i])
+        assert image.dtype == "uint8"
+        assert image.base is None
 
 
 class Batches(keras.utils.PyDataset):
@@ -268,18 +319,14 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_data_of_each_kind(name):
+def test_each_kind_of_dataset(name):
     model = network()
     found = find(model, SOURCES[name](), ALL)
-    assert_same(
-        find(model, IMAGES, ALL)._replace(pictures=found.pictures), found._replace(names=None)
-    )
+    assert_same(find(model, IMAGES, ALL), found)
     assert found.names is None
-    for i, picture in found.pictures.items():
-        np.testing.assert_array_equal(picture, IMAGES[i])
 
 
-def test_gray_images_without_an_axis_for_their_channel():
+def test_grey_images_without_a_channel_axis():
     model = sequential((8, 8, 1), layers.Conv2D(2, 3))
     gray = IMAGES[..., 0]
     expected = find(model, gray[..., None], -1)
@@ -288,7 +335,7 @@ def test_gray_images_without_an_axis_for_their_channel():
     assert find(model, gray[0], -1).layers[0].activations.shape == (1, 2)
 
 
-def test_a_stream_is_read_once_and_not_held():
+def test_a_generator_is_read_once_and_not_held_in_memory():
     read, alive, most = 0, [], 0
 
     class Counted(np.ndarray):
@@ -308,34 +355,36 @@ def test_a_stream_is_read_once_and_not_held():
     found = find(network(), stream(), ALL, count=1, batch_size=4)
     assert read == len(found.layers[0].activations) == 170
     assert most <= 10
-    assert len(found.pictures) <= 15
+    assert len(found.images) <= 15
 
 
 def test_images_of_several_sizes():
     model = sequential((None, None, 3), layers.Conv2D(3, 3, name="conv"), layers.Conv2D(2, 3))
     images = [RNG.normal(size=(8 + i % 3, 12 - i % 2, 3)).astype("float32") for i in range(12)]
     found = find(model, images, [0, 1], count=3, batch_size=5)
-    for number, of_layer in enumerate(found.layers):
+    for number, layer in enumerate(found.layers):
         inner = keras.Model(model.inputs, model.layers[number].output)
         maps = [inner([image[None]]).numpy()[0] for image in images]
         expected = np.array([m.max(axis=(0, 1)) for m in maps])
-        np.testing.assert_allclose(of_layer.activations, expected, atol=1e-5)
-        np.testing.assert_array_equal(of_layer.images, np.argsort(-expected, axis=0)[:3].T)
-        for i, box in zip(of_layer.images.flat, of_layer.boxes.reshape(-1, 4), strict=True):
+        np.testing.assert_allclose(layer.activations, expected, atol=1e-5)
+        np.testing.assert_array_equal(layer.indices, np.argsort(-expected, axis=0)[:3].T)
+        for i, box in zip(layer.indices.flat, layer.boxes.reshape(-1, 4), strict=True):
             height, width = images[i].shape[:2]
             assert (box[:2] >= 0).all()
             assert (box[2:] <= (height, width)).all()
             assert (box[2:] - box[:2] == 3 + 2 * number).all()
 
 
-def test_layers_inside_others_and_calls_of_shared_ones():
+def test_nested_layers_and_calls_of_shared_layers():
     base = sequential((8, 8, 3), layers.Conv2D(4, 3, name="conv"))
     base.name = "base"
     shared = layers.Conv2D(4, 3, padding="same", name="shared")
     inputs = keras.Input((8, 8, 3))
     outputs = shared(shared(base(inputs)))
     model = keras.Model(inputs, outputs)
-    found = find(model, IMAGES, ["base/conv", LayerOutput("shared", call=1)]).layers
+    result = find(model, IMAGES, ["base/conv", LayerOutput("shared", call=1)])
+    assert list(result) == ["base/conv", "shared, call 1"]
+    found = result.layers
     inner = base(IMAGES.astype("float32")).numpy()
     np.testing.assert_allclose(found[0].activations, inner.max(axis=(1, 2)), rtol=1e-4)
     outer = model.predict(IMAGES, verbose=0)
@@ -344,17 +393,17 @@ def test_layers_inside_others_and_calls_of_shared_ones():
     np.testing.assert_allclose(one.activations, found[1].activations, rtol=1e-4)
 
 
-def test_tokens_without_the_axes_of_an_image():
+def test_tokens_have_the_whole_image_as_box():
     model = sequential((8, 8, 3), layers.Reshape((64, 3)), layers.Dense(2, name="tokens"))
     found = find(model, IMAGES, "tokens", count=2).layers[0]
     tokens = model.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(found.activations, tokens.max(axis=1), rtol=1e-4)
-    assert found.places.shape == (2, 2, 1)
+    assert found.positions.shape == (2, 2, 1)
     assert (found.boxes == [0, 0, 8, 8]).all()
-    assert found.maps[0][0].shape == (16,)
+    assert found.heatmaps[0][0].shape == (16,)
 
 
-def test_words_are_looked_at_as_well():
+def test_text_tokens_as_input():
     model = sequential((None,), layers.Embedding(9, 4), layers.Conv1D(2, 3, name="conv"))
     words = RNG.integers(0, 9, (7, 12))
     found = find(model, words, "conv").layers[0]
@@ -370,7 +419,7 @@ def two_inputs():
     return keras.Model([image, gain], scaled)
 
 
-def test_other_inputs_are_given_values():
+def test_fixed_inputs():
     model, gains = two_inputs(), np.array([2.0, -1.0])
     found = find(model, IMAGES, "scaled", fixed_inputs={"gain": gains}).layers[0]
     maps = model.predict([IMAGES, np.tile(gains, (17, 1))], verbose=0)
@@ -396,13 +445,13 @@ def test_a_folder_of_images(tmp_path):
         warnings.simplefilter("error")
         scaled = find(model, str(tmp_path), ALL, input_range=(-1, 1))
     expected = find(model, IMAGES[[1, 0, 2]] / 127.5 - 1, ALL)
-    assert_same(expected._replace(pictures={}), scaled._replace(pictures={}), exactly=False)
-    for i, picture in scaled.pictures.items():
-        assert picture.dtype == "float32"
-        np.testing.assert_allclose(picture, expected.pictures[i], atol=1e-5)
+    assert_same_layers(expected, scaled, exactly=False)
+    for i, image in scaled.images.items():
+        assert image.dtype == "float32"
+        np.testing.assert_allclose(image, expected.images[i], atol=1e-5)
 
 
-def test_pictures_are_brought_to_the_size_and_channels_of_the_input(tmp_path):
+def test_image_files_are_converted_to_the_input_shape(tmp_path):
     left_to_right = np.tile(np.linspace(0, 240, 32).astype("uint8"), (16, 1))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -414,13 +463,13 @@ def test_pictures_are_brought_to_the_size_and_channels_of_the_input(tmp_path):
     for channels in (1, 3):
         model = sequential((4, 8, channels), layers.Conv2D(1, 2))
         found = find(model, tmp_path, -1)
-        assert sorted(found.pictures) == [0, 1, 2, 3]
-        for picture in found.pictures.values():
-            assert picture.shape == (4, 8, channels)
-            np.testing.assert_allclose(picture[:, 1:-1, 0], expected[:, 1:-1], atol=2)
+        assert sorted(found.images) == [0, 1, 2, 3]
+        for image in found.images.values():
+            assert image.shape == (4, 8, channels)
+            np.testing.assert_allclose(image[:, 1:-1, 0], expected[:, 1:-1], atol=2)
 
 
-def test_images_in_another_range_than_the_model_expects_are_told_of():
+def test_images_in_another_range_than_the_model_expects():
     model = sequential((8, 8, 3), layers.Rescaling(1 / 127.5, offset=-1), layers.Conv2D(2, 3))
     with pytest.warns(UserWarning, match="Received: `images` with values"):
         find(model, IMAGES / 255, -1)
@@ -429,13 +478,13 @@ def test_images_in_another_range_than_the_model_expects_are_told_of():
         find(model, IMAGES, -1)
 
 
-def test_whole_batches_as_on_a_gpu_tell_the_same(monkeypatch):
-    """The way that they take there; the kernels are those of the machine at hand."""
+def test_batches_as_on_a_gpu(monkeypatch):
+    """The code path of a GPU, on this machine's kernels."""
     model, other = network(), network()
     other.set_weights(model.get_weights())
     expected = find(model, IMAGES, ALL)
     monkeypatch.setattr("vis.backend.device.has_gpu", lambda: True)
-    assert_same(find(other, IMAGES, ALL, batch_size=6), expected, exactly=False)
+    assert_same_layers(find(other, IMAGES, ALL, batch_size=6), expected, exactly=False)
 
 
 def test_progress_counts_images(capsys):
@@ -459,9 +508,13 @@ BAD = {
     "no filters": (lambda: find(network(), IMAGES, 0, []), ValueError, "`filters` must hold"),
     "text filters": (lambda: find(network(), IMAGES, 0, "a"), TypeError, "`filters` must be an"),
     "filters of some": (
-        lambda: find(network(), IMAGES, [0, 1], [None]), ValueError, "`filters` must be None, or"),
+        lambda: find(network(), IMAGES, [0, 1], [None]), ValueError, "`filters` must be None, a dict"),
     "filters of all": (
-        lambda: find(network(), IMAGES, [0, 1], 3), ValueError, "`filters` must be None, or"),
+        lambda: find(network(), IMAGES, [0, 1], 3), ValueError, "`filters` must be None, a dict"),
+    "filters of another layer": (
+        lambda: find(network(), IMAGES, [0, 1], {2: 1}), ValueError, "keys are among the selected"),
+    "twice": (
+        lambda: find(network(), IMAGES, [0, "first"]), ValueError, "must not hold a layer twice"),
     "count": (lambda: find(network(), IMAGES, 0, count=0), ValueError, "`count` must be at least"),
     "half": (lambda: find(network(), IMAGES, 0, count=1.5), TypeError, "`count` must be an int"),
     "range": (
@@ -490,7 +543,7 @@ BAD = {
     "endless": (
         lambda: find(network(), dataset(IMAGES).repeat(), 0), ValueError, "come to an end"),
     "infinite": (
-        lambda: find(nan_model(), IMAGES.astype("float32"), 0), ValueError, "finite numbers"),
+        lambda: find(nan_model(), IMAGES.astype("float32"), 0), ValueError, "finite activations"),
     "no folder": (
         lambda: find(network(), "no/such/folder", 0), ValueError, "`images` must be a folder"),
     "inputs": (lambda: find(two_inputs(), IMAGES, -1), ValueError, "Received: 2 inputs"),
@@ -512,7 +565,7 @@ def test_bad_input(name):
         call()
 
 
-def test_folders_that_hold_no_images(tmp_path):
+def test_folders_without_images(tmp_path):
     with pytest.raises(ValueError, match="Received: a folder with no files"):
         find(network(), tmp_path, 0)
     (tmp_path / "a.txt").write_text("a")

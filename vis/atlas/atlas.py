@@ -151,7 +151,7 @@ def draw_atlas(
         return Atlas(folder.index, {})
     folder.claim(settings, finished=False)
     channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
-    for number, image in sorted(found.pictures.items()):
+    for number, image in sorted(found.images.items()):
         file = as_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
         folder.write_photograph(number, file)
 
@@ -164,7 +164,7 @@ def draw_atlas(
         shared_data[linking[1]] = found.sample
     shared_data[needs[0]] = model
     with open_pool(executor, shared_data, allow_code) as crew:
-        work = AtlasRun(plans, folder, crew, found.refused)
+        work = AtlasRun(plans, folder, crew, found.errors)
         _write(model, work, found, settings, finished=False)
         work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
         work.link(linking, input_range, show)
@@ -180,7 +180,9 @@ def _write(
     """Writes what the pages are told."""
     photographs = _described(model, found)
     for position in range(len(work.plans)):
-        record = layer_record(position, work, found.layers.get(position), photographs)
+        record = layer_record(
+            position, work, found.layers.get(work.plans[position].name), photographs
+        )
         work.folder.write_data(f"layers/{position:04}", record)
     told = {
         "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
@@ -196,7 +198,7 @@ def _described(model: keras.Model, found: DatasetScan) -> dict[int, dict[str, An
     """Names and sizes of those images that are strongest somewhere, by number."""
     layout = layout_of(Graph.of(model).inputs[0])
     described = {}
-    for number, image in found.pictures.items():
+    for number, image in found.images.items():
         height, width = (image.shape[axis - 1] for axis in layout.axes)
         name = f"image {number}" if found.names is None else found.names[number]
         described[number] = {"name": name, "width": width, "height": height}

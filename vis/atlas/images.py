@@ -13,6 +13,7 @@ from vis.backend import device
 from vis.backend.graph import Graph, layout_of
 from vis.data.streams import Stream
 from vis.visualization.feeds import Feeds
+from vis.visualization.selected_filters import SelectedFilters
 from vis.visualization.top_images import TopImagesOfLayer, scan_dataset
 
 _BATCH = 16
@@ -53,15 +54,11 @@ class Sample:
 
 
 class DatasetScan(NamedTuple):
-    """What images excite most: what was found of layers, and why not of others, by position.
+    """The top-activating images of layers, and errors of other layers, both by layer path."""
 
-    Pictures, by number, are those images that are among the strongest somewhere; all images have
-    names where they are files. What tells them from others is a digest of all.
-    """
-
-    layers: dict[int, TopImagesOfLayer]
-    refused: dict[int, ValueError]
-    pictures: dict[int, np.ndarray]
+    layers: dict[str, TopImagesOfLayer]
+    errors: dict[str, ValueError]
+    images: dict[int, np.ndarray]  # The top-activating images by index.
     names: list[str] | None = None
     total: int = 0
     identity: str | None = None
@@ -80,7 +77,7 @@ def scan_images(
     """Goes through a stream, once."""
     graph = Graph.of(model)
     sample, digest = Sample(_SAMPLE), hashlib.sha256()
-    refused: dict[int, ValueError] = {}
+    errors: dict[str, ValueError] = {}
 
     def passing() -> Iterator[np.ndarray]:
         for batch in stream.batches(_BATCH):
@@ -89,20 +86,20 @@ def scan_images(
             sample.add(batch)
             yield batch
 
-    layers, pictures = scan_dataset(
+    layers, images = scan_dataset(
         stream_of("images", model, passing(), input_range),
         Feeds.of(graph, None),
-        [graph.find(plan.name, "layers") for plan in plans],
-        [list(plan.drawn) for plan in plans],
+        [
+            SelectedFilters(plan.name, graph.find(plan.name, "layers"), list(plan.drawn))
+            for plan in plans
+        ],
         _COUNT,
         device.images_at_once(),
         show,
-        refused.__setitem__,
+        errors.__setitem__,
     )
     identity = digest.hexdigest()[:32]
-    return DatasetScan(
-        layers, refused, pictures, stream.names, sample.seen, identity, sample.images
-    )
+    return DatasetScan(layers, errors, images, stream.names, sample.seen, identity, sample.images)
 
 
 def as_examples(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:

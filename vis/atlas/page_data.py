@@ -73,10 +73,10 @@ def layer_record(
 
 def _strongest(statistics: TopImagesOfLayer, row: int) -> list[dict[str, Any]]:
     of_channel = zip(
-        statistics.images[row].tolist(),
+        statistics.indices[row].tolist(),
         statistics.values[row].tolist(),
         statistics.boxes[row].tolist(),
-        statistics.maps[row],
+        statistics.heatmaps[row],
         strict=True,
     )
     return [

@@ -30,12 +30,12 @@ class AtlasRun:
         plans: Sequence[LayerPlan],
         folder: AtlasDirectory,
         crew: WorkerPool,
-        unseen: Mapping[int, Exception],
+        unseen: Mapping[str, Exception],
     ) -> None:
         self.plans = plans
         self.folder = folder
         self._crew = crew
-        # Why a layer has no strongest images, by position.
+        # Errors of layers without top-activating images, by path.
         self._unseen = unseen
         self._positions = {plan.name: position for position, plan in enumerate(plans)}
         # Why there is no picture, by position and channel, and why there are no links.
@@ -133,8 +133,8 @@ class AtlasRun:
         for (position, channel), reason in sorted(self.failed.items()):
             whole = self.failure_of(position)
             found.setdefault(position, reason if whole else f"channel {channel}: {reason}")
-        for position, error in sorted(self._unseen.items()):
-            found.setdefault(position, f"strongest images: {_told(error)}")
+        for name, error in sorted(self._unseen.items()):
+            found.setdefault(self._positions[name], f"strongest images: {_told(error)}")
         for position, reason in sorted(self.unlinked.items()):
             found.setdefault(position, f"links: {reason}")
         return {self.plans[position].name: reason for position, reason in found.items()}

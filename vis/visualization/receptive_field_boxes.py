@@ -1,4 +1,4 @@
-"""Where in an image the places of a layer look, and maps of a layer over what they see."""
+"""Receptive fields of positions of a layer as boxes of pixels, and heatmaps over these boxes."""
 
 import functools
 from collections.abc import Sequence
@@ -9,89 +9,89 @@ import numpy as np
 from vis.backend.step import ReceptiveField
 from vis.parametrizations.resampling import overlaps
 
-# Most cells of a map along an axis.
+# Maximum cells of a heatmap along an axis.
 _MOST_CELLS = 16
-# Cells that overlap less with any place have none.
+# Avoids a division by zero for cells that no position overlaps.
 _LEAST_OVERLAP = 1e-9
 
 
 class Axis(NamedTuple):
-    """How the places of a layer look at an image, along one axis of both."""
+    """Receptive fields of the positions of a layer, along one axis of an image."""
 
-    places: int
+    positions: int
     pixels: int
-    low: float  # The first pixel that the place in the middle sees.
-    high: float  # The pixel behind the last one that it sees.
-    stride: float  # By how many pixels what a place sees lies behind what the one before it sees.
+    start: float  # First pixel of the receptive field of the position in the middle.
+    stop: float  # One past its last pixel.
+    stride: float  # Pixels between the receptive fields of neighbouring positions.
 
     @property
-    def sees_all(self) -> bool:
-        """Whether each place is taken to see all pixels."""
-        return self.low <= 0 and self.high >= self.pixels
+    def covers_all(self) -> bool:
+        """Whether the receptive field of each position is taken to be the whole axis."""
+        return self.start <= 0 and self.stop >= self.pixels
 
-    def seen(self, place: int) -> tuple[int, int]:
-        """From which pixel up to which a place sees the image."""
-        if self.sees_all:
+    def box(self, position: int) -> tuple[int, int]:
+        """First pixel of a position's receptive field, and one past its last."""
+        if self.covers_all:
             return 0, self.pixels
-        moved = (place - self.places // 2) * self.stride
-        low = min(max(round(self.low + moved), 0), self.pixels - 1)
-        return low, max(low + 1, min(round(self.high + moved), self.pixels))
+        offset = (position - self.positions // 2) * self.stride
+        start = min(max(round(self.start + offset), 0), self.pixels - 1)
+        return start, max(start + 1, min(round(self.stop + offset), self.pixels))
 
 
-# The same few stretches come again and again.
+# The same few boxes come again and again.
 @functools.lru_cache(maxsize=4096)
-def shares(axis: Axis, low: int, high: int) -> np.ndarray:
-    """For cells that part a stretch of pixels how much of each is which place's.
+def cell_weights(axis: Axis, start: int, stop: int) -> np.ndarray:
+    """Weights of positions in the cells of a box, `(cells, positions)`.
 
-    Places have as many pixels around the middle of what they see as they are apart. There are as
-    many cells as places in the stretch, but at most 16. In the array `(cells, places)` rows sum to
-    1; to 0 where the layer has no place.
+    A position has as many pixels, around the centre of its receptive field, as the stride. There
+    are as many cells as positions in the box, but at most 16. Rows sum to 1, or to 0 if the layer
+    has no position there.
     """
-    cells = min(max(round((high - low) / axis.stride), 1), _MOST_CELLS)
-    middle = axis.pixels / 2 if axis.sees_all else (axis.low + axis.high) / 2
-    offset = axis.places / 2 if axis.sees_all else axis.places // 2 + 0.5
-    edges = (np.linspace(low, high, cells + 1) - middle) / axis.stride + offset
-    found = overlaps(edges, axis.places)
-    return found / np.maximum(found.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
+    cells = min(max(round((stop - start) / axis.stride), 1), _MOST_CELLS)
+    centre = axis.pixels / 2 if axis.covers_all else (axis.start + axis.stop) / 2
+    offset = axis.positions / 2 if axis.covers_all else axis.positions // 2 + 0.5
+    edges = (np.linspace(start, stop, cells + 1) - centre) / axis.stride + offset
+    weights = overlaps(edges, axis.positions)
+    return weights / np.maximum(weights.sum(axis=1, keepdims=True), _LEAST_OVERLAP)
 
 
 def axes_of(
-    sight: ReceptiveField, places: Sequence[int], pixels: Sequence[int]
+    field: ReceptiveField, positions: Sequence[int], pixels: Sequence[int]
 ) -> list[Axis] | None:
-    """How a layer looks at images, axis by axis; None where its axes are not those of images."""
-    if not places or len(places) != len(pixels):
+    """The axes of a layer's receptive fields, or None if its axes are not those of images."""
+    if not positions or len(positions) != len(pixels):
         return None
-    return list(map(_axis, places, pixels, sight.middle, sight.quarter))
+    return list(map(_axis, positions, pixels, field.middle, field.quarter))
 
 
-def box_and_heat(
-    values: np.ndarray, axes: Sequence[Axis] | None, place: Sequence[int], pixels: Sequence[int]
+def box_and_heatmap(
+    values: np.ndarray, axes: Sequence[Axis] | None, position: Sequence[int], pixels: Sequence[int]
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    """What a place sees of an image, and the map of a channel over that.
+    """A position's receptive field as a box, and the heatmap of a channel over it.
 
-    The box has the first pixel along each axis, and then those behind the last. The map goes from
-    0 for the channel's least value in the image to 1 for its greatest: of the whole image, as a
-    box in which a channel is equally excited everywhere would otherwise show noise; and from the
-    least, as activations before a rectifier have no natural zero.
+    The box has the first pixel along each axis, then one past the last along each. The heatmap goes
+    from 0 to 1, the channel's least and greatest value in the whole image: scaled by the box alone,
+    a uniform activation would show noise. It starts at the least value because activations before a
+    rectifier have no natural zero.
     """
     if axes is None:
         box = (*(0 for _ in pixels), *pixels)
-        stretches = [(Axis(size, size, 0, size, 1), 0, size) for size in values.shape]
+        ranges = [(Axis(size, size, 0, size, 1), 0, size) for size in values.shape]
     else:
-        stretches = [(axis, *axis.seen(i)) for axis, i in zip(axes, place, strict=True)]
-        box = (*(low for _, low, _ in stretches), *(high for _, _, high in stretches))
+        ranges = [(axis, *axis.box(i)) for axis, i in zip(axes, position, strict=True)]
+        box = (*(start for _, start, _ in ranges), *(stop for _, _, stop in ranges))
     low, high = float(values.min()), float(values.max())
-    heat = (values.astype("float64") - low) / (high - low if high > low else 1.0)
+    heatmap = (values.astype("float64") - low) / (high - low if high > low else 1.0)
     # The axis that is summed over comes back as the last, so that in the end all are in order.
-    for stretch in stretches:
-        heat = np.einsum("i...,ci->...c", heat, shares(*stretch))
-    return box, heat.astype("float32")
+    for axis_range in ranges:
+        heatmap = np.einsum("i...,ci->...c", heatmap, cell_weights(*axis_range))
+    return box, heatmap.astype("float32")
 
 
-def _axis(places: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]) -> Axis:
-    (low, high), (_, high_before) = middle, quarter
-    per_sample, stride = places // 2 - places // 4, pixels / places
-    if high_before < high < pixels and per_sample:
-        # Where padding is left out, places are closer than they are many.
-        stride = (high - high_before) / per_sample
-    return Axis(places, pixels, low, high, stride)
+def _axis(positions: int, pixels: int, middle: tuple[int, int], quarter: tuple[int, int]) -> Axis:
+    (start, stop), (_, earlier_stop) = middle, quarter
+    steps, stride = positions // 2 - positions // 4, pixels / positions
+    if earlier_stop < stop < pixels and steps:
+        # Without padding, the stride is less than the ratio of the sizes.
+        stride = (stop - earlier_stop) / steps
+    return Axis(positions, pixels, start, stop, stride)
