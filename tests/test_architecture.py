@@ -185,7 +185,7 @@ def test_who_asks_again_gets_the_same_graph_while_somebody_has_it():
 def test_a_graph_goes_with_those_who_have_it():
     model = classifier()
     graph = Graph.of(model)
-    graph.flow.has_gradient(graph.inputs[0])
+    graph.gradient_flow.has_gradient(graph.inputs[0])
     seen = weakref.ref(graph)
     del graph
     assert seen() is None

@@ -90,7 +90,7 @@ def as_model_inputs(input_tensor: Any, fixed_inputs: Any) -> ModelInputs:
     fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
     subject = _all_but_fixed(graph, input_tensor, graph.inputs, fixed)
     for tensor in subject.tensors:
-        if not graph.flow.has_gradient(tensor):
+        if not graph.gradient_flow.has_gradient(tensor):
             raise ValueError(
                 "`input_tensor` must be what gradients flow into, and none flow into what is "
                 "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "
@@ -113,10 +113,10 @@ def inputs_to_optimise(
     """
     tensors, fixed = _all_as_numbers("fixed_inputs", graph, fixed_inputs)
     entries = [
-        graph.flow.entry_of(tensor) if value is None else tensor
+        graph.gradient_flow.entry_of(tensor) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
-    subject = _all_but_fixed(graph, graph.structure, entries, fixed)
+    subject = _all_but_fixed(graph, graph.input_structure, entries, fixed)
     acted_on = list(map(id, subject.tensors))
     looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
     expected = "look up each of its inputs in a layer that it calls once"
@@ -163,13 +163,13 @@ def inputs_to_explain(
     warn_of_range(wrt, images)
     fixed: list[np.ndarray | None] = [*values]
     fixed[chosen] = None
-    subject = ModelInputs(graph, graph.structure, tuple(tensors), tuple(fixed), images)
-    return inside(subject, graph.flow.entry_of(wrt))
+    subject = ModelInputs(graph, graph.input_structure, tuple(tensors), tuple(fixed), images)
+    return inside(subject, graph.gradient_flow.entry_of(wrt))
 
 
 def explained_tensor(graph: Graph) -> keras.KerasTensor:
     """The tensor that a model's attributions belong to."""
-    return graph.flow.entry_of(_first_image(graph.inputs, graph))
+    return graph.gradient_flow.entry_of(_first_image(graph.inputs, graph))
 
 
 def inside(subject: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:
@@ -187,10 +187,10 @@ def inside(subject: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:
 
 def _first_image(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.KerasTensor:
     """The input that is explained where the user does not say."""
-    open_to = [tensor for tensor in tensors if graph.flow.has_gradient(tensor)]
+    open_to = [tensor for tensor in tensors if graph.gradient_flow.has_gradient(tensor)]
     if not open_to:
         # Words, rather than masks of them.
-        return next((t for t in tensors if graph.flow.has_entry(t)), tensors[0])
+        return next((t for t in tensors if graph.gradient_flow.has_entry(t)), tensors[0])
     return next((t for t in open_to if spatial_axes(t)), open_to[0])
 
 
@@ -212,7 +212,7 @@ def as_numbers(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:
     """An input and a value for it; where it holds text, the numbers that the model makes of it."""
-    numbers = graph.flow.encoded(tensor)
+    numbers = graph.gradient_flow.encoded(tensor)
     if value is not None and numbers is not tensor:
         value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)
     return numbers, value

@@ -69,13 +69,13 @@ def _term(loss: Loss, graph: Graph) -> Term:
                 f"connected to '{graph.inputs[0].name}'"
             )
         place = graph.ref_of(target)
-        if place.is_inside and len(place.shape) != len(output_shape(target)):
+        if place.is_hidden and len(place.shape) != len(output_shape(target)):
             raise ValueError(
                 f"The layer '{target.name}' cannot be looked at on its own, as the layer around it "
                 "runs it on each frame. Look at the layer around it instead. "
                 f"Received: layer '{target.name}'"
             )
-    if not place.is_inside:
+    if not place.is_hidden:
         graph.check_connected(place.tensor)
     settings = tuple(sorted(loss.settings.items()))
     function = type(loss).formula

@@ -216,7 +216,7 @@ def _has_one_output(layer: keras.Layer) -> bool:
 
 def _output_layer(graph: Graph) -> keras.Layer | None:
     """The layer that makes the model's only output, that of nested models inside them."""
-    if graph.root is not None:
+    if graph.subclassed_model is not None:
         last = graph.layers()[-1]
         return last if _has_one_output(last) else None
     outputs = graph.outputs

@@ -8,7 +8,7 @@ import numpy as np
 
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
 from vis._core.optimised_inputs import ranges
-from vis.backend.graph import Graph, counterpart_tensor, input_data_format
+from vis.backend.graph import Graph, input_data_format, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
@@ -171,7 +171,7 @@ def visualize_activation(
     """
     graph = Graph.of(model)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
-    wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
+    wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
     image_size = size_of(optimizer_params.get("image_size"), parametrization, graph)
     subject = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)

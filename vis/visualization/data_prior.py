@@ -69,12 +69,12 @@ def size_of(image_size: Any, parametrization: Any, graph: Graph) -> Any:
 
 def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
     """What is learnt of an input, or of what an embedding makes of it."""
-    if graph.flow.encoded(tensor) is not tensor and not hasattr(examples, "__array__"):
+    if graph.gradient_flow.encoded(tensor) is not tensor and not hasattr(examples, "__array__"):
         texts = examples_from("like", examples, len(tensor.shape) - 1)
         examples = joined("like", [np.atleast_1d(text) for text in texts], np.concatenate)
     numbers, examples = as_numbers("like", graph, tensor, examples)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
-    entry = graph.flow.entry_of(numbers)
+    entry = graph.gradient_flow.entry_of(numbers)
     if entry is not numbers:
         examples = value_of(graph, entry, examples, numbers)
     first = spatial_axes(entry)[:1] == (2,)

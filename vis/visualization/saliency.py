@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import ModelInputs, inputs_to_explain
-from vis.backend.graph import Graph, LayerOutput, counterpart_tensor
+from vis.backend.graph import Graph, LayerOutput, tensor_in_copy
 from vis.losses import Loss
 from vis.utils.validation import require
 from vis.visualization.attribution.base import apply_backprop_modifier
@@ -101,7 +101,7 @@ def visualize_saliency(
     method = Saliency(grad_modifier, keepdims, backprop_modifier)
     graph = Graph.of(model)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
-    wrt_tensor = counterpart_tensor(wrt_tensor, model, graph.model)
+    wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
     subject = inputs_to_explain(graph, seed_input, wrt_tensor)
     score = Score.for_filters(subject, layer, filter_indices)
     return _drawn(method, score, subject, wrt_tensor)

@@ -9,7 +9,7 @@ from vis.backend.graph.axes import (
     output_shape,
     spatial_axes,
 )
-from vis.backend.graph.copies import apply_modifications, counterpart, counterpart_tensor
+from vis.backend.graph.copies import apply_modifications, layer_in_copy, tensor_in_copy
 from vis.backend.graph.expressions import symbolic_scalar
 from vis.backend.graph.graph import Graph, find_layer, inputs_of
 from vis.backend.graph.input_ranges import warn_of_range
@@ -24,6 +24,6 @@ from vis.backend.graph.layer_paths import (
     resolve_layer,
 )
 from vis.backend.graph.nodes import is_container, position_of
-from vis.backend.graph.run import fed
+from vis.backend.graph.run import as_input_dtype
 from vis.backend.graph.skip_erosion import Erosion, check_erosion
 from vis.backend.graph.tensor_refs import TensorRef

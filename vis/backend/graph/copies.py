@@ -126,17 +126,17 @@ def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.
     return keras.models.clone_model(view, inputs, clone_function)
 
 
-def counterpart(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
+def layer_in_copy(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
     """The layer of a rebuilt model that stands where `layer` stands in the original."""
     if isinstance(layer, LayerOutput):
-        return layer._replace(layer=counterpart(layer.layer, model, copy))
+        return layer._replace(layer=layer_in_copy(layer.layer, model, copy))
     for old, new in zip(with_layers_inside(model), with_layers_inside(copy), strict=True):
         if old is layer:
             return new
     raise ValueError(f"`layer` must be part of the model '{model.name}'. Received: {layer!r}")
 
 
-def counterpart_tensor(
+def tensor_in_copy(
     tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor | None:
     """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
@@ -147,7 +147,7 @@ def counterpart_tensor(
         if old is tensor:
             return new
     operation, call, index = ref_of(tensor)
-    calls = calls_of(counterpart(operation, model, copy))
+    calls = calls_of(layer_in_copy(operation, model, copy))
     # What the original layer does in other models, its copy does not.
     return calls[call if len(calls) == len(calls_of(operation)) else 0].outputs[index]
 

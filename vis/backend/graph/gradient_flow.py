@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph.inputs import call_root
+from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import call_of, is_container, position_of
 from vis.backend.layers import computed_channels_last, in_inference, layer_losses_restored
 from vis.backend.private import layers_inside
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _passages = WeakCache()
 
 
-class Flow:
+class GradientFlow:
     """Which tensors of a graph gradients flow into, found out layer by layer."""
 
     def __init__(self, graph: "Graph") -> None:
@@ -92,7 +92,9 @@ class Flow:
             nodes = self._graph.consumers(tensor, level)
             # A layer that holds others may make the output of the whole model.
             made = {id(t) for n in nodes if n.operation in self._graph.opaque for t in n.outputs}
-            if self._graph.root is not None or not made.isdisjoint(map(id, self._graph.outputs)):
+            if self._graph.subclassed_model is not None or not made.isdisjoint(
+                map(id, self._graph.outputs)
+            ):
                 raise ValueError(
                     f"The input '{input_tensor.name}' must be looked up by a layer of a model's "
                     "graph, as no gradient flows into words or categories, but into what is made "
@@ -131,11 +133,11 @@ class Flow:
 
     def _passes_root(self, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow to what no node takes: an output, or an input without a graph."""
-        root, inputs = self._graph.root, self._graph.inputs
+        root, inputs = self._graph.subclassed_model, self._graph.inputs
         if root is None:
             return True
         key = None, position_of(tensor, inputs)
-        run = functools.partial(call_root, root)
+        run = functools.partial(call_subclassed_model, root)
         return _passages.get(root, key, lambda: _traced(root, inputs, tensor, run))
 
 

@@ -10,8 +10,14 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.graph import hidden_layers
-from vis.backend.graph.gradient_flow import Flow
-from vis.backend.graph.inputs import input_names, own_inputs, own_outputs, root_of, structure_of
+from vis.backend.graph.gradient_flow import GradientFlow
+from vis.backend.graph.inputs import (
+    input_names,
+    own_inputs,
+    own_outputs,
+    structure_of,
+    subclassed_model_of,
+)
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_output, resolve_layer
 from vis.backend.graph.nodes import call_of, downstream, is_container, nodes_of, ordered
 from vis.backend.graph.run import Run
@@ -44,11 +50,11 @@ class Graph:
     """
 
     def __init__(self, structure: Any, model: keras.Model | None = None) -> None:
-        self.structure = structure
+        self.input_structure = structure
         self.inputs = own_inputs(model) or tree.flatten(structure)
         self.outputs = own_outputs(model)
         self.model = model
-        self.root = root_of(self.inputs[0])
+        self.subclassed_model = subclassed_model_of(self.inputs[0])
         # The nodes of each nested model, and of the outermost level, which is None.
         self._levels: dict[Any, dict[Any, None]] = {}
         # Where each node is found first, and by its `id` the first call of each operation.
@@ -107,15 +113,15 @@ class Graph:
                     added.append((operation, nodes_of(operation)))
 
     @functools.cached_property
-    def flow(self) -> Flow:
+    def gradient_flow(self) -> GradientFlow:
         """Where gradients enter it."""
         # So that the graph goes when nobody has it any more, and not when circles are looked for.
-        return Flow(weakref.proxy(self))
+        return GradientFlow(weakref.proxy(self))
 
     @functools.cached_property
     def names(self) -> list[tuple[str, ...]]:
         """The names that each input goes by."""
-        return input_names(self.structure, self.inputs)
+        return input_names(self.input_structure, self.inputs)
 
     @property
     def owner(self) -> Any:
@@ -125,7 +131,7 @@ class Graph:
     @functools.cached_property
     def operations(self) -> list[Any]:
         """All operations, those of nested models included."""
-        roots = [] if self.root is None else [self.root]
+        roots = [] if self.subclassed_model is None else [self.subclassed_model]
         return roots + [node.operation for node in self._first_node.values()]
 
     @functools.cached_property
@@ -195,7 +201,7 @@ class Graph:
         if not self.in_graph(layer):
             outputs = hidden_layers.known_outputs(layer)
             check_output(layer, call, output, [len(o) for o in outputs])
-            return TensorRef(weakref.ref(layer), call, output or 0, is_inside=True)
+            return TensorRef(weakref.ref(layer), call, output or 0, is_hidden=True)
         calls = self.calls(layer)
         check_output(layer, call, output, [len(node.outputs) for _, node in calls])
         path, node = calls[call]
@@ -252,7 +258,7 @@ class Graph:
             hidden_layers.known_outputs(layer)
             earlier = hidden_layers.in_order(runner)
             found.update(map(id, earlier[: 1 + earlier.index(layer)]))
-            if runner is self.root:
+            if runner is self.subclassed_model:
                 return found
         around = [runner]
         while (model := self._level[self._first_node[id(around[-1])]]) is not None:
@@ -278,22 +284,22 @@ class Graph:
         feeds: Sequence[tuple[keras.KerasTensor, Any]],
         targets: Sequence[TensorRef | keras.KerasTensor],
         runner: LayerRunner,
-        linear: Sequence[Any] = (),
+        without_softmax: Sequence[Any] = (),
         erosion: Erosion | None = None,
     ) -> list[Any]:
         """Values of places in this graph, in models nested in it and in layers, in inference mode.
 
         A target may also be an expression over tensors of the graph. `feeds` holds a value for each
-        input, or for what is made of it. Layers among `linear` are run without their softmax.
+        input, or for what is made of it. Layers among `without_softmax` are run without their softmax.
         """
         places = [t if isinstance(t, TensorRef) else TensorRef.of(t) for t in targets]
-        layers = [place.operation() for place in places if place.is_inside]
+        layers = [place.operation() for place in places if place.is_hidden]
         owners = {id(o): o for o in map(self.runner_of, layers)}.values()
-        without_softmax = {id(layer) for layer in linear}
-        with hidden_layers.recorded(layers, owners, without_softmax) as records:
-            run = Run(self, feeds, runner, without_softmax, erosion)
-            found = iter(run.values([p for p in places if not p.is_inside], owners))
-            return [records.value(p) if p.is_inside else next(found) for p in places]
+        linear = {id(layer) for layer in without_softmax}
+        with hidden_layers.recorded(layers, owners, linear) as records:
+            run = Run(self, feeds, runner, linear, erosion)
+            found = iter(run.values([p for p in places if not p.is_hidden], owners))
+            return [records.value(p) if p.is_hidden else next(found) for p in places]
 
     def _survey(self) -> None:
         """Runs the graph once, symbolically, for the shapes of what is inside its layers."""

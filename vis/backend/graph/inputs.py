@@ -79,13 +79,13 @@ def _made_up(model: keras.Model) -> Any:
     return tree.map_shape_structure(placeholder, shapes[0])
 
 
-def root_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
+def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
     """The model that an input stands in for, or None where the input has a graph."""
     root = _roots.get(operation_of(input_tensor))
     return root() if root else None
 
 
-def call_root(model: keras.Model, values: Mapping[int, Any]) -> Any:
+def call_subclassed_model(model: keras.Model, values: Mapping[int, Any]) -> Any:
     """What a model without a graph returns, in inference mode, for values of its inputs."""
     arguments = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
     return in_inference(model, (arguments,), {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import tree
 
-from vis.backend.graph.inputs import call_root
+from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import innermost, is_container, ordered
 from vis.backend.graph.skip_erosion import Erosion
 from vis.backend.graph.tensor_refs import TensorRef
@@ -54,8 +54,8 @@ class Run:
                 if self.graph.level_of(tensor) is None:
                     self._mask(tensor, self._outermost, None)
             for layer in layers:
-                if layer is self.graph.root:
-                    call_root(layer, self._outermost)
+                if layer is self.graph.subclassed_model:
+                    call_subclassed_model(layer, self._outermost)
                 else:
                     tensors.extend(node.outputs[0] for _, node in self.graph.calls(layer))
             self._execute(tensors, self._outermost, None)
@@ -163,14 +163,14 @@ def _feeds(model: Any, args: tuple, kwargs: dict) -> list | None:
     pairs = list(zip(values, model.inputs, strict=False))
     if len(values) != len(model.inputs) or any(len(v.shape) != len(t.shape) for v, t in pairs):
         return None
-    feeds = [fed(value, tensor.dtype) for value, tensor in pairs]
+    feeds = [as_input_dtype(value, tensor.dtype) for value, tensor in pairs]
     for feed, mask in zip(feeds, tree.flatten(kwargs.get("mask")), strict=False):
         if mask is not None:
             set_keras_mask(feed, mask)
     return feeds
 
 
-def fed(value: Any, dtype: str) -> Any:
+def as_input_dtype(value: Any, dtype: str) -> Any:
     """A value in the type of an input, but floats as they are where it is one of integers.
 
     Rounded to integers pixels would have no gradient.

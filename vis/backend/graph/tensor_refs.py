@@ -18,7 +18,7 @@ class TensorRef(NamedTuple):
     output: int  # Which of the outputs of that call.
     # The calls of nested models that it lies inside, the outermost first; empty for the first.
     within: tuple[tuple[weakref.ref, int], ...] = ()
-    is_inside: bool = False  # Whether it runs in the `call` of a layer, where no graph shows it.
+    is_hidden: bool = False  # Whether it runs in the `call` of a layer, where no graph shows it.
 
     @classmethod
     def of(cls, tensor: keras.KerasTensor) -> "TensorRef":
@@ -30,7 +30,7 @@ class TensorRef(NamedTuple):
     def tensor(self) -> keras.KerasTensor:
         """The symbolic tensor there; inside another layer one that only has its shape and type."""
         operation = self.operation()
-        if self.is_inside:
+        if self.is_hidden:
             return hidden_layers.known_outputs(operation)[self.call][self.output]
         return calls_of(operation)[self.call].outputs[self.output]
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, LayerOutput, Target, TensorRef, fed, filters_of
+from vis.backend.graph import Graph, LayerOutput, Target, TensorRef, as_input_dtype, filters_of
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
@@ -68,11 +68,11 @@ class ChannelFunction:
     def _seen(self, run: Callable, shown: Sequence[Any]) -> list[Any]:
         """What the layers are, where values are shown to the graph's inputs."""
         pairs = zip(self._places, shown, strict=True)
-        feeds = [(place.tensor, fed(value, place.dtype)) for place, value in pairs]
+        feeds = [(place.tensor, as_input_dtype(value, place.dtype)) for place, value in pairs]
         found: dict[LayerTap, Any] = {}
         for together in self._runs:
-            linear = [w.place.operation() for w in together if w.before_softmax]
-            values = run(feeds, [w.place for w in together], linear=linear)
+            without_softmax = [w.place.operation() for w in together if w.before_softmax]
+            values = run(feeds, [w.place for w in together], without_softmax=without_softmax)
             found.update(zip(together, values, strict=True))
         return [found[w] for w in self._wanted]
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Erosion, Graph, fed
+from vis.backend.graph import Erosion, Graph, as_input_dtype
 from vis.backend.layers import LayerRunner, TracedWeights, WeightCache
 from vis.backend.private import select
 from vis.backend.step import per_sample
@@ -108,7 +108,7 @@ class Engine:
             losses=tf.zeros([len(problem.terms), samples], dtype),
             overall=tf.zeros([samples], dtype),
             grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
-            wrt_values=[fed(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
+            wrt_values=[as_input_dtype(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
         )
         start = (tf.constant(0), state, empty)
         shapes = tf.nest.map_structure(lambda t: t.shape, start)

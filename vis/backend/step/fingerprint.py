@@ -68,8 +68,8 @@ def fingerprint_of(model: keras.Model) -> Fingerprint:
 
     @tf.function(autograph=False)
     def run(*inputs: Any) -> Any:
-        is_one = isinstance(graph.structure, (list, tuple)) and len(inputs) == 1
-        arranged = keras.tree.pack_sequence_as(graph.structure, list(inputs))
+        is_one = isinstance(graph.input_structure, (list, tuple)) and len(inputs) == 1
+        arranged = keras.tree.pack_sequence_as(graph.input_structure, list(inputs))
         return keras.tree.flatten(model(inputs[0] if is_one else arranged, training=False))
 
     return fingerprint(run.get_concrete_function(*specs))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vis.backend.graph import Erosion, Graph, TensorRef, fed
+from vis.backend.graph import Erosion, Graph, TensorRef, as_input_dtype
 from vis.backend.step.step_spec import Expression, Formula, Term
 
 
@@ -20,10 +20,15 @@ def evaluate_losses(
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """The values of some losses, each `(samples,)` of a type, and those at some places."""
+    without_softmax = [
+        term.target.operation()
+        for term in terms
+        if isinstance(term, Formula) and term.before_softmax
+    ]
     found = run(
-        [(place.tensor, fed(value, place.dtype)) for place, value in shown],
+        [(place.tensor, as_input_dtype(value, place.dtype)) for place, value in shown],
         [*(term.target for term in terms), *places],
-        linear=[t.target.operation() for t in terms if isinstance(t, Formula) and t.before_softmax],
+        without_softmax=without_softmax,
         erosion=erosion,
     )
     losses = []

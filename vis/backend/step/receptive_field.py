@@ -73,7 +73,7 @@ def receptive_fields(
         return [_seen(layer, v, images, layout) for layer, v in zip(layers, values, strict=True)]
 
     def measured() -> list[ReceptiveField]:
-        if not graph.flow.has_gradient(input_tensor):
+        if not graph.gradient_flow.has_gradient(input_tensor):
             return [ReceptiveField(whole, whole) for _ in layers]
         return [
             ReceptiveField(*zip(*map(_ends, along), strict=True))

@@ -7,7 +7,7 @@ import numpy as np
 
 from vis import backprop_modifiers
 from vis._core.model_inputs import ModelInputs, explained_tensor, inputs_to_explain
-from vis.backend.graph import Graph, Target, counterpart
+from vis.backend.graph import Graph, Target, layer_in_copy
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.score import Score
@@ -127,4 +127,4 @@ def apply_backprop_modifier(
     if modify is None:
         return graph, list(layers)
     copy = Graph.of(modify(graph.model))
-    return copy, [copy.find(counterpart(layer, graph.model, copy.model)) for layer in layers]
+    return copy, [copy.find(layer_in_copy(layer, graph.model, copy.model)) for layer in layers]

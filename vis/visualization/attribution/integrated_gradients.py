@@ -59,7 +59,7 @@ class IntegratedGradients(Saliency):
     def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         # A baseline of the value that a mask stands for would hide everything.
         subject = super().model_inputs(graph, seed_input)
-        return inside(subject, graph.flow.after_masking(subject.tensors[0]))
+        return inside(subject, graph.gradient_flow.after_masking(subject.tensors[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.map_samples(self._of_sample, images, self._baselines(images))
