@@ -244,7 +244,7 @@ def test_batch_normalisation_after_convolutions():
 def test_convolutions_and_their_gradients(kernels, kind, channels, settings, norm, monkeypatch):
     """Both are computed with other kernels than TensorFlow would, where it brings them along."""
     monkeypatch.setattr(onednn_kernels, "_works", lambda: kernels == "oneDNN")
-    monkeypatch.setattr(onednn_kernels, "_LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(onednn_kernels, "_MIN_PRODUCTS", 0)
     first = settings.get("data_format") == "channels_first"
     depth = {"depthwise": 1, "depthwise, two filters": 2}.get(kind)
     if depth and ("groups" in settings or settings.get("strides") == (2, 1)):
@@ -285,7 +285,7 @@ def test_depthwise_convolution_without_the_kernels_inside_tensorflow(monkeypatch
     try:
         model = sequential((6, 5, 3), layers.DepthwiseConv2D(3, activation="tanh"))
         check(model, model.layers[-1], model, noise(1, 6, 5, 3))
-        assert not onednn_kernels.is_for(model.layers[-1], "float32")
+        assert not onednn_kernels.is_supported(model.layers[-1], "float32")
     finally:
         onednn_kernels._works.cache_clear()
 

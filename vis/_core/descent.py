@@ -173,7 +173,7 @@ class Descent:
             "`grad_modifier`": (problem.grad_modifier, self.grad_modifier),
             "`input_modifiers`": (
                 [
-                    (optimised_input.moves, optimised_input.transforms)
+                    (optimised_input.variable_transforms, optimised_input.transforms)
                     for optimised_input in problem.optimised_inputs
                 ],
                 self.modifiers,
@@ -194,7 +194,7 @@ class Descent:
 
     def restore(self, snapshot: Sequence[np.ndarray]) -> None:
         """Goes on from the snapshot of another descent, of the same description."""
-        shown = [""] * len(self.problem.wrt_places)
+        shown = [""] * len(self.problem.wrt_refs)
         like = self._state, StepOutput("", "", shown, shown)
         tensors = [ops.convert_to_tensor(value) for value in snapshot]
         self._state, self._seen = keras.tree.pack_sequence_as(like, tensors)
@@ -246,7 +246,7 @@ class Descent:
     def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
         if self._seen is None:
-            nothing: list[Any] = [None] * len(self.problem.wrt_places)
+            nothing: list[Any] = [None] * len(self.problem.wrt_refs)
             return nothing, nothing
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]

@@ -16,7 +16,7 @@ from vis.backend.graph import (
     spatial_axes,
     warn_of_range,
 )
-from vis.backend.step import value_of
+from vis.backend.step import evaluate_tensor
 from vis.utils.layout import fits
 from vis.utils.validation import check_images, expect
 
@@ -181,7 +181,7 @@ def inside(subject: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:
     if entry is tensor:
         return subject
     fed = (*(entry if t is tensor else t for t in subject.fed), tensor)
-    images = value_of(subject.graph, entry, subject.images, tensor)
+    images = evaluate_tensor(subject.graph, entry, subject.images, tensor)
     return subject._replace(fed=fed, values=(*subject.values, subject.images), images=images)
 
 
@@ -214,7 +214,7 @@ def as_numbers(
     """An input and a value for it; where it holds text, the numbers that the model makes of it."""
     numbers = graph.gradient_flow.encoded(tensor)
     if value is not None and numbers is not tensor:
-        value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)
+        value = evaluate_tensor(graph, numbers, _texts(name, value, tensor.shape), tensor)
     return numbers, value
 
 

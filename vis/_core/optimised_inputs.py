@@ -11,7 +11,7 @@ from vis._core.model_inputs import ModelInputs
 from vis._core.objective import Objective
 from vis.backend.graph import LayerOutput, layout_of, position_of, spatial_axes
 from vis.backend.private import operation_of
-from vis.backend.step import OptimisedInput, accepts
+from vis.backend.step import OptimisedInput, accepts_shape
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
 from vis.parametrizations import Parametrization, Pixels
 from vis.utils.layout import Layout
@@ -125,7 +125,9 @@ def _check_seen(
         return
     for target in (getattr(loss, "target", None) for loss in objective.losses):
         layer = LayerOutput.of(target).layer
-        if isinstance(layer, keras.Layer) and not accepts(subject.graph, tensor, target, shape):
+        if isinstance(layer, keras.Layer) and not accepts_shape(
+            subject.graph, tensor, target, shape
+        ):
             raise ValueError(
                 f"{must} images of a size that the model takes up to layer '{layer.name}'. "
                 f"Received: {received} of shape {shape} for an input of shape {tensor.shape}"

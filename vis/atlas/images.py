@@ -94,7 +94,7 @@ def scan_images(
             for plan in plans
         ],
         _COUNT,
-        device.images_at_once(),
+        device.default_batch_size(),
         show,
         errors.__setitem__,
     )

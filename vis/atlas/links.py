@@ -9,7 +9,7 @@ import numpy as np
 from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of
 from vis.backend.layers import WeightCache
-from vis.backend.step import accepts, links_of
+from vis.backend.step import Contributions, accepts_shape
 from vis.utils.validation import check_flag, check_images, check_indices, check_integer
 from vis.visualization.feeds import Feeds
 
@@ -54,7 +54,7 @@ def contributions(
         )
     chosen = [_indices("before_channels", *pair) for pair in zip(targets, each, strict=True)]
     images = _images(feeds, behind, images)
-    most = device.images_at_once()
+    most = device.default_batch_size()
     if batch_size is not None:
         most = check_integer("batch_size", batch_size, least=1)
     rows = np.broadcast_to(wanted, (len(images), len(wanted)))
@@ -65,7 +65,7 @@ def contributions(
                 f"Received: {len(images)} images"
             )
         rows = np.array(wanted)[:, None]
-    links, weight_cache = links_of(graph, behind, targets), WeightCache()
+    links, weight_cache = Contributions.of(graph, behind, targets), WeightCache()
     sums = [np.zeros((len(wanted), len(some))) for some in chosen]
     for first in range(0, len(images), most):
         some = slice(first, first + most)
@@ -123,6 +123,6 @@ def _images(feeds: Feeds, layer: Target, images: Any) -> np.ndarray:
     """The images as the model takes them, of another size if it takes that up to the layer."""
     shape, given = tuple(feeds.tensor.shape[1:]), tuple(np.shape(images)[1:])
     is_size = len(given) == len(shape) > 1 and given != shape
-    if is_size and accepts(feeds.graph, feeds.tensor, layer, given):
+    if is_size and accepts_shape(feeds.graph, feeds.tensor, layer, given):
         shape = given
     return check_images("images", images, shape)

@@ -10,7 +10,7 @@ import numpy as np
 from vis.atlas.links import directly_before
 from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
 from vis.backend.private import operation_of
-from vis.backend.step import accepts, receptive_field
+from vis.backend.step import accepts_shape, receptive_field
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_indices, check_integer, is_iterable
@@ -256,7 +256,7 @@ def _size(graph: Graph, layer: keras.Layer, own: Layout, size: tuple[int, ...]) 
     """The size asked for, where the network takes it up to a layer, or else its own."""
     layout = own.resized(size)
     is_map = len(filters_of(layer)[0]) > 2
-    fits = is_map and (layout == own or accepts(graph, graph.inputs[0], layer, layout.shape))
+    fits = is_map and (layout == own or accepts_shape(graph, graph.inputs[0], layer, layout.shape))
     height, width = (layout if fits else own).spatial_shape
     return height, width
 

@@ -132,7 +132,7 @@ def open_pool(
             yield WorkerPool(client.get_executor(pure=False), packed)
     else:
         context = multiprocessing.get_context("spawn")
-        each = max(1, device.processors() // executor)
+        each = max(1, device.num_threads() // executor)
         # Nobody writes to it. Its end is that of the work, whatever has ended it.
         alive, here = context.Pipe(duplex=False)
 
@@ -162,7 +162,7 @@ def check_executor(executor: Any) -> Any:
 
 def _begin(shared_data: Mapping[str, Any], alive: Connection, processors: int) -> None:
     """What a process beside this one does first."""
-    device.share_processors(processors)
+    device.set_num_threads(processors)
     # Its bars are silent, and a lock between processes would outlive one that is killed.
     tqdm.set_lock(threading.RLock())
     # Ctrl-C is for the process that asks; and who is left without it goes, too.
@@ -207,9 +207,9 @@ def _delivery(shared_data: Mapping[str, Any]) -> Any:
         name = "vis.atlas " + " ".join(shared_data)
 
         def setup(self, worker: Any) -> None:
-            device.share_processors(worker.state.nthreads)
+            device.set_num_threads(worker.state.nthreads)
             # Dask has its workers return all memory to the system at once.
-            device.reuse_memory()
+            device.keep_freed_memory()
             keep(shared_data)
 
     return Delivery()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from vis.backend.summaries import picture_writer, write_picture
+from vis.backend.tensorboard import create_writer, write_image
 from vis.utils.files import written_whole
 from vis.utils.image import stitch_images, to_rgb
 from vis.utils.validation import check_finite, check_integer, expect, require
@@ -114,8 +114,8 @@ class VisualizationCallback(keras.callbacks.Callback):
             picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:
-                self._writer = picture_writer(self._log_dir / "visualization")
-            write_picture(self._writer, name, path.read_bytes(), picture.size, epoch)
+                self._writer = create_writer(self._log_dir / "visualization")
+            write_image(self._writer, name, path.read_bytes(), picture.size, epoch)
 
 
 def _checked_folder(name: str, folder: Any) -> Path:

@@ -276,7 +276,7 @@ class Optimizer:
         )
         formula = getattr(grad_modifier, "formula", None)
         problem = StepSpec(
-            fed=tuple(map(TensorRef.of, subject.fed)),
+            input_refs=tuple(map(TensorRef.of, subject.fed)),
             optimised_inputs=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else TensorRef.of(self._wrt),

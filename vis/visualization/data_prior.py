@@ -8,7 +8,7 @@ import numpy as np
 
 from vis._core.model_inputs import as_numbers
 from vis.backend.graph import Graph, match_to_inputs, names_of, spatial_axes
-from vis.backend.step import value_of
+from vis.backend.step import evaluate_tensor
 from vis.data.examples import check_examples, examples_from, joined
 from vis.parametrizations import PrincipalComponents
 from vis.utils.validation import require
@@ -76,7 +76,7 @@ def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> Principal
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is not numbers:
-        examples = value_of(graph, entry, examples, numbers)
+        examples = evaluate_tensor(graph, entry, examples, numbers)
     first = spatial_axes(entry)[:1] == (2,)
     return PrincipalComponents(examples, data_format="channels_first" if first else "channels_last")
 

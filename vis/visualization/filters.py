@@ -14,7 +14,7 @@ from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, Target, filters_of, layout_of
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.private import operation_of
-from vis.backend.step import accepts, receptive_field
+from vis.backend.step import accepts_shape, receptive_field
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, is_in_graph
@@ -160,7 +160,7 @@ def visualize_filters(
     seeds = [(seed, index, indices[:i].count(index)) for i, index in enumerate(indices)]
     # As many as there are processors for each picture of a batch, however many pictures there are,
     # so that their rounding does not depend on that either.
-    threads = max(1, device.processors() // _BATCH_SIZE)
+    threads = max(1, device.num_threads() // _BATCH_SIZE)
     drawings: list[np.ndarray] = []
     weight_cache = WeightCache()
     with tqdm(total=max_iter * len(seeds), disable=not show, unit="step") as bar:
@@ -209,7 +209,7 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
 def _layout(subject: ModelInputs, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
     (tensor,) = subject.tensors
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
-    if layout != own and not accepts(subject.graph, tensor, layer, layout.shape):
+    if layout != own and not accepts_shape(subject.graph, tensor, layer, layout.shape):
         raise ValueError(
             f"`image_size` must be that of the model's input, {own.spatial_shape}, as the model up "
             f"to layer '{layer.name}' does not take others. Received: image_size={image_size!r}"
@@ -223,7 +223,7 @@ def _fitting(layout: Layout, subject: ModelInputs, layer: Target) -> Layout:
     seen = receptive_field(graph, tensor, layer, layout)
     fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
-    return smaller if accepts(graph, tensor, layer, smaller.shape) else layout
+    return smaller if accepts_shape(graph, tensor, layer, smaller.shape) else layout
 
 
 @dataclasses.dataclass(eq=False)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from vis.backend import device
 from vis.backend.graph import Graph, layout_of, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
-from vis.backend.step import ReceptiveField, maps_of, receptive_fields
+from vis.backend.step import ActivationMaps, ReceptiveField, receptive_fields
 from vis.data.streams import Stream
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
@@ -178,7 +178,7 @@ def top_activating_images(
     selected = select_filters(graph, "layers", layers, "filters", filters)
     count = check_integer("count", count, least=1)
     input_range = check_input_range(input_range)
-    batch_size = device.images_at_once() if batch_size is None else batch_size
+    batch_size = device.default_batch_size() if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     progress = check_flag("progress", progress)
     feeds = Feeds.of(graph, fixed_inputs)
@@ -206,7 +206,7 @@ def scan_dataset(
     """
     graph, layers = feeds.graph, [filters.layer for filters in selected]
     channels = [filters.indices for filters in selected]
-    activation_maps, weight_cache = maps_of(graph, layers), WeightCache()
+    activation_maps, weight_cache = ActivationMaps.of(graph, layers), WeightCache()
     rankings = {filters.path: _Ranking(filters.indices, count) for filters in selected}
     axes = spatial_axes(feeds.tensor)
     images: dict[int, np.ndarray] = {}

@@ -11,7 +11,7 @@ from keras import tree
 from vis.backend.cache import WeakCache
 from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import call_of, is_container, position_of
-from vis.backend.layers import computed_channels_last, in_inference, layer_losses_restored
+from vis.backend.layers import call_in_inference, channels_last_convolutions, restore_layer_losses
 from vis.backend.private import layers_inside
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class GradientFlow:
             return self._flows_into(operation.inputs[position], operation)
 
         def run(values: dict[int, Any]) -> Any:
-            return in_inference(operation, *node.arguments.fill_in(values))
+            return call_in_inference(operation, *node.arguments.fill_in(values))
 
         key = call_of(node), position
         return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
@@ -174,7 +174,7 @@ def _traced(
         for t in inputs
     }
     try:
-        with computed_channels_last(), layer_losses_restored([operation]):
+        with channels_last_convolutions(), restore_layer_losses([operation]):
             concrete = passes.get_concrete_function(specs)
     except Exception:
         # What takes floats and fails will say so when it is run; what does not, looks things up.

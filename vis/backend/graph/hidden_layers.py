@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers import in_inference, without_softmax
+from vis.backend.layers import call_in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _on_all_frames(wrapper: keras.layers.TimeDistributed, records: CallRecorder)
             return own(inputs, training=training, mask=mask)
         records.frames.append(frames)
         try:
-            outputs = in_inference(wrapper.layer, (_together(inputs, 1),), {})
+            outputs = call_in_inference(wrapper.layer, (_together(inputs, 1),), {})
         finally:
             records.frames.pop()
         return tree.map_structure(lambda output: _apart(output, [frames]), outputs)

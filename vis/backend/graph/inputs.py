@@ -10,7 +10,7 @@ import keras
 from keras import tree
 
 from vis.backend.graph.nodes import is_container
-from vis.backend.layers import in_inference
+from vis.backend.layers import call_in_inference
 from vis.backend.private import operation_of, shapes_built_with
 from vis.utils.validation import close_matches, expect
 
@@ -88,7 +88,7 @@ def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
 def call_subclassed_model(model: keras.Model, values: Mapping[int, Any]) -> Any:
     """What a model without a graph returns, in inference mode, for values of its inputs."""
     arguments = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
-    return in_inference(model, (arguments,), {})
+    return call_in_inference(model, (arguments,), {})
 
 
 def names_of(tensor: keras.KerasTensor) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from vis.backend.graph.skip_erosion import Erosion
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import (
     LayerRunner,
-    computed_channels_last,
-    in_inference,
-    in_precision,
-    layer_losses_restored,
+    call_in_inference,
+    channels_last_convolutions,
     layer_runner,
+    restore_layer_losses,
+    with_precision,
     without_softmax,
 )
 from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mask
@@ -49,7 +49,7 @@ class Run:
         for place in places:
             path = tuple(calls_of(ref())[index] for ref, index in place.within)
             tensors.append(self._to_run(path, place))
-        with computed_channels_last(), layer_losses_restored(self.graph.operations):
+        with channels_last_convolutions(), restore_layer_losses(self.graph.operations):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
                     self._mask(tensor, self._outermost, None)
@@ -125,8 +125,8 @@ class Run:
                     f"Received: {tensors}"
                 )
         if self.runner.precision is not None and isinstance(operation, keras.Layer):
-            operation = in_precision(operation, self.runner.precision)
-        return in_inference(operation, args, kwargs)
+            operation = with_precision(operation, self.runner.precision)
+        return call_in_inference(operation, args, kwargs)
 
     def _inside(self, model: Any, feeds: list, wanted: list) -> list:
         """The outputs of a nested model, walked through in place of its `call`."""

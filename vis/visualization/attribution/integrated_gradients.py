@@ -140,7 +140,7 @@ class _Line:
             share = places[batch].reshape(-1, *[1] * self._way.ndim)
             answer = self._score.value_and_gradient(self._baseline + share * self._way)
             self.places = np.append(self.places, places[batch])
-            self.scores = np.append(self.scores, answer.overall)
+            self.scores = np.append(self.scores, answer.scores)
             self.grads = np.concatenate([self.grads, answer.grads[0]])
         order = np.argsort(self.places)
         self.places, self.scores = self.places[order], self.scores[order]

@@ -14,7 +14,7 @@ from vis.backend.step import (
     ScoreOutput,
     ScoreSpec,
     compiled_scores,
-    of_sample,
+    select_sample,
     split_for_scalar_losses,
 )
 from vis.losses import ActivationMaximization, Loss
@@ -88,7 +88,7 @@ class Score:
     def for_sample(self, i: int) -> "Score":
         """The score that one of the images is given, for any number of images in its place."""
         score = copy.copy(self)
-        score._parameters, score._fixed = of_sample((self._parameters, self._fixed), i)
+        score._parameters, score._fixed = select_sample((self._parameters, self._fixed), i)
         return score
 
     def map_samples(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
@@ -98,7 +98,7 @@ class Score:
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, `(samples,)`."""
-        return self._evaluate(images, (), differentiate=False).overall
+        return self._evaluate(images, (), differentiate=False).scores
 
     def activations(self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef) -> np.ndarray:
         """The value of a tensor of the model, `(samples, ...)`."""
@@ -120,7 +120,7 @@ class Score:
             tensor: A symbolic tensor of the model, by default the image itself.
 
         Returns:
-            The scores as `overall`, the value and the gradient alone in `values` and `grads`.
+            The `scores`, the value and the gradient alone in `values` and `grads`.
 
         Raises:
             TypeError: If `tensor` is not a symbolic tensor.
@@ -138,15 +138,15 @@ class Score:
         differentiate: bool,
     ) -> ScoreOutput:
         question = ScoreSpec(
-            fed=self._places,
+            input_refs=self._places,
             terms=self._objective.terms,
-            places=tuple(t if isinstance(t, TensorRef) else TensorRef.of(t) for t in tensors),
+            target_refs=tuple(t if isinstance(t, TensorRef) else TensorRef.of(t) for t in tensors),
             differentiate=differentiate,
             activations=self._graph.activations(),
         )
         images = np.asarray(images, self._dtype)
         shown = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
-        compiled = self._objective.compiled(compiled_scores, question, question.compiled)
+        compiled = self._objective.compiled(compiled_scores, question, question.compile)
         answers = []
         for some in split_for_scalar_losses((shown, self._parameters), len(images), question.terms):
             given = tree.map_structure(ops.convert_to_tensor, (*some, self._weights))
