@@ -220,7 +220,7 @@ def test_no_convolution_before_the_layer():
 
 def test_a_penultimate_layer_after_the_layer():
     model = sequential((8, 8, 1), *(layers.Conv2D(2, 3, name=name) for name in "abc"))
-    with pytest.raises(ValueError, match="must be a layer that lies before 'b'") as caught:
+    with pytest.raises(ValueError, match="must be a layer before 'b'") as caught:
         visualize_cam(model, 1, 0, noise(8, 8, 1), penultimate_layer_idx=2)
     assert "Received: layer 'c'" in str(caught.value)
     losses = [(ActivationMaximization(model.layers[1], 0), -1)]
@@ -231,7 +231,7 @@ def test_a_penultimate_layer_after_the_layer():
 def test_a_penultimate_layer_that_is_none():
     model = pooled()
     image = noise(9, 7, 3)
-    with pytest.raises(ValueError, match="spatial axes of the input"):
+    with pytest.raises(ValueError, match="as many spatial axes as the input"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=1)
     with pytest.raises(ValueError, match="`penultimate_layer_idx` is out of range"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=9)
