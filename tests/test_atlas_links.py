@@ -8,7 +8,7 @@ import pytest
 from helpers import sequential
 from keras import layers
 
-from vis.atlas.links import contributions, directly_before
+from vis.atlas.links import contributions, direct_predecessors
 from vis.backend.graph import Graph
 from vis.utils.utils import LayerOutput
 
@@ -255,7 +255,7 @@ def test_direct_predecessors():
     graph = Graph.of(model)
 
     def before(*names):
-        return directly_before(graph, [graph.find(name) for name in names])
+        return direct_predecessors(graph, [graph.find(name) for name in names])
 
     assert before("first", "left", "right", "both", "last") == [[], [0], [0], [1, 2], [3]]
     assert before("last", "first", "left") == [[2], [], [1]]
@@ -269,7 +269,7 @@ def test_direct_predecessors_in_nested_models():
     model = sequential((8, 8, 2), inner, layers.Conv2D(3, 2, name="behind"))
     graph = Graph.of(model)
     targets = [graph.find(name) for name in ("base/first", "base/second", "behind")]
-    assert directly_before(graph, targets) == [[], [0], [1]]
+    assert direct_predecessors(graph, targets) == [[], [0], [1]]
 
 
 def ends_in_argmax():
@@ -291,14 +291,14 @@ def call(model=None, layer="second", channels=None, before=("first",), each=(Non
         ({"layer": "secnod"}, ValueError, "did you mean 'second'"),
         ({"layer": 99}, ValueError, "`layer` is out of range"),
         ({"before": ["fist"]}, ValueError, "did you mean 'first'"),
-        ({"before": "first"}, TypeError, "`before` must be a list"),
-        ({"before": [], "each": []}, TypeError, "`before` must be a list"),
-        ({"before": ["logits"]}, ValueError, "`before` must hold layers that the output of"),
-        ({"before": ["second"]}, ValueError, "`before` must hold layers that the output of"),
-        ({"before": [LayerOutput("second")]}, ValueError, "`before` must hold layers that"),
-        ({"each": 3}, TypeError, "`before_channels` must be a list"),
-        ({"each": [None, None]}, ValueError, "`before_channels` must have the channels of each"),
-        ({"each": [9]}, ValueError, "`before_channels` is out of range"),
+        ({"before": "first"}, TypeError, "`earlier_layers` must be a list"),
+        ({"before": [], "each": []}, TypeError, "`earlier_layers` must be a list"),
+        ({"before": ["logits"]}, ValueError, "`earlier_layers` must be layers that the output of"),
+        ({"before": ["second"]}, ValueError, "`earlier_layers` must be layers that the output of"),
+        ({"before": [LayerOutput("second")]}, ValueError, "`earlier_layers` must be layers that"),
+        ({"each": 3}, TypeError, "`earlier_channels` must be a list"),
+        ({"each": [None, None]}, ValueError, "`earlier_channels` must have an entry for each"),
+        ({"each": [9]}, ValueError, "`earlier_channels` is out of range"),
         ({"channels": 4}, ValueError, "`channels` is out of range"),
         ({"channels": []}, ValueError, "`channels` must hold at least one"),
         ({"channels": "a"}, TypeError, "`channels` must be an integer"),

@@ -13,14 +13,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from made_up_atlas import SITE, layer, write
+from example_atlas_data import SITE, layer, write_atlas
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # A telephone's, in pixels of style sheets.
 WIDTH, HEIGHT = 390, 844
 # What a hostile file could be called; as code each would open a dialog, which no page may.
 HOSTILE = "<img src=x onerror=alert(1)>/..%2F?#&'\"`\u202e"
-PHOTOGRAPHS = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
+IMAGES = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
 CLASSES = ["hen", "</script><script>alert(3)</script>", "tabby cat"]
 LAYERS = [
     layer("stem"),
@@ -31,10 +31,10 @@ LAYERS = [
     layer("same", 4, [4]),
     layer("same", 4, [5]),
     layer(HOSTILE, 4, [6, 4]),
-    layer("broken", 4, [7], drawn=[], failed=f"no gradient {HOSTILE}"),
-    layer("predictions", 3, [7], labels=CLASSES, kind="Dense", shape=[3]),
+    layer("broken", 4, [7], filters=[], error=f"no gradient {HOSTILE}"),
+    layer("predictions", 3, [7], labels=CLASSES, class_name="Dense", output_shape=[3]),
 ]
-FAILED = {(1, 3): f"Nothing excites it {HOSTILE}"}
+ERRORS = {(1, 3): f"Nothing excites it {HOSTILE}"}
 # One page of each kind.
 KINDS = {
     "map": "#/",
@@ -69,11 +69,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def folder(tmp_path_factory):
     """Atlases by name, side by side."""
     made = tmp_path_factory.mktemp("atlases")
-    write(made / "small", LAYERS, PHOTOGRAPHS, FAILED)
-    write(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
-    write(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
+    write_atlas(made / "small", LAYERS, IMAGES, ERRORS)
+    write_atlas(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
+    write_atlas(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
     many = [layer(f"block{n}", 100, [n - 1] if n else []) for n in range(50)]
-    write(made / "deep", many)
+    write_atlas(made / "deep", many)
     return made
 
 
@@ -190,7 +190,7 @@ def addresses():
     yield "#/"
     for position, one in enumerate(LAYERS):
         yield address_of(position)
-        yield from (f"{address_of(position)}/{index}" for index in one["drawn"])
+        yield from (f"{address_of(position)}/{index}" for index in one["filters"])
 
 
 @pytest.mark.parametrize("where", ["a server", "the disk"])
@@ -200,7 +200,7 @@ def test_links_lead_to_every_page_and_each_has_a_title_of_its_own(opened, folder
     while waiting:
         address = waiting.pop()
         page = reader.read(address)
-        assert "not in the atlas" not in reader.heading
+        assert "not found" not in reader.heading
         titles[page.title()] = address
         links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
         new = set(links) - seen
@@ -218,10 +218,10 @@ def test_the_map_tells_of_each_layer_and_what_comes_before_it(reader):
     for one, stage in zip(LAYERS, stages, strict=True):
         assert stage.locator("h3").inner_text() == one["name"]
         said = stage.inner_text()
-        assert one["kind"] in said
-        assert ("11 \u00d7 11 px" in said) == (one["sees"] is not None)
-        assert f"{one['channels']} " in said
-        assert stage.locator("img").count() == min(8, len(one["drawn"]))
+        assert one["class_name"] in said
+        assert ("11 \u00d7 11 px" in said) == (one["receptive_field"] is not None)
+        assert f"{one['filter_count']} " in said
+        assert stage.locator("img").count() == min(8, len(one["filters"]))
     assert "from branch_a and branch_b" in stages[4].inner_text()
     assert "from block2_expand" in stages[3].inner_text()
     assert f"no gradient {HOSTILE}" in stages[8].inner_text()
@@ -238,7 +238,7 @@ def test_lines_of_the_map_join_what_comes_before_with_what_comes_behind(reader):
             const point = path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
             return [Math.round(point.x), Math.round(point.y)];
           });
-          const stop = row.querySelector('.stop').getBoundingClientRect();
+          const stop = row.querySelector('.node').getBoundingClientRect();
           return {
             stop: [stop.x + stop.width / 2, stop.y + stop.height / 2],
             lines: [...row.querySelectorAll('path')].map(ends),
@@ -268,7 +268,7 @@ def test_lines_of_the_map_join_what_comes_before_with_what_comes_behind(reader):
 
     expected = {0: {1}}
     for position, one in enumerate(LAYERS):
-        for before in one["before"]:
+        for before in one["predecessors"]:
             expected.setdefault(before + 1, set()).add(position + 1)
     found = {row: behind(row) for row in range(len(rows))}
     assert {row: reached for row, reached in found.items() if reached} == expected
@@ -320,17 +320,17 @@ def test_back_leads_to_where_one_was(reader):
         ("#/nothing", "no layer \u201cnothing\u201d"),
         ("#/block2", "block2_expand"),
         ("#/same", "no layer \u201csame\u201d"),
-        ("#/stem/99", "nothing with that number"),
-        ("#/stem/x", "nothing with that number"),
-        ("#/stem/1/2", "nothing with that number"),
-        ("#/stem/-1", "nothing with that number"),
+        ("#/stem/99", "no channel"),
+        ("#/stem/x", "no channel"),
+        ("#/stem/1/2", "no channel"),
+        ("#/stem/-1", "no channel"),
         ("#/%", "mistyped"),
         ("#/<img src=x onerror=alert(4)>", "no layer"),
     ],
 )
 def test_a_wrong_address_says_so(reader, address, said):
     page = reader.read(address)
-    assert reader.heading == "This page is not in the atlas"
+    assert reader.heading == "Page not found"
     assert said in page.locator("main").inner_text()
     page.get_by_role("link", name="The map").click()
     reader.settle()
@@ -342,7 +342,7 @@ def found(page, query):
     page.keyboard.press("/")
     page.get_by_role("combobox").fill(query)
     options = page.get_by_role("option").all()
-    return [tuple(option.locator(".who > span").all_inner_texts()) for option in options]
+    return [tuple(option.locator(".caption > span").all_inner_texts()) for option in options]
 
 
 def test_search(reader):
@@ -372,7 +372,7 @@ def test_search(reader):
     assert reader.hash == "#/block2_expand/12"
 
     assert found(page, "nobody") == []
-    assert "Nothing" in page.get_by_role("status").inner_text()
+    assert "No results" in page.get_by_role("status").inner_text()
     page.keyboard.press("Escape")
     assert found(page, "dense") == [("predictions", "Layer \u00b7 3 classes")]
 
@@ -413,7 +413,7 @@ def test_keyboard(reader):
     press("Control+j")
     assert reader.focused() == "#/block2_expand"
     press("?")
-    assert "Search" in page.get_by_role("dialog", name="Keys").inner_text()
+    assert "Search" in page.get_by_role("dialog", name="Keyboard shortcuts").inner_text()
     press("Escape", "/")
     press("j", "t", "?")
     assert page.get_by_role("combobox").input_value() == "jt?"
@@ -489,7 +489,7 @@ def test_zoom(reader):
     page.keyboard.press("+")
     page.keyboard.press("+")
     assert width_of(page, ".frame img") == pytest.approx(before * 1.25**2, rel=0.01)
-    page.get_by_role("button", name="Smaller").click()
+    page.get_by_role("button", name="Zoom out").click()
     assert width_of(page, ".frame img") == pytest.approx(before * 1.25, rel=0.01)
     page.mouse.move(640, 500)
     page.mouse.wheel(0, -100)
@@ -521,27 +521,27 @@ def told(page, atlas="small", file="layers/0001"):
 def test_photographs_are_cropped_to_what_the_channel_saw(reader):
     page = reader.read("#/block2_expand/5")
     channel = told(page)["channels"][5]
-    places = page.locator(".strongest li")
-    assert places.count() == len(channel["strongest"]) == len(PHOTOGRAPHS)
-    for place, one in zip(places.all(), channel["strongest"], strict=True):
+    places = page.locator(".crops li")
+    assert places.count() == len(channel["top_images"]) == len(IMAGES)
+    for place, one in zip(places.all(), channel["top_images"], strict=True):
         image = place.locator("img")
         image.scroll_into_view_if_needed()
-        frame, whole = place.locator(".place").bounding_box(), image.bounding_box()
+        frame, whole = place.locator(".crop-frame").bounding_box(), image.bounding_box()
         top, left, bottom, right = one["box"]
         scale = whole["width"] / 96
         assert (frame["x"] - whole["x"]) / scale == pytest.approx(left, abs=0.5)
         assert (frame["y"] - whole["y"]) / scale == pytest.approx(top, abs=0.5)
         assert frame["width"] / scale == pytest.approx(right - left, abs=0.5)
         assert frame["height"] / scale == pytest.approx(bottom - top, abs=0.5)
-        assert image.get_attribute("src") == f"photographs/{one['photograph']:05}.jpg"
-        assert PHOTOGRAPHS[one["photograph"]] in image.get_attribute("alt")
+        assert image.get_attribute("src") == f"photographs/{one['image']:05}.jpg"
+        assert IMAGES[one["image"]] in image.get_attribute("alt")
         assert place.locator(".value").inner_text() == f"{one['value']:g}"
 
         painted = place.locator("canvas").evaluate(
             "canvas => [...canvas.getContext('2d')"
             ".getImageData(0, 0, canvas.width, canvas.height).data]"
         )
-        heat = one["heat"]
+        heat = one["heatmap"]
         painted = np.reshape(painted, (heat["rows"], heat["columns"], 4))
         values = np.frombuffer(base64.b64decode(heat["values"]), np.uint8).reshape(7, 7)
         np.testing.assert_allclose(painted[..., 3], 0.8 * values, atol=1)
@@ -553,26 +553,26 @@ def test_photographs_are_cropped_to_what_the_channel_saw(reader):
 
 def test_heat_is_shown_and_hidden(reader):
     page = reader.read("#/block2_expand/5")
-    heat = page.locator(".strongest canvas").first
-    button = page.get_by_role("button", name="Heat")
+    heat = page.locator(".crops canvas").first
+    button = page.get_by_role("button", name="Heat maps")
     assert heat.is_visible()
     page.keyboard.press("h")
     assert not heat.is_visible()
     assert button.get_attribute("aria-pressed") == "false"
     page.keyboard.press("j")
     reader.settle()
-    assert not page.locator(".strongest canvas").first.is_visible()
-    page.get_by_role("button", name="Heat").click()
-    assert page.locator(".strongest canvas").first.is_visible()
+    assert not page.locator(".crops canvas").first.is_visible()
+    page.get_by_role("button", name="Heat maps").click()
+    assert page.locator(".crops canvas").first.is_visible()
 
 
 def test_the_whole_photograph_with_the_place_marked(reader):
     page = reader.read("#/block2_expand/5")
-    strongest = told(page)["channels"][5]["strongest"]
-    page.locator(".strongest button").nth(1).click()
+    strongest = told(page)["channels"][5]["top_images"]
+    page.locator(".crops button").nth(1).click()
     for at, key in ((1, "j"), (2, "ArrowRight"), (0, "k"), (2, "ArrowLeft"), (1, "Escape")):
         one = strongest[at]
-        assert PHOTOGRAPHS[one["photograph"]] in page.locator("dialog h2").inner_text()
+        assert IMAGES[one["image"]] in page.locator("dialog h2").inner_text()
         photograph = page.locator(".frame img").bounding_box()
         box = page.locator(".frame .box").bounding_box()
         scale = photograph["width"] / 96
@@ -586,19 +586,19 @@ def test_the_whole_photograph_with_the_place_marked(reader):
 
 def test_histogram(reader):
     page = reader.read("#/block2_expand/5")
-    counts = told(page)["channels"][5]["spread"]["counts"]
+    counts = told(page)["channels"][5]["histogram"]["counts"]
     heights = page.evaluate(
-        "[...document.querySelectorAll('.spread rect')].map(bar => bar.height.baseVal.value)"
+        "[...document.querySelectorAll('.histogram rect')].map(bar => bar.height.baseVal.value)"
     )
     np.testing.assert_allclose(heights / np.max(heights), counts / np.max(counts), atol=0.03)
-    label = page.locator(".spread svg").get_attribute("aria-label")
+    label = page.locator(".histogram svg").get_attribute("aria-label")
     assert "From \u22121.2 to 8.4" in label
 
 
 def test_links_from_channel_to_channel(reader):
     page = reader.read("#/add/2")
     channel = told(page, file="layers/0004")["channels"][2]
-    for name, links in (("Excited by", "excited_by"), ("Speaks to", "speaks_to")):
+    for name, links in (("Excited by", "excited_by"), ("Excites", "excites")):
         region = page.get_by_role("region", name=name)
         shown = region.locator("li")
         assert shown.count() == len(channel[links]) > 0
@@ -607,7 +607,10 @@ def test_links_from_channel_to_channel(reader):
             address = f"{address_of(position)}/{index}"
             assert item.locator("a").get_attribute("href") == address
             assert LAYERS[position]["name"] in item.inner_text()
-            bar, room = item.locator(".bar").bounding_box(), item.locator(".measure").bounding_box()
+            bar, room = (
+                item.locator(".bar").bounding_box(),
+                item.locator(".link-value").bounding_box(),
+            )
             full = room["width"] - 56 - 8  # Without the number and the gap before it.
             assert bar["width"] / full == pytest.approx(value / strongest, abs=0.02)
     page.get_by_role("region", name="Excited by").locator("a").first.click()
@@ -626,13 +629,13 @@ def test_what_failed_says_why(reader):
 
 def test_an_atlas_without_photographs_that_is_still_being_drawn(reader, folder):
     page = reader.read("#/", "bare")
-    assert "still being drawn" in page.locator("main").inner_text()
+    assert "not finished yet" in page.locator("main").inner_text()
     page = reader.read("#/conv/1", "bare")
-    assert "made without photographs" in page.locator("main").inner_text()
-    assert page.locator(".spread").count() == 0
+    assert "This atlas has no images" in page.locator("main").inner_text()
+    assert page.locator(".histogram").count() == 0
     (folder / "bare" / "data" / "layers" / "0001.js").unlink()
     page = reader.read("#/dense/1", "bare")
-    assert "What is told of this layer is still being drawn" in page.locator("main").inner_text()
+    assert "The data of this layer are not ready yet" in page.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("holds", [None, "", "atlas.receive('layers/0001', {});"])
@@ -643,7 +646,7 @@ def test_a_folder_that_is_not_whole_says_so(opened, tmp_path, holds):
         (tmp_path / "atlas" / "data" / "atlas.js").write_text(holds)
     reader = opened(root=f"file://{tmp_path}/")
     reader.page.goto(f"file://{tmp_path}/atlas/index.html")
-    reader.page.get_by_text("Is the folder whole?").wait_for()
+    reader.page.get_by_text("Is the folder complete?").wait_for()
     assert reader.heading == "No atlas"
 
 
@@ -654,7 +657,7 @@ def test_hostile_names_are_text(reader):
     assert page.locator("img[src=x], main script").count() == 0
     page = reader.read("#/predictions/1")
     assert reader.heading == CLASSES[1]
-    assert page.get_by_role("button", name=PHOTOGRAPHS[1]).count() == 1
+    assert page.get_by_role("button", name=IMAGES[1]).count() == 1
     assert found(page, "<script>alert")[0] == (CLASSES[1], "predictions")
 
 
@@ -700,13 +703,13 @@ def test_it_can_be_read_on_a_telephone(opened, kind):
 def test_long_names_break_on_a_telephone(opened, tmp_path):
     long = "a" * 300
     layers = [layer(long), layer("predictions", 3, [0], labels=[long, "b", "c"])]
-    write(tmp_path / "long", layers, [f"{long}.png"], model=long)
+    write_atlas(tmp_path / "long", layers, [f"{long}.png"], model=long)
     settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
     reader = opened(root=f"file://{tmp_path}/", **settings)
     for address in ("#/", f"#/{long}", "#/predictions", "#/predictions/0", f"#/{long}/0"):
         page = reader.read(address, "long")
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
-    page.locator(".strongest button").first.click()
+    page.locator(".crops button").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
 
 
@@ -728,7 +731,7 @@ def test_axe_finds_nothing(opened, theme):
             page.get_by_role("combobox").fill("block2")
         look(kind)
         page.keyboard.press("Escape")
-    page.locator(".strongest button").first.click()
+    page.locator(".crops button").first.click()
     look("photograph")
 
 

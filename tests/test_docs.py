@@ -99,7 +99,7 @@ def test_atlas(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(tmp_path / "photographs" / f"{i}.png")
 
     def shortened(*args, **settings):
-        few = {"layers": ["block2_expand"], "filters": 1, "max_iter": STEPS, "image_size": 64}
+        few = {"layers": ["block2_expand"], "max_filters": 1, "max_iter": STEPS, "image_size": 64}
         return draw(*args, **settings, **few)
 
     draw = atlas.draw_atlas

@@ -1,10 +1,10 @@
-"""Draws an atlas: a network's channels, what excites them, and what they do for each other."""
+"""Draws an atlas: web pages with the channels of a network and the links between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -12,10 +12,10 @@ import numpy as np
 from vis import __version__
 from vis.atlas.directory import AtlasDirectory
 from vis.atlas.images import DatasetScan, as_examples, scan_images, stream_of
-from vis.atlas.page_data import atlas_record, layer_record
-from vis.atlas.plan import picture_size, plan_layers
+from vis.atlas.page_data import atlas_data, layer_data
+from vis.atlas.plan import LayerPlan, plan_layers
 from vis.atlas.run import AtlasRun
-from vis.atlas.tasks import as_jpeg
+from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
 from vis.backend.graph import Graph, layout_of
 from vis.backend.step import fingerprint_of
@@ -28,11 +28,11 @@ _MADE_WITH = f"keras3-vis {__version__}"
 
 @dataclass(frozen=True)
 class Atlas:
-    """What `draw_atlas` has drawn.
+    """Result of `draw_atlas`.
 
     Attributes:
-        index: The page to open.
-        failed: Of each layer that could not be drawn, whole or in part, the reason.
+        index: Path of the page to open.
+        failed: For each layer that could not be drawn, or only in part: the error message.
     """
 
     index: Path
@@ -41,10 +41,13 @@ class Atlas:
 
 def draw_atlas(
     model: keras.Model,
-    output: Any,
+    folder: Any,
+    *,
     layers: Any = None,
-    filters: int | Sequence[int] | None = 16,
-    classes: int | Sequence[int] | None = 16,
+    max_filters: int | None = 16,
+    filters: Any = None,
+    max_classes: int | None = 16,
+    classes: int | Sequence[int] | None = None,
     image_size: int | None = None,
     max_iter: int | None = None,
     seed: int = 0,
@@ -53,53 +56,59 @@ def draw_atlas(
     input_range: tuple[float, float] = (0, 255),
     labels: Sequence[str] | None = None,
     executor: int | str | Executor | None = None,
-    allow_code: bool = False,
+    safe_mode: bool = True,
     progress: bool = True,
 ) -> Atlas:
-    """Draws a network's channels as a folder of web pages to walk through.
+    """Draws an atlas: web pages with the channels of a network and the links between them.
 
-    For each channel there is its picture, by `visualize_filters`; the images of yours that excite
-    it most, cropped to where they do; how its activation is spread over them; and which channels
-    excite it and which it speaks to, as links. A link is gradient times activation, averaged over
-    the images, of more than 64 over some from all over them; without images it is that of the
-    channel's own picture. The idea is that of OpenAI's Microscope, and of Olah et al., "Zoom In:
-    An Introduction to Circuits", Distill 2020.
+    The page of a channel shows its picture, drawn by `visualize_filters`; the images of your
+    dataset with the highest activations, cropped to the receptive field; a histogram of its
+    activations; and the channels that excite it or that it excites, as links. A link is gradient
+    times activation, averaged over images: over all of them up to 64, over an evenly spaced
+    sample of more. Without images, each channel's own picture is used. See also OpenAI's
+    Microscope, and Olah et al., "Zoom In: An Introduction to Circuits", Distill 2020.
 
-    Each file is there whole or not at all. The same call after an interruption goes on where it
-    was, and ends in the same bytes.
+    Rerun an interrupted call to resume it. The files are the same as without the interruption.
 
     Args:
-        model: A Keras model that takes images in grey or in colour.
-        output: Path of a folder: a new one, an empty one, or that of the same atlas.
-        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
-            of a small network, the outputs of a large one's blocks, and the classes.
-        filters: How many channels of each layer, the first ones; or their indices; None for all.
-        classes: The same for the model's output.
-        image_size: Height and width of the pictures of inner channels in pixels, where the
-            network takes that; by default at most 128. Classes are drawn at the model's own size.
-        max_iter: Number of steps, as for `visualize_filters`.
-        seed: Whole number that all randomness follows from.
-        images: What to look for strong examples in: a folder of image files, an array, or a
-            dataset, as for `top_activating_images`.
-        like: A few hundred examples of what the model is used on, as for `visualize_filters`, or
-            a folder of them. Pictures then look like these.
+        model: A Keras model with one input: images with one channel or three.
+        folder: Path of a new or empty folder, or of the folder of the same atlas.
+        layers: A layer or a list of layers, as `layer_idx` in `visualize_activation`. Defaults to
+            `default_layers(model)`.
+        max_filters: Number of channels to draw of each layer, the first ones. None draws all.
+        filters: Indices of the channels to draw instead, for all layers, or a dict with indices
+            for some layers.
+        max_classes: Number of classes to draw, the first ones. None draws all.
+        classes: Indices of the classes to draw instead.
+        image_size: Height and width in pixels of the pictures of inner channels, if the network
+            accepts that size. Defaults to the input size, and at most 128. Pictures of classes
+            have the input size.
+        max_iter: Number of steps, as in `visualize_filters`.
+        seed: Random seed.
+        images: Dataset in which to look for top-activating images, as in `top_activating_images`:
+            a folder of image files, an array, or a dataset.
+        like: A few hundred examples of the model's data, as in `visualize_filters`, or a folder of
+            them. Pictures are drawn like these.
         input_range: Lowest and highest value of the model's input.
-        labels: Names of the model's classes. Those of ImageNet are known.
-        executor: Who draws. By default this process; a number of processes beside it, for a script
-            that begins under `if __name__ == "__main__":`; the address of a Dask scheduler, such as
-            `"tcp://10.0.0.1:8786"`; or any `concurrent.futures.Executor`.
-        allow_code: Whether workers may run code of the model's own, such as a Lambda layer's.
+        labels: Names of the model's classes. Names of ImageNet's classes are known.
+        executor: Where to compute. Defaults to this process. Otherwise a number of processes (the
+            script must then call `draw_atlas` under `if __name__ == "__main__":`), the address of
+            a Dask scheduler, such as `"tcp://10.0.0.1:8786"`, or any
+            `concurrent.futures.Executor`.
+        safe_mode: Whether workers refuse to load a model that contains code, such as a Lambda
+            layer. See `keras.models.load_model`.
         progress: Whether to show a progress bar.
 
     Returns:
-        An `Atlas`: the page to open, and which layers failed. Those do not stop the others.
+        An `Atlas`, with the page to open and the layers that failed. A layer that fails does not
+        stop the others.
 
     Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument has a wrong value, if the folder has something else or another
-            atlas, or if a scheduler does not answer.
-        ConnectionError: If all workers are lost. What they have drawn is kept.
-        OSError: If a file cannot be written. What was written is kept.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an invalid value, if the folder holds other files or an
+            atlas with different settings, or if the Dask scheduler does not answer.
+        ConnectionError: If all workers are lost. Finished pictures are kept.
+        OSError: If a file cannot be written. Finished pictures are kept.
 
     Example:
         >>> import tempfile
@@ -107,99 +116,171 @@ def draw_atlas(
         ...     [keras.Input((16, 16, 1)), keras.layers.Conv2D(4, 3, name="conv")]
         ... )
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     atlas = draw_atlas(model, folder, filters=2, max_iter=4, progress=False)
+        ...     atlas = draw_atlas(model, folder, max_filters=2, max_iter=4, progress=False)
         ...     atlas.index.name, atlas.failed
         ('index.html', {})
     """
-    size = picture_size(model, image_size, like is not None)
-    plans = plan_layers(model, layers, filters, classes, size, labels)
-    folder = AtlasDirectory(check_path("output", output))
+    plans = plan_layers(
+        model,
+        layers,
+        filters=filters,
+        max_filters=max_filters,
+        classes=classes,
+        max_classes=max_classes,
+        image_size=image_size,
+        labels=labels,
+        has_examples=like is not None,
+    )
+    directory = AtlasDirectory(check_path("folder", folder))
     executor = check_executor(executor)
-    low, high = check_input_range(input_range)
-    # As floats, or pictures would be rounded twice.
-    input_range = float(low), float(high)
-    seed = check_integer("seed", seed, least=0)
+    safe_mode = check_flag("safe_mode", safe_mode)
     show = check_flag("progress", progress)
-    allow_code = check_flag("allow_code", allow_code)
-    steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
-    stream = None if images is None else stream_of("images", model, images, input_range)
-    shared_data: dict[str, Any] = {}
-    settings = {
+    low, high = check_input_range(input_range)
+    # Floats: with integers, pictures would be rounded twice.
+    options: dict[str, Any] = {
+        "seed": check_integer("seed", seed, least=0),
+        "input_range": (float(low), float(high)),
+    }
+    if max_iter is not None:
+        options["max_iter"] = check_integer("max_iter", max_iter, least=1)
+    stream = None if images is None else stream_of("images", model, images, options["input_range"])
+    prior = None if like is None else _prior_of(model, like, options["input_range"])
+    settings = _manifest_settings(model, plans, options, labels, prior)
+
+    # Check the folder before the scan, which may take long.
+    directory.is_finished(settings)
+    directory.check_writable()
+    scan = DatasetScan({}, {}, {})
+    if stream is not None:
+        scan = scan_images(stream, model, plans, options["input_range"], show)
+    settings["images"] = scan.digest
+    if directory.is_finished(settings) and _has_all_pictures(directory, plans):
+        return Atlas(directory.index, {})
+
+    directory.write_manifest(settings, finished=False)
+    directory.write_site()
+    _write_images(directory, model, scan, options["input_range"])
+    shared = _SharedData.of(model, plans, settings, prior, scan, safe_mode)
+    with open_pool(executor, shared.items, safe_mode) as pool:
+        run = AtlasRun(plans, directory, pool, scan.errors)
+        _write_page_data(directory, model, run, scan, settings, finished=False)
+        run.render(shared.render_keys, options, show)
+        run.compute_links(shared.link_keys, options["input_range"], show)
+    _write_page_data(directory, model, run, scan, settings, finished=True)
+    errors = run.errors()
+    directory.write_manifest(settings, finished=not errors)
+    return Atlas(directory.index, errors)
+
+
+class _SharedData(NamedTuple):
+    """Data that workers share, by key, and the keys that each kind of task needs."""
+
+    items: dict[str, Any]
+    render_keys: tuple[str, ...]
+    link_keys: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: keras.Model,
+        plans: Sequence[LayerPlan],
+        settings: Mapping[str, Any],
+        prior: Any,
+        scan: DatasetScan,
+        safe_mode: bool,
+    ) -> "_SharedData":
+        # Tasks name layers, and equal models may have layers of different names.
+        identity = [settings["model"], [plan.name for plan in plans], safe_mode]
+        model_key = f"model {_digest_of(identity)}"
+        items: dict[str, Any] = {model_key: model}
+        render_keys: tuple[str, ...] = (model_key,)
+        link_keys: tuple[str, ...] = (model_key,)
+        if prior is not None:
+            render_keys += (f"like {settings['like']}",)
+            items[render_keys[-1]] = prior
+        if scan.sample is not None:
+            link_keys += (f"images {scan.digest}",)
+            items[link_keys[-1]] = scan.sample
+        return cls(items, render_keys, link_keys)
+
+
+def _prior_of(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
+    examples = as_examples(model, like, input_range)
+    return fit_prior(Graph.of(model), examples, None, None)
+
+
+def _manifest_settings(
+    model: keras.Model,
+    plans: Sequence[LayerPlan],
+    options: Mapping[str, Any],
+    labels: Sequence[str] | None,
+    prior: Any,
+) -> dict[str, Any]:
+    """What must be equal for an atlas to be resumed, but for the images."""
+    return {
         "made_with": _MADE_WITH,
         "model": list(fingerprint_of(model)[:2]),
-        "layers": {plan.name: [plan.drawn, plan.size] for plan in plans},
-        "steps": max_iter,
-        "seed": seed,
-        "input_range": input_range,
+        "layers": {plan.name: [plan.filters, plan.picture_size] for plan in plans},
+        "max_iter": options.get("max_iter"),
+        "seed": options["seed"],
+        "input_range": options["input_range"],
         "labels": None if labels is None else list(labels),
-        "like": None,
+        "like": None if prior is None else _digest_of(prior),
     }
-    if like is not None:
-        examples = as_examples(model, like, input_range)
-        learnt = fit_prior(Graph.of(model), examples, None, None)
-        settings["like"] = digest([np.frombuffer(describe(learnt).encode(), "uint8")])
-        shared_data[f"like {settings['like']}"] = learnt
-    # Before the images are gone through, which may take long.
-    folder.is_finished(settings)
-    folder.check_writable()
-    found = DatasetScan({}, {}, {})
-    if stream is not None:
-        found = scan_images(stream, model, plans, input_range, show)
-    settings["images"] = found.identity
-    pictures = [(i, channel) for i, plan in enumerate(plans) for channel in plan.drawn]
-    if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
-        return Atlas(folder.index, {})
-    folder.claim(settings, finished=False)
-    channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
-    for number, image in sorted(found.images.items()):
-        file = as_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
-        folder.write_photograph(number, file)
-
-    # Orders name layers, which models that compute the same may call by other names.
-    called = describe([settings["model"], [plan.name for plan in plans], allow_code])
-    needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *shared_data)
-    linking = needs[:1]
-    if found.sample is not None:
-        linking = (*linking, f"images {found.identity}")
-        shared_data[linking[1]] = found.sample
-    shared_data[needs[0]] = model
-    with open_pool(executor, shared_data, allow_code) as crew:
-        work = AtlasRun(plans, folder, crew, found.errors)
-        _write(model, work, found, settings, finished=False)
-        work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
-        work.link(linking, input_range, show)
-    _write(model, work, found, settings, finished=True)
-    failed = work.failures()
-    folder.claim(settings, finished=not failed)
-    return Atlas(folder.index, failed)
 
 
-def _write(
-    model: keras.Model, work: AtlasRun, found: DatasetScan, settings: dict[str, Any], finished: bool
+def _digest_of(value: Any) -> str:
+    return digest([np.frombuffer(describe(value).encode(), "uint8")])
+
+
+def _has_all_pictures(directory: AtlasDirectory, plans: Sequence[LayerPlan]) -> bool:
+    return all(
+        directory.picture(position, channel).is_file()
+        for position, plan in enumerate(plans)
+        for channel in plan.filters
+    )
+
+
+def _write_images(
+    directory: AtlasDirectory,
+    model: keras.Model,
+    scan: DatasetScan,
+    input_range: tuple[float, float],
 ) -> None:
-    """Writes what the pages are told."""
-    photographs = _described(model, found)
-    for position in range(len(work.plans)):
-        record = layer_record(
-            position, work, found.layers.get(work.plans[position].name), photographs
-        )
-        work.folder.write_data(f"layers/{position:04}", record)
-    told = {
-        "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
+    channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
+    for number, image in sorted(scan.images.items()):
+        file = encode_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
+        directory.write_image(number, file)
+
+
+def _write_page_data(
+    directory: AtlasDirectory,
+    model: keras.Model,
+    run: AtlasRun,
+    scan: DatasetScan,
+    settings: Mapping[str, Any],
+    finished: bool,
+) -> None:
+    images = _image_infos(model, scan)
+    for position, plan in enumerate(run.plans):
+        data = layer_data(position, run, scan.layers.get(plan.name), images)
+        directory.write_data(f"layers/{position:04}", data)
+    shown_settings = {
+        "steps": "default" if settings["max_iter"] is None else str(settings["max_iter"]),
         "seed": str(settings["seed"]),
         "input range": "{:g} to {:g}".format(*settings["input_range"]),
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
-    record = atlas_record(model.name, _MADE_WITH, told, found.total, work, finished)
-    work.folder.write_data("atlas", record)
+    data = atlas_data(model.name, _MADE_WITH, shown_settings, scan.count, run, finished)
+    directory.write_data("atlas", data)
 
 
-def _described(model: keras.Model, found: DatasetScan) -> dict[int, dict[str, Any]]:
-    """Names and sizes of those images that are strongest somewhere, by number."""
+def _image_infos(model: keras.Model, scan: DatasetScan) -> dict[int, dict[str, Any]]:
+    """Name and size of the top-activating images, by number."""
     layout = layout_of(Graph.of(model).inputs[0])
-    described = {}
-    for number, image in found.images.items():
+    infos = {}
+    for number, image in scan.images.items():
         height, width = (image.shape[axis - 1] for axis in layout.axes)
-        name = f"image {number}" if found.names is None else found.names[number]
-        described[number] = {"name": name, "width": width, "height": height}
-    return described
+        name = f"image {number}" if scan.names is None else scan.names[number]
+        infos[number] = {"name": name, "width": width, "height": height}
+    return infos

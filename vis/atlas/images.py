@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,15 +54,26 @@ class Sample:
         return np.stack(self._kept)
 
 
-class DatasetScan(NamedTuple):
-    """The top-activating images of layers, and errors of other layers, both by layer path."""
+@dataclass(frozen=True)
+class DatasetScan:
+    """The top-activating images of a dataset.
+
+    Attributes:
+        layers: Results, by layer path.
+        errors: Errors of layers without results, by layer path.
+        images: The top-activating images, by number.
+        names: File names of all images, if they are files.
+        count: Number of all images.
+        digest: Hash of all images, which identifies the dataset.
+        sample: Images that links are averaged over.
+    """
 
     layers: dict[str, TopImagesOfLayer]
     errors: dict[str, ValueError]
-    images: dict[int, np.ndarray]  # The top-activating images by index.
+    images: dict[int, np.ndarray]
     names: list[str] | None = None
-    total: int = 0
-    identity: str | None = None
+    count: int = 0
+    digest: str | None = None
     sample: np.ndarray | None = None
 
 
@@ -74,12 +86,12 @@ def stream_of(name: str, model: keras.Model, source: Any, input_range: tuple) ->
 def scan_images(
     stream: Stream, model: keras.Model, plans: Sequence[LayerPlan], input_range: tuple, show: bool
 ) -> DatasetScan:
-    """Goes through a stream, once."""
+    """Finds the top-activating images of all layers in one pass."""
     graph = Graph.of(model)
     sample, digest = Sample(_SAMPLE), hashlib.sha256()
     errors: dict[str, ValueError] = {}
 
-    def passing() -> Iterator[np.ndarray]:
+    def observed_batches() -> Iterator[np.ndarray]:
         for batch in stream.batches(_BATCH):
             digest.update(f"{batch.dtype}{batch.shape}".encode())
             digest.update(np.ascontiguousarray(batch).tobytes())
@@ -87,10 +99,10 @@ def scan_images(
             yield batch
 
     layers, images = scan_dataset(
-        stream_of("images", model, passing(), input_range),
+        stream_of("images", model, observed_batches(), input_range),
         Feeds.of(graph, None),
         [
-            SelectedFilters(plan.name, graph.find(plan.name, "layers"), list(plan.drawn))
+            SelectedFilters(plan.name, graph.find(plan.name, "layers"), list(plan.filters))
             for plan in plans
         ],
         _COUNT,
@@ -98,8 +110,15 @@ def scan_images(
         show,
         errors.__setitem__,
     )
-    identity = digest.hexdigest()[:32]
-    return DatasetScan(layers, errors, images, stream.names, sample.seen, identity, sample.images)
+    return DatasetScan(
+        layers,
+        errors,
+        images,
+        stream.names,
+        sample.seen,
+        digest.hexdigest()[:32],
+        sample.images,
+    )
 
 
 def as_examples(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
