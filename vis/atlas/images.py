@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from vis._core.model_inputs import inputs_for_images
 from vis.atlas.plan import LayerPlan
 from vis.backend import device
 from vis.backend.graph import Graph, layout_of
 from vis.data.streams import Stream
-from vis.visualization.feeds import Feeds
 from vis.visualization.selected_filters import SelectedFilters
 from vis.visualization.top_images import TopImagesOfLayer, scan_dataset
 
@@ -100,7 +100,7 @@ def scan_images(
 
     layers, images = scan_dataset(
         stream_of("images", model, observed_batches(), input_range),
-        Feeds.of(graph, None),
+        inputs_for_images(graph, None),
         [
             SelectedFilters(plan.name, graph.find(plan.name, "layers"), list(plan.filters))
             for plan in plans

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from vis._core.model_inputs import inputs_for_images
 from vis.backend import device
-from vis.backend.graph import Graph, LayerOutput, Target, filters_of
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, filters_of
 from vis.backend.layers import WeightCache
 from vis.backend.step import Contributions, accepts_shape
 from vis.utils.validation import check_flag, check_images, check_indices, check_integer
-from vis.visualization.feeds import Feeds
 
 
 def contributions(
@@ -49,13 +49,13 @@ def contributions(
         For each earlier layer: an array `(channels, earlier channels)` of float32.
     """
     graph = Graph.of(model)
-    target, feeds = graph.find(layer, "layer"), Feeds.of(graph, fixed_inputs)
+    target, inputs = graph.find(layer, "layer"), inputs_for_images(graph, fixed_inputs)
     earlier_layers = _check_list("earlier_layers", earlier_layers)
     earlier = [graph.find(one, "earlier_layers") for one in earlier_layers]
     _check_order(graph, target, earlier)
     indices = _indices("channels", target, channels)
     earlier_indices = _earlier_indices(earlier, earlier_channels)
-    images = _check_images(feeds, target, images)
+    images = _check_images(inputs, target, images)
     batch_size = (
         device.default_batch_size()
         if batch_size is None
@@ -69,17 +69,17 @@ def contributions(
                 f"Received: {len(images)} images"
             )
         rows = np.array(indices)[:, None]
-    compute, weight_cache = Contributions.of(graph, target, earlier), WeightCache()
+    compute, weight_cache = Contributions.of(inputs, target, earlier), WeightCache()
     totals = [np.zeros((len(indices), len(columns))) for columns in earlier_indices]
     for first in range(0, len(images), batch_size):
         batch = slice(first, first + batch_size)
-        inputs = feeds.shown(images[batch])
-        results = compute(graph, weight_cache, inputs, [rows[batch], *earlier_indices])
+        values = inputs.complete(images[batch])
+        results = compute(graph, weight_cache, values, [rows[batch], *earlier_indices])
         for total, result in zip(totals, results, strict=True):
             # One image at a time, so that rounding does not depend on the batch size.
-            for number, values in enumerate(result, first):
+            for number, value in enumerate(result, first):
                 part = total[number : number + 1] if own_images else total
-                part += values
+                part += value
     return [(total / (1 if own_images else len(images))).astype("float32") for total in totals]
 
 
@@ -135,10 +135,11 @@ def _indices(name: str, layer: Target, channels: Any) -> list[int]:
     return check_indices(name, indices, count, of=f"layer '{layer.name}'")
 
 
-def _check_images(feeds: Feeds, layer: Target, images: Any) -> np.ndarray:
+def _check_images(inputs: ModelInputs, layer: Target, images: Any) -> np.ndarray:
     """The images as an array `(images, ...)`, of another size if the model accepts that."""
-    shape, received = tuple(feeds.tensor.shape[1:]), tuple(np.shape(images)[1:])
+    (tensor,) = inputs.varying
+    shape, received = tuple(tensor.shape[1:]), tuple(np.shape(images)[1:])
     is_resized = len(received) == len(shape) > 1 and received != shape
-    if is_resized and accepts_shape(feeds.graph, feeds.tensor, layer, received):
+    if is_resized and accepts_shape(inputs.graph, tensor, layer, received):
         shape = received
     return check_images("images", images, shape)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from vis._core.model_inputs import inputs_for_images
 from vis.atlas.links import direct_predecessors
 from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
 from vis.backend.private import operation_of
@@ -308,5 +309,5 @@ def _accepted_size(
 def _receptive_field(graph: Graph, layer: keras.Layer, image: Layout) -> tuple[int, int] | None:
     if len(filters_of(layer)[0]) < 3:
         return None
-    height, width = receptive_field(graph, graph.inputs[0], layer, image)
+    height, width = receptive_field(inputs_for_images(graph, None), layer, image)
     return None if (height, width) >= image.spatial_shape else (height, width)

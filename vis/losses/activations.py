@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Graph, Target, check_layer, filters_of
+from vis.backend.graph import Graph, ModelInputs, Target, check_layer, filters_of
 from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
@@ -335,7 +335,8 @@ class FeatureInversion(TensorLoss):
         expected = "be the model's input, such as `model.inputs[0]`"
         require(is_tensor, "img_input", expected, img_input, TypeError)
         image = check_images("image", image, tuple(img_input.shape[1:]))
-        self.parameters = {"features": evaluate_tensor(Graph.of_inputs(img_input), layer, image)}
+        inputs = ModelInputs.with_zeros(Graph.of_inputs(img_input), img_input)
+        self.parameters = {"features": evaluate_tensor(inputs, layer, image)}
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:

@@ -106,8 +106,8 @@ class Optimizer:
         self._update = updates.get(optimizer)
         self._subject = subject = as_model_inputs(input_tensor, fixed_inputs)
         self.network = subject.graph
-        self.inputs = list(subject.fed)
-        self.input_tensors = subject.tensors
+        self.inputs = list(subject.tensors)
+        self.input_tensors = subject.varying
         self.input_tensor = self.input_tensors[0]
         self.input_ranges = optimised_inputs.ranges(subject, input_range)
         self._parametrizations = optimised_inputs.parametrizations(subject, parametrization)
@@ -190,7 +190,7 @@ class Optimizer:
         if seed is None:
             seed = record.seed if record and record.seed is not None else draw_seed()
         seed = check_integer("seed", seed, least=0)
-        given = self._subject.match_to_inputs("seed_input", seed_input)
+        given = self._subject.match("seed_input", seed_input)
         start = [
             None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
             for t, images in zip(self.input_tensors, given, strict=True)
@@ -218,7 +218,7 @@ class Optimizer:
                     "image so far.",
                     stacklevel=2,
                 )
-        images, grads, values = map(self._subject.as_given, run.result())
+        images, grads, values = map(self._subject.like_structure, run.result())
         return images, grads, values
 
     def _samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
@@ -276,7 +276,7 @@ class Optimizer:
         )
         formula = getattr(grad_modifier, "formula", None)
         problem = StepSpec(
-            input_refs=tuple(map(TensorRef.of, subject.fed)),
+            input_refs=tuple(map(TensorRef.of, subject.tensors)),
             optimised_inputs=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else TensorRef.of(self._wrt),
@@ -302,7 +302,7 @@ class Optimizer:
             input_ranges=[ops.convert_to_tensor(r, dtype) for r in self.input_ranges],
             fixed=[
                 ops.convert_to_tensor(np.broadcast_to(v, (len(seeds), *v.shape[1:])), t.dtype)
-                for t, v in zip(subject.fed, subject.values, strict=True)
+                for t, v in zip(subject.tensors, subject.values, strict=True)
                 if v is not None
             ],
         )

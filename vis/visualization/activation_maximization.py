@@ -85,9 +85,9 @@ def visualize_activation_with_losses(
         optimizer=optimizer,
         precision=precision,
     )
-    images = subject.match_to_inputs("images", descender.minimize(**settings)[0])
-    each = zip(images, subject.tensors, descender.input_ranges, strict=True)
-    return subject.as_given([_finished(*one) for one in each])
+    images = subject.match("images", descender.minimize(**settings)[0])
+    each = zip(images, subject.varying, descender.input_ranges, strict=True)
+    return subject.like_structure([_finished(*one) for one in each])
 
 
 def _finished(
@@ -179,13 +179,13 @@ def visualize_activation(
     lp_norm_weight, tv_weight = (
         0 if learnt and weight is WEIGHT else weight for weight in (lp_norm_weight, tv_weight)
     )
-    if optimizer is None and subject.embeds and len(subject.tensors) == 1 and not learnt:
+    if optimizer is None and subject.has_embeddings and len(subject.varying) == 1 and not learnt:
         # Its steps are for images of bytes; embeddings have another scale.
         ((low, high),) = ranges(subject, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses: list[tuple[Loss, float]] = []
     losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))
-    for tensor in subject.tensors:
+    for tensor in subject.varying:
         losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
     return visualize_activation_with_losses(
         subject,

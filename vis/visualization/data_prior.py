@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis._core.model_inputs import as_numbers
-from vis.backend.graph import Graph, match_to_inputs, names_of, spatial_axes
+from vis._core.model_inputs import encode_text
+from vis.backend.graph import Graph, ModelInputs, match_to_inputs, names_of, spatial_axes
 from vis.backend.step import evaluate_tensor
 from vis.data.examples import check_examples, examples_from, joined
 from vis.parametrizations import PrincipalComponents
@@ -72,11 +72,11 @@ def _learnt(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> Principal
     if graph.gradient_flow.encoded(tensor) is not tensor and not hasattr(examples, "__array__"):
         texts = examples_from("like", examples, len(tensor.shape) - 1)
         examples = joined("like", [np.atleast_1d(text) for text in texts], np.concatenate)
-    numbers, examples = as_numbers("like", graph, tensor, examples)
+    numbers, examples = encode_text("like", graph, tensor, examples)
     examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is not numbers:
-        examples = evaluate_tensor(graph, entry, examples, numbers)
+        examples = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, examples)
     first = spatial_axes(entry)[:1] == (2,)
     return PrincipalComponents(examples, data_format="channels_first" if first else "channels_last")
 

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from vis._core.model_inputs import ModelInputs, inputs_to_optimise
+from vis._core.model_inputs import inputs_to_optimise
 from vis._core.optimised_inputs import ranges
 from vis.backend import device
-from vis.backend.graph import Graph, LayerOutput, Target, filters_of, layout_of
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, filters_of, layout_of
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.private import operation_of
 from vis.backend.step import accepts_shape, receptive_field
@@ -115,10 +115,10 @@ def visualize_filters(
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
     size = size_of(None if fits else image_size, parametrization, graph)
     subject = inputs_to_optimise(graph, fixed_inputs, image_size=size)
-    if len(subject.tensors) != 1:
+    if len(subject.varying) != 1:
         raise ValueError(
             "`fixed_inputs` must give a value for each input but the one that pictures are made "
-            f"of. Received: {len(subject.tensors)} inputs without one"
+            f"of. Received: {len(subject.varying)} inputs without one"
         )
     (input_range,) = ranges(subject, range_of(input_range, parametrization))
     count = filters_of(layer)[2]
@@ -207,7 +207,7 @@ def _scores_classes(graph: Graph, layer: Target) -> bool:
 
 
 def _layout(subject: ModelInputs, layer: Target, image_size: int | Sequence[int] | None) -> Layout:
-    (tensor,) = subject.tensors
+    (tensor,) = subject.varying
     own, layout = layout_of(tensor), layout_of(tensor, image_size)
     if layout != own and not accepts_shape(subject.graph, tensor, layer, layout.shape):
         raise ValueError(
@@ -219,8 +219,8 @@ def _layout(subject: ModelInputs, layer: Target, image_size: int | Sequence[int]
 
 def _fitting(layout: Layout, subject: ModelInputs, layer: Target) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
-    graph, (tensor,) = subject.graph, subject.tensors
-    seen = receptive_field(graph, tensor, layer, layout)
+    graph, (tensor,) = subject.graph, subject.varying
+    seen = receptive_field(subject, layer, layout)
     fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts_shape(graph, tensor, layer, smaller.shape) else layout

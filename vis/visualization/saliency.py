@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis._core.model_inputs import ModelInputs, inputs_to_explain
-from vis.backend.graph import Graph, LayerOutput, tensor_in_copy
+from vis._core.model_inputs import inputs_to_explain
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, tensor_in_copy
 from vis.losses import Loss
 from vis.utils.validation import require
 from vis.visualization.attribution.base import apply_backprop_modifier
@@ -110,8 +110,8 @@ def visualize_saliency(
 def _drawn(
     method: Saliency, score: Score, subject: ModelInputs, wrt_tensor: keras.KerasTensor | None
 ) -> np.ndarray:
-    is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
-    tensor = subject.tensors[0] if is_explained else wrt_tensor
+    is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.tensors)
+    tensor = subject.varying[0] if is_explained else wrt_tensor
     return normalise_maps(method.to_maps(score.gradients(subject.images, tensor), tensor))
 
 

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vis._core.descent import Descent
-from vis._core.model_inputs import ModelInputs
-from vis.backend.graph import Target
+from vis.backend.graph import ModelInputs, Target
 from vis.backend.step import accepts_shape
 from vis.input_modifiers import Transform, check_transforms
 from vis.parametrizations import Parametrization
@@ -44,7 +43,7 @@ def coarse_layout(
         check_transforms(input_modifiers, (1, *half.shape), half.axes)
     except ValueError:
         return None
-    return half if accepts_shape(subject.graph, subject.tensors[0], layer, half.shape) else None
+    return half if accepts_shape(subject.graph, subject.varying[0], layer, half.shape) else None
 
 
 def stages_of(

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from vis._core.model_inputs import image_layout, inputs_for_images
 from vis.backend import device
-from vis.backend.graph import Graph, layout_of, spatial_axes, warn_of_range
+from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.step import ActivationMaps, ReceptiveField, receptive_fields
 from vis.data.streams import Stream
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
-from vis.visualization.feeds import Feeds
 from vis.visualization.receptive_field_boxes import axes_of, box_and_heatmap
 from vis.visualization.selected_filters import SelectedFilters, select_filters
 
@@ -181,17 +181,17 @@ def top_activating_images(
     batch_size = device.default_batch_size() if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     progress = check_flag("progress", progress)
-    feeds = Feeds.of(graph, fixed_inputs)
-    axes, shape = spatial_axes(feeds.tensor), tuple(feeds.tensor.shape[1:])
-    layout = layout_of(feeds.tensor) if axes else Layout(shape, axes)
-    stream = Stream("images", images, shape, layout, input_range)
-    results, top_images = scan_dataset(stream, feeds, selected, count, batch_size, progress)
+    inputs = inputs_for_images(graph, fixed_inputs)
+    (tensor,) = inputs.varying
+    shape = tuple(tensor.shape[1:])
+    stream = Stream("images", images, shape, image_layout(inputs), input_range)
+    results, top_images = scan_dataset(stream, inputs, selected, count, batch_size, progress)
     return TopImages(list(results.values()), top_images, stream.names)
 
 
 def scan_dataset(
     stream: Stream,
-    feeds: Feeds,
+    inputs: ModelInputs,
     selected: Sequence[SelectedFilters],
     count: int,
     batch_size: int,
@@ -204,20 +204,21 @@ def scan_dataset(
     images by index. Activations that are not finite raise an error; if there is `on_error`, it is
     called with the layer's path and the error, and the scan goes on with the other layers.
     """
-    graph, layers = feeds.graph, [filters.layer for filters in selected]
+    graph, (tensor,) = inputs.graph, inputs.varying
+    layers = [filters.layer for filters in selected]
     channels = [filters.indices for filters in selected]
-    activation_maps, weight_cache = ActivationMaps.of(graph, layers), WeightCache()
+    activation_maps, weight_cache = ActivationMaps.of(inputs, layers), WeightCache()
     rankings = {filters.path: _Ranking(filters.indices, count) for filters in selected}
-    axes = spatial_axes(feeds.tensor)
+    axes = spatial_axes(tensor)
     images: dict[int, np.ndarray] = {}
     seen = 0
     with tqdm(total=stream.count, disable=not progress, unit="image") as bar:
         for batch in stream.batches(batch_size):
             if not seen:
-                warn_of_range(feeds.tensor, batch, "images")
+                warn_of_range(tensor, batch, "images")
             layout = Layout(batch.shape[1:], axes)
-            fields = receptive_fields(graph, feeds.tensor, layers, layout)
-            maps = activation_maps(graph, weight_cache, feeds.shown(batch), channels)
+            fields = receptive_fields(inputs, layers, layout)
+            maps = activation_maps(graph, weight_cache, inputs.complete(batch), channels)
             for (path, layer, _), field, values in zip(selected, fields, maps, strict=True):
                 if path not in rankings:
                     continue

@@ -49,6 +49,14 @@ class GradientFlow:
             return False
         return True
 
+    def is_encoded(self, input_tensor: keras.KerasTensor) -> bool:
+        """Whether one layer encodes an input of text as numbers for all others."""
+        try:
+            self.encoded(input_tensor)
+        except ValueError:
+            return False
+        return True
+
     def encoded(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
         """The numbers that a model makes of an input of text; any other input itself."""
         numbers = self._followed(input_tensor, lambda tensor, _: tensor.dtype != "string")

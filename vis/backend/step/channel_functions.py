@@ -10,7 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, LayerOutput, Target, TensorRef, as_input_dtype, filters_of
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    ModelInputs,
+    Target,
+    TensorRef,
+    as_input_dtype,
+    filters_of,
+)
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
@@ -35,8 +43,9 @@ class ChannelFunction:
 
     cache: ClassVar[WeakCache]
 
-    def __init__(self, graph: Graph, taps: Sequence[LayerTap]) -> None:
-        self._inputs = list(map(TensorRef.of, graph.inputs))
+    def __init__(self, inputs: ModelInputs, taps: Sequence[LayerTap]) -> None:
+        graph = inputs.graph
+        self._inputs = list(map(TensorRef.of, inputs.tensors))
         self._taps = taps
         # The forward passes: one for most layers, and one for each that needs its own.
         separate = [tap for tap in taps if _needs_own_pass(graph, tap, taps)]
@@ -44,9 +53,10 @@ class ChannelFunction:
         self._compiled = CompiledFunction(self._evaluate, _error_message, _input_specs)
 
     @classmethod
-    def _cached(cls, graph: Graph, *taps: LayerTap) -> Any:
-        key = tuple(map(TensorRef.of, graph.inputs)), taps, graph.activations()
-        return cls.cache.get(graph.owner, key, lambda: cls(graph, taps))
+    def _cached(cls, inputs: ModelInputs, *taps: LayerTap) -> Any:
+        graph = inputs.graph
+        key = tuple(map(TensorRef.of, inputs.tensors)), taps, graph.activations()
+        return cls.cache.get(graph.owner, key, lambda: cls(inputs, taps))
 
     def __call__(
         self,
@@ -82,9 +92,9 @@ class ActivationMaps(ChannelFunction):
     cache = WeakCache()
 
     @classmethod
-    def of(cls, graph: Graph, layers: Sequence[Target]) -> "ActivationMaps":
+    def of(cls, inputs: ModelInputs, layers: Sequence[Target]) -> "ActivationMaps":
         """The activation maps of layers of a graph."""
-        return cls._cached(graph, *(LayerTap.of(graph, layer) for layer in layers))
+        return cls._cached(inputs, *(LayerTap.of(inputs.graph, layer) for layer in layers))
 
     def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
         def activations(*inputs: Any) -> list[Any]:
@@ -106,11 +116,12 @@ class Contributions(ChannelFunction):
     cache = WeakCache()
 
     @classmethod
-    def of(cls, graph: Graph, layer: Target, earlier: Sequence[Target]) -> "Contributions":
+    def of(cls, inputs: ModelInputs, layer: Target, earlier: Sequence[Target]) -> "Contributions":
         """The contributions of earlier layers of a graph to a layer."""
+        graph = inputs.graph
         # The earlier layers keep their softmax: the layer is computed with it.
         taps = (LayerTap.of(graph, e)._replace(before_softmax=False) for e in earlier)
-        return cls._cached(graph, LayerTap.of(graph, layer), *taps)
+        return cls._cached(inputs, LayerTap.of(graph, layer), *taps)
 
     def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
         layer_channels, *earlier_channels = channels

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from vis.backend.graph import Erosion, Graph, TensorRef, as_input_dtype
+from vis.backend.graph import Erosion, TensorRef, as_input_dtype
 from vis.backend.step.step_spec import Expression, Formula, Term
 
 
@@ -50,18 +49,6 @@ def split_for_scalar_losses(values: Any, samples: int, terms: Sequence[Term]) ->
     if not any(isinstance(term, Expression) for term in terms):
         return [values]
     return [select_sample(values, i) for i in range(samples)]
-
-
-def feeds_of(
-    graph: Graph, tensor: keras.KerasTensor, value: Any
-) -> list[tuple[keras.KerasTensor, Any]]:
-    """Feeds with a value for one tensor, and zeros or empty strings for the other inputs."""
-    others = [
-        (other, tf.zeros([value.shape[0], *(size or 1 for size in other.shape[1:])], other.dtype))
-        for other in graph.inputs
-        if other is not tensor
-    ]
-    return [(tensor, value), *others]
 
 
 def describe_terms(terms: Sequence[Term]) -> str:

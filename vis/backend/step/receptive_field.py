@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, Target, TensorRef, channel_axis
+from vis.backend.graph import Graph, ModelInputs, Target, TensorRef, channel_axis
 from vis.backend.layers import LayerRunner, TracedWeights
-from vis.backend.step.forward import feeds_of
 from vis.utils.layout import Layout
 
 _accepted_shapes = WeakCache()
@@ -53,22 +52,27 @@ class ReceptiveField(NamedTuple):
 
 
 def receptive_fields(
-    graph: Graph, input_tensor: keras.KerasTensor, layers: Sequence[Target], layout: Layout
+    inputs: ModelInputs, layers: Sequence[Target], layout: Layout
 ) -> list[ReceptiveField]:
-    """The receptive fields of layers; the whole image if no gradient flows.
+    """The receptive fields of layers in the input that varies; the whole image without gradients.
 
     They are measured by gradients, and so are right for any kind of layer.
     """
+    graph, (input_tensor,) = inputs.graph, inputs.varying
     targets = tuple(map(graph.ref_of, layers))
     whole = tuple((0, size) for size in layout.spatial_shape)
+    shape = (2 * _IMAGES, *layout.shape)
+    placeholder = np.zeros(shape, "float32")
 
     @tf.function(autograph=False)
     def masks() -> list[Any]:
         # Several images: a rectifier that blocks gradients in one may pass them in another.
-        shape = (2 * _IMAGES, *layout.shape)
         images = tf.random.stateless_uniform(shape, (0, 0), -1, 1, "float32")
         images = tf.cast(images, input_tensor.dtype)
-        feeds = feeds_of(graph, input_tensor, images)
+        feeds = [
+            (tensor, images if tensor is input_tensor else tf.constant(value))
+            for tensor, value in zip(inputs.tensors, inputs.complete(placeholder), strict=True)
+        ]
         outputs = graph.run(feeds, targets, LayerRunner(TracedWeights()))
         return [_masks(*pair, images, layout) for pair in zip(layers, outputs, strict=True)]
 
@@ -82,15 +86,13 @@ def receptive_fields(
             for axes in masks.get_concrete_function()()
         ]
 
-    key = TensorRef.of(input_tensor), targets, layout
+    key = TensorRef.of(input_tensor), targets, layout, inputs.fixed_digest()
     return _receptive_fields.get(graph.owner, key, measure)
 
 
-def receptive_field(
-    graph: Graph, input_tensor: keras.KerasTensor, layer: Target, layout: Layout
-) -> tuple[int, ...]:
+def receptive_field(inputs: ModelInputs, layer: Target, layout: Layout) -> tuple[int, ...]:
     """The size of the receptive field in the middle of a layer, along each spatial axis."""
-    (field,) = receptive_fields(graph, input_tensor, [layer], layout)
+    (field,) = receptive_fields(inputs, [layer], layout)
     return tuple(end - start for start, end in field.middle)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, Target, TensorRef
+from vis.backend.graph import ModelInputs, Target, TensorRef
 from vis.backend.step.compiled import CompiledFunction
-from vis.backend.step.forward import describe_terms, evaluate_losses, feeds_of
+from vis.backend.step.forward import describe_terms, evaluate_losses
 from vis.backend.step.step_spec import Term
 
 # Compiled specs without an `Expression`, which would keep the model alive.
@@ -96,23 +96,17 @@ def _error_message(reason: str, inputs: list[Any], *_: Any) -> str:
 
 
 def evaluate_tensor(
-    graph: Graph,
-    target: Target | keras.KerasTensor,
-    images: Any,
-    input_tensor: keras.KerasTensor | None = None,
+    inputs: ModelInputs, target: Target | keras.KerasTensor, images: Any
 ) -> np.ndarray:
-    """The value of a layer or tensor for images `(samples, ...)` in one input, by default the first.
-
-    The other inputs are as in `feeds_of`.
-    """
+    """The value of a layer or tensor for images `(samples, ...)` in the input that varies."""
+    graph = inputs.graph
     if isinstance(target, keras.KerasTensor):
         ref = TensorRef.of(target)
     else:
         graph.check_has("layer", target)
         ref = graph.ref_of(target)
-    first = graph.inputs[0] if input_tensor is None else input_tensor
-    images = np.asarray(images, object if first.dtype == "string" else first.dtype)
-    tensors, values = zip(*feeds_of(graph, first, tf.convert_to_tensor(images)), strict=True)
-    spec = ScoreSpec(tuple(map(TensorRef.of, tensors)), (), (ref,), False, graph.activations())
+    refs = tuple(map(TensorRef.of, inputs.tensors))
+    spec = ScoreSpec(refs, (), (ref,), False, graph.activations())
     compiled = compiled_scores.get(graph.owner, spec, spec.compile)
-    return compiled(graph, None, list(values), [], tf.zeros([0])).values[0].numpy()
+    values = list(map(tf.convert_to_tensor, inputs.complete(images)))
+    return compiled(graph, None, values, [], tf.zeros([0])).values[0].numpy()

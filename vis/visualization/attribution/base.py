@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis._core.model_inputs import ModelInputs, explained_tensor, inputs_to_explain
-from vis.backend.graph import Graph, Target, layer_in_copy
+from vis._core.model_inputs import default_input, inputs_to_explain
+from vis.backend.graph import Graph, ModelInputs, Target, layer_in_copy
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.score import Score
@@ -57,7 +57,7 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return normalise_maps(self.to_maps(attributions, explained_tensor(graph)))
+        return normalise_maps(self.to_maps(attributions, default_input(graph)))
 
     def attributions(
         self,

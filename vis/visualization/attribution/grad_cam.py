@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis._core.model_inputs import explained_tensor
+from vis._core.model_inputs import default_input
 from vis.backend.graph import Graph, input_data_format
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.cam import CAM, channels_last
@@ -147,5 +147,5 @@ class GuidedGradCAM(Saliency):
         where = (model, seed_input, layer_idx, filter_indices)
         maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
         guided = super().attributions(*where)
-        first = input_data_format(explained_tensor(graph)) == "channels_first"
+        first = input_data_format(default_input(graph)) == "channels_first"
         return guided * np.expand_dims(maps, 1 if first else -1)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis._core.model_inputs import ModelInputs, inside
-from vis.backend.graph import Graph
+from vis._core.model_inputs import moved_to
+from vis.backend.graph import Graph, ModelInputs
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
@@ -59,7 +59,7 @@ class IntegratedGradients(Saliency):
     def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         # A baseline of the value that a mask stands for would hide everything.
         subject = super().model_inputs(graph, seed_input)
-        return inside(subject, graph.gradient_flow.after_masking(subject.tensors[0]))
+        return moved_to(subject, graph.gradient_flow.after_masking(subject.varying[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.map_samples(self._of_sample, images, self._baselines(images))

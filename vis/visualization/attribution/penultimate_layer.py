@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from vis._core.model_inputs import explained_tensor
+from vis._core.model_inputs import default_input
 from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
 from vis.utils.validation import expect, require
 
@@ -50,7 +50,7 @@ def find_penultimate_layers(
 
 
 def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
-    tensor = explained_tensor(graph)
+    tensor = default_input(graph)
     rank = len(tensor.shape)
     # Before `upstream`: it lists layers inside custom layers only after they have run once.
     candidates = graph.layers()

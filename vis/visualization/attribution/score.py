@@ -2,14 +2,15 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from vis._core.model_inputs import ModelInputs, as_model_inputs
+from vis._core.model_inputs import as_model_inputs
 from vis._core.objective import Objective
-from vis.backend.graph import Target, TensorRef, channel_axis, check_tensor
+from vis.backend.graph import ModelInputs, Target, TensorRef, channel_axis, check_tensor
 from vis.backend.step import (
     ScoreOutput,
     ScoreSpec,
@@ -25,7 +26,6 @@ class Score:
 
     Args:
         input_tensor: The model's input, `model.input` (`model.inputs[0]` of a Sequential model).
-            Of several inputs a list, the one that is explained first.
         losses: List of `(Loss, weight)`.
         fixed: The values of the other inputs, `(samples, ...)`, or `(1, ...)` for all samples.
 
@@ -48,13 +48,18 @@ class Score:
         self,
         input_tensor: keras.KerasTensor | Sequence[keras.KerasTensor] | ModelInputs,
         losses: Iterable[tuple[Loss, float]],
-        fixed: Sequence[np.ndarray] = (),
+        fixed_inputs: Any = None,
     ) -> None:
-        subject = as_model_inputs(input_tensor, [None, *fixed] if fixed else None)
+        subject = as_model_inputs(input_tensor, fixed_inputs)
+        if len(subject.varying) != 1:
+            raise ValueError(
+                "`fixed_inputs` must give a value for each input but the one that is explained. "
+                f"Received: {len(subject.varying)} inputs without one"
+            )
         self._graph = subject.graph
-        (self.input_tensor,) = subject.tensors
+        (self.input_tensor,) = subject.varying
         # What is explained is fed first.
-        fed = sorted(subject.fed, key=lambda tensor: tensor is not self.input_tensor)
+        fed = sorted(subject.tensors, key=lambda tensor: tensor is not self.input_tensor)
         self._input_refs = tuple(map(TensorRef.of, fed))
         self._fixed = subject.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
