@@ -11,7 +11,7 @@ from vis._core.model_inputs import inputs_for_images
 from vis.atlas.links import direct_predecessors
 from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
 from vis.backend.private import operation_of
-from vis.backend.step import accepts_shape, receptive_field
+from vis.backend.step import accepts_shape, receptive_fields
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_indices, check_integer, is_iterable
@@ -309,5 +309,6 @@ def _accepted_size(
 def _receptive_field(graph: Graph, layer: keras.Layer, image: Layout) -> tuple[int, int] | None:
     if len(filters_of(layer)[0]) < 3:
         return None
-    height, width = receptive_field(inputs_for_images(graph, None), layer, image)
+    (field,) = receptive_fields(inputs_for_images(graph, None), [layer], image)
+    height, width = field.size
     return None if (height, width) >= image.spatial_shape else (height, width)

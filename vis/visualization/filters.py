@@ -14,7 +14,7 @@ from vis.backend import device
 from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, filters_of, layout_of
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.private import operation_of
-from vis.backend.step import accepts_shape, receptive_field
+from vis.backend.step import accepts_shape, receptive_fields
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, is_in_graph
@@ -220,8 +220,8 @@ def _layout(subject: ModelInputs, layer: Target, image_size: int | Sequence[int]
 def _fitting(layout: Layout, subject: ModelInputs, layer: Target) -> Layout:
     """Images in which what one place of a layer sees fits several times over."""
     graph, (tensor,) = subject.graph, subject.varying
-    seen = receptive_field(subject, layer, layout)
-    fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(seen, int))
+    (field,) = receptive_fields(subject, [layer], layout)
+    fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(field.size, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts_shape(graph, tensor, layer, smaller.shape) else layout
 

@@ -266,8 +266,7 @@ class _Ranking:
         spatial shape of the images.
         """
         axes = axes_of(field, maps.shape[2:], pixels)
-        sizes = tuple(stop - start for start, stop in field.middle)
-        self._receptive_field = tuple(map(max, sizes, self._receptive_field or sizes))
+        self._receptive_field = tuple(map(max, field.size, self._receptive_field or field.size))
         flat = maps.reshape(*maps.shape[:2], -1)
         argmax = flat.argmax(axis=2)
         new_values = np.take_along_axis(flat, argmax[..., None], axis=2)[..., 0]

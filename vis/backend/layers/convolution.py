@@ -1,8 +1,7 @@
 """Convolutions of images on a CPU, with a faster gradient.
 
-TensorFlow's kernels for the gradient take up to three times as long as the convolution. But the
-gradient is a convolution with the flipped kernel. If that can be computed beforehand, both take
-equally long.
+TensorFlow's gradient takes up to three times as long as the convolution. But it is a convolution
+with the flipped kernel, too. If that is computed beforehand, both take equally long.
 """
 
 import math
@@ -35,16 +34,12 @@ def needs_gradient_kernel(layer: keras.Layer, shape: tf.TensorShape) -> bool:
     """Whether a layer's gradient is faster with a `gradient_kernel`."""
     if not is_supported(layer) or None in shape[1:3]:
         return False
-    return _is_pointwise(layer) or shape[3] <= _FEW_CHANNELS or layer.strides[0] == 1
-
-
-def _is_pointwise(layer: keras.layers.Conv2D) -> bool:
-    return {*layer.kernel_size} == {1}
+    return _stride(layer) == 1 or shape[3] <= _FEW_CHANNELS
 
 
 def _stride(layer: keras.layers.Conv2D) -> int:
-    """The stride after skipping the pixels that a 1 x 1 kernel never reads."""
-    return 1 if _is_pointwise(layer) else layer.strides[0]
+    """The stride, or 1 for a 1 x 1 kernel, after skipping the pixels that it never reads."""
+    return 1 if {*layer.kernel_size} == {1} else layer.strides[0]
 
 
 def gradient_kernel(layer: keras.layers.Conv2D, kernel: Any) -> Any:
@@ -77,13 +72,8 @@ def _kernel_indices(size: int, stride: int, span: int) -> np.ndarray:
     return np.where((indices >= 0) & (indices < size), indices, size)
 
 
-def convolve(
-    layer: keras.layers.Conv2D, inputs: Any, kernel: Any, gradient_kernel: Any | None
-) -> Any:
-    """A layer's convolution, without its bias, with another kernel than its own.
-
-    `gradient_kernel` is the result of the function of that name, or None.
-    """
+def convolve(layer: keras.Layer, inputs: Any, kernel: Any, gradient_kernel: Any = None) -> Any:
+    """A layer's convolution, without its bias, with another kernel and perhaps a gradient kernel."""
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
     context = nullcontext()

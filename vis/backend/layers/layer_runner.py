@@ -1,13 +1,12 @@
 """Running layers on derived weights, with batch normalisation folded into the layer before it.
 
-In inference mode, batch normalisation scales and shifts channels. The convolution or dense layer
-before it can do this at no cost, with the same result up to rounding, if the tensor in between is
-not used elsewhere.
+In inference mode, batch normalisation scales and shifts channels. The layer before it can do this
+at no cost, with the same result up to rounding, if the tensor in between is not used elsewhere.
 """
 
 import weakref
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
@@ -71,9 +70,7 @@ def _is_channels_first(layer: Any) -> bool:
 class LayerRunner:
     """Runs layers on derived weights, in a given precision or in their own."""
 
-    def __init__(
-        self, weights: TracedWeights | CachedWeights, precision: str | None = None
-    ) -> None:
+    def __init__(self, weights: TracedWeights | CachedWeights, precision: str | None = None):
         self._weights = weights
         self.precision = precision
 
@@ -95,9 +92,9 @@ class LayerRunner:
         """Computes `layer(inputs)` in inference mode, or `norm(layer(inputs))`."""
         dtype = self.precision or layer.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        is_precomputed = self._weights.is_precomputed
-        extended = is_precomputed and convolution.needs_gradient_kernel(layer, inputs.shape)
-        formula = _with_gradient_kernel if extended else _folded_weights
+        formula: Callable = _folded_weights
+        if self._weights.is_precomputed and convolution.needs_gradient_kernel(layer, inputs.shape):
+            formula = _with_gradient_kernel
         parts = (layer,) if norm is None else (layer, norm)
         weights = self._weights(DerivedWeights(formula, tuple(map(weakref.ref, parts)), dtype))
         return layer.activation(_run(layer, inputs, **weights))

@@ -4,7 +4,7 @@ Each image goes through the network once. A contribution is gradient times activ
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,8 @@ from vis.backend.graph import (
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
+
+_channel_functions = WeakCache()
 
 
 class LayerTap(NamedTuple):
@@ -41,8 +43,6 @@ class LayerTap(NamedTuple):
 class ChannelFunction:
     """A function of images and of channels of several layers, compiled for each size of images."""
 
-    cache: ClassVar[WeakCache]
-
     def __init__(self, inputs: ModelInputs, taps: Sequence[LayerTap]) -> None:
         graph = inputs.graph
         self._inputs = list(map(TensorRef.of, inputs.tensors))
@@ -55,8 +55,8 @@ class ChannelFunction:
     @classmethod
     def _cached(cls, inputs: ModelInputs, *taps: LayerTap) -> Any:
         graph = inputs.graph
-        key = tuple(map(TensorRef.of, inputs.tensors)), taps, graph.activations()
-        return cls.cache.get(graph.owner, key, lambda: cls(inputs, taps))
+        key = cls, tuple(map(TensorRef.of, inputs.tensors)), taps, graph.activations()
+        return _channel_functions.get(graph.owner, key, lambda: cls(inputs, taps))
 
     def __call__(
         self,
@@ -89,8 +89,6 @@ class ChannelFunction:
 class ActivationMaps(ChannelFunction):
     """Activations of channels of several layers, each `(samples, channels, positions...)`."""
 
-    cache = WeakCache()
-
     @classmethod
     def of(cls, inputs: ModelInputs, layers: Sequence[Target]) -> "ActivationMaps":
         """The activation maps of layers of a graph."""
@@ -113,8 +111,6 @@ class Contributions(ChannelFunction):
     `(samples, channels)`. The results are `(samples, channels, channels of the earlier layer)`.
     """
 
-    cache = WeakCache()
-
     @classmethod
     def of(cls, inputs: ModelInputs, layer: Target, earlier: Sequence[Target]) -> "Contributions":
         """The contributions of earlier layers of a graph to a layer."""
@@ -129,25 +125,26 @@ class Contributions(ChannelFunction):
         def contributions(layer_channels: Any, *inputs: Any) -> list[Any]:
             output, *earlier = self._layer_outputs(run, inputs)
             axis, *axes = (tap.axis for tap in self._taps)
-            count = output.shape[axis]
-            all_channels = _select_channels(output, axis, tf.range(count))
-            scores = _over_positions(tf.reduce_mean, all_channels)
+            maps = _select_channels(output, axis, tf.range(output.shape[axis]))
+            scores = _over_positions(tf.reduce_mean, maps)
 
             def contributions_to(channel: Any) -> list[Any]:
                 # All samples at once: they do not depend on each other.
-                grads = self._gradients(scores * tf.one_hot(channel, count), earlier)
-                products = (
-                    _select_channels(value, axis, c) * _select_channels(grad, axis, c)
-                    for value, grad, axis, c in zip(
-                        earlier, grads, axes, earlier_channels, strict=True
+                grads = self._gradients(scores * tf.one_hot(channel, output.shape[axis]), earlier)
+                per_layer = zip(earlier, grads, axes, earlier_channels, strict=True)
+                return [
+                    _over_positions(
+                        tf.reduce_sum,
+                        _select_channels(value, axis, c) * _select_channels(grad, axis, c),
                     )
-                )
-                return [_over_positions(tf.reduce_sum, product) for product in products]
+                    for value, grad, axis, c in per_layer
+                ]
 
-            dtypes = [tf.float32 for _ in earlier]
-            rows = tf.transpose(layer_channels)
             per_channel = tf.map_fn(
-                contributions_to, rows, parallel_iterations=1, fn_output_signature=dtypes
+                contributions_to,
+                tf.transpose(layer_channels),
+                parallel_iterations=1,
+                fn_output_signature=[tf.float32 for _ in earlier],
             )
             return [tf.transpose(values, [1, 0, 2]) for values in per_channel]
 

@@ -15,7 +15,7 @@ from vis.backend.private import select
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.forward import describe_terms, evaluate_losses, split_for_scalar_losses
+from vis.backend.step.forward import evaluate_losses, split_for_scalar_losses
 from vis.backend.step.step_spec import OptimisedInput, State, StepInputs, StepOutput, StepSpec
 from vis.backend.tensors import random
 
@@ -33,15 +33,14 @@ class Engine:
         self._spec = spec
         # A stateful update rule can serve one thread at a time.
         self._lock = threading.RLock() if spec.is_stateful else contextlib.nullcontext()
-        compiled = functools.partial(
-            CompiledFunction,
-            error_message=self._error_message,
-            lock=self._lock,
-            precision=spec.precision,
-        )
+
+        def compiled(function: Callable, **settings: Any) -> CompiledFunction:
+            settings |= {"lock": self._lock, "precision": spec.precision}
+            return CompiledFunction(function, self._error_message, **settings)
+
         self.images = compiled(lambda run, *args: spec.images(*args))
         self.evaluate = compiled(self._evaluate)
-        self.update = compiled(lambda run, *args: self._update(*args))
+        self.update = compiled(self._update)
         self._loop = compiled(self._run_steps)
         self._loop_per_sample = compiled(
             self._run_steps_per_sample, input_specs=per_sample.input_specs
@@ -85,21 +84,13 @@ class Engine:
         return fingerprint(traced.get_concrete_function(state.variables, step_inputs))
 
     def loop(
-        self,
-        graph: Graph,
-        weight_cache: WeightCache,
-        state: State,
-        step_inputs: StepInputs,
-        steps: Any,
+        self, graph: Graph, weights: WeightCache, state: State, step_inputs: StepInputs, steps: Any
     ) -> tuple[State, StepOutput]:
         """The `State` and `StepOutput` after a number of steps, or after the first that failed."""
         if not per_sample.use_per_sample_loop(self._spec, samples=state.best_loss.shape[0]):
-            return self._loop(graph, weight_cache, state, step_inputs, steps)
-
-        def loop_chunk(*chunk: Any) -> tuple:
-            return self._loop_per_sample(graph, weight_cache, *chunk, steps)
-
-        return per_sample.run_in_chunks(loop_chunk, self._spec.threads, state, step_inputs)
+            return self._loop(graph, weights, state, step_inputs, steps)
+        loop = functools.partial(self._loop_per_sample, graph, weights)
+        return per_sample.run_in_chunks(loop, self._spec.threads, state, step_inputs, steps)
 
     # The methods below are traced. `run` is `Graph.run` with a `LayerRunner`.
 
@@ -143,13 +134,8 @@ class Engine:
     ) -> tuple[State, list[Any], StepOutput]:
         """The state with transformed variables, their images, and the losses and gradients."""
         variables = [
-            [
-                _apply_transforms(
-                    optimised.variable_transforms, value, optimised, i, step_inputs, state.step
-                )
-                for value in values
-            ]
-            for i, (optimised, values) in enumerate(
+            [_transform(o.variable_transforms, v, o, i, step_inputs, state.step) for v in values]
+            for i, (o, values) in enumerate(
                 zip(self._spec.optimised_inputs, state.variables, strict=True)
             )
         ]
@@ -170,7 +156,7 @@ class Engine:
             raise ValueError(
                 f"`losses` must have a gradient with respect to {wrt}. Use losses without "
                 "comparisons, look-ups and other operations that cannot be differentiated. "
-                f"Received: {describe_terms(spec.terms)}"
+                f"Received: {' and '.join(term.name for term in spec.terms)}"
             )
         if spec.wrt:
             grads = [tf.concat(grads, axis=0)]
@@ -191,8 +177,8 @@ class Engine:
         """Weighted losses `(terms, samples)`, and the values of `wrt_refs` in each forward pass."""
         spec, dtype = self._spec, images[0].dtype
         views = [
-            _apply_transforms(optimised.transforms, image, optimised, i, step_inputs, step)
-            for i, (optimised, image) in enumerate(zip(spec.optimised_inputs, images, strict=True))
+            _transform(o.transforms, image, o, i, step_inputs, step)
+            for i, (o, image) in enumerate(zip(spec.optimised_inputs, images, strict=True))
         ]
         optimised_refs = [
             spec.input_refs[optimised.input_index] for optimised in spec.optimised_inputs
@@ -214,8 +200,8 @@ class Engine:
             wrt_values.append(part_values)
         return tf.concat(losses, axis=1), wrt_values
 
-    def _update(self, state: State, output: StepOutput, step_inputs: StepInputs) -> State:
-        return self._advance(state, output, self._spec.images(state.variables, step_inputs))
+    def _update(self, run: Callable, state: State, output: StepOutput, inputs: StepInputs) -> State:
+        return self._advance(state, output, self._spec.images(state.variables, inputs))
 
     def _advance(self, state: State, output: StepOutput, images: list[Any]) -> State:
         """The state after a step, or the same state marked as failed if it was not finite."""
@@ -246,7 +232,7 @@ class Engine:
         )
 
 
-def _apply_transforms(
+def _transform(
     transforms: Sequence[Callable],
     images: Any,
     optimised: OptimisedInput,

@@ -54,9 +54,13 @@ def fingerprint(function: Any) -> Fingerprint:
         for node in graph_def.node
         if node.op.startswith("Assign") and node.op.endswith("VariableOp")
     }
-    weights = digest(v.numpy() for v, _ in captured if _is_readable(v))
-    own = hasher.own_state | {f"Assign of {_name(v)}" for v, name in captured if name in written}
-    return Fingerprint(structure, weights, tuple(sorted(own)))
+    weights = digest(
+        value.numpy()
+        for value, _ in captured
+        if hasattr(value, "numpy") and value.dtype.name not in ("resource", "variant")
+    )
+    assigned = {f"Assign of {_name(value)}" for value, name in captured if name in written}
+    return Fingerprint(structure, weights, tuple(sorted(hasher.own_state | assigned)))
 
 
 def fingerprint_of(model: keras.Model) -> Fingerprint:
@@ -116,10 +120,9 @@ class _GraphHasher:
         return _hash(node.op, *attributes, *inputs)
 
     def _attribute(self, value: Any) -> str:
-        functions = [value.func.name] if value.HasField("func") else []
-        functions += [function.name for function in value.list.func]
+        functions = [value.func] if value.HasField("func") else value.list.func
         if functions:
-            return _hash(*map(self._function, functions))
+            return _hash(*(self._function(function.name) for function in functions))
         return value.SerializeToString(deterministic=True).hex()
 
     def _function(self, name: str) -> str:
@@ -142,10 +145,6 @@ def _output(tensor: str) -> str:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _is_readable(value: Any) -> bool:
-    return hasattr(value, "numpy") and value.dtype.name not in ("resource", "variant")
 
 
 def _name(value: Any) -> str:

@@ -19,11 +19,10 @@ def evaluate_losses(
     erosion: Erosion | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """The values of losses, each `(samples,)` of type `dtype`, and of other tensors."""
-    before_softmax = [t for t in terms if isinstance(t, Formula) and t.before_softmax]
     values = run(
         [(ref.tensor, as_input_dtype(value, ref.dtype)) for ref, value in feeds],
         [*(term.target for term in terms), *refs],
-        without_softmax=[term.target.operation() for term in before_softmax],
+        without_softmax=[term.target.operation() for term in terms if term.before_softmax],
         erosion=erosion,
     )
     losses = []
@@ -42,21 +41,7 @@ def select_sample(values: Any, i: int) -> Any:
 
 
 def split_for_scalar_losses(values: Any, samples: int, terms: Sequence[Term]) -> list[Any]:
-    """Nested arrays as a list of batches, one for each forward pass.
-
-    An `Expression` is a scalar over a whole batch, so that each batch is then one sample.
-    """
+    """Splits nested arrays into single samples if an `Expression`, a scalar, is among the losses."""
     if not any(isinstance(term, Expression) for term in terms):
         return [values]
     return [select_sample(values, i) for i in range(samples)]
-
-
-def describe_terms(terms: Sequence[Term]) -> str:
-    """Names of losses for messages, by their formulas and layers."""
-    # Names given by users are left out: a trace would depend on them.
-    return " and ".join(
-        f"{term.function.__qualname__.split('.')[0]} of '{term.target.operation().name}'"
-        if isinstance(term, Formula)
-        else "a custom loss"
-        for term in terms
-    )

@@ -1,8 +1,7 @@
-"""Loops that process each sample of a batch by itself, so that results do not depend on the batch.
+"""Loops over the samples of a batch, so that a picture does not depend on the others.
 
-On a CPU, kernels split up their sums by the size of the batch, and over a hundred steps the
-rounding errors grow into another picture. There, single samples cost no more than a batch. On a
-GPU they would, so that batches stay whole.
+On a CPU, kernels split up their sums by batch size, and over a hundred steps the rounding errors
+grow into another picture. Single samples cost no more there. On a GPU batches stay whole.
 """
 
 import operator
@@ -30,9 +29,9 @@ def use_per_sample_loop(spec: StepSpec, samples: int) -> bool:
 
 
 def run_in_chunks(
-    loop_chunk: Callable, threads: int | None, state: State, step_inputs: StepInputs
+    loop: Callable, threads: int | None, state: State, step_inputs: StepInputs, steps: Any
 ) -> tuple[State, StepOutput]:
-    """Calls `loop_chunk` with the states and inputs of a few samples at a time."""
+    """Calls `loop` with the states and inputs of a few samples at a time."""
     available, samples = device.num_threads(), state.best_loss.shape[0]
     chunk_size = _PER_THREAD * max(1, available // (threads or available))
     parameters = tf.nest.map_structure(
@@ -41,7 +40,7 @@ def run_in_chunks(
     step_inputs = step_inputs._replace(parameters=parameters)
     chunks = [slice(first, first + chunk_size) for first in range(0, samples, chunk_size)]
     parts = [
-        loop_chunk(*_map_per_sample(operator.itemgetter(chunk), state, step_inputs))
+        loop(*_map_per_sample(operator.itemgetter(chunk), state, step_inputs), steps)
         for chunk in chunks
     ]
     joined, output = tf.nest.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *parts)
@@ -102,11 +101,12 @@ def map_samples(function: Callable, tensors: Sequence[Any], threads: int | None)
 
 
 def input_specs(state: State, step_inputs: StepInputs, steps: Any) -> tuple:
-    """The specs of `loop_per_sample`'s inputs for any number of samples."""
-    specs = _map_per_sample(
-        lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, step_inputs
-    )
-    return *specs, steps
+    """The specs of the inputs of `loop_per_sample` for any number of samples."""
+
+    def spec(tensor: Any) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+    return *_map_per_sample(spec, state, step_inputs), steps
 
 
 def _per_sample(state: State, step_inputs: StepInputs) -> tuple:

@@ -50,6 +50,11 @@ class ReceptiveField(NamedTuple):
     middle: tuple[tuple[int, int], ...]  # Of the middle position.
     quarter: tuple[tuple[int, int], ...]  # Of the position a quarter of the way along each axis.
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The size in the middle, along each spatial axis."""
+        return tuple(end - start for start, end in self.middle)
+
 
 def receptive_fields(
     inputs: ModelInputs, layers: Sequence[Target], layout: Layout
@@ -88,12 +93,6 @@ def receptive_fields(
 
     key = TensorRef.of(input_tensor), targets, layout, inputs.fixed_digest()
     return _receptive_fields.get(graph.owner, key, measure)
-
-
-def receptive_field(inputs: ModelInputs, layer: Target, layout: Layout) -> tuple[int, ...]:
-    """The size of the receptive field in the middle of a layer, along each spatial axis."""
-    (field,) = receptive_fields(inputs, [layer], layout)
-    return tuple(end - start for start, end in field.middle)
 
 
 def _masks(layer: Target, output: Any, images: Any, layout: Layout) -> list[Any]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from vis.backend.cache import WeakCache
 from vis.backend.graph import ModelInputs, Target, TensorRef
 from vis.backend.step.compiled import CompiledFunction
-from vis.backend.step.forward import describe_terms, evaluate_losses
+from vis.backend.step.forward import evaluate_losses
 from vis.backend.step.step_spec import Term
 
 # Compiled specs without an `Expression`, which would keep the model alive.
@@ -73,11 +73,10 @@ class ScoreSpec(NamedTuple):
         grads = tf.gradients(scores, values) if self.differentiate else []
         for ref, grad in zip(self.target_refs, grads, strict=False):
             if grad is None:
-                name = ref.operation().name
+                name, names = ref.operation().name, " and ".join(t.name for t in self.terms)
                 raise ValueError(
-                    f"No gradient flows from the losses {describe_terms(self.terms)} back to "
-                    f"'{name}'. Choose a layer before those of the losses, with only "
-                    "differentiable operations in between. "
+                    f"No gradient flows from the losses {names} back to '{name}'. Choose a layer "
+                    "before those of the losses, with only differentiable operations in between. "
                     f"Received: the output of '{name}', of shape {ref.shape}"
                 )
         # NumPy has no bfloat16, and float16 overflows in later sums.

@@ -1,7 +1,4 @@
-"""`StepSpec`, all that a trace of the step depends on, and `StepInputs`, what may change per call.
-
-Both refer to the model by formulas and weak references only.
-"""
+"""`StepSpec`, which a trace depends on, and `StepInputs`, which may change from call to call."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -21,12 +18,19 @@ class Formula(NamedTuple):
     before_softmax: bool = False  # Whether the target's layer is run without its softmax.
     couples_samples: bool = False  # Whether a sample's value depends on the rest of the batch.
 
+    @property
+    def name(self) -> str:
+        """A name for messages; those given by users would be another thing to depend on."""
+        return f"{self.function.__qualname__.split('.')[0]} of '{self.target.operation().name}'"
+
 
 class Expression(NamedTuple):
     """A loss that is a symbolic scalar over tensors of the graph. It keeps the model alive."""
 
     target: keras.KerasTensor
     couples_samples: bool = True
+    before_softmax: bool = False
+    name: str = "a custom loss"
 
 
 Term = Formula | Expression
@@ -38,14 +42,12 @@ class OptimisedInput(NamedTuple):
     input_index: int  # Into `StepSpec.input_refs`.
     parametrization: Any  # Makes images of variables.
     layout: Layout
-    # Called with images, seeds and axes: transforms of the variables themselves before each step,
-    # and transforms between the image and the model.
-    variable_transforms: tuple[Any, ...]
-    transforms: tuple[Any, ...]
+    variable_transforms: tuple[Any, ...]  # Of the variables themselves, before each step.
+    transforms: tuple[Any, ...]  # Between the image and the model.
 
 
 class StepSpec(NamedTuple):
-    """Everything that a trace depends on."""
+    """Everything that a trace depends on, with weak references to the model."""
 
     input_refs: tuple[TensorRef, ...]  # The tensors that get values.
     optimised_inputs: tuple[OptimisedInput, ...]  # All other inputs are fixed.

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from vis.backend.private import projective_transform
-from vis.backend.tensors.random import apply_per_sample
+from vis.backend.tensors.random import each_sample
 
 
 def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
@@ -19,7 +19,7 @@ def roll(images: Any, shifts: Any, axes: Sequence[int]) -> Any:
         axes: The axes of `images` to roll along.
     """
     axes = [axis - 1 for axis in axes]
-    return apply_per_sample(lambda image, shift: tf.roll(image, shift, axes), images, shifts)
+    return each_sample(lambda image, shift: tf.roll(image, shift, axes), images, shifts)
 
 
 def warp(images: Any, matrices: Any) -> Any:

@@ -26,7 +26,7 @@ def draw_seed() -> int:
     return int(np.random.randint(2**31))  # noqa: NPY002
 
 
-def apply_per_sample(function: Callable[..., Any], *batches: Any) -> Any:
+def each_sample(function: Callable[..., Any], *batches: Any) -> Any:
     """Applies a function to each sample."""
     return tf.stack([function(*parts) for parts in zip(*map(tf.unstack, batches), strict=True)])
 
@@ -39,22 +39,18 @@ def fold_in(seeds: Any, number: Any) -> Any:
         number: An integer, or a scalar integer tensor.
     """
     number = tf.cast(number, tf.int32)
-    return apply_per_sample(
-        lambda seed: tf.random.experimental.stateless_fold_in(seed, number), seeds
-    )
+    return each_sample(lambda seed: tf.random.experimental.stateless_fold_in(seed, number), seeds)
 
 
 def uniform(
     seeds: Any, shape: Sequence[int], low: float = 0.0, high: float = 1.0, dtype: str = "float32"
 ) -> Any:
     """Uniform random numbers in `[low, high)`, `(samples, *shape)`, from a seed per sample."""
-    return apply_per_sample(
+    return each_sample(
         lambda seed: tf.random.stateless_uniform(shape, seed, low, high, dtype), seeds
     )
 
 
 def normal(seeds: Any, shape: Sequence[int], dtype: str = "float32") -> Any:
     """Standard normal random numbers, `(samples, *shape)`, from a seed per sample."""
-    return apply_per_sample(
-        lambda seed: tf.random.stateless_normal(shape, seed, dtype=dtype), seeds
-    )
+    return each_sample(lambda seed: tf.random.stateless_normal(shape, seed, dtype=dtype), seeds)
