@@ -1,7 +1,5 @@
 """The list of the API pages against what the modules export."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import re

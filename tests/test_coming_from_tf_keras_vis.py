@@ -67,8 +67,8 @@ def test_every_feature_of_tf_keras_vis_is_covered():
 @pytest.mark.parametrize(
     "heading",
     [
-        "`Saliency`", "SmoothGrad", "Guided backpropagation", "A score of one's own",
-        "A class of its own for each image", "`Gradcam`, `GradcamPlusPlus`, `Layercam`",
+        "`Saliency`", "SmoothGrad", "Guided backpropagation", "Custom scores",
+        "A different class for each image", "`Gradcam`, `GradcamPlusPlus`, `Layercam`",
         "`Scorecam`, `Faster-ScoreCAM`", "`BinaryScore`, `InactiveScore`",
     ],
 )  # fmt: skip

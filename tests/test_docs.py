@@ -1,7 +1,5 @@
 """The code on the pages in docs/ runs as it stands, from a page's first block to its last."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -78,7 +76,7 @@ def test_every_question_of_the_table_has_a_section():
     }
     headings = {re.sub(r"[^\w-]", "", heading) for heading in headings}
     assert set(re.findall(r"\]\(#([\w-]+)\)", text)) == headings
-    assert text.count("**What it does not say.**") == len(headings) - 1
+    assert text.count("**Limits.**") == len(headings) - 1
 
 
 def test_own_data():
@@ -256,7 +254,7 @@ def consumers():
 def test_any_model(image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model, subclassed, house = classifier_of_many_parts(), Subclassed(), appraiser()
-    reader, reader_of_text = consumers()
+    reader, text_classifier = consumers()
     (layer, several_calls, several_inputs, maps, words, find, losses, saved) = blocks(
         "any_model.md"
     )
@@ -282,7 +280,7 @@ def test_any_model(image, tmp_path, monkeypatch):
     named = {"model": house, "photograph": image, "words": words_of_house[0], "values": values}
     assert go(maps, **named)["heat"].shape == (16, 16)
     tokens = np.array([1, 2, 3])
-    heat = go(words, classifier=reader, reader_of_text=reader_of_text, tokens=tokens)["heat"]
+    heat = go(words, classifier=reader, text_classifier=text_classifier, tokens=tokens)["heat"]
     assert heat.shape[-1] == 3
     go(find, model=subclassed, images=np.stack([image]))
     encoder = classifier_of_many_parts()

@@ -1,7 +1,5 @@
 """The example script, run as a user runs it, on models that are small enough for a test."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files about the project agree with one another, and with what there is."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import sys

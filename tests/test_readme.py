@@ -1,7 +1,5 @@
 """What README.md and the pages in docs/ promise is there."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

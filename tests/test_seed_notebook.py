@@ -1,7 +1,5 @@
 """The notebook that keras-vis's users know, its cells as they stand."""
 
-from __future__ import annotations
-
 import json
 import sys
 

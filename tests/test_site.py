@@ -1,7 +1,5 @@
 """The built site as a reader's browser shows it; skipped where it was not built."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import os

@@ -4,8 +4,6 @@ A cell with the tag `gallery` is one. Its title is the heading above it, its pic
 its outputs.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Iterator

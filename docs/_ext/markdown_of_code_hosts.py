@@ -1,7 +1,5 @@
 """Reads Markdown as code hosts do: its links lead to files of the repository."""
 
-from __future__ import annotations
-
 import re
 
 # What `html_extra_path` has is at the top of the site.

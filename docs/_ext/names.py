@@ -4,8 +4,6 @@ Docstrings write all code in single backticks, as Keras does. So the default rol
 what is the name of something that has a page, and code of all else.
 """
 
-from __future__ import annotations
-
 import re
 
 from docutils import nodes
