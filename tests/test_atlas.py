@@ -26,6 +26,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from networks import as_they_are
 from PIL import Image
 
 from vis.applications import EfficientNetLite0
@@ -283,7 +284,8 @@ def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, momen
     with pytest.raises(KeyboardInterrupt):
         draw_atlas(model, folder, images=images, **QUICK)
     monkeypatch.undo()
-    assert ("pictures/0000/00000.jpg" in content(folder)) == (moment != "images")
+    has_pictures = any(name.startswith("pictures/") for name in content(folder))
+    assert has_pictures == (moment != "images")
     draw_atlas(model, folder, images=images, **QUICK)
     assert content(folder) == files
 
@@ -327,32 +329,27 @@ def test_ctrl_c_does_not_wait_for_running_tasks(model_file, tmp_path, workers):
     assert printed.endswith("stopped. Rerun the command to resume.\n")
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_an_executor_draws_the_same(model, images, tmp_path, files, kind, request):
-    def draw(pool):
-        draw_atlas(model, tmp_path, images=images, executor=pool, **QUICK)
-        # The executor belongs to the caller, and stays open.
-        assert pool.submit(abs, -1).result() == 1
-
-    if kind == "processes":
-        draw(request.getfixturevalue("process_pool"))
-    else:
-        with ThreadPoolExecutor(2) as pool:
-            draw(pool)
+def test_an_executor_of_the_caller_draws_the_same(model, images, tmp_path, files, process_pool):
+    draw_atlas(model, tmp_path, images=images, executor=process_pool, **QUICK)
+    # It stays open.
+    assert process_pool.submit(abs, -1).result() == 1
     assert content(tmp_path) == files
 
 
-def test_killed_processes_are_replaced(model, images, tmp_path, files, monkeypatch):
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_killed_processes_are_replaced(model, images, tmp_path, files, monkeypatch, processes):
+    others = {process.pid for process in multiprocessing.active_children()}
     write, killed = AtlasDirectory.write_picture, []
 
     def write_and_kill(self, *args):
         write(self, *args)
         if not killed:
-            killed.extend(multiprocessing.active_children())
-            os.kill(killed[0].pid, signal.SIGKILL)
+            workers = {process.pid for process in multiprocessing.active_children()} - others
+            killed.append(workers.pop())
+            os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setattr(AtlasDirectory, "write_picture", write_and_kill)
-    draw_atlas(model, tmp_path, images=images, executor=2, **QUICK)
+    draw_atlas(model, tmp_path, images=images, executor=processes, **QUICK)
     assert killed
     assert content(tmp_path) == files
 
@@ -541,7 +538,7 @@ def test_a_model_with_code_requires_safe_mode_false_in_workers(tmp_path):
     with pytest.raises(ValueError, match=r"`model` must be loadable.*safe_mode"):
         draw_atlas(model, tmp_path / "refused", executor=1, **QUICK)
     assert draw_atlas(model, tmp_path / "here", **QUICK).failed == {}
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         draw_atlas(model, tmp_path / "sent", executor=pool, safe_mode=False, **QUICK)
     assert content(tmp_path / "sent") == content(tmp_path / "here")
 
@@ -606,15 +603,14 @@ def test_a_model_without_image_input(tmp_path):
         default_layers(model)
 
 
-def test_a_scheduler_that_does_not_answer(model, tmp_path):
+def test_a_scheduler_that_does_not_answer(model, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("vis.atlas.workers._SCHEDULER_TIMEOUT", 2)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="answers within 10 seconds"):
+    with pytest.raises(ValueError, match="answers within 2 seconds"):
         draw_atlas(model, tmp_path / "atlas", executor=address, **QUICK)
-    assert time.monotonic() - start < 20
 
 
 def test_default_layers_of_a_large_network():
@@ -634,10 +630,11 @@ def test_classes_of_a_nested_network(tmp_path):
     inputs = keras.Input((24, 20, 3))
     model = keras.Model(inputs, classifier()(inputs / 255))
     assert default_layers(model) == ["small/edges", "small/parts", "small/classes"]
-    draw_atlas(model, tmp_path, labels=["a", "b", "c"], **QUICK)
-    layers = data(content(tmp_path), "atlas")["layers"]
-    assert layers[-1]["labels"] == ["a", "b"]
-    assert layers[-1]["predecessors"] == [1]
+    layers = ["small/parts", "small/classes"]
+    draw_atlas(model, tmp_path, layers=layers, labels=["a", "b", "c"], **QUICK)
+    classes = data(content(tmp_path), "atlas")["layers"][1]
+    assert classes["labels"] == ["a", "b"]
+    assert classes["predecessors"] == [0]
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 40, 1000])
@@ -660,9 +657,11 @@ def script():
     return module
 
 
-def test_script(script, model_file, images, tmp_path, files, capsys):
+def test_script(script, model, images, tmp_path, files, capsys, monkeypatch):
+    # Its compiled functions are reused.
+    monkeypatch.setattr(script, "load", lambda *_: (model, as_they_are))
     folder = tmp_path / "atlas"
-    arguments = ["--model", model_file, "--max-filters", 3, "--max-classes", 2, "--max-iter", 4]
+    arguments = ["--max-filters", 3, "--max-classes", 2, "--max-iter", 4]
     arguments += ["--images", images, "--folder", folder]
     assert script.main([str(argument) for argument in arguments]) == 0
     captured = capsys.readouterr()
