@@ -533,7 +533,7 @@ def test_images_are_cropped_to_the_receptive_field(reader):
         assert (frame["y"] - whole["y"]) / scale == pytest.approx(top, abs=0.5)
         assert frame["width"] / scale == pytest.approx(right - left, abs=0.5)
         assert frame["height"] / scale == pytest.approx(bottom - top, abs=0.5)
-        assert image.get_attribute("src") == f"photographs/{entry['image']:05}.jpg"
+        assert image.get_attribute("src") == f"images/{entry['image']:05}.jpg"
         assert IMAGES[entry["image"]] in image.get_attribute("alt")
         assert crop.locator(".value").inner_text() == f"{entry['value']:g}"
 

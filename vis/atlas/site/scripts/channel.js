@@ -79,7 +79,9 @@
         "Excites",
         "Channels of later layers and classes, by gradient times activation.",
         channel.excites,
-        layer.is_classes ? "Classes are the output." : "This atlas has no later layer.",
+        layer.is_classes
+          ? "The classes are the output of the network."
+          : "This atlas has no later layer.",
       ),
       topImages(network, channel, images, heatmaps),
       channel.histogram &&

@@ -148,7 +148,7 @@
     const { rows, width } = atlas.lanes(predecessors);
     const pictures = layers.reduce((sum, layer) => sum + layer.filters.length, 0);
     const counts = [atlas.count(layers.length, "layer"), atlas.count(pictures, "picture")];
-    if (network.images) counts.push(atlas.count(network.images, "image"));
+    if (network.images) counts.push(atlas.count(network.images, "dataset image"));
     const list = make(
       "ol",
       { class: "map" },
