@@ -17,8 +17,6 @@ Examples:
     Rerun an interrupted command to resume it.
 """
 
-from __future__ import annotations
-
 # First, because it imports TensorFlow without messages on standard error.
 import vis  # noqa: F401
 
@@ -101,7 +99,7 @@ def _load(name: str, safe_mode: bool) -> tuple[keras.Model, Callable]:
             "`--model` must be a .keras file, because older versions of Keras run code in an .h5 "
             f"file. If you trust the file, add --no-safe-mode. Received: {name}"
         )
-    return load(name, not safe_mode)
+    return load(name, safe_mode)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,19 +13,19 @@ from vis.applications import EfficientNetLite0
 DEFAULT_MODEL = "EfficientNetLite0"
 
 
-def load(name: str, allow_code: bool = False) -> tuple[keras.Model, Callable]:
+def load(name: str, safe_mode: bool = True) -> tuple[keras.Model, Callable]:
     """A network, and the preprocessing of its pixels from 0 to 255.
 
     Args:
         name: Its name in `keras.applications`, or the path of a file.
-        allow_code: Whether code that the file brings along is run, such as a Lambda layer's.
+        safe_mode: Whether to refuse a file that contains code, such as a Lambda layer.
     """
     path = Path(name)
     if path.suffix in (".keras", ".h5"):
         if not path.is_file():
             raise ValueError(f"`--model` must be a file that exists. Received: {name}")
         try:
-            return keras.models.load_model(path, compile=False, safe_mode=not allow_code), identity
+            return keras.models.load_model(path, compile=False, safe_mode=safe_mode), identity
         except Exception as error:
             raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
     if name == DEFAULT_MODEL:

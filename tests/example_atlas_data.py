@@ -1,7 +1,5 @@
 """Generates the data of an atlas without a network, to test its pages with any names."""
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json

@@ -1,7 +1,5 @@
 """`draw_atlas`: its files, resuming, executors, and errors."""
 
-from __future__ import annotations
-
 import errno
 import importlib.util
 import io
@@ -26,7 +24,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from networks import as_they_are
+from networks import identity
 from PIL import Image
 
 from vis.applications import EfficientNetLite0
@@ -659,7 +657,7 @@ def script():
 
 def test_script(script, model, images, tmp_path, files, capsys, monkeypatch):
     # Its compiled functions are reused.
-    monkeypatch.setattr(script, "load", lambda *_: (model, as_they_are))
+    monkeypatch.setattr(script, "load", lambda *_: (model, identity))
     folder = tmp_path / "atlas"
     arguments = ["--max-filters", 3, "--max-classes", 2, "--max-iter", 4]
     arguments += ["--images", images, "--folder", folder]

@@ -1,7 +1,5 @@
 """Links between channels, compared with finite differences."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import pytest

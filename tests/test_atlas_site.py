@@ -1,7 +1,5 @@
 """The pages of an atlas in Chromium, with generated data."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import functools
