@@ -42,6 +42,13 @@ def test_files_that_the_docs_name_exist():
             assert (ROOT / path).exists(), (page.name, path)
 
 
+def test_names_in_the_design_exist():
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "vis").rglob("*.py"))
+    for code in re.findall(r"`([^`\n]+)`", text("docs/design.md")):
+        for name in re.findall(r"[A-Za-z]\w*[a-z_][A-Z_]\w*", re.sub(r"\S*/\S*", "", code)):
+            assert name in source, name
+
+
 def checks():
     return re.findall(r"^(\w+)\(\) \{", text(".ci/run"), re.M)
 
