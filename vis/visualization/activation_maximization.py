@@ -74,16 +74,10 @@ def visualize_activation_with_losses(
     """
     inputs = as_model_inputs(input_tensor, fixed_inputs)
     parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs)
-    minimize_args = {"seed_input": seed_input, **optimizer_params}
+    input_range = range_or_default(input_range, parametrization)
+    params = {"seed_input": seed_input, **optimizer_params}
     return _minimize(
-        inputs,
-        losses,
-        wrt_tensor,
-        range_or_default(input_range, parametrization),
-        parametrization,
-        optimizer,
-        precision,
-        minimize_args,
+        inputs, losses, wrt_tensor, input_range, parametrization, optimizer, precision, params
     )
 
 
@@ -110,8 +104,8 @@ def visualize_activation(
     """Generates the input with the highest activation of filters of a layer.
 
     For a class of a network that ends in a softmax, replace the softmax by a linear activation
-    first: it also grows if all other classes shrink. For words and other integers, the output of the
-    model's embedding is optimised.
+    first: it also grows if all other classes shrink. For token ids and other integers, the output
+    of the model's embedding is optimised.
 
     Args:
         model: A Keras model: Functional, Sequential, or a subclassed model that has been built.
@@ -179,16 +173,9 @@ def visualize_activation(
     losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))
     for tensor in inputs.varying:
         losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
-    minimize_args = {"seed_input": seed_input, "grad_modifier": grad_modifier, **optimizer_params}
+    params = {"seed_input": seed_input, "grad_modifier": grad_modifier, **optimizer_params}
     return _minimize(
-        inputs,
-        losses,
-        wrt_tensor,
-        input_range,
-        parametrization,
-        optimizer,
-        precision,
-        minimize_args,
+        inputs, losses, wrt_tensor, input_range, parametrization, optimizer, precision, params
     )
 
 
@@ -200,7 +187,7 @@ def _minimize(
     parametrization: Any,
     optimizer: Any,
     precision: str | None,
-    minimize_args: Mapping[str, Any],
+    params: Mapping[str, Any],
 ) -> Any:
     """Images that minimise losses; arguments that are None have the defaults."""
     args: dict[str, Any] = {"max_iter": 200, "verbose": False}
@@ -211,7 +198,7 @@ def _minimize(
         args["input_modifiers"] = defaults.input_modifiers
         args["image_size"] = size_or_default(None, parametrization, inputs.graph)
         optimizer = defaults.optimizer if optimizer is None else optimizer
-    args |= {name: value for name, value in minimize_args.items() if value is not None}
+    args |= {name: value for name, value in params.items() if value is not None}
     descender = Optimizer(
         inputs,
         losses,

@@ -17,8 +17,8 @@ from vis.utils.validation import require
 def fit_prior(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
     """Fits a prior to the examples in `like`; several inputs have a list of priors.
 
-    Without examples, it returns `parametrization`. For several inputs, `like` and `fixed_inputs` are
-    given by position or by name.
+    Without examples, it returns `parametrization`. For several inputs, `like` and `fixed_inputs`
+    are lists by position or dicts by name.
     """
     if like is None:
         return parametrization

@@ -71,7 +71,7 @@ def visualize_filters(
             with a learning rate that falls in the last quarter of the steps.
         input_range: Lowest and highest value of the model's input; by default (0, 255), or the
             range of the examples in `like`.
-        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the images.
+        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the image.
         precision: As in `visualize_activation`.
         skip_erosion: Strength of random skip-connection scaling in residual networks, 0 to 0.5, as
             in `vis.optimizer.Optimizer`. By default 0.5 for classes and 0.2 for inner channels,

@@ -87,7 +87,7 @@ def visualize_saliency(
             channels.
 
     Returns:
-        A map in [0, 1] of the spatial shape of the image, or of `wrt_tensor`. For a batch of several
+        A map in [0, 1] of the spatial shape of the image or of `wrt_tensor`. For a batch of several
         images: a map for each, scaled separately.
 
     Raises:

@@ -70,8 +70,8 @@ def stages_of(
     """The stages, `max_iter` steps together.
 
     `parametrization`, `layout` and `last_optimizer` are those of the last stage, `coarse` and
-    `optimizer` those of the stages before it. There is one stage, with `optimizer`, if there are too
-    few steps or the parametrization has no spectrum.
+    `optimizer` those of the stages before it. With few steps or a parametrization without a
+    spectrum, there is a single stage, with `optimizer`.
     """
     if max_iter < len(_DECAYS) or parametrization.with_decay(1) is None:
         return [Stage(parametrization, layout, optimizer, max_iter)]

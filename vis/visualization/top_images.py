@@ -155,7 +155,7 @@ def top_activating_images(
         input_range: Lowest and highest value of the model's input. Images in a folder are scaled to
             it; other images are used as they are.
         batch_size: Maximum batch size; by default twice the number of processors, or 32 on a GPU.
-        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the images.
+        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the image.
         progress: Whether to show a progress bar.
 
     Returns:
