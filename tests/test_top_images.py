@@ -25,7 +25,7 @@ def find(model, images, layers, *args, **kwargs):
 
 
 def convolved(images, kernel, bias, stride, padding):
-    """The convolution of channels-last images as a sum over windows, and the padding at the start."""
+    """A convolution of channels-last images as a sum over windows, and its padding at the start."""
     size, sizes = kernel.shape[0], images.shape[1:-1]
     padding_before = [0] * len(sizes)
     if padding == "same":
@@ -508,9 +508,9 @@ BAD = {
     "no filters": (lambda: find(network(), IMAGES, 0, []), ValueError, "`filters` must hold"),
     "text filters": (lambda: find(network(), IMAGES, 0, "a"), TypeError, "`filters` must be an"),
     "filters of some": (
-        lambda: find(network(), IMAGES, [0, 1], [None]), ValueError, "`filters` must be None, a dict"),
+        lambda: find(network(), IMAGES, [0, 1], [None]), ValueError, "`filters` must be None, a"),
     "filters of all": (
-        lambda: find(network(), IMAGES, [0, 1], 3), ValueError, "`filters` must be None, a dict"),
+        lambda: find(network(), IMAGES, [0, 1], 3), ValueError, "`filters` must be None, a"),
     "filters of another layer": (
         lambda: find(network(), IMAGES, [0, 1], {2: 1}), ValueError, "keys are among the selected"),
     "twice": (
