@@ -108,12 +108,11 @@ def _with_visualize_filters(
     args: argparse.Namespace,
 ) -> np.ndarray:
     """Pictures of all filters by `visualize_filters`."""
-    steps = {} if args.max_iter is None else {"max_iter": args.max_iter}
     return visualize_filters(
         model,
         layer,
         filters,
-        **steps,
+        max_iter=args.max_iter,
         input_modifiers=None if args.jitter is None else [Jitter(args.jitter)],
         input_range=args.input_range,
         seed=args.seed,

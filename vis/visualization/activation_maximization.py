@@ -124,7 +124,7 @@ def visualize_activation(
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
-        parametrization: What is optimised; by default `vis.parametrizations.Pixels`.
+        parametrization: Parametrization of the image; by default `vis.parametrizations.Pixels`.
         optimizer: A Keras optimizer; by default the RMSprop of keras-vis.
         fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
             for those that are.

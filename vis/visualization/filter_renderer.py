@@ -54,10 +54,7 @@ class RenderSettings:
 
 
 class FilterRenderer:
-    """Renders pictures of the filters of one layer.
-
-    The arguments are checked when it is made, before anything is computed.
-    """
+    """Renders pictures of the filters of one layer. Its constructor checks the settings."""
 
     def __init__(
         self,
@@ -71,16 +68,15 @@ class FilterRenderer:
         self._layout = _picture_layout(inputs, layer, settings)
         parametrization = self._parametrization()
         defaults = defaults_of(parametrization, self._layout)
-        self._input_modifiers = _check_transforms(
-            defaults.input_modifiers
-            if settings.input_modifiers is None
-            else settings.input_modifiers
+        modifiers = settings.input_modifiers
+        self._transforms = _check_transforms(
+            defaults.input_modifiers if modifiers is None else modifiers
         )
         self.max_iter = defaults.max_iter if settings.max_iter is None else settings.max_iter
         optimizer, last_optimizer = settings.optimizer, settings.optimizer
         if optimizer is None:
             optimizer, last_optimizer = defaults.optimizer, defaults.last_optimizer
-        coarse = coarse_layout(self._layout, inputs, layer, self._input_modifiers)
+        coarse = coarse_layout(self._layout, inputs, layer, self._transforms)
         self._stages = stages_of(
             parametrization, self._layout, coarse, self.max_iter, optimizer, last_optimizer
         )
@@ -123,7 +119,7 @@ class FilterRenderer:
         descent = optimizer.descent(
             [stage.layout],
             seeds,
-            modifiers=self._input_modifiers,
+            modifiers=self._transforms,
             variables=None if variables is None else [variables],
             # Independent of the number of pictures, as the rounding depends on it.
             threads=max(1, device.num_threads() // BATCH_SIZE),

@@ -43,8 +43,8 @@ def visualize_filters(
 
     Optimisation is coarse to fine: high `Fourier` frequencies have less weight in the first three
     quarters of the steps, which run at half the size, for a third of the cost, if the model allows
-    it. A layer that ends in a softmax is optimised before it. There, and for the output logits of a
-    model, a picture shows what tells a class from the others (`vis.losses.ClassScores`). Pictures
+    it. A softmax at the end of a layer is skipped. There, and for the output logits of a model, a
+    picture shows what distinguishes a class from the others (`vis.losses.ClassScores`). Pictures
     are independent of the others in a batch (Olah et al., "Feature Visualization", Distill 2017).
 
     Args:
@@ -58,7 +58,8 @@ def visualize_filters(
             each. By default the size of the model's input, or 224 if it is open. Other sizes work
             if the model is convolutional up to the layer. `"receptive_field"` is a size that shows
             what filters of an early layer see, in a fraction of the time.
-        parametrization: What is optimised; by default `Fourier`, or `Pixels` without spatial axes.
+        parametrization: Parametrization of the pictures; by default `Fourier`, or `Pixels` without
+            spatial axes.
         input_modifiers: Random transforms of the images, `vis.input_modifiers.Transform` objects;
             by default jitter, rotation and scaling.
         max_iter: Number of steps, at least 1; by default 120, or 100 for principal components of
