@@ -85,8 +85,12 @@ class Engine:
 
     def loop(
         self, graph: Graph, weights: WeightCache, state: State, step_inputs: StepInputs, steps: Any
-    ) -> tuple[State, StepOutput]:
-        """The `State` and `StepOutput` after a number of steps, or after the first that failed."""
+    ) -> tuple[State, StepOutput, Any]:
+        """Takes a number of steps, or as many until one fails.
+
+        Returns the `State` and `StepOutput` after the last step, and the losses of all steps,
+        `(steps, terms, samples)`.
+        """
         if not per_sample.use_per_sample_loop(self._spec, samples=state.best_loss.shape[0]):
             return self._loop(graph, weights, state, step_inputs, steps)
         loop = functools.partial(self._loop_per_sample, graph, weights)
@@ -96,12 +100,13 @@ class Engine:
 
     def _run_steps(
         self, run: Callable, state: State, step_inputs: StepInputs, steps: Any
-    ) -> tuple[State, StepOutput]:
+    ) -> tuple[State, StepOutput, Any]:
         spec = self._spec
 
-        def body(i: Any, state: State, _: StepOutput) -> tuple:
+        def body(i: Any, state: State, _: StepOutput, losses: tf.TensorArray) -> tuple:
             state, images, output = self._evaluate(run, state, step_inputs)
-            return i + 1, self._advance(state, output, images), output
+            losses = losses.write(i, output.losses)
+            return i + 1, self._advance(state, output, images), output, losses
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
         wrt = spec.wrt_refs
@@ -116,16 +121,17 @@ class Engine:
         shapes = tf.nest.map_structure(lambda t: t.shape, start)
         open_shapes = [tf.TensorShape([None] * len(w.shape)) for w in wrt]
         shapes = (*shapes[:2], shapes[2]._replace(grads=open_shapes, wrt_values=open_shapes))
-        _, state, output = tf.while_loop(
-            lambda i, state, _: (i < steps) & ~state.failed,
+        losses = tf.TensorArray(dtype, steps, element_shape=empty.losses.shape)
+        _, state, output, losses = tf.while_loop(
+            lambda i, state, *_: (i < steps) & ~state.failed,
             body,
-            start,
-            shape_invariants=shapes,
+            (*start, losses),
+            shape_invariants=(*shapes, tf.TensorShape([])),
             parallel_iterations=1,
         )
-        return state, output
+        return state, output, losses.stack()
 
-    def _run_steps_per_sample(self, run: Callable, *args: Any) -> tuple[State, StepOutput]:
+    def _run_steps_per_sample(self, run: Callable, *args: Any) -> tuple[State, StepOutput, Any]:
         loop = functools.partial(self._run_steps, run)
         return per_sample.loop_per_sample(loop, self._spec.threads, *args)
 

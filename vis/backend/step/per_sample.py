@@ -30,7 +30,7 @@ def use_per_sample_loop(spec: StepSpec, samples: int) -> bool:
 
 def run_in_chunks(
     loop: Callable, threads: int | None, state: State, step_inputs: StepInputs, steps: Any
-) -> tuple[State, StepOutput]:
+) -> tuple[State, StepOutput, Any]:
     """Calls `loop` with the states and inputs of a few samples at a time."""
     available, samples = device.num_threads(), state.best_loss.shape[0]
     chunk_size = _PER_THREAD * max(1, available // (threads or available))
@@ -43,25 +43,27 @@ def run_in_chunks(
         loop(*_map_per_sample(operator.itemgetter(chunk), state, step_inputs), steps)
         for chunk in chunks
     ]
-    joined, output = tf.nest.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *parts)
+    joined, output, losses = tf.nest.map_structure(lambda *ts: tf.concat(ts, axis=0), *parts)
     # Scalars are shared by all samples. If one sample fails, all stop.
     joined = joined._replace(step=tf.reduce_min(joined.step), failed=tf.reduce_any(joined.failed))
     state = tf.nest.map_structure(
         lambda new, old: new if new.shape.rank == old.shape.rank else new[0], joined, state
     )
-    return state, output._replace(losses=tf.transpose(output.losses))
+    output = output._replace(losses=tf.transpose(output.losses))
+    return state, output, tf.transpose(losses, [1, 2, 0])
 
 
 def loop_per_sample(
     loop: Callable, threads: int | None, state: State, step_inputs: StepInputs, steps: Any
-) -> tuple[State, StepOutput]:
+) -> tuple[State, StepOutput, Any]:
     """Calls `loop` with each sample as a batch of one. All outputs have an axis of samples."""
 
-    def loop_sample(*tensors: Any) -> tuple[State, StepOutput]:
+    def loop_sample(*tensors: Any) -> tuple[State, StepOutput, Any]:
         remaining = iter(tensors)
         sample = _map_per_sample(lambda t: next(remaining), state, step_inputs)
-        new_state, output = loop(*sample, steps)
-        return new_state, output._replace(losses=tf.transpose(output.losses))
+        new_state, output, losses = loop(*sample, steps)
+        output = output._replace(losses=tf.transpose(output.losses))
+        return new_state, output, tf.transpose(losses, [2, 0, 1])
 
     tensors = [t for t in tf.nest.flatten(_per_sample(state, step_inputs)) if t.shape.rank]
     return map_samples(loop_sample, tensors, threads)
