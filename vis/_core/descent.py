@@ -73,10 +73,8 @@ class Descent:
         steps = 1
         while (first := self.step) < max_iter:
             began = time.perf_counter()
-            if in_numpy:
-                losses = self._step_in_numpy()
-            else:
-                losses = self._loop(min(steps, max_iter - first))
+            steps = min(steps, max_iter - first)
+            losses = self._step_in_numpy() if in_numpy else self._loop(steps)
             self._call(callbacks, first, losses)
             if self._state.failed:
                 raise self._non_finite()
