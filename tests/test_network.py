@@ -381,7 +381,7 @@ def test_model_that_needs_another_input():
     image, condition = keras.Input((4,), name="image"), keras.Input((3,), name="condition")
     x = layers.Dense(2)(layers.Concatenate()([image, condition]))
     model = keras.Model([image, condition], x)
-    with pytest.raises(ValueError, match=r"'image' alone.*Received: .*'condition'"):
+    with pytest.raises(ValueError, match=r"no other inputs than 'image'.*Received: .*'condition'"):
         Optimizer(image, [(ActivationMaximization(model.layers[-1], 0), 1)])
 
 

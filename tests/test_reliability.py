@@ -284,7 +284,7 @@ def test_checkpoints_leave_nothing_behind(tmp_path):
 
 def test_keras_optimizers_leave_no_graphs_behind(monkeypatch):
     """TensorFlow never frees a graph with gradients that are summed over replicas."""
-    monkeypatch.setattr(engine.engines, "_most", 2)
+    monkeypatch.setattr(engine.engines, "_max_entries", 2)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
 
     counts = []

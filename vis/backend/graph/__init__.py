@@ -1,4 +1,4 @@
-"""A model understood once, and everything that is asked of it."""
+"""Graphs of models: finding layers, running them, copying models."""
 
 from vis.backend.graph.axes import (
     channel_axis,
