@@ -266,7 +266,7 @@ def test_base_class_has_to_be_filled_in():
 
 
 def test_progress_reaches_its_end_and_shows_the_loss(capsys):
-    optimizer().minimize(max_iter=30, callbacks=[Progress(30, "drawing")], verbose=False)
+    optimizer().minimize(max_iter=30, callbacks=[Progress(30, desc="drawing")], verbose=False)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "drawing" in captured.err

@@ -227,7 +227,7 @@ def test_checkpoints_neither_read_nor_change_global_random_state(tmp_path):
         set_seeds(1)
         expected = next_random_numbers()
         set_seeds(1)
-        activation(model, 0, max_iter=max_iter, checkpoint=tmp_path / "run.npz", every=2)
+        activation(model, 0, max_iter=max_iter, checkpoint=tmp_path / "run.npz", checkpoint_every=2)
         assert next_random_numbers() == expected
 
 
@@ -275,7 +275,7 @@ def test_checkpoints_leave_nothing_behind(tmp_path):
     model = network()
     before = contents(model)
     for i in range(3):
-        activation(model, 0, checkpoint=tmp_path / f"{i}.npz", every=2)
+        activation(model, 0, checkpoint=tmp_path / f"{i}.npz", checkpoint_every=2)
         if i == 0:
             compiled = count_graphs()
     assert count_graphs() <= compiled

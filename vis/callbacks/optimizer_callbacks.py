@@ -81,7 +81,7 @@ class Progress(OptimizerCallback):
 
     every_step = False
 
-    def __init__(self, max_iter: int, desc: str | None = None) -> None:
+    def __init__(self, max_iter: int, *, desc: str | None = None) -> None:
         self._max_iter = check_integer("max_iter", max_iter, least=1)
         self._desc = desc
         self._bar = None
@@ -119,7 +119,7 @@ class History(OptimizerCallback):
         ({'Some Loss': [1.0, 1.0, 1.0]}, 2)
     """
 
-    def __init__(self, frames_every: int | None = None) -> None:
+    def __init__(self, *, frames_every: int | None = None) -> None:
         every = None if frames_every is None else check_integer("frames_every", frames_every, 1)
         self._frames_every = every
         self.losses_only = every is None

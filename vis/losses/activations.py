@@ -119,7 +119,7 @@ class Neuron(TensorLoss):
     """
 
     def __init__(
-        self, layer: Target, filter_index: int, position: Sequence[int | None] | None = None
+        self, layer: Target, filter_index: int, *, position: Sequence[int | None] | None = None
     ) -> None:
         super().__init__(check_layer(layer), name="Neuron Loss")
         self.layer = layer
@@ -198,7 +198,7 @@ class CosineDirection(Direction):
         Cosine Direction Loss
     """
 
-    def __init__(self, layer: Target, direction: Sequence[float], power: float = 2.0) -> None:
+    def __init__(self, layer: Target, direction: Sequence[float], *, power: float = 2.0) -> None:
         super().__init__(layer, direction)
         self.name = "Cosine Direction Loss"
         self.settings["power"] = check_not_negative("power", power)

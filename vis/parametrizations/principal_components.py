@@ -74,6 +74,7 @@ class PrincipalComponents(Parametrization):
     def __init__(
         self,
         examples: Any,
+        *,
         components: int | None = None,
         noise: float = 0.1,
         decay_power: float = 0.3,

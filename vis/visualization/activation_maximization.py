@@ -136,7 +136,7 @@ def visualize_activation(
             (`vis.parametrizations.PrincipalComponents`).
         **optimizer_params: Arguments of `vis.optimizer.Optimizer.minimize`: `max_iter` (by default
             200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (by default False),
-            `seed`, `image_size` for models with an open input size, and `checkpoint` and `every` to
+            `seed`, `image_size` for models with an open input size, and `checkpoint` and `checkpoint_every` to
             resume an interrupted call.
 
     Returns:
