@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from vis import __version__
 from vis.atlas.directory import AtlasDirectory
 from vis.atlas.images import DatasetScan, as_examples, scan_images, stream_of
 from vis.atlas.page_data import atlas_data, layer_data
-from vis.atlas.plan import LayerPlan, plan_layers
+from vis.atlas.plan import plan_layers
 from vis.atlas.run import AtlasRun
 from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
@@ -22,8 +22,6 @@ from vis.backend.step import fingerprint_of
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.data_prior import fit_prior
-
-_MADE_WITH = f"keras3-vis {__version__}"
 
 
 @dataclass(frozen=True)
@@ -121,15 +119,7 @@ def draw_atlas(
         ('index.html', {})
     """
     plans = plan_layers(
-        model,
-        layers,
-        filters=filters,
-        max_filters=max_filters,
-        classes=classes,
-        max_classes=max_classes,
-        image_size=image_size,
-        labels=labels,
-        has_examples=like is not None,
+        model, layers, filters, max_filters, classes, max_classes, image_size, labels, like
     )
     directory = AtlasDirectory(check_path("folder", folder))
     executor = check_executor(executor)
@@ -137,150 +127,92 @@ def draw_atlas(
     show = check_flag("progress", progress)
     low, high = check_input_range(input_range)
     # Floats: with integers, pictures would be rounded twice.
-    options: dict[str, Any] = {
-        "seed": check_integer("seed", seed, least=0),
-        "input_range": (float(low), float(high)),
-    }
+    input_range = float(low), float(high)
+    seed = check_integer("seed", seed, least=0)
+    options: dict[str, Any] = {"seed": seed, "input_range": input_range}
     if max_iter is not None:
         options["max_iter"] = check_integer("max_iter", max_iter, least=1)
-    stream = None if images is None else stream_of("images", model, images, options["input_range"])
-    prior = None if like is None else _prior_of(model, like, options["input_range"])
-    settings = _manifest_settings(model, plans, options, labels, prior)
+    stream = None if images is None else stream_of("images", model, images, input_range)
+    prior = None if like is None else _prior_of(model, like, input_range)
+    settings = {
+        "made_with": f"keras3-vis {__version__}",
+        "model": list(fingerprint_of(model)[:2]),
+        "layers": {plan.name: [plan.filters, plan.picture_size] for plan in plans},
+        "labels": None if labels is None else list(labels),
+        "like": None if prior is None else _digest_of(prior),
+        "max_iter": max_iter,
+        **options,
+    }
 
     # Check the folder before the scan, which may take long.
     directory.is_finished(settings)
     directory.check_writable()
     scan = DatasetScan({}, {}, {})
     if stream is not None:
-        scan = scan_images(stream, model, plans, options["input_range"], show)
+        scan = scan_images(stream, model, plans, input_range, show)
     settings["images"] = scan.digest
-    if directory.is_finished(settings) and _has_all_pictures(directory, plans):
+    if directory.is_finished(settings) and directory.has_pictures(plans):
         return Atlas(directory.index, {})
 
     directory.write_manifest(settings, finished=False)
     directory.write_site()
-    _write_images(directory, model, scan, options["input_range"])
-    shared = _SharedData.of(model, plans, settings, prior, scan, safe_mode)
-    with open_pool(executor, shared.items, safe_mode) as pool:
-        run = AtlasRun(plans, directory, pool, scan.errors)
-        _write_page_data(directory, model, run, scan, settings, finished=False)
-        run.render(shared.render_keys, options, show)
-        run.compute_links(shared.link_keys, options["input_range"], show)
-    _write_page_data(directory, model, run, scan, settings, finished=True)
+    image_infos = _write_images(directory, model, scan, input_range)
+    shared_data = _shared_data(model, settings, prior, scan, safe_mode)
+    model_key, prior_key, images_key = shared_data
+    with open_pool(executor, shared_data, safe_mode) as pool:
+        run = AtlasRun(plans, directory, pool, scan)
+        _write_page_data(model, run, image_infos, settings, finished=False)
+        run.render((model_key, prior_key), options, show)
+        run.compute_links((model_key, images_key), input_range, show)
+    _write_page_data(model, run, image_infos, settings, finished=True)
     errors = run.errors()
     directory.write_manifest(settings, finished=not errors)
     return Atlas(directory.index, errors)
 
 
-class _SharedData(NamedTuple):
-    """Data that workers share, by key, and the keys that each kind of task needs."""
-
-    items: dict[str, Any]
-    render_keys: tuple[str, ...]
-    link_keys: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        model: keras.Model,
-        plans: Sequence[LayerPlan],
-        settings: Mapping[str, Any],
-        prior: Any,
-        scan: DatasetScan,
-        safe_mode: bool,
-    ) -> "_SharedData":
-        # Tasks name layers, and equal models may have layers of different names.
-        identity = [settings["model"], [plan.name for plan in plans], safe_mode]
-        model_key = f"model {_digest_of(identity)}"
-        items: dict[str, Any] = {model_key: model}
-        render_keys: tuple[str, ...] = (model_key,)
-        link_keys: tuple[str, ...] = (model_key,)
-        if prior is not None:
-            render_keys += (f"like {settings['like']}",)
-            items[render_keys[-1]] = prior
-        if scan.sample is not None:
-            link_keys += (f"images {scan.digest}",)
-            items[link_keys[-1]] = scan.sample
-        return cls(items, render_keys, link_keys)
-
-
 def _prior_of(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
-    examples = as_examples(model, like, input_range)
-    return fit_prior(Graph.of(model), examples, None, None)
-
-
-def _manifest_settings(
-    model: keras.Model,
-    plans: Sequence[LayerPlan],
-    options: Mapping[str, Any],
-    labels: Sequence[str] | None,
-    prior: Any,
-) -> dict[str, Any]:
-    """What must be equal for an atlas to be resumed, but for the images."""
-    return {
-        "made_with": _MADE_WITH,
-        "model": list(fingerprint_of(model)[:2]),
-        "layers": {plan.name: [plan.filters, plan.picture_size] for plan in plans},
-        "max_iter": options.get("max_iter"),
-        "seed": options["seed"],
-        "input_range": options["input_range"],
-        "labels": None if labels is None else list(labels),
-        "like": None if prior is None else _digest_of(prior),
-    }
+    return fit_prior(Graph.of(model), as_examples(model, like, input_range), None, None)
 
 
 def _digest_of(value: Any) -> str:
     return digest([np.frombuffer(describe(value).encode(), "uint8")])
 
 
-def _has_all_pictures(directory: AtlasDirectory, plans: Sequence[LayerPlan]) -> bool:
-    return all(
-        directory.picture(position, channel).is_file()
-        for position, plan in enumerate(plans)
-        for channel in plan.filters
-    )
-
-
 def _write_images(
-    directory: AtlasDirectory,
-    model: keras.Model,
-    scan: DatasetScan,
-    input_range: tuple[float, float],
-) -> None:
+    directory: AtlasDirectory, model: keras.Model, scan: DatasetScan, input_range: Any
+) -> dict[int, dict[str, Any]]:
+    """Writes the top-activating images, and returns their names and sizes by number."""
     channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
+    infos = {}
     for number, image in sorted(scan.images.items()):
-        file = encode_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
-        directory.write_image(number, file)
+        picture = np.moveaxis(image, channel_axis, -1)
+        directory.write_image(number, encode_jpeg(picture, input_range))
+        name = f"image {number}" if scan.names is None else scan.names[number]
+        infos[number] = {"name": name, "width": picture.shape[1], "height": picture.shape[0]}
+    return infos
+
+
+def _shared_data(
+    model: keras.Model, settings: Mapping[str, Any], prior: Any, scan: DatasetScan, safe_mode: bool
+) -> dict[str, Any]:
+    """The model, the prior and the images that workers share, by keys that identify them."""
+    # Equal models may have other layer names, which tasks contain.
+    identity = [settings["model"], list(settings["layers"]), safe_mode]
+    return {
+        f"model {_digest_of(identity)}": model,
+        f"like {settings['like']}": prior,
+        f"images {scan.digest}": scan.sample,
+    }
 
 
 def _write_page_data(
-    directory: AtlasDirectory,
     model: keras.Model,
     run: AtlasRun,
-    scan: DatasetScan,
+    image_infos: Mapping[int, Mapping[str, Any]],
     settings: Mapping[str, Any],
     finished: bool,
 ) -> None:
-    images = _image_infos(model, scan)
-    for position, plan in enumerate(run.plans):
-        data = layer_data(position, run, scan.layers.get(plan.name), images)
-        directory.write_data(f"layers/{position:04}", data)
-    shown_settings = {
-        "steps": "default" if settings["max_iter"] is None else str(settings["max_iter"]),
-        "seed": str(settings["seed"]),
-        "input range": "{:g} to {:g}".format(*settings["input_range"]),
-        "drawn like": "photographs" if settings["like"] is None else "examples of its data",
-    }
-    data = atlas_data(model.name, _MADE_WITH, shown_settings, scan.count, run, finished)
-    directory.write_data("atlas", data)
-
-
-def _image_infos(model: keras.Model, scan: DatasetScan) -> dict[int, dict[str, Any]]:
-    """Name and size of the top-activating images, by number."""
-    layout = layout_of(Graph.of(model).inputs[0])
-    infos = {}
-    for number, image in scan.images.items():
-        height, width = (image.shape[axis - 1] for axis in layout.axes)
-        name = f"image {number}" if scan.names is None else scan.names[number]
-        infos[number] = {"name": name, "width": width, "height": height}
-    return infos
+    for position in range(len(run.plans)):
+        data = layer_data(position, run, image_infos)
+        run.directory.write_data(f"layers/{position:04}", data)
+    run.directory.write_data("atlas", atlas_data(model.name, settings, run, finished))

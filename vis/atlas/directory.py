@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vis.atlas.plan import LayerPlan
 from vis.utils.files import written_whole
+from vis.utils.validation import expect
 
 _SITE = Path(__file__).with_name("site")
 _MANIFEST = "atlas.json"
@@ -27,20 +29,18 @@ class AtlasDirectory:
         """
         if not self.path.exists():
             return False
-        if not self.path.is_dir():
-            raise ValueError(f"`folder` must be a folder. Received: the file {self.path}")
+        expect(self.path.is_dir(), "folder", "be a folder", f"the file {self.path}")
         if not (self.path / _MANIFEST).is_file():
-            if any(not path.name.startswith(".") for path in self.path.iterdir()):
-                raise ValueError(
-                    "`folder` must be new, empty, or the folder of an atlas. "
-                    f"Received: {self.path}, which holds other files"
-                )
+            is_empty = all(path.name.startswith(".") for path in self.path.iterdir())
+            expected = "be new, empty, or the folder of an atlas"
+            expect(is_empty, "folder", expected, f"{self.path}, which holds other files")
             return False
         manifest = self._read_manifest()
+        previous = manifest["settings"]
         differences = [
-            f"{key} was {_shortened(manifest['settings'].get(key))}, is {_shortened(value)}"
+            f"{key} was {_shortened(previous.get(key))}, is {_shortened(value)}"
             for key, value in json.loads(json.dumps(settings)).items()
-            if manifest["settings"].get(key) != value
+            if previous.get(key) != value
         ]
         if differences:
             raise ValueError(
@@ -54,27 +54,23 @@ class AtlasDirectory:
             manifest = json.loads((self.path / _MANIFEST).read_text("utf-8"))
         except ValueError:
             manifest = None
-        if (
-            not isinstance(manifest, dict)
-            or manifest.get("format") != _FORMAT
-            or not isinstance(manifest.get("settings"), dict)
-            or not isinstance(manifest.get("finished"), bool)
-        ):
-            raise ValueError(
-                "`folder` must hold an atlas of this version of keras3-vis. Give another folder. "
-                f"Received: {self.path}, whose {_MANIFEST} has another format"
-            )
+        is_valid = (
+            isinstance(manifest, dict)
+            and manifest.get("format") == _FORMAT
+            and isinstance(manifest.get("settings"), dict)
+            and isinstance(manifest.get("finished"), bool)
+        )
+        expected = "hold an atlas of this version of keras3-vis; give another folder"
+        expect(is_valid, "folder", expected, f"{self.path}, whose {_MANIFEST} has another format")
         return manifest
 
     def check_writable(self) -> None:
         """Raises a `PermissionError` if files cannot be written here."""
         parents = (self.path, *self.path.absolute().parents)
         existing = next(path for path in parents if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise PermissionError(
-                "`folder` must be writable. "
-                f"Received: {self.path}, but {existing} is not a writable folder"
-            )
+        is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        received = f"{self.path}, but {existing} is not a writable folder"
+        expect(is_writable, "folder", "be writable", received, PermissionError)
 
     def write_manifest(self, settings: Mapping[str, Any], finished: bool) -> None:
         """Writes what the folder holds the atlas of, which `is_finished` compares."""
@@ -91,6 +87,11 @@ class AtlasDirectory:
     def picture(self, layer: int, channel: int) -> Path:
         """Path of the picture of a channel."""
         return self.path / f"pictures/{layer:04}/{channel:05}.jpg"
+
+    def has_pictures(self, plans: Sequence[LayerPlan]) -> bool:
+        """Whether there are pictures of all channels of these layers."""
+        channels = ((i, channel) for i, plan in enumerate(plans) for channel in plan.filters)
+        return all(self.picture(*channel).is_file() for channel in channels)
 
     def write_picture(self, layer: int, channel: int, file: bytes) -> None:
         """Writes the picture of a channel."""

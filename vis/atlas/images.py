@@ -63,7 +63,7 @@ class DatasetScan:
         errors: Errors of layers without results, by layer path.
         images: The top-activating images, by number.
         names: File names of all images, if they are files.
-        count: Number of all images.
+        total: Number of all images.
         digest: Hash of all images, which identifies the dataset.
         sample: Images that links are averaged over.
     """
@@ -72,7 +72,7 @@ class DatasetScan:
     errors: dict[str, ValueError]
     images: dict[int, np.ndarray]
     names: list[str] | None = None
-    count: int = 0
+    total: int = 0
     digest: str | None = None
     sample: np.ndarray | None = None
 

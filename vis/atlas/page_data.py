@@ -18,55 +18,51 @@ Link = tuple[int, int, float]
 
 
 def atlas_data(
-    model: str,
-    made_with: str,
-    settings: Mapping[str, str],
-    image_count: int,
-    run: AtlasRun,
-    finished: bool,
+    model: str, settings: Mapping[str, Any], run: AtlasRun, finished: bool
 ) -> dict[str, Any]:
-    """Data of the map. `settings` are shown below it."""
-    errors = run.errors()
+    """Data of the map, and what the atlas was made with."""
+    warnings = run.errors()
     layers = [
-        {
-            **plan._asdict(),
-            "error": run.picture_error(position),
-            "warning": errors.get(plan.name),
-        }
-        for position, plan in enumerate(run.plans)
+        {**plan._asdict(), "error": run.picture_error(i), "warning": warnings.get(plan.name)}
+        for i, plan in enumerate(run.plans)
     ]
+    shown_settings = {
+        "steps": "default" if settings["max_iter"] is None else str(settings["max_iter"]),
+        "seed": str(settings["seed"]),
+        "input range": "{:g} to {:g}".format(*settings["input_range"]),
+        "drawn like": "photographs" if settings["like"] is None else "examples of its data",
+    }
     return {
         "model": model,
-        "made_with": made_with,
-        "settings": settings,
+        "made_with": settings["made_with"],
+        "settings": shown_settings,
         "finished": finished,
-        "images": image_count,
+        "images": run.scan.total,
         "layers": layers,
     }
 
 
 def layer_data(
-    position: int,
-    run: AtlasRun,
-    top_images: TopImagesOfLayer | None,
-    images: Mapping[int, Mapping[str, Any]],
+    position: int, run: AtlasRun, image_infos: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Data of a layer and its channels. `images` are names and sizes of images by number."""
+    """Data of a layer and its channels. `image_infos` are names and sizes by number."""
+    plan = run.plans[position]
+    top_images = run.scan.layers.get(plan.name)
     channels: list[dict[str, Any]] = [
         {
             "index": channel,
             "error": run.picture_errors.get((position, channel)),
-            "top_images": [] if top_images is None else _top_images(top_images, row),
-            "histogram": None if top_images is None else _histogram(top_images.activations[:, row]),
+            "top_images": _top_images(top_images, row) if top_images else [],
+            "histogram": _histogram(top_images.activations[:, row]) if top_images else None,
             "excited_by": _excited_by(position, row, run),
             "excites": _excites(position, row, run),
         }
-        for row, channel in enumerate(run.plans[position].filters)
+        for row, channel in enumerate(plan.filters)
     ]
     shown = {entry["image"] for channel in channels for entry in channel["top_images"]}
     return {
         "channels": channels,
-        "images": {str(number): images[number] for number in sorted(shown)},
+        "images": {str(number): image_infos[number] for number in sorted(shown)},
     }
 
 

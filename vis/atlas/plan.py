@@ -14,7 +14,14 @@ from vis.backend.private import operation_of
 from vis.backend.step import accepts_shape, receptive_fields
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
-from vis.utils.validation import check_indices, check_integer, is_iterable
+from vis.utils.validation import (
+    check_all,
+    check_indices,
+    check_integer,
+    expect,
+    is_iterable,
+    require,
+)
 
 _CONVOLUTIONS = (
     keras.layers.Conv2D,
@@ -31,58 +38,46 @@ _MAX_PICTURE_SIZE = 128
 
 
 class LayerPlan(NamedTuple):
-    """A layer of an atlas, also as the pages receive it. Sizes are `(height, width)` in pixels.
+    """A layer of an atlas, also as the pages receive it. Sizes are `(height, width)` in pixels."""
 
-    Attributes:
-        name: Path of the layer, as `layer_idx` takes it.
-        class_name: Name of the layer's class.
-        output_shape: Shape of its output, without the batch axis.
-        filter_count: Number of its channels.
-        filters: Indices of the channels in the atlas, ascending.
-        labels: Names of these channels, if they are classes with known names.
-        is_classes: Whether it is the model's output, one number for each class.
-        picture_size: Size of its pictures.
-        receptive_field: Receptive field, or None if it is the whole image.
-        predecessors: Positions, in the atlas, of the layers directly before it.
-    """
-
-    name: str
+    name: str  # Path of the layer, as `layer_idx` takes it.
     class_name: str
-    output_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]  # Without the batch axis.
     filter_count: int
-    filters: tuple[int, ...]
-    labels: tuple[str, ...] | None
+    filters: tuple[int, ...]  # Indices of the channels in the atlas, ascending.
+    labels: tuple[str, ...] | None  # Names of these channels, if they are classes.
     is_classes: bool
     picture_size: tuple[int, int]
-    receptive_field: tuple[int, int] | None
-    predecessors: tuple[int, ...]
+    receptive_field: tuple[int, int] | None  # None is the whole image.
+    predecessors: tuple[int, ...]  # Positions, in the atlas, of the layers directly before it.
 
 
 def plan_layers(
     model: keras.Model,
     layers: Any,
-    *,
     filters: Any,
     max_filters: Any,
     classes: Any,
     max_classes: Any,
     image_size: Any,
     labels: Any,
-    has_examples: bool,
+    like: Any,
 ) -> list[LayerPlan]:
-    """Checks arguments of `draw_atlas`, and plans its layers in the order of the network.
-
-    With `has_examples`, pictures are drawn like examples, which have the size of the input.
-    """
+    """Checks these arguments of `draw_atlas`, and plans its layers in the order of the network."""
     graph = Graph.of(model)
     image = _image_layout(graph)
-    size = _inner_picture_size(image, image_size, has_examples)
+    size = _inner_picture_size(image, image_size, like)
     by_path = _requested_layers(graph, layers)
     class_layer = _class_layer(graph)
     inner_paths = [path for path, layer in by_path.items() if layer is not class_layer]
     filters_by_path = _filters_by_path(graph, filters, inner_paths)
-    predecessors = direct_predecessors(graph, list(by_path.values()))
+    if labels is not None and len(inner_paths) == len(by_path):
+        raise ValueError(
+            "`labels` requires the class layer, the last one, in `layers`. "
+            f"Received: labels, and layers={inner_paths}"
+        )
     plans = []
+    predecessors = direct_predecessors(graph, list(by_path.values()))
     for (path, layer), positions in zip(by_path.items(), predecessors, strict=True):
         shape, _, count = filters_of(layer)
         is_classes = layer is class_layer
@@ -103,22 +98,17 @@ def plan_layers(
             predecessors=tuple(positions),
         )
         plans.append(plan)
-    if labels is not None and not any(plan.is_classes for plan in plans):
-        raise ValueError(
-            "`labels` requires the class layer, the last one, in `layers`. "
-            f"Received: labels, and layers={list(by_path)}"
-        )
     return plans
 
 
 def default_layers(model: keras.Model) -> list[str]:
     """The layers that `draw_atlas` draws by default.
 
-    These are all convolutions of a small network or the outputs of a large network's blocks, and
-    the classes. A block ends at a merge, or before the resolution changes.
+    All convolutions of a small network, or the outputs of a large network's blocks, and the
+    classes. A block ends at a merge, or before the resolution changes.
 
     Args:
-        model: A Keras model with images as input.
+        model: A Keras model with one input: images with one channel or three.
 
     Returns:
         Paths of the layers, in the order of the network.
@@ -162,17 +152,14 @@ def _image_layout(graph: Graph) -> Layout:
     return layout
 
 
-def _inner_picture_size(image: Layout, image_size: Any, has_examples: bool) -> tuple[int, int]:
+def _inner_picture_size(image: Layout, image_size: Any, like: Any) -> tuple[int, int]:
     """Size of the pictures of inner channels, if the network accepts it."""
     height, width = image.spatial_shape
     if image_size is None:
-        limit = max(height, width) if has_examples else _MAX_PICTURE_SIZE
+        limit = _MAX_PICTURE_SIZE if like is None else max(height, width)
         return min(limit, height), min(limit, width)
-    if has_examples:
-        raise ValueError(
-            "`image_size` must be None together with `like`, because these pictures have the "
-            f"size of the model's input. Received: image_size={image_size!r}"
-        )
+    expected = "be None together with `like`, whose pictures have the size of the model's input"
+    require(like is None, "image_size", expected, image_size)
     return (check_integer("image_size", image_size, least=1),) * 2
 
 
@@ -180,22 +167,15 @@ def _requested_layers(graph: Graph, layers: Any) -> dict[str, keras.Layer]:
     """The layers by path, in the order of the network."""
     if layers is None:
         requested = list(_default_layers(graph))
-        if not requested:
-            raise ValueError(
-                "`layers` must be given for a model without convolutions and classes in its own "
-                f"graph. Received: layers=None, for {graph.model}"
-            )
+        expected = "be given for a model without convolutions and classes in its own graph"
     else:
         listed = layers if is_iterable(layers) else [layers]
         requested = [graph.find(layer, "layers") for layer in listed]
-    if not requested:
-        raise ValueError("`layers` must hold at least one layer. Received: layers=[]")
+        expected = "hold at least one layer"
+    require(requested, "layers", expected, layers)
     for layer in requested:
-        if isinstance(layer, LayerOutput):
-            raise TypeError(
-                "`layers` must be layers, names, paths or indices. An atlas shows the first call "
-                f"of a layer. Received: {layer!r}"
-            )
+        expected = "be layers, names, paths or indices; an atlas shows the first call of a layer"
+        require(not isinstance(layer, LayerOutput), "layers", expected, layer, TypeError)
     order = {id(layer): i for i, layer in enumerate(graph.layers())}
     by_path = {path_to(graph.model, layer): layer for layer in requested}
     return dict(sorted(by_path.items(), key=lambda item: order.get(id(item[1]), len(order))))
@@ -261,11 +241,8 @@ def _filters_by_path(graph: Graph, filters: Any, paths: Sequence[str]) -> dict[s
     for layer, indices in filters.items():
         target = LayerOutput.of(graph.find(layer, "filters")).layer
         by_path[path_to(graph.model, target)] = indices
-    if unknown := set(by_path) - set(paths):
-        raise ValueError(
-            f"`filters` must be for inner layers of the atlas: {list(paths)}. "
-            f"Received: filters for {sorted(unknown)}"
-        )
+    expected = f"be for inner layers of the atlas: {list(paths)}"
+    require(by_path.keys() <= {*paths}, "filters", expected, filters)
     return {path: by_path.get(path) for path in paths}
 
 
@@ -282,14 +259,9 @@ def _class_labels(labels: Any, count: int, indices: Sequence[int]) -> tuple[str,
     if labels is None:
         known = [name for _, name in imagenet_classes()]
         return tuple(known[i].replace("_", " ") for i in indices) if count == len(known) else None
-    if not is_iterable(labels) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"`labels` must be a list of names. Received: labels={labels!r}")
-    names = list(labels)
-    if len(names) != count:
-        raise ValueError(
-            f"`labels` must have a name for each of the {count} classes. "
-            f"Received: {len(names)} names"
-        )
+    names = check_all("labels", labels, str)
+    expected = f"have a name for each of the {count} classes"
+    expect(len(names) == count, "labels", expected, f"{len(names)} names")
     return tuple(names[i] for i in indices)
 
 

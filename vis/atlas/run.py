@@ -1,4 +1,4 @@
-"""One run that completes an atlas: renders missing pictures, then computes links."""
+"""One run of `draw_atlas`: renders missing pictures, then computes links."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vis.atlas.directory import AtlasDirectory
+from vis.atlas.images import DatasetScan
 from vis.atlas.plan import LayerPlan, all_predecessors
 from vis.atlas.tasks import LinkTask, RenderTask
 from vis.atlas.workers import WorkerPool
@@ -19,30 +20,23 @@ _PARALLEL_LAYERS = 4
 
 
 class AtlasRun:
-    """Progress and results of one call of `draw_atlas`.
-
-    Attributes:
-        plans: The layers of the atlas.
-        picture_errors: Why there is no picture, by layer position and channel.
-        image_errors: Why a layer has no top-activating images, by path.
-        link_errors: Why a layer has no links, by position.
-        links: For a layer and an earlier one, by position: an array
-            `(channels, earlier channels)` of contributions.
-    """
+    """Progress and results of one call of `draw_atlas`. Layers are known by position."""
 
     def __init__(
         self,
         plans: Sequence[LayerPlan],
         directory: AtlasDirectory,
         pool: WorkerPool,
-        image_errors: Mapping[str, Exception],
+        scan: DatasetScan,
     ) -> None:
         self.plans = plans
-        self.picture_errors: dict[tuple[int, int], str] = {}
-        self.image_errors = {path: _message(error) for path, error in image_errors.items()}
-        self.link_errors: dict[int, str] = {}
+        self.directory = directory
+        self.scan = scan
+        # Contributions `(channels, earlier channels)`, by layer and earlier layer.
         self.links: dict[tuple[int, int], np.ndarray] = {}
-        self._directory = directory
+        # By layer and channel, and by layer.
+        self.picture_errors: dict[tuple[int, int], str] = {}
+        self.link_errors: dict[int, str] = {}
         self._pool = pool
         self._positions = {plan.name: position for position, plan in enumerate(plans)}
 
@@ -71,9 +65,7 @@ class AtlasRun:
         # Large pictures first, so that no worker is left with one at the end.
         for plan in sorted(self.plans, key=lambda plan: -np.prod(plan.picture_size)):
             position = self._positions[plan.name]
-            missing = [
-                c for c in plan.filters if not self._directory.picture(position, c).is_file()
-            ]
+            missing = [c for c in plan.filters if not self.directory.picture(position, c).is_file()]
             sized = {**settings, "image_size": plan.picture_size}
             tasks = [RenderTask(data_keys, plan.name, part, sized) for part in _split(missing)]
             queues.append(tasks)
@@ -95,14 +87,14 @@ class AtlasRun:
                 failed.append((task, result))
                 continue
             for channel, file in zip(task.channels, result, strict=True):
-                self._directory.write_picture(self._positions[task.layer], channel, file)
+                self.directory.write_picture(self._positions[task.layer], channel, file)
             bar.update(len(task.channels))
         return failed
 
     def compute_links(
         self, data_keys: tuple[str, ...], input_range: tuple[float, float], show: bool
     ) -> None:
-        """Computes links, averaged over the images among the shared data, if there are any."""
+        """Computes links, averaged over images, or else on the channels' own pictures."""
         tasks = self._link_tasks(data_keys, input_range)
         results = self._pool.as_completed(tasks)
         for task, result in tqdm(results, "links", len(tasks), disable=not show):
@@ -119,21 +111,19 @@ class AtlasRun:
     def _link_tasks(
         self, data_keys: tuple[str, ...], input_range: tuple[float, float]
     ) -> list[LinkTask]:
-        has_images = len(data_keys) > 1
         tasks = []
         for position, plan in enumerate(self.plans):
-            positions = all_predecessors(self.plans, position)
-            if not plan.is_classes:
-                positions = list(plan.predecessors)
-            earlier = tuple((self.plans[p].name, self.plans[p].filters) for p in positions)
-            for p in positions:
-                shape = len(plan.filters), len(self.plans[p].filters)
-                self.links[position, p] = np.zeros(shape)
+            is_classes = plan.is_classes
+            earlier = all_predecessors(self.plans, position) if is_classes else plan.predecessors
+            for other in earlier:
+                shape = len(plan.filters), len(self.plans[other].filters)
+                self.links[position, other] = np.zeros(shape)
+            names = tuple((self.plans[other].name, self.plans[other].filters) for other in earlier)
             rendered = [c for c in plan.filters if (position, c) not in self.picture_errors]
             for channels in _split(rendered) if earlier else ():
-                paths = (self._directory.picture(position, c) for c in channels)
-                pictures = () if has_images else tuple(path.read_bytes() for path in paths)
-                task = LinkTask(data_keys, plan.name, channels, earlier, pictures, input_range)
+                paths = (self.directory.picture(position, c) for c in channels)
+                pictures = () if self.scan.total else tuple(path.read_bytes() for path in paths)
+                task = LinkTask(data_keys, plan.name, channels, names, pictures, input_range)
                 tasks.append(task)
         return tasks
 
@@ -145,14 +135,14 @@ class AtlasRun:
     def errors(self) -> dict[str, str]:
         """The first error of each incomplete layer, by path."""
         first: dict[int, str] = {}
-        for (position, channel), error in sorted(self.picture_errors.items()):
-            is_whole_layer = self.picture_error(position)
-            first.setdefault(position, error if is_whole_layer else f"channel {channel}: {error}")
-        for path, error in self.image_errors.items():
-            first.setdefault(self._positions[path], f"images: {error}")
-        for position, error in sorted(self.link_errors.items()):
-            first.setdefault(position, f"links: {error}")
-        return {self.plans[position].name: error for position, error in first.items()}
+        for (position, channel), message in sorted(self.picture_errors.items()):
+            whole = self.picture_error(position)
+            first.setdefault(position, message if whole else f"channel {channel}: {message}")
+        for path, error in self.scan.errors.items():
+            first.setdefault(self._positions[path], f"images: {_message(error)}")
+        for position, message in sorted(self.link_errors.items()):
+            first.setdefault(position, f"links: {message}")
+        return {self.plans[position].name: message for position, message in first.items()}
 
 
 def _split(channels: Sequence[int]) -> list[tuple[int, ...]]:

@@ -40,10 +40,10 @@ class PackedModel(NamedTuple):
             packed.unpack()
         except Exception as error:
             raise ValueError(
-                "`model` must be loadable from a `.keras` file, so that it can be sent to other "
-                "processes. Register its custom classes in a module that workers import. If it "
-                "contains code, such as a Lambda layer, and you trust it, pass "
-                f"`safe_mode=False`. Received: {model.name}; Keras reports: {error}"
+                "`model` must be loadable from a `.keras` file, to be sent to workers. Register "
+                "custom classes in a module that workers import. If it contains code, such as a "
+                "Lambda layer, and you trust it, pass `safe_mode=False`. "
+                f"Received: {model.name}; Keras reports: {error}"
             ) from error
         return packed
 
@@ -61,19 +61,15 @@ class MissingData(NamedTuple):
 
 
 class RenderTask(NamedTuple):
-    """Renders pictures of some channels of a layer.
+    """Renders pictures of some channels of a layer."""
 
-    The stored data at `data_keys` are the model and, if given, a parametrization fitted to
-    examples. `settings` are arguments of `visualize_filters`.
-    """
-
-    data_keys: tuple[str, ...]
+    data_keys: tuple[str, ...]  # Keys of the arguments of `run`.
     layer: str
     channels: tuple[int, ...]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # Arguments of `visualize_filters`.
 
-    def run(self, model: keras.Model, prior: Any = None) -> list[bytes]:
-        """Returns the pictures as JPEG files."""
+    def run(self, model: keras.Model, prior: Any) -> list[bytes]:
+        """Returns the pictures as JPEG files. `prior` is a fitted parametrization or None."""
         settings = self.settings if prior is None else {**self.settings, "parametrization": prior}
         pictures = visualize_filters(
             model, self.layer, list(self.channels), progress=False, **settings
@@ -82,21 +78,16 @@ class RenderTask(NamedTuple):
 
 
 class LinkTask(NamedTuple):
-    """Computes links from channels of earlier layers to some channels of a layer.
+    """Computes links from channels of earlier layers to some channels of a layer."""
 
-    The stored data at `data_keys` are the model and, if there are any, the images to average over.
-    Without images, `pictures` has a JPEG file for each of the channels. `earlier` has the path
-    and the channels of each earlier layer.
-    """
-
-    data_keys: tuple[str, ...]
+    data_keys: tuple[str, ...]  # Keys of the arguments of `run`.
     layer: str
     channels: tuple[int, ...]
-    earlier: tuple[tuple[str, tuple[int, ...]], ...]
-    pictures: tuple[bytes, ...]
+    earlier: tuple[tuple[str, tuple[int, ...]], ...]  # Paths and channels of earlier layers.
+    pictures: tuple[bytes, ...]  # Without images, a JPEG file for each channel.
     input_range: tuple[float, float]
 
-    def run(self, model: keras.Model, images: np.ndarray | None = None) -> list[np.ndarray]:
+    def run(self, model: keras.Model, images: np.ndarray | None) -> list[np.ndarray]:
         """Returns an array `(channels, earlier channels)` for each earlier layer."""
         own_images = images is None
         if images is None:

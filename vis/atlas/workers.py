@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vis.atlas.tasks import MissingData, PackedModel, Task, evict, run_task, store
 from vis.backend import device
-from vis.utils.validation import check_integer
+from vis.utils.validation import check_integer, require
 
 # While one thread traces, which holds Python's lock, the other renders, which does not.
 _THREADS = 2
@@ -30,9 +30,9 @@ AnyTask = TypeVar("AnyTask", bound=Task)
 class WorkerPool:
     """Runs tasks on an executor, and sends workers the data that they miss.
 
-    A worker without the data of a task returns `MissingData`, and the task is submitted again
-    with the data. So the model is sent once to each worker, with any executor, and no shared disk
-    is needed. `new_executor` replaces a broken executor; without it a broken executor is an error.
+    If a worker returns `MissingData`, the task is submitted again with the data. So the model is
+    sent to each worker once, without a shared disk. `new_executor` replaces a broken executor;
+    without it, that is an error.
     """
 
     def __init__(
@@ -136,19 +136,18 @@ def open_pool(
 
 def check_executor(executor: Any) -> Any:
     """Returns the `executor` argument of `draw_atlas`, or raises if it is invalid."""
-    if isinstance(executor, str) and "://" not in executor:
-        raise ValueError(
-            "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
-            f"Received: executor={executor!r}"
-        )
-    if executor is None or isinstance(executor, (str, futures.Executor)):
+    if executor is None or isinstance(executor, futures.Executor):
         return executor
-    if isinstance(executor, int):
-        return check_integer("executor", executor, least=1)
-    raise TypeError(
-        "`executor` must be None, a number of processes, the address of a Dask scheduler or a "
-        f"`concurrent.futures.Executor`. Received: executor={executor!r}"
+    if isinstance(executor, str):
+        expected = "be the address of a scheduler, such as 'tcp://10.0.0.1:8786'"
+        require("://" in executor, "executor", expected, executor)
+        return executor
+    expected = (
+        "be None, a number of processes, the address of a Dask scheduler or a "
+        "`concurrent.futures.Executor`"
     )
+    require(isinstance(executor, int), "executor", expected, executor, TypeError)
+    return check_integer("executor", executor, least=1)
 
 
 @contextlib.contextmanager
