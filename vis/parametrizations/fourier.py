@@ -40,7 +40,6 @@ class Fourier(Parametrization):
 
     def __init__(
         self,
-        *,
         decay_power: float = 1.0,
         decorrelate: bool = True,
         contrast: float = 1.0,

@@ -1,4 +1,4 @@
-"""Activation maximization, feature visualization, saliency maps and CAM."""
+"""What users call."""
 
 from vis.backend.graph import find_layer, inputs_of
 from vis.visualization.activation_maximization import (

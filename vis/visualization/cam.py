@@ -1,4 +1,4 @@
-"""Grad-CAM, as `vis.visualization.cam`; the functions are in `vis.visualization.saliency`."""
+"""Class activation maps, which `vis.visualization.saliency` has, under a name of their own."""
 
 from vis.visualization.saliency import visualize_cam, visualize_cam_with_losses
 

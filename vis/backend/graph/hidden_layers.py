@@ -1,7 +1,7 @@
-"""Hidden layers: those that run inside the `call` of another layer, which no graph shows.
+"""What layers return that run inside the `call` of another layer, where no graph shows them.
 
-The `call` of a hidden layer is wrapped during a trace so that its outputs are recorded. This works
-for subclassed models, custom layers and wrappers, and gradients flow through it.
+A layer's `call` is wrapped for the length of a trace, and what it returns is written down. This
+works for subclassed models and custom layers as well as for wrappers, and gradients flow through.
 """
 
 import contextlib
@@ -11,150 +11,145 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers import call_in_inference, without_softmax
+from vis.backend.layers import in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
+
+if TYPE_CHECKING:
+    from vis.backend.graph.tensor_refs import TensorRef
 
 _lock = threading.RLock()
 
 
 @dataclass(eq=False)
 class CallRecorder:
-    """The recorded outputs of some layers."""
+    """What some layers have returned."""
 
-    outputs: dict[keras.Layer, list[list[Any]]]  # One list for each call of a layer.
-    order: list[keras.Layer] = field(default_factory=list)  # The layers in order of execution.
-    # Numbers of frames of the `TimeDistributed` layers that are running, outermost first.
+    outputs: dict[keras.Layer, list[list[Any]]]  # One list for each time that a layer ran.
+    order: list[keras.Layer] = field(default_factory=list)  # In which order they were done.
+    # The numbers of frames of the `TimeDistributed` layers that are running.
     frames: list[int] = field(default_factory=list)
 
-    def value(self, layer: keras.Layer, call: int, output: int) -> Any:
-        """One output of one call of a layer."""
-        calls = self.outputs[layer]
-        if call >= len(calls):
+    def value(self, place: "TensorRef") -> Any:
+        """The output at a place, unless the layer did not run so often, or in a loop of its own."""
+        layer, call = place.operation(), place.call
+        record = self.outputs[layer]
+        if call >= len(record):
             raise ValueError(
-                f"`call` must be below {len(calls)}, the number of times that the layer "
-                f"'{layer.name}' runs. Received: call={call}"
+                f"The layer '{layer.name}' must run more than {call} times for this call to be "
+                f"looked at. Received: call={call}, where it runs {len(record)} times"
             )
-        value = calls[call][output]
+        value = record[call][place.output]
         if value.graph is not tf.compat.v1.get_default_graph():
             raise ValueError(
-                "`layer` must not run in a loop inside another layer, because its outputs cannot "
-                "be read there. Use the layer around it instead. "
+                f"The layer '{layer.name}' cannot be looked at on its own, as it runs in a loop of "
+                "the layer around it. Look at the layer around it instead. "
                 f"Received: layer '{layer.name}'"
             )
         return value
 
 
-class _Specs(NamedTuple):
-    outputs: list[list[keras.KerasTensor]]  # One list for each call of the layer.
-    rank: int  # Number of layers that run before it.
+class Known(NamedTuple):
+    """What is known of a layer that runs inside another."""
+
+    outputs: list[list[keras.KerasTensor]]  # Shapes and types, one list for each time that it runs.
+    rank: int  # How many layers are done before it.
 
 
-_specs: weakref.WeakKeyDictionary[keras.Layer, _Specs] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
-def record_calls(
-    layers: Iterable[keras.Layer], enclosing: Iterable[Any], linear: Collection[int] = ()
+def recorded(
+    layers: Iterable[keras.Layer], owners: Iterable[Any], linear: Collection[int] = ()
 ) -> Iterator[CallRecorder]:
-    """Records the outputs of hidden layers inside the context.
+    """Inside this, what layers return is written down.
 
-    Args:
-        layers: The hidden layers.
-        enclosing: The operations of the graph in whose `call` they run.
-        linear: `id` of the layers that run without their softmax.
+    `owners` are the operations of the graph that run them, and `linear` has the `id` of those that
+    are run without their softmax.
     """
-    recorder = CallRecorder({layer: [] for layer in layers})
-    if not recorder.outputs:
-        yield recorder
+    records = CallRecorder({layer: [] for layer in layers})
+    if not records.outputs:
+        yield records
         return
     with _lock:
-        # A `TimeDistributed` layer would run its layer in a loop.
+        # So that what is inside them is run once, and not in a loop.
         calls = {
-            layer: _call_with_merged_frames(layer, recorder)
-            for operation in enclosing
-            for layer in with_layers_inside(operation)
+            layer: _on_all_frames(layer, records)
+            for owner in owners
+            for layer in with_layers_inside(owner)
             if isinstance(layer, keras.layers.TimeDistributed)
-            and not recorder.outputs.keys().isdisjoint(layers_inside(layer))
+            and not records.outputs.keys().isdisjoint(layers_inside(layer))
         }
-        for layer in recorder.outputs:
-            variant = without_softmax(layer) if id(layer) in linear else layer
-            calls[layer] = _recorded_call(layer, calls.get(layer, variant.call), recorder)
-        with _replaced_calls(calls):
-            yield recorder
+        for layer in records.outputs:
+            shown = without_softmax(layer) if id(layer) in linear else layer
+            calls[layer] = _recording(layer, calls.get(layer, shown.call), records)
+        own = {layer: vars(layer).get("call") for layer in calls}
+        for layer, call in calls.items():
+            vars(layer)["call"] = call
+        try:
+            yield records
+        finally:
+            for layer, before in own.items():
+                # In one step, as other threads may run the layer.
+                if before is None:
+                    del vars(layer)["call"]
+                else:
+                    vars(layer)["call"] = before
 
 
-@contextlib.contextmanager
-def _replaced_calls(calls: dict[keras.Layer, Callable]) -> Iterator[None]:
-    originals = {layer: vars(layer).get("call") for layer in calls}
-    for layer, call in calls.items():
-        vars(layer)["call"] = call
-    try:
-        yield
-    finally:
-        for layer, original in originals.items():
-            # In one operation, because other threads may run the layer.
-            if original is None:
-                del vars(layer)["call"]
-            else:
-                vars(layer)["call"] = original
-
-
-def _recorded_call(layer: keras.Layer, call: Callable, recorder: CallRecorder) -> Callable:
-    """A layer's `call` that also records its outputs."""
+def _recording(layer: keras.Layer, call: Callable, records: CallRecorder) -> Callable:
+    """A layer's `call` that writes down what it returns."""
 
     @functools.wraps(call)
-    def recorded(*args: Any, **kwargs: Any) -> Any:
+    def recording(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
-        if recorder.frames:
-            outputs = tree.map_structure(lambda o: _split_frames(o, recorder.frames), outputs)
-        # Some layers return None among their outputs, such as attention without its scores.
+        if records.frames:
+            outputs = tree.map_structure(lambda o: _apart(o, records.frames), outputs)
+        # Some return None among their outputs, as attention does in the place of its scores.
         values = [output for output in tree.flatten(outputs) if output is not None]
-        recorder.outputs[layer].append(values)
-        recorder.order.append(layer)
-        if recorder.frames:
-            axes = len(recorder.frames)
-            outputs = tree.map_structure(lambda o: _merge_frames(o, axes), outputs)
+        records.outputs[layer].append(values)
+        records.order.append(layer)
+        if records.frames:
+            outputs = tree.map_structure(lambda o: _together(o, len(records.frames)), outputs)
         return outputs
 
-    return recorded
+    return recording
 
 
-def _call_with_merged_frames(
-    wrapper: keras.layers.TimeDistributed, recorder: CallRecorder
-) -> Callable:
-    """A `call` that runs the wrapped layer on all frames at once, as samples, if possible."""
-    original = wrapper.call
+def _on_all_frames(wrapper: keras.layers.TimeDistributed, records: CallRecorder) -> Callable:
+    """A `call` that shows a wrapper's layer all frames at once, as so many samples, if it can."""
+    own = wrapper.call
 
-    @functools.wraps(original)
+    @functools.wraps(own)
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         frames = inputs.shape[1]
         if frames is None or mask is not None or get_keras_mask(inputs) is not None:
-            return original(inputs, training=training, mask=mask)
-        recorder.frames.append(frames)
+            return own(inputs, training=training, mask=mask)
+        records.frames.append(frames)
         try:
-            outputs = call_in_inference(wrapper.layer, (_merge_frames(inputs, 1),), {})
+            outputs = in_inference(wrapper.layer, (_together(inputs, 1),), {})
         finally:
-            recorder.frames.pop()
-        return tree.map_structure(lambda output: _split_frames(output, [frames]), outputs)
+            records.frames.pop()
+        return tree.map_structure(lambda output: _apart(output, [frames]), outputs)
 
     return call
 
 
-def _merge_frames(values: Any, axes: int) -> Any:
-    """Merges the axes of frames, which follow the batch axis, into the batch axis."""
+def _together(values: Any, axes: int) -> Any:
+    """Values with some axes behind the samples' as parts of these."""
     if values is None:
         return None
     return ops.reshape(values, (-1, *values.shape[1 + axes :]))
 
 
-def _split_frames(values: Any, frames: list[int]) -> Any:
-    """Undoes `_merge_frames`."""
+def _apart(values: Any, frames: list[int]) -> Any:
+    """Values with frames on axes of their own again."""
     if values is None:
         return None
     samples = values.shape[0]
@@ -163,40 +158,33 @@ def _split_frames(values: Any, frames: list[int]) -> Any:
     )
 
 
-def store_specs(recorder: CallRecorder) -> None:
-    """Keeps the shapes and dtypes of recorded outputs as long as the layers live."""
-    for layer, calls in recorder.outputs.items():
-        if calls:
+def remember(records: CallRecorder) -> None:
+    """Keeps the shapes and types of recorded outputs for as long as their layers live."""
+    for layer, runs in records.outputs.items():
+        if runs:
             outputs = tree.map_structure(
-                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), calls
+                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), runs
             )
-            _specs[layer] = _Specs(outputs, recorder.order.index(layer))
+            _known[layer] = Known(outputs, records.order.index(layer))
 
 
-def has_specs(layer: keras.Layer) -> bool:
-    """Whether the outputs of a hidden layer are known."""
-    return layer in _specs
-
-
-def output_specs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
-    """Shapes and dtypes of a hidden layer's outputs, one list for each of its calls."""
-    if not has_specs(layer):
+def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
+    """Shapes and types of a layer's outputs, for each time that it runs."""
+    if not is_known(layer):
         raise ValueError(
-            "`layer` must be part of a built model. Find a layer inside a custom layer or a "
-            "subclassed model with `vis.visualization.find_layer(model, layer)` first. "
-            f"Received: layer '{layer.name}' of type {type(layer).__name__}"
+            "`layer` must be part of a model that has been built. One inside a custom layer or a "
+            "subclassed model is known once `vis.visualization.find_layer(model, layer)` has "
+            f"returned it. Received: layer '{layer.name}' of type {type(layer).__name__}"
         )
-    return _specs[layer].outputs
+    return _known[layer].outputs
 
 
-def execution_order(operation: Any) -> list[keras.Layer]:
-    """The hidden layers that run inside an operation, in order of execution."""
-    layers = [x for x in layers_inside(operation) if has_specs(x) and _specs[x].outputs[0]]
-    return sorted(layers, key=lambda layer: _specs[layer].rank)
+def is_known(layer: keras.Layer) -> bool:
+    """Whether something has looked into what is around a layer that runs inside another."""
+    return layer in _known
 
 
-def up_to(layer: keras.Layer, operation: Any) -> list[keras.Layer]:
-    """The hidden layers that run inside an operation, from the first up to `layer`."""
-    output_specs(layer)
-    layers = execution_order(operation)
-    return layers[: 1 + layers.index(layer)]
+def in_order(outer: Any) -> list[keras.Layer]:
+    """The layers that run inside a custom layer or a subclassed model, in their order."""
+    shown = [x for x in layers_inside(outer) if is_known(x) and _known[x].outputs[0]]
+    return sorted(shown, key=lambda layer: _known[layer].rank)

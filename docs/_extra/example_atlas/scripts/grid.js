@@ -1,14 +1,14 @@
-// The page of a layer: a grid of its channels, with pictures of adjustable size.
+// A layer: all of its channels that were drawn, as a grid whose pictures can be made larger.
 "use strict";
 {
   const { make } = atlas;
   const SIZES = [72, 96, 128, 176, 240];
   const GAP = 18;
   const CAPTION = 24;
-  // Three in a row on a phone.
-  const defaultSize = matchMedia("(max-width: 40rem)").matches ? 96 : 128;
+  // Three in a row on a telephone.
+  const usual = matchMedia("(max-width: 40rem)").matches ? 96 : 128;
   let size = SIZES.indexOf(Number(atlas.remembered("tile")));
-  if (size < 0) size = SIZES.indexOf(defaultSize);
+  if (size < 0) size = SIZES.indexOf(usual);
 
   const tile = (layer, index) => {
     const title = layer.title(index);
@@ -24,46 +24,46 @@
     );
   };
 
-  const resizableGrid = (layer) => {
-    const aspect = layer.picture_size[0] / layer.picture_size[1];
+  const sized = (layer) => {
+    const tall = layer.size[0] / layer.size[1];
     const list = make("ul", { class: layer.labels ? "grid labelled" : "grid" });
-    const grid = atlas.virtualGrid(
+    const rows = atlas.rows(
       list,
-      layer.filters.length,
-      (rank) => tile(layer, layer.filters[rank]),
-      aspect,
-      () => ({ tile: SIZES[size], gap: GAP, caption: CAPTION }),
+      layer.drawn.length,
+      (rank) => tile(layer, layer.drawn[rank]),
+      tall,
+      () => ({ tile: SIZES[size], gap: GAP, below: CAPTION }),
     );
     const resize = (step) => {
       size = Math.min(SIZES.length - 1, Math.max(0, size + step));
       atlas.remember("tile", SIZES[size]);
-      grid.layout();
+      rows.layout();
     };
     const button = (text, label, step) =>
       make("button", { type: "button", "aria-label": label, click: () => resize(step) }, text);
     const buttons = make(
       "div",
-      { class: "sizes", role: "group", "aria-label": "Picture size" },
+      { class: "sizes", role: "group", "aria-label": "Size of the pictures" },
       button("\u2212", "Smaller pictures", -1),
       button("+", "Larger pictures", 1),
     );
-    return { list, buttons, resize, grid };
+    return { list, buttons, resize, rows };
   };
 
   const neighbours = (network, layer) => {
     const link = (step, text) => {
-      const neighbour = network.layers[layer.position + step];
+      const other = network.layers[layer.position + step];
       return (
-        neighbour &&
+        other &&
         make(
           "a",
           {
-            href: neighbour.address,
+            href: other.address,
             rel: step < 0 ? "prev" : "next",
-            "aria-label": `${text} layer: ${neighbour.name}`,
+            "aria-label": `${text} layer: ${other.name}`,
           },
           step < 0 ? "\u2190 " : "",
-          make("span", { class: "name" }, neighbour.name),
+          make("span", { class: "name" }, other.name),
           step > 0 ? " \u2192" : "",
         )
       );
@@ -76,37 +76,37 @@
     );
   };
 
-  atlas.layerPage = (network, layer) => {
+  atlas.grid = (network, layer) => {
     const head = [
       make(
         "nav",
-        { class: "breadcrumb", "aria-label": "Breadcrumb" },
+        { class: "trail", "aria-label": "Where you are" },
         make("a", { href: "#/" }, "Map"),
       ),
       make("h1", { class: "name" }, layer.name),
-      atlas.factList([...atlas.facts(layer), atlas.filterCount(layer)]),
+      atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
     ];
     const page = { title: [layer.key], up: "#/" };
-    if (layer.error !== null || layer.filters.length === 0) {
-      const message =
-        layer.error === null
+    if (layer.failed !== null || layer.drawn.length === 0) {
+      const why =
+        layer.failed === null
           ? "No channel of this layer was drawn."
-          : `This layer could not be drawn: ${layer.error}`;
+          : `This layer could not be drawn: ${layer.failed}`;
       return {
         ...page,
-        content: [...head, make("p", { class: "note" }, message), neighbours(network, layer)],
+        content: [...head, make("p", { class: "note" }, why), neighbours(network, layer)],
       };
     }
-    const { list, buttons, resize, grid } = resizableGrid(layer);
+    const { list, buttons, resize, rows } = sized(layer);
     return {
       ...page,
-      items: {
-        ...grid,
-        count: layer.filters.length,
-        rank: (address) => layer.filters.findIndex((index) => layer.addressOf(index) === address),
-        show: (rank) => grid.show(rank).querySelector("a"),
+      steps: {
+        ...rows,
+        many: layer.drawn.length,
+        rank: (address) => layer.drawn.findIndex((index) => layer.addressOf(index) === address),
+        show: (rank) => rows.show(rank).querySelector("a"),
       },
-      attached: grid.layout,
+      attached: rows.layout,
       content: [
         make("div", { class: "head" }, make("div", {}, head), buttons),
         list,

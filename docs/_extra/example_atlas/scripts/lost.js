@@ -1,24 +1,24 @@
-// The page for a wrong address.
+// A page that is not there, with the way back.
 "use strict";
 {
   const { make } = atlas;
 
-  atlas.notFoundPage = (message, { layer = null, suggestions = [] } = {}) => ({
-    title: ["Not found"],
+  atlas.lost = (said, { layer = null, near = [] } = {}) => ({
+    title: ["Not here"],
     up: layer?.address ?? "#/",
     content: [
-      make("h1", {}, "Page not found"),
-      make("p", { class: "lead name" }, message),
-      suggestions.length
+      make("h1", {}, "This page is not in the atlas"),
+      make("p", { class: "lead name" }, said),
+      near.length
         ? make(
             "p",
             {},
-            "Did you mean ",
-            suggestions.flatMap((other, i) => [
-              i ? " or " : "",
+            "Perhaps you mean ",
+            near.flatMap((other, at) => [
+              at ? " or " : "",
               make("a", { href: other.address, class: "name" }, other.name),
             ]),
-            "?",
+            ".",
           )
         : null,
       make(
