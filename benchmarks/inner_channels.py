@@ -1,16 +1,13 @@
-"""How much pictures of inner channels excite them, beside the best patches of photographs.
+"""Activations of inner channels for their pictures, relative to patches of photographs.
 
-The measure is what the unchanged network makes of the finished picture, without any transforms:
-the channel's mean activation over all places, divided by that of the patch that excites it most,
-out of some hundred of scikit-image's photographs. Above 1 a picture shows more of what the channel
-looks for than any of the patches. Needs
+Measures the channel's mean activation over all positions for the finished picture, without
+transforms, divided by that of the best of about a hundred patches of scikit-image's photographs.
+Above 1, the picture excites the channel more than any of the patches. Needs
 
     pip install '.[imagenet,benchmark]' scikit-image
 
-and compares with tf-keras-vis and Xplique where they are installed. Prints a table.
+and compares with tf-keras-vis and Xplique if they are installed. Prints a table.
 """
-
-from __future__ import annotations
 
 import argparse
 import time
@@ -31,10 +28,10 @@ SIZE = 224
 
 
 def patches() -> np.ndarray:
-    """Squares of scikit-image's photographs, of three sizes and from all over them."""
+    """Squares of scikit-image's photographs, of three sizes."""
     from skimage import data
 
-    found = []
+    squares = []
     for photograph in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket()):
         height, width = photograph.shape[:2]
         for share in (1, 2, 4):
@@ -43,8 +40,8 @@ def patches() -> np.ndarray:
                 for left in np.linspace(0, width - side, share + 1).astype(int):
                     square = Image.fromarray(photograph[top : top + side, left : left + side])
                     square = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-                    found.append(np.asarray(square))
-    return np.stack(found)
+                    squares.append(np.asarray(square))
+    return np.stack(squares)
 
 
 def methods(model: keras.Model, layer: str) -> dict[str, peers.Draw]:

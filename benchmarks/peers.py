@@ -1,6 +1,4 @@
-"""How others draw: keras-vis's algorithm, and other libraries where they are installed."""
-
-from __future__ import annotations
+"""Activation maximization by keras-vis's algorithm, and by other libraries if installed."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -15,7 +13,7 @@ Draw = Callable[[Sequence[int]], np.ndarray]
 
 
 def keras_vis(model: keras.Model, layer: Any, **arguments: object) -> Draw:
-    """Draws as keras-vis did: pixels, one picture after the other."""
+    """Draws by keras-vis's algorithm: pixels, one picture at a time."""
     return lambda channels: np.stack(
         [visualize_activation(model, layer, int(c), **arguments) for c in channels]
     )
@@ -24,11 +22,11 @@ def keras_vis(model: keras.Model, layer: Any, **arguments: object) -> Draw:
 def others(
     model: keras.Model, steps: int = 200, input_range: tuple[float, float] = (0, 255)
 ) -> dict[str, Draw]:
-    """How other libraries draw outputs of a network, by name."""
-    found = {"tf-keras-vis": _tf_keras_vis, "Xplique": _xplique}
+    """Functions of other libraries that draw a network's outputs, by name."""
+    known = {"tf-keras-vis": _tf_keras_vis, "Xplique": _xplique}
     return {
         name: draw(model, steps, input_range)
-        for name, draw in found.items()
+        for name, draw in known.items()
         if importlib.util.find_spec(name.replace("-", "_").lower())
     }
 
@@ -61,6 +59,6 @@ def _xplique(model: keras.Model, steps: int, input_range: tuple[float, float]) -
 
 
 def _in_range(images: Sequence[np.ndarray], input_range: tuple[float, float]) -> np.ndarray:
-    """Images as a user would show them: those of photographs as bytes."""
+    """Images clipped to their range, as `uint8` if that is (0, 255)."""
     clipped = np.clip(np.stack(images), *input_range)
     return np.round(clipped).astype("uint8") if input_range == (0, 255) else clipped

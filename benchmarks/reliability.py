@@ -1,14 +1,12 @@
-"""Many visualizations in one process: what they leave in memory, and whether they slow down.
+"""Memory leaks and slowdown over many visualizations in one process.
 
-Draws a thousand pictures and maps of all kinds with one small network, and prints how the resident
-memory and the time of a hundred develop, and whether the network is what it was::
+Draws a thousand pictures and maps of all kinds with one small network, and prints resident memory,
+the time of each hundred, and whether the network has changed::
 
     python benchmarks/reliability.py
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# Import this first: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -37,7 +35,7 @@ from vis.visualization import (
 
 CLASSES = 10
 FILTERS = 16
-# What the caches of this library and of TensorFlow take to fill.
+# Visualizations after which the caches of this library and of TensorFlow are full.
 WARM_UP = 50
 MEGABYTE = 1e6
 
@@ -61,7 +59,7 @@ def small_network() -> keras.Model:
 
 
 class Brightness(Loss):
-    """A user's own loss: one class."""
+    """A custom loss: the score of one class."""
 
     def __init__(self, layer: keras.Layer, index: int) -> None:
         super().__init__()
@@ -72,9 +70,9 @@ class Brightness(Loss):
 
 
 def visualizations(model: keras.Model) -> list[Callable[[int], object]]:
-    """What is drawn, each a function of a number that decides the filter and the seed."""
+    """Visualizations, as functions of a number that gives the filter and the seed."""
     image = np.random.default_rng(0).uniform(0, 255, (28, 28, 1))
-    # Each that Keras makes leaves 70 KB behind, whoever uses it.
+    # Shared, because each new Keras optimizer leaks 70 KB.
     adam = keras.optimizers.Adam(2.0)
 
     def activation(i: int, **settings: object) -> object:
@@ -99,14 +97,14 @@ def visualizations(model: keras.Model) -> list[Callable[[int], object]]:
 
 
 def resident_memory() -> float:
-    """Megabytes that the process has in memory, without what awaits collection."""
+    """Resident memory of the process in MB, after a garbage collection."""
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
 
 
 def contents(model: keras.Model) -> list:
-    """All that a visualization might have changed about a model."""
+    """Weights, config and nodes of a model, which a visualization must not change."""
     return [
         [weight.numpy().tobytes() for weight in model.weights],
         json.dumps(model.get_config()),
@@ -139,7 +137,7 @@ def main() -> None:
     print(
         f"time of the last hundred / the second: {sum(seconds[-100:]) / sum(seconds[100:200]):.2f}"
     )
-    print(f"the model is bit for bit what it was: {contents(model) == before}")
+    print(f"the model is unchanged: {contents(model) == before}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""Times what each way of transforming a network saves: folding, a shorter network, smaller images.
+"""Times the savings by folding, by cutting off the network after a layer, and by smaller images.
 
-Prints milliseconds a step (medians of interleaved rounds)::
+Prints milliseconds per step (medians of interleaved rounds)::
 
     pip install .
     python benchmarks/savings.py
     python benchmarks/savings.py --models resnet50
 
-- "not folded" and "folded" are a step of `Optimizer.minimize` for a class, with batch normalisation
-  run by itself, and folded into the convolution before it.
-- "gradient to layer" is a bare `tf.function` gradient of the network cut off behind its third
-  convolution, and "to layer" a step of `visualize_filters` for a filter of it.
+- "not folded" and "folded" are a step of `Optimizer.minimize` for a class, with separate batch
+  normalisation, and with batch normalisation folded into the convolution before it.
+- "gradient to layer" is a bare `tf.function` gradient of the network cut off after its third
+  convolution, and "to layer" a step of `visualize_filters` for one of its filters.
 - "at its size" is the same step with `image_size="receptive_field"`.
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# Import this first: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -40,9 +38,9 @@ def early_layer(model: keras.Model) -> keras.Layer:
 
 
 def not_folded(model: keras.Model, images: np.ndarray) -> Run:
-    """The step of this library, with each normalisation by itself."""
+    """The step of this library, without folding."""
     run = ours(model, images)
-    # What is compiled in the first call stays.
+    # The first call compiles the step.
     with mock.patch.object(layer_runner, "folded_batch_norms", return_value={}):
         run(1)
     return run
@@ -67,7 +65,7 @@ def main() -> None:
         model = MODELS[name]()
         images = images_for(model, 1)
         cut = keras.Model(model.inputs, early_layer(model).output)
-        # The network once more, as a model keeps what was compiled for it.
+        # A copy of the network, because compiled functions are cached per model.
         runs = {
             "not folded": not_folded(keras.models.clone_model(model), images),
             "folded": ours(model, images),

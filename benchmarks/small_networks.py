@@ -1,10 +1,8 @@
-"""Networks as people bring them, trained here on data that are at hand: two kinds for each.
+"""Two kinds of small networks, trained on Fashion-MNIST, digits, tables, signals and volumes.
 
-Fashion-MNIST comes as Debian's package `dataset-fashion-mnist`, digits and tables with
-scikit-learn, and signals and volumes from generators.
+Fashion-MNIST is Debian's package `dataset-fashion-mnist`, digits and tables come with scikit-learn,
+signals and volumes are generated.
 """
-
-from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
@@ -19,7 +17,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 class Data(NamedTuple):
-    """Examples with their classes, shuffled; the last fifth or so is for tests."""
+    """Shuffled examples with their classes; the last seventh is for tests."""
 
     x: np.ndarray
     y: np.ndarray
@@ -49,7 +47,7 @@ def digits() -> Data:
 
 
 def wine() -> Data:
-    """What a chemist measured of 178 wines of three growers."""
+    """Chemical measurements of 178 wines of three growers."""
     from sklearn.datasets import load_wine
 
     x, y = _shuffled(*load_wine(return_X_y=True))
@@ -57,7 +55,7 @@ def wine() -> Data:
 
 
 def breast_cancer() -> Data:
-    """Thirty measurements of the nuclei of cells, of 569 women."""
+    """Thirty measurements of cell nuclei, of 569 women."""
     from sklearn.datasets import load_breast_cancer
 
     x, y = _shuffled(*load_breast_cancer(return_X_y=True))
@@ -65,7 +63,7 @@ def breast_cancer() -> Data:
 
 
 def signals() -> Data:
-    """Two heartbeats of a sort, 128 samples of two leads, cut out around the first one."""
+    """Two artificial heartbeats, 128 samples of two leads, cut out around the first one."""
     rng = np.random.default_rng(0)
     y = rng.integers(4, size=2000)
     time = np.arange(128)
@@ -109,7 +107,7 @@ def _shuffled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain(data: Data) -> keras.Model:
-    """Convolutions and no more; for rows of a table dense layers behind a normalisation."""
+    """Plain convolutions; for tables a normalisation and dense layers."""
     shape, classes = data.x.shape[1:], len(data.names)
     inputs = x = keras.Input(shape)
     if len(shape) == 1:
@@ -129,7 +127,7 @@ def plain(data: Data) -> keras.Model:
 
 
 def residual(data: Data) -> keras.Model:
-    """Skip connections, batch normalisation and a mean over all places."""
+    """Skip connections, batch normalisation and global average pooling."""
     shape, classes = data.x.shape[1:], len(data.names)
     rank = len(shape) - 1
     convolution = getattr(layers, f"Conv{rank}D")
@@ -152,13 +150,13 @@ def residual(data: Data) -> keras.Model:
 def trained(
     kind: Callable[[Data], keras.Model], data: Data, seed: int, path: Path | None = None
 ) -> tuple[keras.Model, float]:
-    """A network with logits, and its accuracy on examples that it has not seen.
+    """A trained network that returns logits, and its test accuracy.
 
     Args:
-        kind: Makes the network.
-        data: What it is trained on.
-        seed: What its weights and the order of the examples follow from.
-        path: A file for its weights, which are read where it exists.
+        kind: Function that builds the network.
+        data: Training and test data.
+        seed: Random seed for weights and order of examples.
+        path: File for the weights, loaded if it exists.
     """
     keras.utils.set_random_seed(seed)
     model = kind(data)

@@ -1,29 +1,27 @@
-"""Times one step of activation maximization beside a bare gradient and beside tf-keras-vis.
+"""Times a step of activation maximization, a bare gradient and tf-keras-vis.
 
-Prints a table of milliseconds a step (medians), and of ratios (medians of the ratios within each
-round, so that what else the machine is busy with weighs on both sides alike)::
+Prints a table of milliseconds per step (medians), and of ratios (medians of the ratios within each
+round, so that other load on the machine affects both sides)::
 
     pip install '.[benchmark]'
     python benchmarks/speed.py
     python benchmarks/speed.py --models vgg16 resnet50 --batch 1 --memory
 
-- "gradient" is the least that any method must do: a `tf.function` that runs the model and
-  differentiates one output by the image, called once a step.
+- "gradient" is the minimum for any method: a `tf.function` that runs the model and differentiates
+  one output with respect to the image, called once per step.
 - "vis" is `vis.optimizer.Optimizer.minimize` with the losses of `visualize_activation` and
   `Jitter`: forward, losses, gradient, RMSprop update, and keeping the best image.
 - "tf-keras-vis" is its `ActivationMaximization` with its own defaults (total variation, norm,
   jitter, rotation), and "without rotation" the same with jitter as the only input modifier. The
-  columns are left out where it is not installed.
+  columns are omitted if it is not installed.
 - "bfloat16" is "vis" with `precision="bfloat16"`, on request.
-- "PyTorch" is a plain gradient of the same architecture in torchvision, where that is installed.
+- "PyTorch" is a plain gradient of the same architecture in torchvision, if installed.
 
-With `--memory` it prints the most memory that a process of each takes, beside one that has only
-built the model.
+With `--memory` it prints the peak memory of a process of each, and of one that only builds the
+model.
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# Import this first: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -68,7 +66,7 @@ Run = Callable[[int], object]
 
 
 def mnist_convnet() -> keras.Model:
-    """A small network for digits, in the manner of Keras's own MNIST example."""
+    """A small network for digits, similar to Keras's MNIST example."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -83,22 +81,22 @@ def mnist_convnet() -> keras.Model:
 
 
 def efficientnet_lite0() -> keras.Model:
-    """EfficientNet-Lite0 that ends in logits; the values of the weights do not matter here."""
+    """EfficientNet-Lite0 with random weights, without a softmax."""
     return EfficientNetLite0(weights=None, classifier_activation=None)
 
 
 def vgg16() -> keras.Model:
-    """VGG16 that ends in logits."""
+    """VGG16 without a softmax."""
     return keras.applications.VGG16(weights=None, classifier_activation=None)
 
 
 def resnet50() -> keras.Model:
-    """ResNet50 that ends in logits."""
+    """ResNet50 without a softmax."""
     return keras.applications.ResNet50(weights=None, classifier_activation=None)
 
 
 def mobilenet_v2() -> keras.Model:
-    """MobileNetV2 that ends in logits."""
+    """MobileNetV2 without a softmax."""
     return keras.applications.MobileNetV2(weights=None, classifier_activation=None)
 
 
@@ -165,7 +163,7 @@ def pytorch(name: str, images: np.ndarray) -> Run:
 def contenders(
     name: str, model: keras.Model, images: np.ndarray, half: bool
 ) -> dict[str, Callable[[], Run]]:
-    """All there are on this machine, by name; each is built when it is called."""
+    """Functions that build each contender available on this machine, by name."""
     runs = {BARE: lambda: bare_gradient(model, images), OURS: lambda: ours(model, images)}
     if half:
         runs[HALF] = lambda: ours(model, images, "bfloat16")
@@ -179,22 +177,22 @@ def contenders(
 
 
 def images_for(model: keras.Model, batch: int) -> np.ndarray:
-    """Noise of the size that a model takes."""
+    """Random images of a model's input shape."""
     shape = (batch, *model.input_shape[1:])
     return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
 
 
 def peak_memory(name: str, batch: int, contender: str) -> str:
-    """The most memory that a process of its own has taken, in MB."""
+    """Peak memory of a separate process, in MB."""
     arguments = ["--peak", contender, "--models", name, "--batch", str(batch)]
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
     )
-    return found.stdout.split()[-1]
+    return process.stdout.split()[-1]
 
 
 def print_peak(name: str, batch: int, contender: str) -> None:
-    """Runs a contender, or nothing but the model, and prints this process's peak memory."""
+    """Runs a contender, or only builds the model, and prints this process's peak memory."""
     model = MODELS[name]()
     images = images_for(model, batch)
     if contender in (runs := contenders(name, model, images, half=True)):
@@ -203,7 +201,7 @@ def print_peak(name: str, batch: int, contender: str) -> None:
 
 
 def measure(runs: dict[str, Run], steps: int, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds a step of each contender in each round; each round runs all of them once."""
+    """Milliseconds per step of each contender in each round; a round runs each once."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(steps)
@@ -216,13 +214,13 @@ def measure(runs: dict[str, Run], steps: int, rounds: int) -> dict[str, list[flo
 
 
 def median_ratio(numerators: list[float], denominators: list[float]) -> str:
-    """The median of the ratios within each round, for the table."""
+    """The median of the ratios within each round."""
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     return f"{statistics.median(ratios):.2f}"
 
 
 def columns(times: dict[str, list[float]]) -> Iterator[tuple[str, str]]:
-    """Head and cell of each column of numbers."""
+    """Head and cell of each numeric column."""
     for name, milliseconds in times.items():
         yield name, f"{statistics.median(milliseconds):.2f}"
     yield f"{OURS} / {BARE}", median_ratio(times[OURS], times[BARE])
@@ -239,8 +237,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of runs (default: 7)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="(default: 1 8)")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--bfloat16", action="store_true", help="with a column for bfloat16")
-    parser.add_argument("--memory", action="store_true", help="peak memory in place of times")
+    parser.add_argument("--bfloat16", action="store_true", help="add a column for bfloat16")
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of times")
     parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
@@ -251,7 +249,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     gpus = len(tf.config.list_physical_devices("GPU"))
     print(f"{versions}; {os.cpu_count()} processors, {gpus} GPUs.")
-    what = "Peak memory in MB." if args.memory else "Milliseconds a step, medians."
+    what = "Peak memory in MB." if args.memory else "Milliseconds per step, medians."
     print(f"{what} Each of {args.rounds} runs takes {args.steps} steps.\n")
     head = None
     for name in args.models:

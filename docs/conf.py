@@ -1,4 +1,4 @@
-"""Settings of the site: `python -m sphinx -W -n docs docs/_build/html` builds it, offline."""
+"""Sphinx configuration. `python -m sphinx -W -n docs docs/_build/html` builds the site, offline."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import vis  # noqa: E402  (first of all, as it imports TensorFlow quietly)
+import vis  # noqa: E402  (first, because it imports TensorFlow without messages)
 
 project = "vis"
 author = "The keras3-vis authors"
@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_nb",
-    # Those of this site, in `_ext`.
+    # Extensions in `_ext`.
     "gallery",
     "markdown_of_code_hosts",
     "names",
@@ -29,7 +29,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "_ext", "_templates", "_extra", "gallery"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 
-# The notebooks show what they were saved with.
+# Notebooks show their saved outputs.
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -45,7 +45,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-# Kept here, so that building needs no network; only the names that the docstrings use.
+# Local inventories, so that building needs no network. They hold only names that docstrings use.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.txt"),
     "numpy": ("https://numpy.org/doc/stable", "inventories/numpy.txt"),
@@ -55,7 +55,7 @@ intersphinx_mapping = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"vis {release}"
 html_static_path = ["_static"]
-# An atlas, which is a site of its own.
+# An example atlas, a separate site.
 html_extra_path = ["_extra"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -68,5 +68,5 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-# Only the names are so many that they need a list at the side.
+# Only API pages have a sidebar.
 html_sidebars = {"*": [], "notebooks/*": []}

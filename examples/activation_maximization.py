@@ -1,11 +1,11 @@
-"""Draws what filters of a network look for, and lays the pictures out in a labelled grid.
+"""Activation maximization: draws a labelled grid of pictures of filters or classes.
 
 Examples:
-    Four classes of ImageNet, as EfficientNet-Lite0 sees them (offline)::
+    Four ImageNet classes of EfficientNet-Lite0 (offline)::
 
         python examples/activation_maximization.py
 
-    Others, by name or by index::
+    Other classes, by name or by index::
 
         python examples/activation_maximization.py --filters espresso "Egyptian cat" 323
 
@@ -13,19 +13,17 @@ Examples:
 
         python examples/activation_maximization.py --layer block8_expand --filters 0 1 2 3
 
-    A network of `keras.applications` (downloads its weights), or one of your own::
+    A network of `keras.applications` (downloads its weights), or your own::
 
         python examples/activation_maximization.py --model ResNet50V2
         python examples/activation_maximization.py --model mnist.keras --input-range 0 1
 
-    The method of keras-vis, one picture after the other, with an animation of each::
+    keras-vis's algorithm, with an animation for each picture::
 
         python examples/activation_maximization.py --method keras-vis --gif results/drawn.gif
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# Import this first: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """Runs the script.
 
     Args:
-        argv: Arguments of the command line, without the name of the script.
+        argv: Command-line arguments without the script's name.
 
     Returns:
         Path of the picture.
@@ -75,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def _draw(args: argparse.Namespace) -> Path:
     if args.gif and args.method != KERAS_VIS:
         raise ValueError(
-            f"`--gif` needs `--method {KERAS_VIS}`, which draws one picture after the other. "
+            f"`--gif` needs `--method {KERAS_VIS}`, which draws one picture at a time. "
             f"Received: --method {args.method}"
         )
     output = _writable("--output", args.output, ".png")
@@ -94,35 +92,34 @@ def _draw(args: argparse.Namespace) -> Path:
         for index in filters
     ]
     if args.method == KERAS_VIS:
-        pictures = _by_keras_vis(model, layer, filters, labels, gif, args)
+        pictures = _with_keras_vis(model, layer, filters, labels, gif, args)
     else:
-        pictures = _at_once(model, layer, filters, args)
+        pictures = _with_visualize_filters(model, layer, filters, args)
     pictures = [_in_unit_range(picture, args.input_range) for picture in pictures]
     plotting.grid(pictures, labels, cols=COLUMNS, save_to=output)
     print(output)
     return output
 
 
-def _at_once(
+def _with_visualize_filters(
     model: keras.Model,
     layer: keras.Layer,
     filters: list[int],
     args: argparse.Namespace,
 ) -> np.ndarray:
-    """The pictures of all filters, by the method of this library."""
-    said = {} if args.max_iter is None else {"max_iter": args.max_iter}
+    """Pictures of all filters by `visualize_filters`."""
     return visualize_filters(
         model,
         layer,
         filters,
-        **said,
+        max_iter=args.max_iter,
         input_modifiers=None if args.jitter is None else [Jitter(args.jitter)],
         input_range=args.input_range,
         seed=args.seed,
     )
 
 
-def _by_keras_vis(
+def _with_keras_vis(
     model: keras.Model,
     layer: keras.Layer,
     filters: list[int],
@@ -130,9 +127,9 @@ def _by_keras_vis(
     gif: Path | None,
     args: argparse.Namespace,
 ) -> list[np.ndarray]:
-    """The pictures of the filters one by one, by the algorithm of keras-vis.
+    """Pictures of the filters by keras-vis's algorithm, one at a time.
 
-    Ctrl-C cuts the picture at hand short, and goes on to the next one.
+    Ctrl-C ends the current picture early and continues with the next one.
     """
     max_iter = args.max_iter or KERAS_VIS_STEPS
     pictures = []
@@ -160,18 +157,18 @@ def _by_keras_vis(
 def _with_linear_activation(
     network: keras.Model, layer_name: str
 ) -> tuple[keras.Model, keras.Layer]:
-    """The network and the layer to look at, with its softmax swapped for the identity."""
-    which = index_or_name(layer_name)
-    layer = resolve_layer(network, which)
+    """The network and the layer, with the layer's softmax replaced by the identity."""
+    layer_idx = index_or_name(layer_name)
+    layer = resolve_layer(network, layer_idx)
     if isinstance(layer, keras.layers.Softmax):
         raise ValueError(
-            "`--layer` must not be a Softmax layer, as a class can win there by making all others "
-            f"lose; choose the layer before it. Received: {layer.name}"
+            "`--layer` must not be a Softmax layer: an image can increase one class there by "
+            f"lowering all others. Use the layer before it. Received: {layer.name}"
         )
     if getattr(layer, "activation", None) is keras.activations.softmax:
         layer.activation = keras.activations.linear
         network = apply_modifications(network)
-        layer = resolve_layer(network, which)
+        layer = resolve_layer(network, layer_idx)
     return network, layer
 
 
@@ -185,24 +182,24 @@ def _check_image_model(model: keras.Model) -> None:
         )
 
 
-def _filter_indices(names: list[str] | None, layer: keras.Layer, named: bool) -> list[int]:
-    """The indices that are meant by `--filters`."""
+def _filter_indices(names: list[str] | None, layer: keras.Layer, imagenet: bool) -> list[int]:
+    """The indices given by `--filters`."""
     count = get_num_filters(layer)
     if names is None:
-        names = DEFAULT_CLASSES if named else range(min(count, MOST_DEFAULT_FILTERS))
+        names = DEFAULT_CLASSES if imagenet else range(min(count, MOST_DEFAULT_FILTERS))
     indices = []
     for name in map(str, names):
         if name.isdecimal():
             index = int(name)
-        elif named:
+        elif imagenet:
             try:
                 index = imagenet_class_index(name)
             except ValueError as error:
                 raise ValueError(f"`--filters`: {error}") from None
         else:
             raise ValueError(
-                "`--filters` must be indices: the names of ImageNet classes go with a layer that "
-                f"ends in its {len(imagenet_classes())} classes. Received: {name}, for the layer "
+                "`--filters` must be indices for this layer: names need one with the "
+                f"{len(imagenet_classes())} classes of ImageNet. Received: {name}, for the layer "
                 f"{layer.name} with outputs of shape {tuple(layer.output.shape)}"
             )
         if index >= count:
@@ -220,7 +217,7 @@ def _in_unit_range(picture: np.ndarray, input_range: tuple[float, float]) -> np.
 
 
 def _writable(option: str, name: str, suffix: str) -> Path:
-    """The path of a file to write, in a folder that is made where it is missing."""
+    """The path of a file to write; creates its folder."""
     path = Path(name)
     if path.suffix.lower() != suffix or path.is_dir():
         raise ValueError(f"`{option}` must be the path of a {suffix} file. Received: {name}")
@@ -242,20 +239,20 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{DEFAULT_MODEL} (default, needs no download), the name of a network in "
         "keras.applications, or the path of a .keras or .h5 file",
     )
-    add("--layer", default="-1", help="name or index of the layer to look at (default: the last)")
+    add("--layer", default="-1", help="name or index of the layer (default: the last)")
     add(
         "--filters",
         nargs="+",
         metavar="FILTER",
-        help="indices of its filters, or names of ImageNet classes such as water_ouzel "
-        f"(default: {', '.join(DEFAULT_CLASSES)}; the first {MOST_DEFAULT_FILTERS} filters of "
-        "another layer)",
+        help="filter indices, or names of ImageNet classes such as water_ouzel "
+        f"(default: {', '.join(DEFAULT_CLASSES)}; for other layers the first "
+        f"{MOST_DEFAULT_FILTERS} filters)",
     )
     add(
         "--method",
         choices=("filters", KERAS_VIS),
         default="filters",
-        help="`filters` is visualize_filters, the best there is here; `keras-vis` is its algorithm "
+        help="`filters` is visualize_filters; `keras-vis` is the algorithm of keras-vis "
         "(default: %(default)s)",
     )
     add(
@@ -268,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         "--jitter",
         type=float,
         metavar="PIXELS",
-        help="most pixels to roll the image by in each iteration; below 1 a fraction of its size "
+        help="maximum roll of the image per iteration in pixels; below 1, a fraction of its size "
         f"(default: jitter, rotation and scaling; {KERAS_VIS_JITTER} for keras-vis)",
     )
     add(
@@ -277,25 +274,25 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=(0.0, 255.0),
         metavar=("LOW", "HIGH"),
-        help="range of the values that the model of a file takes (default: 0 255)",
+        help="range of the model's input values (default: 0 255)",
     )
     add(
         "--seed",
         type=at_least(0),
         default=0,
-        help="the same seed gives the same pictures (default: 0)",
+        help="random seed (default: 0)",
     )
     add(
         "--output",
         default="results/activation_maximization.png",
         metavar="PNG",
-        help="where to write the grid (default: %(default)s)",
+        help="file for the grid (default: %(default)s)",
     )
     add(
         "--gif",
         metavar="GIF",
-        help="where to write the optimisation as an animation; with several filters one file for "
-        "each, its index added to the name",
+        help="file for an animation of the optimisation; with several filters, one file each, with "
+        "the index in its name",
     )
     return parser
 

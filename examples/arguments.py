@@ -1,23 +1,21 @@
-"""What the example scripts take on their command lines."""
-
-from __future__ import annotations
+"""Types of command-line arguments that the example scripts share."""
 
 import argparse
 from collections.abc import Callable
 
 
 def index_or_name(layer: str) -> int | str:
-    """A layer by its index in `model.layers`, or else by its name or path."""
+    """A layer's index in `model.layers`, or its name or path."""
     return int(layer) if layer.lstrip("-").isdecimal() else layer
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """A type of arguments for `argparse`: whole numbers from the least on."""
+    """An `argparse` type for integers of at least `least`."""
 
     def integer(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}. Received: {text}"
+                f"must be an integer of at least {least}. Received: {text}"
             )
         return int(text)
 

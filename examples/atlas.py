@@ -1,25 +1,23 @@
-"""Draws an atlas of a network: a folder of web pages to walk through, from classes to edges.
+"""Draws an atlas of a network: web pages with its layers, channels and classes.
 
 Examples:
-    The layers of EfficientNet-Lite0 that matter, with the photographs of a folder (offline)::
+    EfficientNet-Lite0, with the images of a folder (offline)::
 
-        python examples/atlas.py --images photographs --output atlas
+        python examples/atlas.py --images photographs --folder atlas
 
-    Some layers, 24 channels of each, of a network of your own::
+    The first 24 channels of some layers of your own network::
 
-        python examples/atlas.py --model mine.keras --layers conv1 conv2 dense --filters 24
+        python examples/atlas.py --model mine.keras --layers conv1 conv2 dense --max-filters 24
 
-    By two processes, or by a cluster (pip install 'keras3-vis[cluster]')::
+    With two processes, or on a Dask cluster (pip install 'keras3-vis[cluster]')::
 
         python examples/atlas.py --workers 2
         python examples/atlas.py --scheduler tcp://10.0.0.1:8786
 
-    After Ctrl-C, or whatever else has stopped it, the same command goes on where it was.
+    Rerun an interrupted command to resume it.
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# First, because it imports TensorFlow without messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -35,7 +33,7 @@ from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis.atlas import Atlas, default_layers, draw_atlas
 
-FILTERS = 16
+MAX_FILTERS = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,43 +43,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments of the command line, without the name of the script.
 
     Returns:
-        The exit code: 0, 1 where something of the atlas could not be drawn, or 130 after Ctrl-C.
+        The exit code: 0, 1 if a part of the atlas could not be drawn, or 130 after Ctrl-C.
     """
     parser = _parser()
     args = parser.parse_args(argv)
     try:
         atlas = _draw(args)
     except KeyboardInterrupt:
-        told = f"{parser.prog}: stopped; the same command goes on from here."
-        print(told, file=sys.stderr, flush=True)
+        message = f"{parser.prog}: stopped. Rerun the command to resume."
+        print(message, file=sys.stderr, flush=True)
         if not (args.workers or args.scheduler):
-            # All that is done is on the disk; Python would wait for what its threads have at hand.
+            # Finished pictures are written. Python would wait for the tasks that threads run.
             os._exit(130)
         return 130
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
-    for layer, reason in atlas.failed.items():
-        print(f"{parser.prog}: {layer}: {reason}", file=sys.stderr)
+    for layer, error in atlas.failed.items():
+        print(f"{parser.prog}: {layer}: {error}", file=sys.stderr)
     print(atlas.index)
     return 1 if atlas.failed else 0
 
 
 def _draw(args: argparse.Namespace) -> Atlas:
     if args.workers and args.scheduler:
-        raise ValueError("Give `--workers` or `--scheduler`. Received: both")
-    model = from_pixels(*_loaded(args.model, args.allow_code))
+        raise ValueError("Give `--workers` or `--scheduler`, not both.")
+    model = from_pixels(*_load(args.model, args.safe_mode))
     layers = args.layers and [index_or_name(layer) for layer in args.layers]
     if layers is None:
         layers = default_layers(model)
-        print("Layers (choose others by --layers):", " ".join(layers))
+        print("Layers (choose others with --layers):", " ".join(layers))
     labels = args.labels and Path(args.labels).read_text("utf-8").splitlines()
     return draw_atlas(
         model,
-        args.output,
+        args.folder,
         layers=layers,
+        max_filters=args.max_filters,
         filters=args.filters,
-        classes=args.filters if args.classes is None else args.classes,
-        image_size=args.size,
+        max_classes=args.max_filters if args.max_classes is None else args.max_classes,
+        classes=args.classes,
+        image_size=args.image_size,
         max_iter=args.max_iter,
         seed=args.seed,
         images=args.images,
@@ -89,17 +89,17 @@ def _draw(args: argparse.Namespace) -> Atlas:
         input_range=tuple(args.input_range),
         labels=labels,
         executor=args.scheduler or args.workers,
-        allow_code=args.allow_code,
+        safe_mode=args.safe_mode,
     )
 
 
-def _loaded(name: str, allow_code: bool) -> tuple[keras.Model, Callable]:
-    if Path(name).suffix == ".h5" and not allow_code:
+def _load(name: str, safe_mode: bool) -> tuple[keras.Model, Callable]:
+    if Path(name).suffix == ".h5" and safe_mode:
         raise ValueError(
-            "`--model` must be a .keras file: older versions of Keras run code that an .h5 file "
-            f"brings along. Where you trust it, add --allow-code. Received: {name}"
+            "`--model` must be a .keras file, because older versions of Keras run code in an .h5 "
+            f"file. If you trust the file, add --no-safe-mode. Received: {name}"
         )
-    return load(name, allow_code)
+    return load(name, safe_mode)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,59 +113,69 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--model",
         default=DEFAULT_MODEL,
-        help=f"{DEFAULT_MODEL} (default, needs no download), the name of a network in "
-        "keras.applications, or the path of a .keras or .h5 file",
+        help=f"{DEFAULT_MODEL} (default, offline), the name of a network in keras.applications, "
+        "or the path of a .keras or .h5 file",
     )
+    add("--folder", default="atlas", help="folder of the atlas (default: %(default)s)")
     add(
         "--layers",
         nargs="+",
         metavar="LAYER",
-        help="names, paths or indices of the layers (default: those that matter)",
+        help="names, paths or indices of layers (default: convolutions or blocks, and classes)",
+    )
+    add(
+        "--max-filters",
+        type=at_least(1),
+        default=MAX_FILTERS,
+        metavar="N",
+        help="number of channels of each layer, the first ones (default: %(default)s)",
     )
     add(
         "--filters",
+        type=at_least(0),
+        nargs="+",
+        metavar="INDEX",
+        help="indices of channels instead, for all layers",
+    )
+    add(
+        "--max-classes",
         type=at_least(1),
-        default=FILTERS,
         metavar="N",
-        help="how many channels of each layer, the first ones (default: %(default)s)",
+        help="number of classes, the first ones (default: as --max-filters)",
     )
     add(
         "--classes",
-        type=at_least(1),
-        metavar="N",
-        help="how many of the model's classes (default: as many as channels)",
+        type=at_least(0),
+        nargs="+",
+        metavar="INDEX",
+        help="indices of classes instead",
     )
     add(
-        "--size",
+        "--image-size",
         type=at_least(1),
         metavar="PIXELS",
         help="height and width of the pictures of channels (default: at most 128)",
     )
     add("--max-iter", type=at_least(1), metavar="N", help="number of steps (default: 120)")
-    add(
-        "--seed",
-        type=at_least(0),
-        default=0,
-        help="the same seed gives the same atlas (default: %(default)s)",
-    )
-    add("--images", metavar="FOLDER", help="photographs to look for strong examples in")
-    add("--like", metavar="FOLDER", help="examples of what the model is used on, to draw like")
+    add("--seed", type=at_least(0), default=0, help="random seed (default: %(default)s)")
+    add("--images", metavar="FOLDER", help="images in which to find top-activating ones")
+    add("--like", metavar="FOLDER", help="examples of the model's data; pictures look like these")
     add(
         "--input-range",
         type=float,
         nargs=2,
         default=(0.0, 255.0),
         metavar=("LOW", "HIGH"),
-        help="range of the values that the model of a file takes (default: 0 255)",
+        help="value range of the input of a model from a file (default: 0 255)",
     )
-    add("--labels", metavar="FILE", help="the names of the model's classes, one a line")
-    add("--output", default="atlas", metavar="FOLDER", help="where to (default: %(default)s)")
-    add("--workers", type=at_least(1), metavar="N", help="draw in so many processes")
-    add("--scheduler", metavar="ADDRESS", help="draw on a Dask cluster, such as tcp://host:8786")
+    add("--labels", metavar="FILE", help="names of the model's classes, one per line")
+    add("--workers", type=at_least(1), metavar="N", help="number of worker processes")
+    add("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786")
     add(
-        "--allow-code",
-        action="store_true",
-        help="run code that the model's file brings along, here and on workers",
+        "--safe-mode",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse to run code in the model's file, here and on workers (default: on)",
     )
     return parser
 

@@ -1,22 +1,20 @@
-"""Shows what in a photograph a network's answer rests on, by one method beside the other.
+"""Attribution: compares saliency maps and class activation maps of photographs.
 
 Examples:
-    What EfficientNet-Lite0 sees in three photographs of scikit-image (offline)::
+    Three photographs of scikit-image, explained by EfficientNet-Lite0 (offline)::
 
         python examples/attention.py
 
-    Several questions about one photograph::
+    Several classes of one photograph::
 
         python examples/attention.py astronaut --classes crash_helmet space_shuttle flagpole
 
-    A photograph of your own, and other methods::
+    Your own photograph, and other methods::
 
         python examples/attention.py dog.jpg --methods GradCAM LayerCAM SmoothGrad
 """
 
-from __future__ import annotations
-
-# First, as it imports TensorFlow without its greetings on standard error.
+# Import this first: it imports TensorFlow without its messages on standard error.
 import vis  # noqa: F401
 
 # isort: split
@@ -46,7 +44,7 @@ from vis.visualization import (
     SmoothGrad,
 )
 
-# Photographs of scikit-image, and classes to ask for in place of the one that is put first.
+# Photographs of scikit-image, and the classes to explain instead of the predicted one.
 PHOTOGRAPHS = {"coffee": [], "chelsea": [], "astronaut": ["crash_helmet", "space_shuttle"]}
 METHODS = {
     "Saliency": Saliency(),
@@ -64,7 +62,7 @@ METHODS = {
     "Occlusion": Occlusion(),
 }
 DEFAULT_METHODS = ("Saliency", "Guided", "IntegratedGradients", "GradCAM", "LayerCAM")
-# The few strongest pixels would leave all others black.
+# Percentile of clipped outliers, which would make all other pixels black.
 BRIGHTEST = 99.5
 
 
@@ -72,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """Runs the script.
 
     Args:
-        argv: Arguments of the command line, without the name of the script.
+        argv: Command-line arguments without the script's name.
 
     Returns:
         Path of the picture.
@@ -90,17 +88,17 @@ def _draw(args: argparse.Namespace) -> Path:
     if output.suffix.lower() != ".png":
         raise ValueError(f"`--output` must be the path of a .png file. Received: {args.output}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    # Without its softmax: a class wins there just as well when all others lose.
+    # Without the softmax, which also rewards pixels that lower all other classes.
     model = EfficientNetLite0(classifier_activation=None)
     size = model.input_shape[1]
     rows = []
     for name in args.photographs:
         photograph = _photograph(name, size)
         classes = PHOTOGRAPHS.get(name, []) if args.classes is None else args.classes
-        wanted = [imagenet_class_index(each) for each in classes]
-        if not wanted:
-            wanted = [int(model.predict(photograph[None], verbose=0).argmax())]
-        rows += [(photograph, index) for index in wanted]
+        indices = [imagenet_class_index(name) for name in classes]
+        if not indices:
+            indices = [int(model.predict(photograph[None], verbose=0).argmax())]
+        rows += [(photograph, index) for index in indices]
 
     columns = len(args.methods) + 1
     figure, axes = plt.subplots(
@@ -126,14 +124,14 @@ def _draw(args: argparse.Namespace) -> Path:
 
 
 def _photograph(name: str, size: int) -> np.ndarray:
-    """A photograph of scikit-image, or of a file, cropped to a square."""
+    """A photograph of scikit-image or from a file, cropped to a square."""
     if name in PHOTOGRAPHS:
         try:
             from skimage import data
         except ImportError as error:
             raise ImportError(
                 f"The photograph '{name}' comes with scikit-image: `pip install scikit-image`, or "
-                "give the path of one of your own."
+                "pass the path of a file."
             ) from error
         image = Image.fromarray(getattr(data, name)())
     elif Path(name).is_file():
@@ -165,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
         "--classes",
         nargs="+",
         metavar="CLASS",
-        help="names of ImageNet classes (default: the one that the network puts first; for the "
-        "astronaut, of whom it makes a bobsled, her helmet and the shuttle)",
+        help="names of ImageNet classes (default: the predicted class; for the astronaut, whom the "
+        "network takes for a bobsled, her helmet and the shuttle)",
     )
     add(
         "--methods",
@@ -180,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         default="results/attention.png",
         metavar="PNG",
-        help="where to write the picture (default: %(default)s)",
+        help="file for the picture (default: %(default)s)",
     )
     return parser
 

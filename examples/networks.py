@@ -1,6 +1,4 @@
-"""The networks that the example scripts know by name, and those of files."""
-
-from __future__ import annotations
+"""Loads networks for the example scripts, by name or from a file."""
 
 import difflib
 import types
@@ -15,25 +13,23 @@ from vis.applications import EfficientNetLite0
 DEFAULT_MODEL = "EfficientNetLite0"
 
 
-def load(name: str, allow_code: bool = False) -> tuple[keras.Model, Callable]:
-    """A network, and the function that turns pixels from 0 to 255 into what it takes.
+def load(name: str, safe_mode: bool = True) -> tuple[keras.Model, Callable]:
+    """A network, and the preprocessing of its pixels from 0 to 255.
 
     Args:
         name: Its name in `keras.applications`, or the path of a file.
-        allow_code: Whether code that the file brings along is run, such as a Lambda layer's.
+        safe_mode: Whether to refuse a file that contains code, such as a Lambda layer.
     """
     path = Path(name)
     if path.suffix in (".keras", ".h5"):
         if not path.is_file():
             raise ValueError(f"`--model` must be a file that exists. Received: {name}")
         try:
-            return keras.models.load_model(
-                path, compile=False, safe_mode=not allow_code
-            ), as_they_are
+            return keras.models.load_model(path, compile=False, safe_mode=safe_mode), identity
         except Exception as error:
             raise ValueError(f"`--model` could not be loaded from {name}: {error}") from error
     if name == DEFAULT_MODEL:
-        return EfficientNetLite0(), as_they_are
+        return EfficientNetLite0(), identity
     families = _families()
     if name not in families:
         known = [DEFAULT_MODEL, *families]
@@ -42,17 +38,17 @@ def load(name: str, allow_code: bool = False) -> tuple[keras.Model, Callable]:
         hint = " or ".join(by_folded_name[match] for match in close)
         raise ValueError(
             f"`--model` must be {DEFAULT_MODEL}, the name of a network in keras.applications "
-            "(upper and lower case count), or the path of a .keras or .h5 file"
+            "(case-sensitive), or the path of a .keras or .h5 file"
             f"{f'; did you mean {hint}?' if hint else '.'} Received: {name}"
         )
     try:
         return getattr(families[name], name)(), families[name].preprocess_input
-    except Exception as error:  # what a failed download raises is an `Exception`, no less
+    except Exception as error:  # a failed download raises a plain `Exception`
         raise ValueError(f"`--model` {name} could not be built: {error}") from error
 
 
-def as_they_are(pixels: Any) -> Any:
-    """What a network needs that takes pixels as they are."""
+def identity(pixels: Any) -> Any:
+    """Preprocessing of networks that take pixels from 0 to 255."""
     return pixels
 
 
@@ -68,12 +64,12 @@ def _families() -> dict[str, types.ModuleType]:
 
 
 def from_pixels(network: keras.Model, preprocess: Callable) -> keras.Model:
-    """The network behind its own preprocessing, so that it is shown pixels and drawn in colours.
+    """The network with its preprocessing in front, so that its input is pixels.
 
-    Each family of `keras.applications` has been trained on another scaling and order of the
-    channels; without this VGG16, say, would draw in blue what is red.
+    Families of `keras.applications` differ in scaling and channel order; VGG16, for example, swaps
+    red and blue.
     """
-    if preprocess is as_they_are:
+    if preprocess is identity:
         return network
     pixels = keras.Input(network.inputs[0].shape[1:])
     return keras.Model(pixels, network(preprocess(pixels)))

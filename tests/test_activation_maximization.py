@@ -1,3 +1,5 @@
+"""`visualize_activation`, compared with an independent loop in NumPy."""
+
 from __future__ import annotations
 
 import re
@@ -21,7 +23,7 @@ from vis.visualization import (
 
 
 def case(rank, data_format="channels_last"):
-    """A model for images of so many dimensions, the same in NumPy, and a seed, channels last."""
+    """A model with `rank` spatial axes, the same model in NumPy, and a channels-last seed."""
     kwargs = {"bias_initializer": "random_normal", "activation": "tanh"}
     if rank == 0:
         shape, parts = (9,), [layers.Dense(6, **kwargs), layers.Dense(3, **kwargs)]
@@ -47,7 +49,7 @@ def reference_losses(net, filters, act_max, lp_norm, tv):
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
-def test_picture_is_that_of_an_independent_loop(rank, data_format):
+def test_against_numpy(rank, data_format):
     model, net, seed = case(rank, data_format)
     picture, history = reference.minimize(
         seed, reference_losses(net, [0, 2], 1, 10, 10), 8, (-1.0, 1.0)
@@ -67,7 +69,7 @@ def test_picture_is_that_of_an_independent_loop(rank, data_format):
     np.testing.assert_allclose(batch, [picture] * 2, rtol=1e-4, atol=1e-5)
 
 
-def test_arguments_reach_the_losses():
+def test_weights_and_grad_modifier():
     model, net, seed = case(2)
     picture, _ = reference.minimize(
         seed, reference_losses(net, [1], -2, 0.5, 3), 6, (0.0, 1.0), grad_modifier=np.abs
@@ -108,7 +110,16 @@ def test_defaults(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_does_what_it_is_for():
+def test_defaults_given_explicitly_change_nothing():
+    model, _, _ = case(2)
+    defaults = {"max_iter": 200, "input_range": (0, 255), "lp_norm_weight": 10, "tv_weight": 10}
+    explicit = visualize_activation(model, -1, 0, seed=0, **defaults)
+    np.testing.assert_array_equal(visualize_activation(model, -1, 0, seed=0), explicit)
+    none = visualize_activation(model, -1, 0, seed=0, **dict.fromkeys(defaults))
+    np.testing.assert_array_equal(none, explicit)
+
+
+def test_the_activation_rises():
     model, _, seed = case(2)
     image = visualize_activation(
         model, -1, 3, seed_input=seed, input_range=(-3.0, 3.0), lp_norm_weight=0.1, tv_weight=0.1
@@ -166,7 +177,7 @@ def test_none_means_all_filters(indices):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_guided_like_a_guided_model():
+def test_backprop_modifier():
     model = sequential(
         (6, 5, 2), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3)
     )
@@ -188,7 +199,7 @@ def test_guided_like_a_guided_model():
     assert nodes(model) == before
 
 
-def test_inner_tensor_of_a_guided_model():
+def test_wrt_tensor_with_a_backprop_modifier():
     model = sequential((4,), layers.Dense(5, "relu"), layers.Dense(4, "relu"), layers.Dense(2))
     recorder = Recorder()
     seed = np.random.default_rng(0).normal(size=4)
@@ -226,7 +237,7 @@ def test_open_input_size():
         assert visualize_activation(model, -1, 1, max_iter=1).shape == (224, 224, 2)
 
 
-def test_loss_of_the_users_own():
+def test_custom_loss():
     model, _, seed = case(1)
 
     class Mean(Loss):
@@ -243,7 +254,7 @@ def test_loss_of_the_users_own():
 
 
 def error(kind, match, *args, **kwargs):
-    """An error before anything is computed, which tells what came."""
+    """The message of an error that is raised before the first iteration."""
     recorder = Recorder()
     with pytest.raises(kind, match=match) as caught:
         visualize_activation(*args, callbacks=[recorder], **kwargs)
@@ -260,7 +271,7 @@ def model():
     )  # fmt: skip
 
 
-def test_layer_name_that_does_not_exist(model):
+def test_unknown_layer_name(model):
     message = error(ValueError, "did you mean 'block1_conv'", model, "block1_cnov", 0)
     assert "'predictions'" in message
     error(ValueError, "'predictions'", model, "prediction", 0)
@@ -268,15 +279,15 @@ def test_layer_name_that_does_not_exist(model):
 
 
 @pytest.mark.parametrize(
-    ("old", "today"),
+    ("old", "new"),
     [("fc1000", "predictions"), ("res2a_branch2a", "conv2_block1_1_conv"),
      ("bn5c_branch2c", "conv5_block3_3_bn"), ("res3a_branch1", "conv3_block1_0_conv")],
 )  # fmt: skip
-def test_old_names_of_layers_lead_to_todays(old, today):
+def test_renamed_layers_are_suggested(old, new):
     model = sequential(
-        (4,), *[layers.Dense(2, name=name) for name in ("dense", today, "other", "conv1_relu")]
+        (4,), *[layers.Dense(2, name=name) for name in ("dense", new, "other", "conv1_relu")]
     )
-    error(ValueError, f"did you mean '{today}'", model, old, 0)
+    error(ValueError, f"did you mean '{new}'", model, old, 0)
 
 
 def test_layer_index_out_of_range(model):
@@ -291,25 +302,25 @@ def test_layer_of_another_model(model):
     error(ValueError, "`layer_idx` must be a layer of the model", model, other.layers[0], 0)
 
 
-def test_filter_out_of_range(model):
+def test_filter_index_out_of_range(model):
     error(ValueError, "'block1_conv' has 4 filters, 0 to 3", model, "block1_conv", 4)
     error(ValueError, "'predictions' has 3 filters, 0 to 2", model, -1, [0, 3])
     error(TypeError, "`filter_indices`", model, -1, "0")
 
 
-def test_seed_of_the_wrong_shape(model):
+def test_seed_input_of_the_wrong_shape(model):
     message = error(ValueError, "`seed_input`", model, -1, 0, seed_input=np.zeros((8, 9, 3)))
     assert "(8, 8, 3)" in message
     assert "(8, 9, 3)" in message
 
 
-@pytest.mark.parametrize("input_range", [(1, 1), (255, 0), (0, np.nan), "ab", None, 255])
-def test_input_range_that_is_empty_or_none(model, input_range):
+@pytest.mark.parametrize("input_range", [(1, 1), (255, 0), (0, np.nan), "ab", 255])
+def test_bad_input_range(model, input_range):
     error((ValueError, TypeError), "`input_range`", model, -1, 0, input_range=input_range)
 
 
 @pytest.mark.parametrize("name", ["act_max_weight", "lp_norm_weight", "tv_weight"])
-@pytest.mark.parametrize("weight", ["1", None, np.nan, -np.inf, [1]])
+@pytest.mark.parametrize("weight", ["1", np.nan, -np.inf, [1]])
 def test_weight_that_is_not_a_number(model, name, weight):
     error((ValueError, TypeError), "weight`", model, -1, 0, **{name: weight})
 
@@ -327,7 +338,7 @@ def test_bad_arguments(model, argument, value):
     error((ValueError, TypeError), f"`{argument}`", model, -1, 0, **{argument: value})
 
 
-def test_argument_that_does_not_exist(model):
+def test_unknown_argument(model):
     with pytest.raises(TypeError, match="max_iterations"):
         visualize_activation(model, -1, 0, max_iterations=3)
 
@@ -342,12 +353,12 @@ def test_legacy_model_of_keras_2():
 
 
 @pytest.mark.parametrize("wrong", [None, "model.keras", layers.Dense(2), np.zeros(3), keras.Model])
-def test_model_that_is_none(wrong):
+def test_not_a_model(wrong):
     message = error(TypeError, "`model` must be a Keras 3 model", wrong, -1, 0)
     assert "LEGACY" not in message
 
 
-def test_model_that_was_not_built():
+def test_unbuilt_model():
     model = keras.Sequential([layers.Dense(2)])
     error(ValueError, "`(model|layer)` must .*built", model, -1, 0)
 
@@ -359,7 +370,7 @@ def test_keras_on_another_backend(model, monkeypatch, backend):
     assert re.search(rf"Received: .*'{backend}'", message)
 
 
-def test_integers_that_uint8_does_not_hold_stay_float():
+def test_negative_integer_range_gives_floats():
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3)])
     image = visualize_activation(model, -1, 0, input_range=(-128, 127), max_iter=3, seed=0)
     assert np.issubdtype(image.dtype, np.floating)
@@ -367,7 +378,7 @@ def test_integers_that_uint8_does_not_hold_stay_float():
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.float32])
-def test_range_of_numpys_numbers(kind):
+def test_range_of_numpy_numbers(kind):
     model = sequential((4, 4, 1), layers.Flatten(), layers.Dense(2))
     ours, expected = (
         visualize_activation(model, -1, 1, input_range=ends, max_iter=3, seed=0)
@@ -385,7 +396,7 @@ def test_bad_ranges(ends):
 
 
 @pytest.mark.parametrize("function", [int, layers.Dense(2)])
-def test_modifiers_that_are_no_functions(function):
+def test_modifiers_that_are_not_functions(function):
     model = sequential((4, 4, 1), layers.Flatten(), layers.Dense(2))
     for name in ("backprop_modifier", "grad_modifier"):
         with pytest.raises(TypeError, match=rf"`{name}` must be .*Received: "):

@@ -1,6 +1,4 @@
-"""The list of the API pages against what the modules export."""
-
-from __future__ import annotations
+"""Compares the list of API pages with the public names of the modules."""
 
 import importlib
 import inspect
@@ -13,20 +11,20 @@ INDEX = Path(__file__).parent.parent / "docs" / "api" / "index.rst"
 
 
 def listed():
-    """Names that have a page, by module."""
-    found, module = {}, None
+    """Names with a page, by module."""
+    names, module = {}, None
     for line in INDEX.read_text("utf-8").splitlines():
         if match := re.match(r"\.\. currentmodule:: (\S+)", line):
             module = match[1]
         elif match := re.fullmatch(r"   (\w+)", line):
-            found.setdefault(module, []).append(match[1])
-    return found
+            names.setdefault(module, []).append(match[1])
+    return names
 
 
 def exported(module):
-    """What a module offers: what it says itself, or what it shows how to use."""
+    """Public names of a module: its `__all__`, or everything with an example."""
     if hasattr(module, "__all__"):
-        return {name for name in module.__all__ if comes_from_here(getattr(module, name))}
+        return {name for name in module.__all__ if is_defined_in_vis(getattr(module, name))}
     return {
         name
         for name, value in vars(module).items()
@@ -37,13 +35,13 @@ def exported(module):
     }
 
 
-def comes_from_here(value):
+def is_defined_in_vis(value):
     return (getattr(value, "__module__", None) or "").startswith("vis")
 
 
 @pytest.mark.parametrize("name", listed())
-def test_all_that_a_module_exports_has_a_page(name):
-    # Some is exported by two modules, as `vis.visualization` is the shorter way to it.
+def test_public_names_have_a_page(name):
+    # Some names are exported by two modules, such as `vis.visualization` and a submodule.
     pages = [
         getattr(importlib.import_module(module), page)
         for module, names in listed().items()
@@ -55,7 +53,7 @@ def test_all_that_a_module_exports_has_a_page(name):
 
 
 @pytest.mark.parametrize("name", listed())
-def test_all_that_has_a_page_is_there_and_documented(name):
+def test_names_with_a_page_exist_and_have_a_docstring(name):
     module = importlib.import_module(name)
     for page in listed()[name]:
         value = getattr(module, page)
@@ -64,9 +62,9 @@ def test_all_that_has_a_page_is_there_and_documented(name):
     assert len(set(listed()[name])) == len(listed()[name])
 
 
-def test_the_index_names_what_comes_from_keras():
+def test_the_index_lists_functions_of_keras():
     from vis import backend
 
     text = INDEX.read_text("utf-8")
     for name in backend.__all__:
-        assert comes_from_here(getattr(backend, name)) != (f"``{name}``" in text), name
+        assert is_defined_in_vis(getattr(backend, name)) != (f"``{name}``" in text), name

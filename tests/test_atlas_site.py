@@ -1,6 +1,4 @@
-"""The pages of an atlas as a reader's browser shows them, of networks made up for them."""
-
-from __future__ import annotations
+"""The pages of an atlas in Chromium, with generated data."""
 
 import base64
 import contextlib
@@ -13,14 +11,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from made_up_atlas import SITE, layer, write
+from example_atlas_data import SITE, layer, write_atlas
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# A telephone's, in pixels of style sheets.
+# Of a phone, in CSS pixels.
 WIDTH, HEIGHT = 390, 844
-# What a hostile file could be called; as code each would open a dialog, which no page may.
+# Names that would open a dialog if they were run as code.
 HOSTILE = "<img src=x onerror=alert(1)>/..%2F?#&'\"`\u202e"
-PHOTOGRAPHS = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
+IMAGES = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
 CLASSES = ["hen", "</script><script>alert(3)</script>", "tabby cat"]
 LAYERS = [
     layer("stem"),
@@ -31,10 +29,10 @@ LAYERS = [
     layer("same", 4, [4]),
     layer("same", 4, [5]),
     layer(HOSTILE, 4, [6, 4]),
-    layer("broken", 4, [7], drawn=[], failed=f"no gradient {HOSTILE}"),
-    layer("predictions", 3, [7], labels=CLASSES, kind="Dense", shape=[3]),
+    layer("broken", 4, [7], filters=[], error=f"no gradient {HOSTILE}"),
+    layer("predictions", 3, [7], labels=CLASSES, class_name="Dense", output_shape=[3]),
 ]
-FAILED = {(1, 3): f"Nothing excites it {HOSTILE}"}
+ERRORS = {(1, 3): f"Nothing excites it {HOSTILE}"}
 # One page of each kind.
 KINDS = {
     "map": "#/",
@@ -55,31 +53,31 @@ axe = pytest.importorskip(
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
     def handle(self):
-        # A page may be left before its pictures have come.
+        # A page may be left before its pictures are loaded.
         with contextlib.suppress(ConnectionError):
             super().handle()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Atlases by name, side by side."""
+    """Several atlases, each in a folder of its own."""
     made = tmp_path_factory.mktemp("atlases")
-    write(made / "small", LAYERS, PHOTOGRAPHS, FAILED)
-    write(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
-    write(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
+    write_atlas(made / "small", LAYERS, IMAGES, ERRORS)
+    write_atlas(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
+    write_atlas(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
     many = [layer(f"block{n}", 100, [n - 1] if n else []) for n in range(50)]
-    write(made / "deep", many)
+    write_atlas(made / "deep", many)
     return made
 
 
 @pytest.fixture(scope="module")
 def server(folder):
-    handler = functools.partial(Quiet, directory=os.fspath(folder))
+    handler = functools.partial(QuietHandler, directory=os.fspath(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -88,36 +86,36 @@ def server(folder):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as found:
-        # Chromium's own sandbox refuses to run as root, as containers do; the pages are ours.
-        browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with playwright.sync_playwright() as driver:
+        # Chromium's sandbox does not run as root, which containers use.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 class Reader:
-    """A window that notes what no page of an atlas may do."""
+    """A browser page that records requests and everything that pages must not do."""
 
     def __init__(self, context, root):
-        self.root, self.asked, self.wrong = root, [], []
+        self.root, self.requests, self.problems = root, [], []
         self.page = context.new_page()
         self.page.set_default_timeout(20_000)
         self.page.add_init_script(
             "addEventListener('securitypolicyviolation', event =>"
             " console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI))"
         )
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
         self.page.on("console", self.listen)
 
     def listen(self, message):
-        # A picture that could not be drawn is asked for and is not there.
+        # Missing pictures are requested, too.
         if message.type == "error" and "Failed to load resource" not in message.text:
-            self.wrong.append(message.text)
+            self.problems.append(message.text)
 
     def read(self, address="#/", atlas="small"):
-        """Goes to a page, and waits until it is there with what its layer's file tells."""
+        """Opens a page, and waits until its data are loaded."""
         if self.page.url.startswith(f"{self.root}{atlas}/"):
             self.page.evaluate("address => { location.hash = address }", address)
         else:
@@ -126,7 +124,7 @@ class Reader:
         return self.page
 
     def until(self, expression):
-        # Playwright's own way of waiting evaluates text, which the pages' policy refuses.
+        # Playwright's own wait evaluates text, which the content security policy forbids.
         for _ in range(500):
             if self.page.evaluate(expression):
                 return
@@ -138,8 +136,8 @@ class Reader:
         self.page.evaluate("atlas.view.ready")
 
     def check(self):
-        assert not self.wrong
-        foreign = [url for url in self.asked if not url.startswith((self.root, "data:"))]
+        assert not self.problems
+        foreign = [url for url in self.requests if not url.startswith((self.root, "data:"))]
         assert not foreign
 
     @property
@@ -154,21 +152,21 @@ class Reader:
         return self.page.evaluate("document.activeElement.getAttribute('href')")
 
     def pictures(self):
-        return {url for url in self.asked if "/pictures/" in url}
+        return {url for url in self.requests if "/pictures/" in url}
 
 
 @pytest.fixture
 def opened(browser, server):
-    """Opens windows, and looks in the end whether one did what it may not."""
-    contexts, consumers = [], []
+    """Opens browser pages, and checks all of them at the end."""
+    contexts, readers = [], []
 
     def open_(root=None, **settings):
         contexts.append(browser.new_context(**settings))
-        consumers.append(Reader(contexts[-1], root or server))
-        return consumers[-1]
+        readers.append(Reader(contexts[-1], root or server))
+        return readers[-1]
 
     yield open_
-    for reader in consumers:
+    for reader in readers:
         reader.check()
     for context in contexts:
         context.close()
@@ -180,57 +178,57 @@ def reader(opened):
 
 
 def address_of(position):
-    # Two layers of one name have their position in the address.
+    # The address of a layer whose name is not unique has its position.
     name = LAYERS[position]["name"]
     return "#/" + quote(f"same~{position}" if name == "same" else name, safe="!'()*~")
 
 
 def addresses():
-    """Of all pages of the small atlas, in the way that the addresses are specified."""
+    """The addresses of all pages of the small atlas."""
     yield "#/"
-    for position, one in enumerate(LAYERS):
+    for position, data in enumerate(LAYERS):
         yield address_of(position)
-        yield from (f"{address_of(position)}/{index}" for index in one["drawn"])
+        yield from (f"{address_of(position)}/{index}" for index in data["filters"])
 
 
 @pytest.mark.parametrize("where", ["a server", "the disk"])
-def test_links_lead_to_every_page_and_each_has_a_title_of_its_own(opened, folder, where):
+def test_every_page_is_linked_and_has_its_own_title(opened, folder, where):
     reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
-    titles, waiting, seen = {}, ["#/"], {"#/"}
-    while waiting:
-        address = waiting.pop()
+    titles, queue, seen = {}, ["#/"], {"#/"}
+    while queue:
+        address = queue.pop()
         page = reader.read(address)
-        assert "not in the atlas" not in reader.heading
+        assert "not found" not in reader.heading
         titles[page.title()] = address
         links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
         new = set(links) - seen
         seen |= new
-        waiting += sorted(new)
+        queue += sorted(new)
     assert seen == set(addresses())
     assert len(titles) == len(seen)
     assert all("a_network" in title for title in titles)
 
 
-def test_the_map_tells_of_each_layer_and_what_comes_before_it(reader):
+def test_the_map_shows_each_layer_and_its_predecessors(reader):
     page = reader.read()
-    stages = page.locator(".map > li").all()[1:]
-    assert len(stages) == len(LAYERS)
-    for one, stage in zip(LAYERS, stages, strict=True):
-        assert stage.locator("h3").inner_text() == one["name"]
-        said = stage.inner_text()
-        assert one["kind"] in said
-        assert ("11 \u00d7 11 px" in said) == (one["sees"] is not None)
-        assert f"{one['channels']} " in said
-        assert stage.locator("img").count() == min(8, len(one["drawn"]))
-    assert "from branch_a and branch_b" in stages[4].inner_text()
-    assert "from block2_expand" in stages[3].inner_text()
-    assert f"no gradient {HOSTILE}" in stages[8].inner_text()
+    rows = page.locator(".map > li").all()[1:]
+    assert len(rows) == len(LAYERS)
+    for data, row in zip(LAYERS, rows, strict=True):
+        assert row.locator("h3").inner_text() == data["name"]
+        text = row.inner_text()
+        assert data["class_name"] in text
+        assert ("11 \u00d7 11 px" in text) == (data["receptive_field"] is not None)
+        assert f"{data['filter_count']} " in text
+        assert row.locator("img").count() == min(8, len(data["filters"]))
+    assert "from branch_a and branch_b" in rows[4].inner_text()
+    assert "from block2_expand" in rows[3].inner_text()
+    assert f"no gradient {HOSTILE}" in rows[8].inner_text()
     about = page.locator(".about").inner_text()
     assert all(text in about for text in ("keras3-vis 0.2.0", "steps", "120", "seed"))
 
 
-def test_lines_of_the_map_join_what_comes_before_with_what_comes_behind(reader):
-    """Each line is followed by eye: from row to row, by where its ends are on the screen."""
+def test_lines_of_the_map_connect_layers_with_their_predecessors(reader):
+    """Follows lines from row to row, by the screen positions of their ends."""
     page = reader.read()
     rows = page.evaluate(
         """() => [...document.querySelectorAll('.map > li')].map(row => {
@@ -238,40 +236,41 @@ def test_lines_of_the_map_join_what_comes_before_with_what_comes_behind(reader):
             const point = path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
             return [Math.round(point.x), Math.round(point.y)];
           });
-          const stop = row.querySelector('.stop').getBoundingClientRect();
+          const node = row.querySelector('.node').getBoundingClientRect();
           return {
-            stop: [stop.x + stop.width / 2, stop.y + stop.height / 2],
+            node: [node.x + node.width / 2, node.y + node.height / 2],
             lines: [...row.querySelectorAll('path')].map(ends),
           };
         })"""
     )
 
-    def near(one, other):
-        return np.allclose(one, other, atol=1.5)
+    def is_near(first, second):
+        return np.allclose(first, second, atol=1.5)
 
-    def behind(row):
-        """The rows that lines from the stop of this one reach."""
-        reached, points = set(), [(row, rows[row]["stop"])]
+    def lines_of(row):
+        lines = rows[row]["lines"] if row < len(rows) else []
+        return [sorted(line, key=lambda point: point[1]) for line in lines]
+
+    def successors(row):
+        """The rows that lines from the node of this one reach."""
+        reached, points = set(), [(row, rows[row]["node"])]
         while points:
-            at, point = points.pop()
-            for later in (at, at + 1):
-                for start, end in (sorted(line, key=lambda p: p[1]) for line in later_lines(later)):
-                    if near(start, point) and end[1] > point[1]:
-                        if near(end, rows[later]["stop"]):
+            current, point = points.pop()
+            for later in (current, current + 1):
+                for start, end in lines_of(later):
+                    if is_near(start, point) and end[1] > point[1]:
+                        if is_near(end, rows[later]["node"]):
                             reached.add(later)
                         else:
                             points.append((later, end))
         return reached
 
-    def later_lines(row):
-        return rows[row]["lines"] if row < len(rows) else []
-
     expected = {0: {1}}
-    for position, one in enumerate(LAYERS):
-        for before in one["before"]:
-            expected.setdefault(before + 1, set()).add(position + 1)
-    found = {row: behind(row) for row in range(len(rows))}
-    assert {row: reached for row, reached in found.items() if reached} == expected
+    for position, data in enumerate(LAYERS):
+        for predecessor in data["predecessors"]:
+            expected.setdefault(predecessor + 1, set()).add(position + 1)
+    actual = {row: successors(row) for row in range(len(rows))}
+    assert {row: reached for row, reached in actual.items() if reached} == expected
 
 
 def test_back_and_forward(reader):
@@ -279,7 +278,7 @@ def test_back_and_forward(reader):
     page.locator(".map h3 a").nth(1).click()
     reader.settle()
     assert reader.heading == "block2_expand"
-    # Those who listen are told of the new page.
+    # Screen readers read the new page.
     assert page.evaluate("document.activeElement.tagName") == "H1"
     page.locator(".grid a").nth(5).click()
     reader.settle()
@@ -297,91 +296,91 @@ def test_back_and_forward(reader):
     assert reader.heading == "Channel 5"
 
 
-def test_back_leads_to_where_one_was(reader):
+def test_back_restores_the_scroll_position(reader):
     page = reader.read("#/wide", "wide")
     page.mouse.wheel(0, 20_000)
     reader.until("scrollY > 19000 && history.state?.scroll === scrollY")
-    place = page.evaluate("scrollY")
+    scroll = page.evaluate("scrollY")
     page.evaluate("document.elementFromPoint(300, 400).closest('a').click()")
     reader.settle()
     assert reader.heading.startswith("Channel ")
     assert page.evaluate("scrollY") == 0
     page.go_back()
     reader.settle()
-    assert page.evaluate("scrollY") == place
+    assert page.evaluate("scrollY") == scroll
     page.reload()
     reader.settle()
-    assert page.evaluate("scrollY") == place
+    assert page.evaluate("scrollY") == scroll
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("#/nothing", "no layer \u201cnothing\u201d"),
         ("#/block2", "block2_expand"),
         ("#/same", "no layer \u201csame\u201d"),
-        ("#/stem/99", "nothing with that number"),
-        ("#/stem/x", "nothing with that number"),
-        ("#/stem/1/2", "nothing with that number"),
-        ("#/stem/-1", "nothing with that number"),
+        ("#/stem/99", "no channel"),
+        ("#/stem/x", "no channel"),
+        ("#/stem/1/2", "no channel"),
+        ("#/stem/-1", "no channel"),
         ("#/%", "mistyped"),
         ("#/<img src=x onerror=alert(4)>", "no layer"),
     ],
 )
-def test_a_wrong_address_says_so(reader, address, said):
+def test_a_wrong_address(reader, address, message):
     page = reader.read(address)
-    assert reader.heading == "This page is not in the atlas"
-    assert said in page.locator("main").inner_text()
+    assert reader.heading == "Page not found"
+    assert message in page.locator("main").inner_text()
     page.get_by_role("link", name="The map").click()
     reader.settle()
     assert reader.heading == "a_network"
 
 
-def found(page, query):
-    """What the search tells for a query, as (name, what it belongs to)."""
+def search(page, query):
+    """Search results for a query, as (name, layer or description)."""
     page.keyboard.press("/")
     page.get_by_role("combobox").fill(query)
     options = page.get_by_role("option").all()
-    return [tuple(option.locator(".who > span").all_inner_texts()) for option in options]
+    return [tuple(option.locator(".caption > span").all_inner_texts()) for option in options]
 
 
 def test_search(reader):
     page = reader.read()
-    assert found(page, "hen") == [("hen", "predictions")]
+    assert search(page, "hen") == [("hen", "predictions")]
     assert page.get_by_role("status").inner_text() == "1 result"
     page.keyboard.press("Enter")
     reader.settle()
     assert (reader.heading, reader.hash) == ("hen", "#/predictions/0")
 
-    results = found(page, "block2")
+    results = search(page, "block2")
     assert results[0] == ("block2_expand", "Layer \u00b7 16 channels")
     assert len(results) == 17
     box = page.get_by_role("combobox")
-    for key, at in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1)):
+    for key, rank in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1)):
         box.press(key)
         chosen = page.locator("[role=option][aria-selected=true]")
         assert chosen.get_attribute("id") == box.get_attribute("aria-activedescendant")
-        assert chosen.locator(".name").first.inner_text() == results[at][0]
+        assert chosen.locator(".name").first.inner_text() == results[rank][0]
     page.keyboard.press("Escape")
     assert page.get_by_role("dialog").count() == 0
     assert reader.hash == "#/predictions/0"
 
-    assert found(page, "block2_expand 12") == [("Channel 12", "block2_expand")]
+    assert search(page, "block2_expand 12") == [("Channel 12", "block2_expand")]
     page.get_by_role("option").click()
     reader.settle()
     assert reader.hash == "#/block2_expand/12"
 
-    assert found(page, "nobody") == []
-    assert "Nothing" in page.get_by_role("status").inner_text()
+    assert search(page, "nobody") == []
+    assert "No results" in page.get_by_role("status").inner_text()
     page.keyboard.press("Escape")
-    assert found(page, "dense") == [("predictions", "Layer \u00b7 3 classes")]
+    assert search(page, "dense") == [("predictions", "Layer \u00b7 3 classes")]
 
 
 def test_search_of_many(reader):
     page = reader.read("#/", "deep")
-    assert found(page, "block49 99") == [("Channel 99", "block49")]
+    assert search(page, "block49 99") == [("Channel 99", "block49")]
     page.keyboard.press("Escape")
-    assert len(found(page, "block")) == 40
+    assert len(search(page, "block")) == 40
     assert "first 40 of 5,050" in page.get_by_role("status").inner_text()
 
 
@@ -409,17 +408,17 @@ def test_keyboard(reader):
     assert (reader.heading, reader.focused()) == ("block2_expand", "#/block2_expand/2")
     press("Escape")
     assert (reader.heading, reader.focused()) == ("a_network", "#/block2_expand")
-    # With these, the browser's own keys are meant.
+    # With modifiers, keys belong to the browser.
     press("Control+j")
     assert reader.focused() == "#/block2_expand"
     press("?")
-    assert "Search" in page.get_by_role("dialog", name="Keys").inner_text()
+    assert "Search" in page.get_by_role("dialog", name="Keyboard shortcuts").inner_text()
     press("Escape", "/")
     press("j", "t", "?")
     assert page.get_by_role("combobox").input_value() == "jt?"
 
 
-def test_everything_that_keys_do_can_be_tabbed_to(reader):
+def test_tab_order_and_focus_outline(reader):
     page = reader.read("#/block2_expand")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "skip"
@@ -433,7 +432,7 @@ def test_everything_that_keys_do_can_be_tabbed_to(reader):
     assert outline == "solid3"
 
 
-def test_grids_of_keyboard_reach_what_is_not_there_yet(reader):
+def test_keyboard_reaches_items_outside_the_virtual_grid(reader):
     page = reader.read("#/wide", "wide")
     page.keyboard.press("j")
     for _ in range(40):
@@ -444,7 +443,7 @@ def test_grids_of_keyboard_reach_what_is_not_there_yet(reader):
         "(({top, bottom}) => [top, bottom])(document.activeElement.getBoundingClientRect())"
     )
     assert 0 < box[0] < box[1] <= page.viewport_size["height"]
-    # What has the focus keeps it while others scroll away.
+    # The focused item stays while others scroll away.
     page.mouse.wheel(0, 30_000)
     reader.until("scrollY > 30000")
     assert reader.focused() == f"#/wide/{index}"
@@ -455,10 +454,10 @@ def brightness(page):
     return np.mean([float(part) for part in colour.strip("rgba()").split(",")[:3]])
 
 
-@pytest.mark.parametrize("remembers", [True, False])
-def test_light_and_dark(opened, remembers):
+@pytest.mark.parametrize("has_storage", [True, False])
+def test_light_and_dark(opened, has_storage):
     reader = opened(color_scheme="dark")
-    if not remembers:
+    if not has_storage:
         forbid = "Object.defineProperty(window, 'localStorage', {get() { throw Error('no') }})"
         reader.page.add_init_script(forbid)
     page = reader.read()
@@ -467,11 +466,11 @@ def test_light_and_dark(opened, remembers):
     assert brightness(page) > 200
     page.reload()
     reader.settle()
-    assert (brightness(page) > 200) == remembers
-    if remembers:
+    assert (brightness(page) > 200) == has_storage
+    if has_storage:
         page.keyboard.press("t")
         assert brightness(page) < 60
-    # Who has gone back to what the system has goes on with it.
+    # Back at the system's theme, it follows the system again.
     page.emulate_media(color_scheme="light")
     reader.until("document.documentElement.dataset.theme === 'light'")
     assert brightness(page) > 200
@@ -489,7 +488,7 @@ def test_zoom(reader):
     page.keyboard.press("+")
     page.keyboard.press("+")
     assert width_of(page, ".frame img") == pytest.approx(before * 1.25**2, rel=0.01)
-    page.get_by_role("button", name="Smaller").click()
+    page.get_by_role("button", name="Zoom out").click()
     assert width_of(page, ".frame img") == pytest.approx(before * 1.25, rel=0.01)
     page.mouse.move(640, 500)
     page.mouse.wheel(0, -100)
@@ -513,72 +512,71 @@ def test_larger_pictures_in_a_grid(reader):
     assert width_of(page, ".grid img") == before
 
 
-def told(page, atlas="small", file="layers/0001"):
-    """What a file of data holds, read by the browser but not by the pages' scripts."""
-    return page.evaluate("key => atlas.data(key)", file)
+def layer_data(page, position=1):
+    return page.evaluate("key => atlas.data(key)", f"layers/{position:04}")
 
 
-def test_photographs_are_cropped_to_what_the_channel_saw(reader):
+def test_images_are_cropped_to_the_receptive_field(reader):
     page = reader.read("#/block2_expand/5")
-    channel = told(page)["channels"][5]
-    places = page.locator(".strongest li")
-    assert places.count() == len(channel["strongest"]) == len(PHOTOGRAPHS)
-    for place, one in zip(places.all(), channel["strongest"], strict=True):
-        image = place.locator("img")
+    channel = layer_data(page)["channels"][5]
+    crops = page.locator(".crops li")
+    assert crops.count() == len(channel["top_images"]) == len(IMAGES)
+    for crop, entry in zip(crops.all(), channel["top_images"], strict=True):
+        image = crop.locator("img")
         image.scroll_into_view_if_needed()
-        frame, whole = place.locator(".place").bounding_box(), image.bounding_box()
-        top, left, bottom, right = one["box"]
+        frame, whole = crop.locator(".crop-frame").bounding_box(), image.bounding_box()
+        top, left, bottom, right = entry["box"]
         scale = whole["width"] / 96
         assert (frame["x"] - whole["x"]) / scale == pytest.approx(left, abs=0.5)
         assert (frame["y"] - whole["y"]) / scale == pytest.approx(top, abs=0.5)
         assert frame["width"] / scale == pytest.approx(right - left, abs=0.5)
         assert frame["height"] / scale == pytest.approx(bottom - top, abs=0.5)
-        assert image.get_attribute("src") == f"photographs/{one['photograph']:05}.jpg"
-        assert PHOTOGRAPHS[one["photograph"]] in image.get_attribute("alt")
-        assert place.locator(".value").inner_text() == f"{one['value']:g}"
+        assert image.get_attribute("src") == f"images/{entry['image']:05}.jpg"
+        assert IMAGES[entry["image"]] in image.get_attribute("alt")
+        assert crop.locator(".value").inner_text() == f"{entry['value']:g}"
 
-        painted = place.locator("canvas").evaluate(
+        painted = crop.locator("canvas").evaluate(
             "canvas => [...canvas.getContext('2d')"
             ".getImageData(0, 0, canvas.width, canvas.height).data]"
         )
-        heat = one["heat"]
-        painted = np.reshape(painted, (heat["rows"], heat["columns"], 4))
-        values = np.frombuffer(base64.b64decode(heat["values"]), np.uint8).reshape(7, 7)
+        heatmap = entry["heatmap"]
+        painted = np.reshape(painted, (heatmap["rows"], heatmap["columns"], 4))
+        values = np.frombuffer(base64.b64decode(heatmap["values"]), np.uint8).reshape(7, 7)
         np.testing.assert_allclose(painted[..., 3], 0.8 * values, atol=1)
-        hot = values > 50  # Colours of what is nearly clear are rounded away.
-        order = np.argsort(values[hot])
-        luminance = (painted[..., :3] @ [0.2126, 0.7152, 0.0722])[hot][order]
+        is_opaque = values > 50  # Colors of nearly transparent pixels are rounded.
+        order = np.argsort(values[is_opaque])
+        luminance = (painted[..., :3] @ [0.2126, 0.7152, 0.0722])[is_opaque][order]
         assert (np.diff(luminance) >= -3).all()
 
 
-def test_heat_is_shown_and_hidden(reader):
+def test_heatmaps_are_shown_and_hidden(reader):
     page = reader.read("#/block2_expand/5")
-    heat = page.locator(".strongest canvas").first
-    button = page.get_by_role("button", name="Heat")
-    assert heat.is_visible()
+    heatmap = page.locator(".crops canvas").first
+    button = page.get_by_role("button", name="Heat maps")
+    assert heatmap.is_visible()
     page.keyboard.press("h")
-    assert not heat.is_visible()
+    assert not heatmap.is_visible()
     assert button.get_attribute("aria-pressed") == "false"
     page.keyboard.press("j")
     reader.settle()
-    assert not page.locator(".strongest canvas").first.is_visible()
-    page.get_by_role("button", name="Heat").click()
-    assert page.locator(".strongest canvas").first.is_visible()
+    assert not page.locator(".crops canvas").first.is_visible()
+    page.get_by_role("button", name="Heat maps").click()
+    assert page.locator(".crops canvas").first.is_visible()
 
 
-def test_the_whole_photograph_with_the_place_marked(reader):
+def test_the_whole_image_with_the_receptive_field_marked(reader):
     page = reader.read("#/block2_expand/5")
-    strongest = told(page)["channels"][5]["strongest"]
-    page.locator(".strongest button").nth(1).click()
-    for at, key in ((1, "j"), (2, "ArrowRight"), (0, "k"), (2, "ArrowLeft"), (1, "Escape")):
-        one = strongest[at]
-        assert PHOTOGRAPHS[one["photograph"]] in page.locator("dialog h2").inner_text()
-        photograph = page.locator(".frame img").bounding_box()
+    entries = layer_data(page)["channels"][5]["top_images"]
+    page.locator(".crops button").nth(1).click()
+    for rank, key in ((1, "j"), (2, "ArrowRight"), (0, "k"), (2, "ArrowLeft"), (1, "Escape")):
+        entry = entries[rank]
+        assert IMAGES[entry["image"]] in page.locator("dialog h2").inner_text()
+        image = page.locator(".frame img").bounding_box()
         box = page.locator(".frame .box").bounding_box()
-        scale = photograph["width"] / 96
-        top, left, bottom, _ = one["box"]
-        assert (box["x"] - photograph["x"]) / scale == pytest.approx(left, abs=0.1)
-        assert (box["y"] - photograph["y"]) / scale == pytest.approx(top, abs=0.1)
+        scale = image["width"] / 96
+        top, left, bottom, _ = entry["box"]
+        assert (box["x"] - image["x"]) / scale == pytest.approx(left, abs=0.1)
+        assert (box["y"] - image["y"]) / scale == pytest.approx(top, abs=0.1)
         assert box["height"] / scale == pytest.approx(bottom - top, abs=0.1)
         page.keyboard.press(key)
     assert page.get_by_role("dialog").count() == 0
@@ -586,19 +584,19 @@ def test_the_whole_photograph_with_the_place_marked(reader):
 
 def test_histogram(reader):
     page = reader.read("#/block2_expand/5")
-    counts = told(page)["channels"][5]["spread"]["counts"]
+    counts = layer_data(page)["channels"][5]["histogram"]["counts"]
     heights = page.evaluate(
-        "[...document.querySelectorAll('.spread rect')].map(bar => bar.height.baseVal.value)"
+        "[...document.querySelectorAll('.histogram rect')].map(bar => bar.height.baseVal.value)"
     )
     np.testing.assert_allclose(heights / np.max(heights), counts / np.max(counts), atol=0.03)
-    label = page.locator(".spread svg").get_attribute("aria-label")
+    label = page.locator(".histogram svg").get_attribute("aria-label")
     assert "From \u22121.2 to 8.4" in label
 
 
 def test_links_from_channel_to_channel(reader):
     page = reader.read("#/add/2")
-    channel = told(page, file="layers/0004")["channels"][2]
-    for name, links in (("Excited by", "excited_by"), ("Speaks to", "speaks_to")):
+    channel = layer_data(page, 4)["channels"][2]
+    for name, links in (("Excited by", "excited_by"), ("Excites", "excites")):
         region = page.get_by_role("region", name=name)
         shown = region.locator("li")
         assert shown.count() == len(channel[links]) > 0
@@ -607,15 +605,18 @@ def test_links_from_channel_to_channel(reader):
             address = f"{address_of(position)}/{index}"
             assert item.locator("a").get_attribute("href") == address
             assert LAYERS[position]["name"] in item.inner_text()
-            bar, room = item.locator(".bar").bounding_box(), item.locator(".measure").bounding_box()
-            full = room["width"] - 56 - 8  # Without the number and the gap before it.
+            bar, room = (
+                item.locator(".bar").bounding_box(),
+                item.locator(".link-value").bounding_box(),
+            )
+            full = room["width"] - 56 - 8  # Without the number and its gap.
             assert bar["width"] / full == pytest.approx(value / strongest, abs=0.02)
     page.get_by_role("region", name="Excited by").locator("a").first.click()
     reader.settle()
     assert reader.hash.startswith("#/branch_")
 
 
-def test_what_failed_says_why(reader):
+def test_errors_are_shown(reader):
     page = reader.read("#/broken")
     assert f"no gradient {HOSTILE}" in page.locator("main").inner_text()
     page = reader.read("#/block2_expand")
@@ -624,26 +625,26 @@ def test_what_failed_says_why(reader):
     assert f"Nothing excites it {HOSTILE}" in page.locator("main").inner_text()
 
 
-def test_an_atlas_without_photographs_that_is_still_being_drawn(reader, folder):
+def test_an_unfinished_atlas_without_images(reader, folder):
     page = reader.read("#/", "bare")
-    assert "still being drawn" in page.locator("main").inner_text()
+    assert "not finished yet" in page.locator("main").inner_text()
     page = reader.read("#/conv/1", "bare")
-    assert "made without photographs" in page.locator("main").inner_text()
-    assert page.locator(".spread").count() == 0
+    assert "This atlas has no images" in page.locator("main").inner_text()
+    assert page.locator(".histogram").count() == 0
     (folder / "bare" / "data" / "layers" / "0001.js").unlink()
     page = reader.read("#/dense/1", "bare")
-    assert "What is told of this layer is still being drawn" in page.locator("main").inner_text()
+    assert "The data of this layer are not ready yet" in page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("holds", [None, "", "atlas.receive('layers/0001', {});"])
-def test_a_folder_that_is_not_whole_says_so(opened, tmp_path, holds):
+@pytest.mark.parametrize("text", [None, "", "atlas.receive('layers/0001', {});"])
+def test_an_incomplete_folder(opened, tmp_path, text):
     shutil.copytree(SITE, tmp_path / "atlas")
-    if holds is not None:
+    if text is not None:
         (tmp_path / "atlas" / "data").mkdir()
-        (tmp_path / "atlas" / "data" / "atlas.js").write_text(holds)
+        (tmp_path / "atlas" / "data" / "atlas.js").write_text(text)
     reader = opened(root=f"file://{tmp_path}/")
     reader.page.goto(f"file://{tmp_path}/atlas/index.html")
-    reader.page.get_by_text("Is the folder whole?").wait_for()
+    reader.page.get_by_text("Is the folder complete?").wait_for()
     assert reader.heading == "No atlas"
 
 
@@ -654,12 +655,12 @@ def test_hostile_names_are_text(reader):
     assert page.locator("img[src=x], main script").count() == 0
     page = reader.read("#/predictions/1")
     assert reader.heading == CLASSES[1]
-    assert page.get_by_role("button", name=PHOTOGRAPHS[1]).count() == 1
-    assert found(page, "<script>alert")[0] == (CLASSES[1], "predictions")
+    assert page.get_by_role("button", name=IMAGES[1]).count() == 1
+    assert search(page, "<script>alert")[0] == (CLASSES[1], "predictions")
 
 
 @pytest.mark.parametrize("where", ["a server", "the disk"])
-def test_the_policy_refuses_code_in_the_page(opened, folder, where):
+def test_the_content_security_policy_refuses_inline_code(opened, folder, where):
     reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
     page = reader.read()
     page.evaluate(
@@ -673,12 +674,12 @@ def test_the_policy_refuses_code_in_the_page(opened, folder, where):
     )
     page.wait_for_timeout(200)
     assert page.title() == "a_network"
-    assert any("script-src" in said for said in reader.wrong)
-    reader.wrong.clear()
+    assert any("script-src" in problem for problem in reader.problems)
+    reader.problems.clear()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_can_be_read_on_a_telephone(opened, kind):
+def test_pages_fit_on_a_phone(opened, kind):
     reader = opened(viewport={"width": WIDTH, "height": HEIGHT}, is_mobile=True, has_touch=True)
     page = reader.read(KINDS[kind])
 
@@ -697,57 +698,57 @@ def test_it_can_be_read_on_a_telephone(opened, kind):
     assert fits()
 
 
-def test_long_names_break_on_a_telephone(opened, tmp_path):
+def test_long_names_wrap_on_a_phone(opened, tmp_path):
     long = "a" * 300
     layers = [layer(long), layer("predictions", 3, [0], labels=[long, "b", "c"])]
-    write(tmp_path / "long", layers, [f"{long}.png"], model=long)
+    write_atlas(tmp_path / "long", layers, [f"{long}.png"], model=long)
     settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
     reader = opened(root=f"file://{tmp_path}/", **settings)
     for address in ("#/", f"#/{long}", "#/predictions", "#/predictions/0", f"#/{long}/0"):
         page = reader.read(address, "long")
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
-    page.locator(".strongest button").first.click()
+    page.locator(".crops button").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(opened, theme):
+def test_accessibility(opened, theme):
     reader = opened(color_scheme=theme)
 
-    def look(where):
+    def check(name):
         results = axe.Axe().run(reader.page)
-        assert not results.violations_count, (where, results.generate_report())
+        assert not results.violations_count, (name, results.generate_report())
 
     for kind, address in KINDS.items():
         reader.read(address)
-        look(kind)
+        check(kind)
     page = reader.read("#/block2_expand/5")
-    for key, kind in (("?", "keys"), ("z", "zoom"), ("/", "search")):
+    for key, kind in (("?", "shortcuts"), ("z", "viewer"), ("/", "search")):
         page.keyboard.press(key)
         if kind == "search":
             page.get_by_role("combobox").fill("block2")
-        look(kind)
+        check(kind)
         page.keyboard.press("Escape")
-    page.locator(".strongest button").first.click()
-    look("photograph")
+    page.locator(".crops button").first.click()
+    check("image")
 
 
-def test_what_is_not_looked_at_is_not_loaded(reader):
+def test_data_and_pictures_are_loaded_lazily(reader):
     page = reader.read("#/", "deep")
-    assert not [url for url in reader.asked if "/data/layers/" in url]
-    # Eight for each of the layers that are near the window.
+    assert not [url for url in reader.requests if "/data/layers/" in url]
+    # Eight for each layer near the window.
     assert 0 < len(reader.pictures()) <= 50 * 8 / 2
     page = reader.read("#/block7/3", "deep")
-    assert [url[-7:] for url in reader.asked if "/data/layers/" in url] == ["0007.js"]
+    assert [url[-7:] for url in reader.requests if "/data/layers/" in url] == ["0007.js"]
     page.keyboard.press("j")
     reader.settle()
-    assert sum("/data/layers/" in url for url in reader.asked) == 1
+    assert sum("/data/layers/" in url for url in reader.requests) == 1
 
 
 def test_a_layer_of_five_thousand_channels(reader):
     page = reader.read("#/wide", "wide")
     tiles = page.locator(".grid > li")
-    # A few screens of them, whatever their number.
+    # A few screens.
     assert 20 < tiles.count() < 300
     assert len(reader.pictures()) < 300
     assert tiles.first.get_attribute("aria-setsize") == "5000"
@@ -755,7 +756,7 @@ def test_a_layer_of_five_thousand_channels(reader):
     for part in (0.25, 0.5, 0.75):
         page.evaluate("y => scrollTo(0, y)", part * height)
         page.wait_for_timeout(100)
-        # Where one is, tiles fill the window in the order of their numbers.
+        # Tiles fill the window in the order of their indices.
         seen = page.evaluate(
             """() => [...document.querySelectorAll('.grid > li')]
               .filter(tile => { const {top, bottom} = tile.getBoundingClientRect();
@@ -768,7 +769,7 @@ def test_a_layer_of_five_thousand_channels(reader):
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     page.get_by_role("link", name="Channel 4999").wait_for()
     assert page.evaluate("document.documentElement.scrollHeight") == height
-    # Those between, past which it was scrolled, were not asked for.
+    # Pictures that were scrolled past quickly are not requested.
     assert len(reader.pictures()) < 1000
 
 

@@ -1,7 +1,7 @@
-"""Whatever comes in: a right result, or an error of ours that says what was expected.
+"""Bad input: each argument gives a valid result, or an error of this package.
 
-Each argument of each public function in turn is given values that it was not made for. Values
-that are callable stand aside where functions are taken, as what these do is their own affair.
+Each argument of each public function gets values of many kinds, but no callables where functions
+are expected, because these may raise errors of their own.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ from vis import (
     parametrizations,
     plotting,
     regularizers,
-    updates,
     visualization,
 )
 from vis.applications import EfficientNetLite0
-from vis.optimizer import Optimizer
+from vis.optimizer import Optimizer, updates
 from vis.utils import utils
 from vis.utils.imagenet import imagenet_class_index
 from vis.utils.layout import Layout
 
-OURS = str(Path(vis.__file__).parent)
+PACKAGE = str(Path(vis.__file__).parent)
 FOLDER = tempfile.mkdtemp()
 
 
@@ -65,7 +64,7 @@ HISTORY.callback(0, [("Some Loss", 1.0)], 1.0, None, IMAGE[None])
 
 
 class Strange:
-    """Answers nothing that it is asked."""
+    """An object without attributes."""
 
 
 CORNERS = [
@@ -106,7 +105,7 @@ ANYTHING = st.sampled_from(CORNERS) | st.recursive(
 
 
 def small(value):
-    """Whether a value is no number of steps, pixels or copies that only takes long."""
+    """Whether a value is not a large number of steps, pixels or copies, which would be slow."""
     return not any(np.size(v) and np.max(v) > 9 for v in numbers_in(value))
 
 
@@ -117,49 +116,54 @@ def numbers_in(value):
     return [value] if is_number and np.asarray(value).dtype.kind in "biuf" else []
 
 
-def right_or_refused(call, arguments, check):
+def check_result_or_error(call, arguments, check):
     try:
         result = call(**arguments)
     except (OSError, ValueError, TypeError) as error:
-        refusal = error
+        caught = error
     else:
         check(result)
         return
-    if isinstance(refusal, OSError):
-        # The system's own, of a file: it has the number of what went wrong.
-        assert refusal.errno is not None or "image file" in str(refusal)
+    if isinstance(caught, OSError):
+        # An error of the operating system has a number.
+        assert caught.errno is not None or "image file" in str(caught)
         return
-    traceback = refusal.__traceback__
+    traceback = caught.__traceback__
     while traceback.tb_next:
         traceback = traceback.tb_next
-    raised_in = traceback.tb_frame.f_code.co_filename
-    assert raised_in.startswith(OURS), f"raised in {raised_in}: {refusal}"
-    assert re.search(r"`\w+`.*Received: .", str(refusal), re.DOTALL), str(refusal)
+    file = traceback.tb_frame.f_code.co_filename
+    assert file.startswith(PACKAGE), f"raised in {file}: {caught}"
+    assert re.search(r"`\w+`.*Received: .", str(caught), re.DOTALL), str(caught)
 
 
-def is_picture(result):
+def check_picture(result):
     assert isinstance(result, np.ndarray)
     assert result.shape[-3:] == (8, 8, 3)
     assert np.isfinite(result).all()
 
 
-def is_map(result):
+def check_pictures(result):
+    for pictures in result.values() if isinstance(result, dict) else [result]:
+        check_picture(pictures)
+
+
+def check_map(result):
     assert isinstance(result, np.ndarray)
     assert result.shape[-2:] == (8, 8) or result.shape[-3:] == (8, 8, 3) or result.ndim == 1
     assert result.min() >= 0
     assert result.max() <= 1
 
 
-def is_finite(result):
+def check_finite(result):
     assert np.isfinite(result).all()
 
 
-def is_anything(result):
+def check_nothing(result):
     repr(result)
 
 
 def transformed(kind):
-    """What a transform of a kind makes of an image."""
+    """A function that applies a transform to an image."""
 
     def transform(**settings):
         return kind(**settings).pre(IMAGE[None])
@@ -168,19 +172,19 @@ def transformed(kind):
     return transform
 
 
-def is_batch(images):
+def check_batch(images):
     assert images.ndim == 4
     assert np.isfinite(images).all()
 
 
-def is_loss(loss):
+def check_loss(loss):
     assert isinstance(str(loss), str)
     for value in loss.parameters.values():
         assert np.isfinite(value).all()
 
 
 def pictured(kind):
-    """What a parametrization of a kind makes of an image."""
+    """A function that converts an image to a parametrization and back."""
 
     def picture(**settings):
         parametrization = kind(**settings)
@@ -193,14 +197,14 @@ def pictured(kind):
     return picture
 
 
-def is_optimizer(optimizer):
+def check_optimizer(optimizer):
     image, grads, _ = optimizer.minimize(max_iter=1, seed=0, verbose=False)
     assert np.isfinite(image).all()
     assert np.isfinite(grads).all()
 
 
-def inputs_to_explain(kind):
-    """The map that a method of a kind draws."""
+def explained(kind):
+    """A function that explains an image by an attribution method."""
 
     def explain(**settings):
         return kind(**settings)(MODEL, IMAGE, -1, 1)
@@ -209,7 +213,7 @@ def inputs_to_explain(kind):
     return explain
 
 
-def is_figure(figure):
+def check_figure(figure):
     assert figure.axes
 
 
@@ -219,7 +223,7 @@ LAYER = {"layer": MODEL.layers[0]}
 FEW = {"max_iter", "samples", "steps", "batch_size", "max_channels", "patch", "stride", "pixels",
        "size", "cols", "margin", "count", "image_size", "target_size", "font_size", "shape",
        "frames_every", "p"}  # fmt: skip
-# Which take anything, or what only programmers hand over.
+# Functions that accept anything.
 PLAIN = {
     "LayerOutput",
     "add_defaults_to_kwargs",
@@ -233,7 +237,7 @@ FUNCTIONS = {"grad_modifier", "backprop_modifier", "identifier"}
 
 minimize = Optimizer(MODEL.inputs[0], LOSSES).minimize
 
-# Function, its arguments when all is well, and what its result must be like.
+# Function, valid arguments, and a check of its result.
 CALLS = [
     (
         visualization.visualize_activation,
@@ -242,14 +246,14 @@ CALLS = [
          "grad_modifier": None, "act_max_weight": 1, "lp_norm_weight": 10, "tv_weight": 10,
          "parametrization": None, "optimizer": None, "input_modifiers": None, "callbacks": None,
          **SEEDED},
-        is_picture,
+        check_picture,
     ),
     (
         visualization.visualize_activation_with_losses,
         {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "wrt_tensor": None,
          "seed_input": IMAGE, "input_range": (0, 255), "parametrization": None,
          "optimizer": None, "like": None, **SEEDED},
-        is_picture,
+        check_picture,
     ),
     (
         visualization.visualize_filters,
@@ -257,128 +261,132 @@ CALLS = [
          "image_size": None, "parametrization": None, "input_modifiers": [], "max_iter": 1,
          "seed": 0, "progress": False, "optimizer": None, "input_range": (0, 255),
          "like": None},
-        is_picture,
+        check_pictures,
     ),
     (
         visualization.top_activating_images,
         {"model": MODEL, "images": IMAGE[None], "layers": -1, "filters": [1], "count": 1,
          "input_range": (0, 255), "batch_size": 2, "fixed_inputs": None, "progress": False},
-        lambda found: is_finite(found.layers[0].activations),
+        lambda result: check_finite(result.layers[0].activations),
     ),
     (
         visualization.visualize_saliency,
         {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "seed_input": IMAGE,
          "wrt_tensor": None, "backprop_modifier": None, "grad_modifier": "absolute",
          "keepdims": False},
-        is_map,
+        check_map,
     ),
     (
         visualization.visualize_saliency_with_losses,
         {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "seed_input": IMAGE,
          "wrt_tensor": None, "grad_modifier": "absolute", "keepdims": False},
-        is_map,
+        check_map,
     ),
     (
         visualization.visualize_cam,
         {"model": MODEL, "layer_idx": -1, "filter_indices": 1, "seed_input": IMAGE,
          "penultimate_layer_idx": None, "backprop_modifier": None, "grad_modifier": None},
-        is_map,
+        check_map,
     ),
     (
         visualization.visualize_cam_with_losses,
         {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "seed_input": IMAGE,
          "penultimate_layer": MODEL.layers[0], "grad_modifier": None},
-        is_map,
+        check_map,
     ),
     (
         Optimizer,
         {"input_tensor": MODEL.inputs[0], "losses": LOSSES, "input_range": (0, 255),
          "wrt_tensor": None, "norm_grads": True, "parametrization": None, "optimizer": None},
-        is_optimizer,
+        check_optimizer,
     ),
     (
         minimize,
         {"seed_input": IMAGE, "input_modifiers": None, "grad_modifier": None, "callbacks": None,
          "samples": 1, **SEEDED},
-        lambda result: is_finite(result[0]),
+        lambda result: check_finite(result[0]),
     ),
-    (visualization.find_layer, {"model": MODEL, "layer_idx": -1}, is_anything),
-    (visualization.inputs_of, {"model": MODEL}, is_anything),
-    (visualization.get_num_filters, {"layer": MODEL.layers[0]}, is_anything),
-    (visualization.overlay, {"array1": IMAGE, "array2": IMAGE, "alpha": 0.5}, is_anything),
-    (losses.ActivationMaximization, {**LAYER, "filter_indices": 1}, is_loss),
-    (losses.FilterActivations, {**LAYER, "filter_indices": [1]}, is_loss),
-    (losses.Neuron, {**LAYER, "filter_index": 1, "position": (1, 1)}, is_loss),
-    (losses.Direction, {**LAYER, "direction": [1, 0, 0, 1]}, is_loss),
-    (losses.CosineDirection, {**LAYER, "direction": [1, 0, 0, 1], "power": 2.0}, is_loss),
-    (losses.DeepDream, LAYER, is_loss),
-    (losses.Diversity, LAYER, is_loss),
-    (losses.FeatureInversion, {**LAYER, **INPUT, "image": IMAGE}, is_loss),
-    (regularizers.TotalVariation, {**INPUT, "beta": 2.0}, is_loss),
-    (regularizers.LPNorm, {**INPUT, "p": 6.0}, is_loss),
-    (regularizers.L1, {**INPUT, "center": 0.0}, is_loss),
-    (regularizers.L2, {**INPUT, "center": 0.0}, is_loss),
-    (regularizers.BlurPenalty, INPUT, is_loss),
-    (transformed(input_modifiers.Jitter), {"jitter": 1}, is_batch),
-    (transformed(input_modifiers.Rotate), {"degrees": 10.0}, is_batch),
-    (transformed(input_modifiers.Scale), {"low": 0.8, "high": 1.2}, is_batch),
-    (transformed(input_modifiers.Pad), {"pixels": 2, "value": None}, is_batch),
-    (transformed(input_modifiers.Crop), {"size": 4}, is_batch),
-    (transformed(input_modifiers.Noise), {"std": 1.0}, is_batch),
-    (transformed(input_modifiers.Blur), {"high": 1.0, "low": 0.0}, is_batch),
+    (visualization.find_layer, {"model": MODEL, "layer_idx": -1}, check_nothing),
+    (visualization.inputs_of, {"model": MODEL}, check_nothing),
+    (visualization.get_num_filters, {"layer": MODEL.layers[0]}, check_nothing),
+    (visualization.overlay, {"array1": IMAGE, "array2": IMAGE, "alpha": 0.5}, check_nothing),
+    (losses.ActivationMaximization, {**LAYER, "filter_indices": 1}, check_loss),
+    (losses.FilterActivations, {**LAYER, "filter_indices": [1]}, check_loss),
+    (losses.Neuron, {**LAYER, "filter_index": 1, "position": (1, 1)}, check_loss),
+    (losses.Direction, {**LAYER, "direction": [1, 0, 0, 1]}, check_loss),
+    (losses.CosineDirection, {**LAYER, "direction": [1, 0, 0, 1], "power": 2.0}, check_loss),
+    (losses.DeepDream, LAYER, check_loss),
+    (losses.Diversity, LAYER, check_loss),
+    (losses.FeatureInversion, {**LAYER, **INPUT, "image": IMAGE}, check_loss),
+    (regularizers.TotalVariation, {**INPUT, "beta": 2.0}, check_loss),
+    (regularizers.LPNorm, {**INPUT, "p": 6.0}, check_loss),
+    (regularizers.L1, {**INPUT, "center": 0.0}, check_loss),
+    (regularizers.L2, {**INPUT, "center": 0.0}, check_loss),
+    (regularizers.BlurPenalty, INPUT, check_loss),
+    (transformed(input_modifiers.Jitter), {"jitter": 1}, check_batch),
+    (transformed(input_modifiers.Rotate), {"degrees": 10.0}, check_batch),
+    (transformed(input_modifiers.Scale), {"low": 0.8, "high": 1.2}, check_batch),
+    (transformed(input_modifiers.Pad), {"pixels": 2, "value": None}, check_batch),
+    (transformed(input_modifiers.Crop), {"size": 4}, check_batch),
+    (transformed(input_modifiers.Noise), {"std": 1.0}, check_batch),
+    (transformed(input_modifiers.Blur), {"high": 1.0, "low": 0.0}, check_batch),
     (
         pictured(parametrizations.Fourier),
         {"decay_power": 1.0, "decorrelate": True, "contrast": 1.0, "noise": 0.1},
-        is_picture,
+        check_picture,
     ),
     (
         pictured(parametrizations.MagnitudeConstrained),
         {"spectrum": 1.25, "decorrelate": True, "contrast": 1.0},
-        is_picture,
+        check_picture,
     ),
-    (callbacks.Progress, {"max_iter": 3, "desc": None}, is_anything),
-    (callbacks.History, {"frames_every": None}, is_anything),
-    (callbacks.GifGenerator, {"path": f"{FOLDER}/x", "input_range": (0, 255)}, is_anything),
+    (callbacks.Progress, {"max_iter": 3, "desc": None}, check_nothing),
+    (callbacks.History, {"frames_every": None}, check_nothing),
+    (callbacks.GifGenerator, {"path": f"{FOLDER}/x", "input_range": (0, 255)}, check_nothing),
     (
         callbacks.VisualizationCallback,
         {"folder": FOLDER, "pictures": None, "maps": {"cam": visualization.GradCAM()},
-         "images": IMAGE[None], "every": 1, "tensorboard": None},
-        is_anything,
+         "images": IMAGE[None], "every_epochs": 1, "tensorboard": None},
+        check_nothing,
     ),
-    (plotting.picture, {"image": IMAGE, "title": None, "ax": None, "save_to": None}, is_figure),
-    (plotting.grid, {"images": [IMAGE], "labels": None, "cols": None, "save_to": None}, is_figure),
+    (plotting.picture, {"image": IMAGE, "title": None, "ax": None, "save_to": None}, check_figure),
+    (
+        plotting.grid,
+        {"images": [IMAGE], "labels": None, "cols": None, "save_to": None},
+        check_figure,
+    ),
     (
         plotting.heatmap,
         {"image": IMAGE, "heat": IMAGE[..., 0], "alpha": 0.7, "title": None, "ax": None,
          "save_to": None},
-        is_figure,
+        check_figure,
     ),
-    (plotting.loss_curves, {"history": HISTORY, "ax": None, "save_to": None}, is_figure),
+    (plotting.loss_curves, {"history": HISTORY, "ax": None, "save_to": None}, check_figure),
     (
         plotting.film_strip,
         {"history": HISTORY, "count": 1, "input_range": (0, 255), "save_to": None},
-        is_figure,
+        check_figure,
     ),
-    (backprop_modifiers.guided, {"model": MODEL}, is_anything),
-    (backprop_modifiers.get, {"identifier": "guided"}, is_anything),
-    (grad_modifiers.get, {"identifier": "absolute"}, is_anything),
-    (utils.apply_modifications, {"model": MODEL, "custom_objects": None}, is_anything),
-    (utils.find_layer_idx, {"model": MODEL, "layer_name": "dense"}, is_anything),
-    (utils.deprocess_input, {"input_array": IMAGE, "input_range": (0, 255)}, is_finite),
-    (utils.random_array, {"shape": (2, 2), "mean": 128.0, "std": 20.0}, is_finite),
-    (utils.normalize, {"array": IMAGE, "min_value": 0.0, "max_value": 1.0}, is_finite),
-    (utils.get_img_shape, {"img": IMAGE}, is_anything),
-    (utils.stitch_images, {"images": [IMAGE], "margin": 1, "cols": 1}, is_anything),
+    (backprop_modifiers.guided, {"model": MODEL}, check_nothing),
+    (backprop_modifiers.get, {"identifier": "guided"}, check_nothing),
+    (grad_modifiers.get, {"identifier": "absolute"}, check_nothing),
+    (utils.apply_modifications, {"model": MODEL, "custom_objects": None}, check_nothing),
+    (utils.find_layer_idx, {"model": MODEL, "layer_name": "dense"}, check_nothing),
+    (utils.deprocess_input, {"input_array": IMAGE, "input_range": (0, 255)}, check_finite),
+    (utils.random_array, {"shape": (2, 2), "mean": 128.0, "std": 20.0}, check_finite),
+    (utils.normalize, {"array": IMAGE, "min_value": 0.0, "max_value": 1.0}, check_finite),
+    (utils.get_img_shape, {"img": IMAGE}, check_nothing),
+    (utils.stitch_images, {"images": [IMAGE], "margin": 1, "cols": 1}, check_nothing),
     (
         utils.draw_text,
         {"img": IMAGE, "text": "a", "position": (1, 1), "font": None, "font_size": 9,
          "color": (0, 0, 0)},
-        is_anything,
+        check_nothing,
     ),
-    (utils.load_img, {"path": "x", "grayscale": False, "target_size": None}, is_anything),
-    (utils.bgr2rgb, {"img": IMAGE}, is_anything),
-    (utils.lookup_imagenet_labels, {"indices": 3}, is_anything),
-    (imagenet_class_index, {"name": "espresso"}, is_anything),
+    (utils.load_img, {"path": "x", "grayscale": False, "target_size": None}, check_nothing),
+    (utils.bgr2rgb, {"img": IMAGE}, check_nothing),
+    (utils.lookup_imagenet_labels, {"indices": 3}, check_nothing),
+    (imagenet_class_index, {"name": "espresso"}, check_nothing),
 ]  # fmt: skip
 
 for name in visualization.__all__:
@@ -391,12 +399,12 @@ for name in visualization.__all__:
         }
         few = {"steps": 3, "samples": 2, "seed": 0}
         few = {name: few[name] for name in few if name in defaults}
-        CALLS.append((inputs_to_explain(method), {**defaults, **few}, is_map))
+        CALLS.append((explained(method), {**defaults, **few}, check_map))
 CALLS.append(
     (
         visualization.Saliency().__call__,
         {"model": MODEL, "seed_input": IMAGE, "layer_idx": -1, "filter_indices": 1},
-        is_map,
+        check_map,
     )
 )
 
@@ -425,7 +433,7 @@ def test_argument(function, arguments, name, check):
     )
     @given(value=values)
     def property_of(value):
-        right_or_refused(function, {**arguments, name: value}, check)
+        check_result_or_error(function, {**arguments, name: value}, check)
 
     property_of()
 
@@ -434,15 +442,15 @@ def test_argument(function, arguments, name, check):
     ("function", "arguments", "check"),
     [pytest.param(*call, id=call[0].__qualname__) for call in CALLS],
 )
-def test_it_works_when_all_is_well(function, arguments, check):
+def test_valid_arguments(function, arguments, check):
     if function is not utils.load_img:
         check(function(**arguments))
 
 
-def test_all_that_is_public_is_asked():
-    asked = {function.__qualname__ for function, *_ in CALLS}
-    assert asked.issuperset(set(visualization.__all__) - PLAIN_CLASSES)
-    assert asked.issuperset({name for name in utils.__all__ if name not in PLAIN})
+def test_all_public_functions_are_tested():
+    tested = {function.__qualname__ for function, *_ in CALLS}
+    assert tested.issuperset(set(visualization.__all__) - PLAIN_CLASSES)
+    assert tested.issuperset({name for name in utils.__all__ if name not in PLAIN})
 
 
 @pytest.mark.parametrize(
@@ -477,7 +485,7 @@ def test_small_objects(call, name):
 
 
 @pytest.mark.parametrize("position", [(1e300, 1), (1, -1e300), (3e9, 3e9)])
-def test_text_far_away_is_not_seen(position):
+def test_text_outside_the_image_is_not_drawn(position):
     np.testing.assert_array_equal(utils.draw_text(IMAGE, "a", position, font=None), IMAGE)
 
 

@@ -6,7 +6,8 @@ from helpers import Recorder, sequential
 from keras import layers, ops
 from PIL import Image, ImageSequence
 
-from vis.callbacks import GifGenerator, OptimizerCallback, Print, Progress
+from vis._core.descent import Descent
+from vis.callbacks import GifGenerator, History, OptimizerCallback, Print, Progress
 from vis.input_modifiers import InputModifier
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import NonFiniteError, Optimizer
@@ -209,6 +210,55 @@ def test_print(capsys):
     assert "1.5" in out
 
 
+class Losses(Recorder):
+    losses_only = True
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("modifiers", [[], [InputModifier()]], ids=["in the graph", "in NumPy"])
+def test_callbacks_of_losses_only_are_called_for_every_step(samples, modifiers):
+    one, settings = optimizer(), {"max_iter": 20, "seed": 0, "samples": samples}
+    recorder, losses = Recorder(), Losses()
+    for callback in (recorder, losses):
+        one.minimize(callbacks=[callback], input_modifiers=modifiers, verbose=False, **settings)
+    assert losses.iterations == list(range(20))
+    assert losses.named_losses == recorder.named_losses
+    assert losses.overall == recorder.overall
+    assert losses.grads == losses.wrt_values == [None] * 20
+
+
+def test_callbacks_of_losses_only_leave_the_loop_in_the_graph(monkeypatch):
+    one, calls = optimizer(), []
+    loop = Descent._loop
+    monkeypatch.setattr(Descent, "_loop", lambda self, n: calls.append(n) or loop(self, n))
+    losses, history, progress = Losses(), History(), Progress(200)
+    one.minimize(max_iter=200, callbacks=[losses, history, progress], verbose=True)
+    assert sum(calls) == 200
+    assert len(calls) < 100
+    assert losses.iterations == list(range(200))
+    assert history.overall_loss == losses.overall
+    calls.clear()
+    one.minimize(max_iter=20, callbacks=[losses, History(frames_every=5)], verbose=True)
+    assert calls == [1] * 20
+
+
+def test_losses_of_steps_before_a_failure_are_reported():
+    model = sequential((4,), layers.Dense(2))
+
+    class Log(Loss):
+        def build_loss(self):
+            return ops.log(ops.mean(model.inputs[0]))
+
+    losses, latest = Losses(), Recorder()
+    latest.every_step = False
+    with pytest.raises(NonFiniteError) as error:
+        Optimizer(model.inputs[0], Log()).minimize(
+            np.full(4, 30.0), 100, callbacks=[losses, latest], verbose=False
+        )
+    assert losses.iterations == list(range(error.value.iteration - 1))
+    assert all(np.isfinite(grads).all() for grads in latest.grads)
+
+
 def test_base_class_has_to_be_filled_in():
     with pytest.raises(NotImplementedError, match=r"`callback` .*Received: "):
         OptimizerCallback().callback(0, [], 0.0, None, None)
@@ -216,7 +266,7 @@ def test_base_class_has_to_be_filled_in():
 
 
 def test_progress_reaches_its_end_and_shows_the_loss(capsys):
-    optimizer().minimize(max_iter=30, callbacks=[Progress(30, "drawing")], verbose=False)
+    optimizer().minimize(max_iter=30, callbacks=[Progress(30, desc="drawing")], verbose=False)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "drawing" in captured.err

@@ -1,6 +1,4 @@
-"""`visualize_cam` and its sibling, beside the formula by hand."""
-
-from __future__ import annotations
+"""`visualize_cam`, compared with the formula of Grad-CAM."""
 
 import keras
 import numpy as np
@@ -33,18 +31,18 @@ def pooled():
     )
 
 
-def by_hand(model, image, filters, modify=lambda grads: grads):
-    """The mean gradients are the last layer's weights over the number of places."""
+def grad_cam_formula(model, image, filters, modify=lambda grads: grads):
+    """The mean gradients are the weights of the last layer over the number of positions."""
     maps = keras.ops.convert_to_numpy(model.get_layer("conv")(image[None]))
     kernel = model.get_layer("dense").get_weights()[0]
     weights = modify(kernel[:, filters].sum(axis=1) / np.prod(maps.shape[1:3]))
     return scaled(resize_maps(np.maximum(maps @ weights, 0), image.shape[:2])[0])
 
 
-def test_by_hand():
+def test_formula():
     model, image = pooled(), noise(9, 7, 3)
     for filters in (0, 3, [1, 2]):
-        expected = by_hand(model, image, np.atleast_1d(filters))
+        expected = grad_cam_formula(model, image, np.atleast_1d(filters))
         np.testing.assert_allclose(visualize_cam(model, -1, filters, image), expected, atol=1e-5)
 
 
@@ -53,7 +51,7 @@ def test_by_hand():
 )
 def test_grad_modifier(modifier, formula):
     model, image = pooled(), noise(9, 7, 3)
-    expected = by_hand(model, image, [1], formula)
+    expected = grad_cam_formula(model, image, [1], formula)
     heat = visualize_cam(model, -1, 1, image, grad_modifier=modifier)
     np.testing.assert_allclose(heat, expected, atol=1e-5)
 
@@ -73,7 +71,7 @@ def test_losses():
     assert nodes(model) == before
 
 
-def test_a_map_that_is_negative_everywhere_is_empty():
+def test_map_without_positive_values_is_empty():
     model = sequential(
         (4, 4, 1), layers.Conv2D(2, 1, name="conv"), layers.Flatten(), layers.Dense(1)
     )
@@ -99,8 +97,8 @@ def test_penultimate_layer_by_index_name_and_object():
     assert np.abs(visualize_cam(model, -1, 0, image) - expected).max() > 0.01
 
 
-def test_penultimate_layer_has_maps_of_several_places():
-    """As MobileNet's last convolutions do not, whose maps show nothing."""
+def test_default_penultimate_layer_has_several_positions():
+    """MobileNet's last convolution has a single position, and a constant map."""
     model = sequential(
         (8, 8, 1),
         layers.Conv2D(3, 3, name="several"),
@@ -138,15 +136,15 @@ def test_backprop_modifier():
     assert np.abs(maps[0] - maps[1]).max() > 0.01
 
 
-# Which layer is found.
+# The default penultimate layer.
 
 
-def found(model, layer_idx=-1):
+def default_layer(model, layer_idx=-1):
     layer = model.layers[layer_idx] if isinstance(layer_idx, int) else layer_idx
     return find_penultimate_layers(Graph.of(model), layer, None)[0].name
 
 
-def test_the_nearest_convolution_or_pooling_layer_before():
+def test_nearest_convolution_or_pooling_layer():
     model = sequential(
         (16, 16, 1),
         layers.Conv2D(3, 3, name="conv"),
@@ -157,10 +155,10 @@ def test_the_nearest_convolution_or_pooling_layer_before():
         layers.GlobalAveragePooling2D(),
         layers.Dense(2),
     )
-    assert found(model) == "depthwise"
-    assert found(model, 3) == "depthwise"
-    assert found(model, 2) == "pool"
-    assert found(model, 1) == "conv"
+    assert default_layer(model) == "depthwise"
+    assert default_layer(model, 3) == "depthwise"
+    assert default_layer(model, 2) == "pool"
+    assert default_layer(model, 1) == "conv"
 
 
 def test_inside_wrappers():
@@ -171,13 +169,13 @@ def test_inside_wrappers():
         layers.LSTM(4),
         layers.Dense(2),
     )
-    assert found(model) == "wrapped"
+    assert default_layer(model) == "wrapped"
     assert visualize_cam(model, -1, 0, noise(5, 8, 8, 1)).shape == (5, 8, 8)
 
 
 def test_maps_over_time():
     model = sequential((20, 3), layers.Conv1D(4, 5, name="conv"), layers.GRU(4), layers.Dense(2))
-    assert found(model) == "conv"
+    assert default_layer(model) == "conv"
     assert visualize_cam(model, -1, 0, noise(20, 3)).shape == (20,)
 
 
@@ -185,23 +183,23 @@ def test_inside_nested_models():
     inner = sequential((8, 8, 1), layers.Conv2D(3, 3, name="inner"), layers.ReLU())
     middle = sequential((8, 8, 1), inner, layers.BatchNormalization())
     model = sequential((8, 8, 1), middle, layers.GlobalMaxPooling2D(), layers.Dense(2))
-    assert found(model) == "inner"
-    assert found(model, middle.layers[-1]) == "inner"
-    assert found(model, inner.layers[-1]) == "inner"
+    assert default_layer(model) == "inner"
+    assert default_layer(model, middle.layers[-1]) == "inner"
+    assert default_layer(model, inner.layers[-1]) == "inner"
     np.testing.assert_array_equal(
         visualize_cam(model, -1, 0, noise(8, 8, 1)),
         visualize_cam(model, -1, 0, noise(8, 8, 1), inner.get_layer("inner")),
     )
 
 
-def test_only_what_the_layer_is_computed_from():
+def test_only_upstream_layers():
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(3, 3, name="shared")(inputs)
     a = layers.Dense(2, name="a")(layers.Flatten()(layers.Conv2D(3, 3, name="of_a")(x)))
     b = layers.Dense(2, name="b")(layers.Flatten()(layers.Conv2D(3, 3, name="of_b")(x)))
     model = keras.Model(inputs, [a, b])
-    assert found(model, model.get_layer("a")) == "of_a"
-    assert found(model, model.get_layer("b")) == "of_b"
+    assert default_layer(model, model.get_layer("a")) == "of_a"
+    assert default_layer(model, model.get_layer("b")) == "of_b"
     image = noise(8, 8, 1)
     assert visualize_cam(model, "a", 0, image).shape == (8, 8)
     with pytest.raises(ValueError, match="'of_b'"):
@@ -218,9 +216,9 @@ def test_no_convolution_before_the_layer():
         visualize_cam(model, 0, 0, noise(9, 7, 3))
 
 
-def test_a_penultimate_layer_after_the_layer():
+def test_penultimate_layer_after_the_layer():
     model = sequential((8, 8, 1), *(layers.Conv2D(2, 3, name=name) for name in "abc"))
-    with pytest.raises(ValueError, match="must be a layer that lies before 'b'") as caught:
+    with pytest.raises(ValueError, match="must be a layer before 'b'") as caught:
         visualize_cam(model, 1, 0, noise(8, 8, 1), penultimate_layer_idx=2)
     assert "Received: layer 'c'" in str(caught.value)
     losses = [(ActivationMaximization(model.layers[1], 0), -1)]
@@ -228,10 +226,10 @@ def test_a_penultimate_layer_after_the_layer():
         visualize_cam_with_losses(model.inputs[0], losses, noise(8, 8, 1), model.layers[2])
 
 
-def test_a_penultimate_layer_that_is_none():
+def test_invalid_penultimate_layer():
     model = pooled()
     image = noise(9, 7, 3)
-    with pytest.raises(ValueError, match="spatial axes of the input"):
+    with pytest.raises(ValueError, match="as many spatial axes as the input"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=1)
     with pytest.raises(ValueError, match="`penultimate_layer_idx` is out of range"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=9)
@@ -245,17 +243,17 @@ def test_a_penultimate_layer_that_is_none():
 
 
 @pytest.mark.parametrize("path", [None, "td/frames/conv"])
-def test_network_that_is_shown_each_frame_gives_a_map_for_each(path):
-    """As Grad-CAM of the same layers, called frame by frame outside of any wrapper."""
+def test_time_distributed_network_gives_a_map_per_frame(path):
+    """Compared with Grad-CAM of the same layers, called frame by frame without a wrapper."""
     keras.utils.set_random_seed(0)
-    conv, flatten, memory = layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.LSTM(2)
+    conv, flatten, lstm = layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.LSTM(2)
     frames = keras.Sequential([keras.Input((8, 8, 1)), conv, flatten], name="frames")
-    model = sequential((3, 8, 8, 1), layers.TimeDistributed(frames, name="td"), memory)
+    model = sequential((3, 8, 8, 1), layers.TimeDistributed(frames, name="td"), lstm)
     video = noise(3, 8, 8, 1)
 
     values = tf.Variable(conv(video))
     with tf.GradientTape() as tape:
-        score = memory(flatten(values)[None])[0, 1]
+        score = lstm(flatten(values)[None])[0, 1]
     grads = tape.gradient(score, values)[None].numpy()
     weights = grads.mean(axis=(1, 2, 3), keepdims=True)
     expected = np.maximum((weights * values.numpy()[None]).sum(axis=-1), 0)

@@ -91,7 +91,9 @@ def run(path, max_iter=11, every=4, at=None, make=None, callbacks=(), **settings
     if at is not None:
         callbacks = [*callbacks, Interrupt(at)]
     settings = {"seed": 3, "verbose": False, "callbacks": callbacks, **settings}
-    return optimizer.minimize(max_iter=max_iter, checkpoint=path, every=every, **settings)
+    return optimizer.minimize(
+        max_iter=max_iter, checkpoint=path, checkpoint_every=every, **settings
+    )
 
 
 def assert_same(left, right):
@@ -160,7 +162,7 @@ def test_so_does_one_with_other_losses(tmp_path, kind, samples):
         callbacks = [] if at is None else [Interrupt(at)]
         return optimizer.minimize(
             max_iter=9, seed=2, samples=samples, verbose=False, callbacks=callbacks,
-            checkpoint=path, every=2,
+            checkpoint=path, checkpoint_every=2,
         )  # fmt: skip
 
     expected = go(None)
@@ -226,7 +228,7 @@ def test_without_a_seed_that_of_the_file_is_taken(tmp_path):
     settings = {"filter_indices": 2, "max_iter": 9}
     np.random.seed(0)  # noqa: NPY002
     expected = visualize_activation(model, -1, **settings)
-    settings.update(checkpoint=tmp_path / "run.npz", every=4)
+    settings.update(checkpoint=tmp_path / "run.npz", checkpoint_every=4)
     np.random.seed(0)  # noqa: NPY002
     with pytest.raises(PowerCutError):
         visualize_activation(model, -1, callbacks=[Interrupt(6)], **settings)
@@ -240,7 +242,7 @@ def test_visualize_activation_hands_it_on(tmp_path):
     model = network()
     settings = {"filter_indices": 2, "max_iter": 9, "seed": 1, "input_modifiers": [Jitter(1)]}
     expected = visualize_activation(model, -1, **settings)
-    settings.update(checkpoint=tmp_path / "run.npz", every=4)
+    settings.update(checkpoint=tmp_path / "run.npz", checkpoint_every=4)
     with pytest.raises(PowerCutError):
         visualize_activation(model, -1, callbacks=[Interrupt(6)], **settings)
     # A path may be text, and the model another object with the same weights.
@@ -306,7 +308,7 @@ elif kind == "unnamed":
 print("ready", flush=True)
 visualize_activation(
     keras.models.load_model(model), -1, filter_indices=1, seed=5, input_modifiers=[Jitter(1)],
-    input_range=(0.0, 1.0), max_iter=10**6, checkpoint=path, every=3,
+    input_range=(0.0, 1.0), max_iter=10**6, checkpoint=path, checkpoint_every=3,
 )
 print("done", flush=True)
 """
@@ -619,7 +621,7 @@ def test_paths_of_the_wrong_kind_are_refused(path):
 @pytest.mark.parametrize(("every", "kind"), [(0, ValueError), (1.5, TypeError), (None, TypeError)])
 @pytest.mark.parametrize("checkpoint", [None, "run.npz"])
 def test_a_bad_interval_is_refused(every, kind, checkpoint):
-    with pytest.raises(kind, match=r"`every` must be.*Received: "):
+    with pytest.raises(kind, match=r"`checkpoint_every` must be.*Received: "):
         run(checkpoint, every=every)
 
 
@@ -642,7 +644,14 @@ def test_what_a_function_reads_from_its_module_counts(tmp_path, monkeypatch):
 
     def run(steps):
         return visualize_activation(
-            model, -1, 1, max_iter=steps, seed=0, checkpoint=path, every=2, grad_modifier=scaled
+            model,
+            -1,
+            1,
+            max_iter=steps,
+            seed=0,
+            checkpoint=path,
+            checkpoint_every=2,
+            grad_modifier=scaled,
         )
 
     run(2)
@@ -667,7 +676,14 @@ def test_rules_are_told_apart_by_their_code(tmp_path):
 
     def run(steps, step):
         return visualize_activation(
-            model, -1, 1, max_iter=steps, seed=0, checkpoint=path, every=2, optimizer=rule(step)
+            model,
+            -1,
+            1,
+            max_iter=steps,
+            seed=0,
+            checkpoint=path,
+            checkpoint_every=2,
+            optimizer=rule(step),
         )
 
     run(2, 0.1)

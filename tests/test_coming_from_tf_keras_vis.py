@@ -1,6 +1,4 @@
-"""Each pair of docs/coming_from_tf_keras_vis.md: ours is run, and does what the other did."""
-
-from __future__ import annotations
+"""docs/coming_from_tf_keras_vis.md: the code of this package runs and gives the right results."""
 
 import re
 from pathlib import Path
@@ -16,7 +14,7 @@ SIZE = 16
 
 
 def sections():
-    """The code of each section, theirs and ours, by its heading."""
+    """The code of each section by heading: `py` of tf-keras-vis, `python` of this package."""
     _, *parts = re.split(r"^## (.+)$", PAGE.read_text("utf-8"), flags=re.M)
     return {
         heading: {
@@ -29,7 +27,7 @@ def sections():
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
-    """What the page speaks of without defining it, and all that its sections define."""
+    """The names that the page uses, and by heading those that its sections define."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((SIZE, SIZE, 3))
     x = layers.Conv2D(6, 3, activation="relu", name="early")(inputs)
@@ -39,29 +37,29 @@ def names(tmp_path_factory):
     images = np.random.default_rng(0).uniform(0, 255, (3, SIZE, SIZE, 3)).astype("float32")
     model = keras.Model(inputs, classes)
     two_heads = keras.Model(inputs, [classes, layers.Dense(4, name="second_head")(x)])
-    found = {"model": model, "two_heads": two_heads, "images": images}
+    namespace = {"model": model, "two_heads": two_heads, "images": images}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("page"))
         for heading, code in sections().items():
-            before = set(found)
-            exec(compile(code["python"], heading, "exec"), found)
-            found[heading] = {name: found[name] for name in found.keys() - before}
+            before = set(namespace)
+            exec(compile(code["python"], heading, "exec"), namespace)
+            namespace[heading] = {name: namespace[name] for name in namespace.keys() - before}
             for name in ("heat", "image", "pictures", "colours"):
-                if name in found:
-                    found[heading][name] = found.pop(name)
-        found["frames"] = Image.open("steps.gif").n_frames
-    return found
+                if name in namespace:
+                    namespace[heading][name] = namespace.pop(name)
+        namespace["frames"] = Image.open("steps.gif").n_frames
+    return namespace
 
 
-def test_all_that_people_use_there_has_a_pair():
-    theirs = "".join(code["py"] for code in sections().values())
+def test_every_feature_of_tf_keras_vis_is_covered():
+    tf_keras_vis_code = "".join(code["py"] for code in sections().values())
     for name in (
         "ActivationMaximization", "Saliency", "Gradcam", "GradcamPlusPlus", "Scorecam", "Layercam",
         "CategoricalScore", "BinaryScore", "InactiveScore", "ReplaceToLinear",
         "ExtractIntermediateLayer", "GuidedBackpropagation", "Callback", "Progress", "PrintLogger",
         "GifGenerator2D", "Jitter", "Rotate2D", "Scale", "TotalVariation2D", "Norm",
     ):  # fmt: skip
-        assert re.search(rf"\b{name}\b", theirs), name
+        assert re.search(rf"\b{name}\b", tf_keras_vis_code), name
     for heading, code in sections().items():
         assert bool(code["py"]) == bool(code["python"]), heading
 
@@ -69,8 +67,8 @@ def test_all_that_people_use_there_has_a_pair():
 @pytest.mark.parametrize(
     "heading",
     [
-        "`Saliency`", "SmoothGrad", "Guided backpropagation", "A score of one's own",
-        "A class of its own for each image", "`Gradcam`, `GradcamPlusPlus`, `Layercam`",
+        "`Saliency`", "SmoothGrad", "Guided backpropagation", "Custom scores",
+        "A different class for each image", "`Gradcam`, `GradcamPlusPlus`, `Layercam`",
         "`Scorecam`, `Faster-ScoreCAM`", "`BinaryScore`, `InactiveScore`",
     ],
 )  # fmt: skip
@@ -96,19 +94,18 @@ def test_pictures(names, heading):
     assert image.std() > 5
 
 
-def test_the_softmax_is_gone_and_the_model_is_as_it_was(names):
+def test_softmax_is_removed_from_the_copy_only(names):
     model, linear, images = names["model"], names["linear"], names["images"]
     assert model.layers[-1].activation is keras.activations.softmax
     expected = keras.ops.softmax(linear(images))
     np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_colours_are_kept(names):
+def test_keepdims(names):
     assert names["`Saliency`"]["colours"].shape == (3, SIZE, SIZE, 3)
 
 
-def test_a_score_of_ones_own_is_explained(names):
-    """A linear score's gradient is that of its parts."""
+def test_custom_score(names):
     import tensorflow as tf
 
     linear, images = names["linear"], names["images"]
@@ -125,7 +122,7 @@ def test_a_score_of_ones_own_is_explained(names):
         np.testing.assert_allclose(one, expected, atol=0.005)
 
 
-def test_the_second_head_is_explained(names):
+def test_second_head(names):
     names_of_head = names["`BinaryScore`, `InactiveScore`"]
     from vis.visualization import visualize_saliency
 
@@ -134,5 +131,5 @@ def test_the_second_head_is_explained(names):
     np.testing.assert_allclose(names_of_head["heat"], expected, atol=1e-5)
 
 
-def test_each_step_is_a_frame(names):
+def test_gif_has_one_frame_per_step(names):
     assert names["frames"] == 5

@@ -1,4 +1,4 @@
-"""Grouped convolutions of single channels, which run by another kernel than Keras's."""
+"""Grouped convolutions of single channels, which run as depthwise convolutions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
 
 CONVOLUTIONS = {
-    "as in ConvNeXt": layers.Conv2D(4, 3, groups=4, padding="same"),
-    "several filters a channel": layers.Conv2D(8, (3, 2), groups=4),
+    "one filter per channel": layers.Conv2D(4, 3, groups=4, padding="same"),
+    "two filters per channel": layers.Conv2D(8, (3, 2), groups=4),
     "strides": layers.Conv2D(4, 3, strides=2, groups=4),
     "uneven strides": layers.Conv2D(4, 3, strides=(2, 1), groups=4),
     "dilation": layers.Conv2D(4, 3, dilation_rate=(2, 1), groups=4),
     "groups of several channels": layers.Conv2D(4, 3, groups=2),
-    "not grouped, of one channel": layers.Conv2D(4, 3),
+    "one channel, not grouped": layers.Conv2D(4, 3),
     "one dimension": layers.Conv1D(8, 3, groups=4),
     "one dimension, causal": layers.Conv1D(4, 3, groups=4, padding="causal", dilation_rate=2),
     "three dimensions": layers.Conv3D(4, 2, groups=4),
@@ -26,8 +26,8 @@ CONVOLUTIONS = {
 }
 
 
-def by_hand(model, image):
-    """The gradient of a linear model's output, by what it makes of each pixel."""
+def expected_gradient(model, image):
+    """The gradient of a linear model's output, from its response to each pixel."""
     basis = np.eye(image.size, dtype="float32").reshape(image.size, *image.shape)
     responses = keras.ops.convert_to_numpy(model(basis) - model(np.zeros_like(basis)))
     responses = channels_last(responses, model.layers[-1].data_format)
@@ -35,10 +35,10 @@ def by_hand(model, image):
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_grouped_convolution(name):
+def test_gradient_of_grouped_convolution(name):
     layer = CONVOLUTIONS[name]
     rank = layer.rank
-    channels = 1 if name == "not grouped, of one channel" else 4
+    channels = 1 if name == "one channel, not grouped" else 4
     shape = (5,) * rank + (channels,)
     if layer.data_format == "channels_first":
         shape = (channels, *shape[:-1])
@@ -48,4 +48,4 @@ def test_grouped_convolution(name):
     loss = ActivationMaximization(model.layers[-1], 1)
     optimizer = Optimizer(model.inputs[0], [(loss, -1)], norm_grads=False)
     _, grads, _ = optimizer.minimize(image, max_iter=1, verbose=False)
-    np.testing.assert_allclose(grads[0], by_hand(model, image), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(grads[0], expected_gradient(model, image), rtol=1e-4, atol=1e-6)

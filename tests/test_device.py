@@ -1,4 +1,4 @@
-"""The way of a GPU, run on a processor: whole batches descend together, by TensorFlow's kernels."""
+"""The code for a GPU, run on a CPU: whole batches in one loop, by TensorFlow's own kernels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vis.optimizer import Optimizer
 from vis.visualization import visualize_cam, visualize_filters, visualize_saliency
 
 
-@pytest.fixture(params=["processor", "gpu"])
-def on(request, monkeypatch):
-    """Calls a function on the machine as it is, or as if it had a GPU."""
+@pytest.fixture(params=["cpu", "gpu"])
+def hardware(request, monkeypatch):
+    """The machine as it is, or as if it had a GPU."""
     if request.param == "gpu":
         monkeypatch.setattr(device, "has_gpu", lambda: True)
     return request.param
 
 
-def network():
-    """Depthwise, pointwise and strided convolutions, for all of which there are other kernels."""
+def make_model():
+    """A model with strided, depthwise and pointwise convolutions, which have special kernels."""
     keras.utils.set_random_seed(0)
     model = sequential(
         (24, 24, 3),
@@ -40,58 +40,56 @@ def network():
     return model
 
 
-def drawn(seeds=(3, 4, 5)):
-    """Pictures of one filter from several starts, few steps on."""
-    model = network()
-    images = np.random.default_rng(1).uniform(0, 255, (len(seeds), 24, 24, 3))
+def optimise():
+    """The images, gradients and values of a filter, after a few steps from three images."""
+    model = make_model()
+    images = np.random.default_rng(1).uniform(0, 255, (3, 24, 24, 3))
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     return Optimizer(model.inputs[0], losses).minimize(images, max_iter=3, verbose=False, seed=0)
 
 
-def test_both_ways_draw_the_same(monkeypatch):
-    here = drawn()
+def test_gpu_code_gives_the_same_pictures(monkeypatch):
+    on_cpu = optimise()
     monkeypatch.setattr(device, "has_gpu", lambda: True)
-    there = drawn()
-    for ours, theirs in zip(here, there, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
+    for result, expected in zip(optimise(), on_cpu, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_both_ways_explain_the_same(monkeypatch):
+def test_gpu_code_gives_the_same_maps(monkeypatch):
     image = np.random.default_rng(2).uniform(0, 255, (24, 24, 3))
 
     def maps():
-        model = network()
+        model = make_model()
         return visualize_saliency(model, -1, 2, image), visualize_cam(model, -1, 2, image)
 
-    here = maps()
+    on_cpu = maps()
     monkeypatch.setattr(device, "has_gpu", lambda: True)
-    for ours, theirs in zip(here, maps(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    for result, expected in zip(maps(), on_cpu, strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
-def test_samples_are_independent(on):
-    """Alone and among others, to rounding; on a processor bit for bit."""
-    model = network()
-    together = visualize_filters(model, -1, [0, 1, 2], max_iter=6, seed=1, progress=False)
-    alone = visualize_filters(model, -1, 1, max_iter=6, seed=1, progress=False)
-    if on == "processor":
-        np.testing.assert_array_equal(together[1], alone[0])
+def test_samples_do_not_depend_on_their_batch(hardware):
+    """Up to rounding; on a CPU bit for bit."""
+    model = make_model()
+    batch = visualize_filters(model, -1, [0, 1, 2], max_iter=6, seed=1, progress=False)
+    single = visualize_filters(model, -1, 1, max_iter=6, seed=1, progress=False)
+    if hardware == "cpu":
+        np.testing.assert_array_equal(batch[1], single[0])
     else:
-        np.testing.assert_allclose(together[1].astype(float), alone[0], atol=3)
+        np.testing.assert_allclose(batch[1].astype(float), single[0], atol=3)
 
 
-def test_batches_descend_together_on_a_gpu(on, monkeypatch):
-    """The model is run on the whole batch in one go there, and on one image at a time here."""
-    batches = []
+def test_batches_stay_whole_on_a_gpu_only(hardware):
+    batch_sizes = []
 
-    class Watching(layers.Layer):
+    class RecordBatchSize(layers.Layer):
         def call(self, inputs):
-            batches.append(inputs.shape[0])
+            batch_sizes.append(inputs.shape[0])
             return inputs
 
-    model = sequential((6, 6, 1), Watching(), layers.Conv2D(3, 3))
+    model = sequential((6, 6, 1), RecordBatchSize(), layers.Conv2D(3, 3))
     losses = [(FilterActivations(model.layers[-1], [0, 1]), 1)]
-    batches.clear()
+    batch_sizes.clear()
     Optimizer(model.inputs[0], losses).minimize(samples=2, max_iter=1, verbose=False)
-    # Without those in which only shapes are found out.
-    assert set(batches) - {None} == ({2} if on == "gpu" else {1})
+    # None is from shape inference.
+    assert set(batch_sizes) - {None} == ({2} if hardware == "gpu" else {1})

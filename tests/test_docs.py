@@ -1,6 +1,4 @@
-"""The code on the pages in docs/ runs as it stands, from a page's first block to its last."""
-
-from __future__ import annotations
+"""Runs the code blocks of README.md and the pages in docs/, in order."""
 
 import re
 from pathlib import Path
@@ -24,7 +22,7 @@ def blocks(page):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """All descents stop after a few steps, whatever the page asks for."""
+    """Limits all optimisations to a few steps."""
 
     def shortened(function):
         return lambda *args, **settings: function(*args, **{**settings, "max_iter": STEPS})
@@ -38,7 +36,7 @@ def few_steps(monkeypatch):
 
 
 def run(page, names):
-    """Runs the blocks of a page one after the other, each with what those before it define."""
+    """Runs the blocks of a page in one namespace."""
     for number, block in enumerate(blocks(page)):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
     return names
@@ -78,7 +76,7 @@ def test_every_question_of_the_table_has_a_section():
     }
     headings = {re.sub(r"[^\w-]", "", heading) for heading in headings}
     assert set(re.findall(r"\]\(#([\w-]+)\)", text)) == headings
-    assert text.count("**What it does not say.**") == len(headings) - 1
+    assert text.count("**Limits.**") == len(headings) - 1
 
 
 def test_own_data():
@@ -99,7 +97,7 @@ def test_atlas(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(tmp_path / "photographs" / f"{i}.png")
 
     def shortened(*args, **settings):
-        few = {"layers": ["block2_expand"], "filters": 1, "max_iter": STEPS, "image_size": 64}
+        few = {"layers": ["block2_expand"], "max_filters": 1, "max_iter": STEPS, "image_size": 64}
         return draw(*args, **settings, **few)
 
     draw = atlas.draw_atlas
@@ -147,7 +145,7 @@ def test_attention(tmp_path, monkeypatch):
         "y": np.zeros(20),
         "x_validation": x,
     }
-    *others, learning = blocks("attention.md")
+    *others, training = blocks("attention.md")
     for block in others:
         exec(compile(block, "attention.md", "exec"), names)
     names["model"] = keras.Sequential(
@@ -160,15 +158,15 @@ def test_attention(tmp_path, monkeypatch):
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     names["model"].compile("sgd", loss)
-    # TensorFlow does not bring TensorBoard along any more.
-    for there, here in [
+    # TensorBoard is not installed with TensorFlow any more.
+    for old, new in [
         ("    tensorboard=tensorboard,\n", ""),
         ("[tensorboard, draw]", "[draw]"),
         ("epochs=50", "epochs=5"),
     ]:
-        assert there in learning
-        learning = learning.replace(there, here)
-    exec(compile(learning, "attention.md", "exec"), names)
+        assert old in training
+        training = training.replace(old, new)
+    exec(compile(training, "attention.md", "exec"), names)
     assert names["heat"].shape == (224, 224)
     assert (tmp_path / "pictures" / "cam" / "epoch_0005.png").exists()
     assert (tmp_path / "pictures" / "ship" / "epoch_0005.png").exists()
@@ -204,8 +202,8 @@ class Subclassed(keras.Model):
         return self.block(self.convolution(x))
 
 
-def classifier_of_many_parts():
-    """Has a layer by each of the names that the page asks for."""
+def nested_classifier():
+    """A model with all layer names of the page."""
     inputs = keras.Input((16, 16, 3))
     x = Encoder(name="encoder")(inputs)
     y = nested = keras.Input((16, 16, 4))
@@ -215,7 +213,7 @@ def classifier_of_many_parts():
     return keras.Model(inputs, layers.Dense(5, name="predictions")(x))
 
 
-def twins():
+def siamese_model():
     encoder = keras.Sequential(
         [keras.Input((16, 16, 3)), layers.Conv2D(4, 3, name="conv")], name="encoder"
     )
@@ -228,8 +226,8 @@ def recurrent():
     return keras.Model(inputs, layers.LSTM(4, return_state=True, name="lstm")(inputs))
 
 
-def appraiser():
-    """Of a photograph, numbers and words."""
+def price_model():
+    """A model of a photograph, numbers and words."""
     photograph, rooms = keras.Input((16, 16, 3), name="photograph"), keras.Input((1,), name="rooms")
     street = keras.Input((5,), name="street", dtype="int32")
     parts = [
@@ -241,13 +239,13 @@ def appraiser():
     return keras.Model({"photograph": photograph, "rooms": rooms, "street": street}, price)
 
 
-def consumers():
-    """Of numbered words, and of text."""
+def text_classifiers():
+    """Classifiers of word indices, and of text."""
     words = layers.Embedding(30, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)
-    numbered = keras.Sequential([keras.Input((3,), dtype="int32"), *words])
-    cut = layers.TextVectorization(vocabulary=["a", "fine", "film"], output_sequence_length=3)
+    of_indices = keras.Sequential([keras.Input((3,), dtype="int32"), *words])
+    split = layers.TextVectorization(vocabulary=["a", "fine", "film"], output_sequence_length=3)
     text = keras.Input((), dtype="string")
-    return numbered, keras.Model(text, numbered(cut(text)))
+    return of_indices, keras.Model(text, of_indices(split(text)))
 
 
 @pytest.mark.long
@@ -255,8 +253,8 @@ def consumers():
 @pytest.mark.usefixtures("few_steps")
 def test_any_model(image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model, subclassed, house = classifier_of_many_parts(), Subclassed(), appraiser()
-    reader, reader_of_text = consumers()
+    model, subclassed, house = nested_classifier(), Subclassed(), price_model()
+    reader, text_classifier = text_classifiers()
     (layer, several_calls, several_inputs, maps, words, find, losses, saved) = blocks(
         "any_model.md"
     )
@@ -266,29 +264,29 @@ def test_any_model(image, tmp_path, monkeypatch):
     photograph_network = keras.Sequential([keras.Input((224, 224, 3)), layers.Conv2D(2, 9, 9)])
     photograph_network.export("saved_model", verbose=False)
 
-    def go(block, **names):
+    def execute(block, **names):
         names = {**everything, "keras": keras, **names}
         exec(compile(block, "any_model.md", "exec"), names)
         return names
 
-    go(layer, model=model)
+    execute(layer, model=model)
     first, second = several_calls.split("visualize_activation(model")
-    imports, of_twins = first.split("\n\n")
-    go(f"{imports}\n{of_twins}", siamese=twins())
-    go(f"{imports}\nvisualize_activation(model{second}", model=recurrent())
-    images = go(several_inputs, model=house, words=words_of_house)["images"]
+    imports, of_siamese = first.split("\n\n")
+    execute(f"{imports}\n{of_siamese}", siamese=siamese_model())
+    execute(f"{imports}\nvisualize_activation(model{second}", model=recurrent())
+    images = execute(several_inputs, model=house, words=words_of_house)["images"]
     assert images["photograph"].shape == image.shape
     assert 1 <= images["rooms"] <= 9
     named = {"model": house, "photograph": image, "words": words_of_house[0], "values": values}
-    assert go(maps, **named)["heat"].shape == (16, 16)
+    assert execute(maps, **named)["heat"].shape == (16, 16)
     tokens = np.array([1, 2, 3])
-    heat = go(words, classifier=reader, reader_of_text=reader_of_text, tokens=tokens)["heat"]
+    heat = execute(words, classifier=reader, text_classifier=text_classifier, tokens=tokens)["heat"]
     assert heat.shape[-1] == 3
-    go(find, model=subclassed, images=np.stack([image]))
-    encoder = classifier_of_many_parts()
-    go(
+    execute(find, model=subclassed, images=np.stack([image]))
+    encoder = nested_classifier()
+    execute(
         losses.replace("block_2/conv", "encoder/block_2/attention"),
         model=encoder,
         ActivationMaximization=ActivationMaximization,
     )
-    go(saved)
+    execute(saved)

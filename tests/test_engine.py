@@ -1,4 +1,4 @@
-"""What calls leave behind: no traces after the first, nothing on the model, no memory."""
+"""Calls are traced once, and leave no changes to the model and no memory behind."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Counter:
     count = 0
 
 
-class Counting(layers.Layer):
-    """Counts how often it is run by Python, which happens in a trace and at no other time."""
+class CountTraces(layers.Layer):
+    """Counts its calls from Python, which happen only in a trace."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -41,7 +41,7 @@ class Counting(layers.Layer):
 
 def counting_model(*more, shape=(6, 5, 2)):
     return sequential(
-        shape, Counting(), layers.Conv2D(4, 2, activation="relu"), layers.Conv2D(3, 2), *more
+        shape, CountTraces(), layers.Conv2D(4, 2, activation="relu"), layers.Conv2D(3, 2), *more
     )
 
 
@@ -54,8 +54,8 @@ class Brightness(Loss):
         return -ops.mean(self.layer.output)
 
 
-def traces_of(model, calls):
-    """How often each of the calls runs the model by Python."""
+def count_traces(model, calls):
+    """The number of traces of the model in each call."""
     counts = []
     for call in calls:
         before = model.layers[0].calls.count
@@ -66,7 +66,7 @@ def traces_of(model, calls):
 
 SETTINGS = {
     "plain": lambda: {},
-    "watched": lambda: {"callbacks": [Recorder()]},
+    "callback": lambda: {"callbacks": [Recorder()]},
     "jitter": lambda: {"input_modifiers": [Jitter(0.3)]},
     "numpy modifier": lambda: {"input_modifiers": [InputModifier()]},
     "named gradient modifier": lambda: {"grad_modifier": "absolute"},
@@ -76,7 +76,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_one_trace_serves_all_filters_images_weights_and_seeds(kind):
+def test_one_trace_for_all_filters_images_weights_and_seeds(kind):
     model = counting_model()
 
     def call(layer_idx=-1, filters=0, **settings):
@@ -98,15 +98,15 @@ def test_one_trace_serves_all_filters_images_weights_and_seeds(kind):
         call(input_range=(-1.0, 1.0)),
         call(model.layers[-1]),
     ]
-    first, *others = traces_of(model, calls)
+    first, *others = count_traces(model, calls)
     assert first > 0
     assert others == [0] * len(others)
 
 
-def test_optimizer_with_a_users_loss_traces_once():
+def test_one_trace_for_a_custom_loss():
     model = counting_model()
     optimizer = Optimizer(model.inputs[0], [(Brightness(model.layers[1]), 1)])
-    first, *others = traces_of(
+    first, *others = count_traces(
         model, [lambda seed=seed: optimizer.minimize(max_iter=2, seed=seed, verbose=False)
                 for seed in range(4)]
     )  # fmt: skip
@@ -114,17 +114,17 @@ def test_optimizer_with_a_users_loss_traces_once():
     assert others == [0, 0, 0]
 
 
-def test_equal_problems_of_equal_models_are_kept_apart():
+def test_compiled_steps_are_not_shared_by_equal_models():
     one, two = counting_model(), counting_model()
     image = np.ones((6, 5, 2), "float32")
     pictures = [visualize_activation(m, -1, 0, seed_input=image, max_iter=3) for m in (one, two)]
     assert (pictures[0] != pictures[1]).any()
     two.set_weights(one.get_weights())
-    again = visualize_activation(two, -1, 0, seed_input=image, max_iter=3)
-    np.testing.assert_array_equal(again, pictures[0])
+    picture = visualize_activation(two, -1, 0, seed_input=image, max_iter=3)
+    np.testing.assert_array_equal(picture, pictures[0])
 
 
-def test_nothing_is_left_on_the_model():
+def test_model_is_not_changed():
     inner = sequential((6, 5, 2), layers.Conv2D(3, 2, activation="relu"))
     inputs = keras.Input((6, 5, 2))
     x = layers.Flatten()(ops.square(inner(inputs)))
@@ -147,19 +147,19 @@ def test_nothing_is_left_on_the_model():
 
 
 def collect():
-    # What only the garbage of a first round held is found by a second.
+    # The second round collects objects that only garbage of the first referred to.
     gc.collect()
     gc.collect()
 
 
 def make_and_use(use):
-    """Weak references to a model, a layer and a variable, which were used and are now garbage."""
+    """Weak references to a model, a layer and a variable that are used, then garbage."""
     model = counting_model()
     use(model)
-    return [weakref.ref(thing) for thing in (model, model.layers[1], model.layers[1].kernel)]
+    return [weakref.ref(item) for item in (model, model.layers[1], model.layers[1].kernel)]
 
 
-def use_users_loss(model):
+def use_custom_loss(model):
     Optimizer(model.inputs[0], [(Brightness(model.layers[1]), 1)]).minimize(
         max_iter=2, verbose=False
     )
@@ -175,11 +175,11 @@ def use_users_loss(model):
             model, -1, 0, max_iter=2, input_modifiers=[InputModifier()]
         ),
         lambda model: visualize_activation(model, -1, 0, max_iter=2, backprop_modifier="guided"),
-        use_users_loss,
+        use_custom_loss,
     ],
-    ids=["plain", "watched", "jitter", "numpy modifier", "guided", "user's loss"],
+    ids=["plain", "callback", "jitter", "numpy modifier", "guided", "custom loss"],
 )
-def test_compiled_steps_die_with_their_model(use):
+def test_compiled_steps_are_freed_with_their_model(use):
     gc.collect()
     before = len(_engines)
     references = make_and_use(use)
@@ -188,7 +188,7 @@ def test_compiled_steps_die_with_their_model(use):
     assert len(_engines) <= before
 
 
-def test_modified_copies_die_with_their_model():
+def test_modified_copies_are_freed_with_their_model():
     model = counting_model()
     copy = weakref.ref(modify_model_backprop(model, "guided"))
     visualize_activation(model, -1, 0, max_iter=2, backprop_modifier="guided")
@@ -205,13 +205,13 @@ def resident_memory():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux only")
-@pytest.mark.parametrize("kind", ["plain", "guided", "user's loss"])
-def test_memory_is_flat_over_many_calls(kind):
+@pytest.mark.parametrize("kind", ["plain", "guided", "custom loss"])
+def test_memory_does_not_grow_over_many_calls(kind):
     model = counting_model()
     optimizer = Optimizer(model.inputs[0], [(Brightness(model.layers[1]), 1)])
 
     def call(i):
-        if kind == "user's loss":
+        if kind == "custom loss":
             optimizer.minimize(seed=i, max_iter=2, verbose=False)
         else:
             visualize_activation(model, -1, i % 3, seed=i, max_iter=2, **SETTINGS[kind]())
@@ -231,7 +231,7 @@ def test_memory_is_flat_over_many_calls(kind):
     assert resident_memory() - memory < 8e6
 
 
-def test_losses_of_a_users_own_leave_no_memory_behind():
+def test_custom_losses_leave_no_memory_behind():
     model = counting_model()
 
     def call():
@@ -247,7 +247,7 @@ def test_losses_of_a_users_own_leave_no_memory_behind():
     assert len(gc.get_objects()) - objects < 50
 
 
-def test_several_threads_at_once():
+def test_concurrent_threads():
     model = counting_model()
     image = np.ones((6, 5, 2), "float32")
 
@@ -266,7 +266,7 @@ def test_several_threads_at_once():
         np.testing.assert_array_equal(pictures[i], draw(i % 3))
 
 
-def test_global_precision_and_determinism_are_not_touched():
+def test_global_settings_are_not_changed():
     before = keras.config.dtype_policy().name, keras.config.image_data_format()
     visualize_activation(counting_model(), -1, 0, max_iter=2)
     assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == before

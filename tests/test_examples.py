@@ -1,6 +1,4 @@
-"""The example script, run as a user runs it, on models that are small enough for a test."""
-
-from __future__ import annotations
+"""Runs the example script of activation maximization on small models."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +12,7 @@ from PIL import Image
 from vis.visualization import visualize_filters
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-BY_KERAS_VIS = ["--method", "keras-vis"]
+WITH_KERAS_VIS = ["--method", "keras-vis"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def script():
 
 
 @pytest.fixture(autouse=True)
-def _away_from_the_source(tmp_path, monkeypatch):
+def _run_in_a_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -53,13 +51,13 @@ def classifier(tmp_path):
 
 
 def run(script, tmp_path, *arguments):
-    """The picture that the script writes, as an array."""
+    """Runs the script; returns its picture as an array."""
     path = script.main(["--max-iter", "3", "--output", str(tmp_path / "out.png"), *arguments])
     return np.asarray(Image.open(path))
 
 
 def error(script, capsys, *arguments):
-    """What the script complains of; it exits as `argparse` does, without a traceback."""
+    """Runs the script with wrong arguments; returns the error message of `argparse`."""
     with pytest.raises(SystemExit) as exit_info:
         script.main(["--max-iter", "1", *arguments])
     assert exit_info.value.code == 2
@@ -73,7 +71,7 @@ def test_writes_a_grid_and_prints_its_path_last(script, tmp_path, classifier, ca
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == str(output)
     assert "4/4" in captured.err
-    assert script.main([*arguments, "--filters", "0", "5", *BY_KERAS_VIS]) == output
+    assert script.main([*arguments, "--filters", "0", "5", *WITH_KERAS_VIS]) == output
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == str(output)
     assert "filter 5" in captured.err
@@ -91,7 +89,7 @@ def test_pictures_are_labelled(script, tmp_path, classifier, monkeypatch):
     assert labels == ["filter 1", "filter 4"]
 
 
-@pytest.mark.parametrize("method", [[], BY_KERAS_VIS])
+@pytest.mark.parametrize("method", [[], WITH_KERAS_VIS])
 def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier, method):
     arguments = ["--model", classifier, "--filters", "2", *method, "--seed"]
     first = run(script, tmp_path, *arguments, "7")
@@ -99,7 +97,7 @@ def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier, meth
     assert (run(script, tmp_path, *arguments, "8") != first).any()
 
 
-def test_a_class_is_drawn_as_visualize_filters_draws_it(script, tmp_path, classifier):
+def test_pictures_are_those_of_visualize_filters(script, tmp_path, classifier):
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script.plotting, "grid", lambda pictures, *_, **__: drawn.extend(pictures))
@@ -111,19 +109,19 @@ def test_a_class_is_drawn_as_visualize_filters_draws_it(script, tmp_path, classi
     np.testing.assert_allclose(255 * drawn[0], expected[0], atol=1e-3)
 
 
-def test_softmax_is_swapped_for_linear(script, tmp_path):
+def test_the_softmax_is_replaced_by_a_linear_activation(script, tmp_path):
     (tmp_path / "linear").mkdir()
-    arguments = [*BY_KERAS_VIS, "--filters", "3", "--model"]
+    arguments = [*WITH_KERAS_VIS, "--filters", "3", "--model"]
     softmax = run(script, tmp_path, *arguments, save(tmp_path, outputs=6))
     linear = save(tmp_path / "linear", outputs=6, activation=None)
     np.testing.assert_array_equal(softmax, run(script, tmp_path, *arguments, linear))
 
 
-def test_imagenet_names_where_there_are_a_thousand_outputs(script, tmp_path, capsys):
-    which = ["--model", save(tmp_path, outputs=1000), *BY_KERAS_VIS, "--filters"]
-    by_name = run(script, tmp_path, *which, "water_ouzel", "Egyptian cat")
+def test_imagenet_names_for_a_thousand_outputs(script, tmp_path, capsys):
+    arguments = ["--model", save(tmp_path, outputs=1000), *WITH_KERAS_VIS, "--filters"]
+    by_name = run(script, tmp_path, *arguments, "water_ouzel", "Egyptian cat")
     assert "Egyptian_cat" in capsys.readouterr().err
-    by_index = run(script, tmp_path, *which, "20", "285")
+    by_index = run(script, tmp_path, *arguments, "20", "285")
     np.testing.assert_array_equal(by_name, by_index)
 
 
@@ -143,7 +141,7 @@ def test_gray_models_in_another_range(script, tmp_path):
 
 def test_one_gif_for_each_filter(script, tmp_path, classifier):
     gif = str(tmp_path / "steps.gif")
-    options = ["--model", classifier, *BY_KERAS_VIS, "--gif", gif, "--filters"]
+    options = ["--model", classifier, *WITH_KERAS_VIS, "--gif", gif, "--filters"]
     run(script, tmp_path, *options, "4")
     with Image.open(gif) as animation:
         assert animation.n_frames == 3
@@ -155,7 +153,7 @@ def test_one_gif_for_each_filter(script, tmp_path, classifier):
     }
 
 
-def test_networks_of_keras_applications_are_shown_pixels():
+def test_networks_of_keras_applications_take_pixels():
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     for family in ("vgg16", "mobilenet_v2", "densenet", "efficientnet"):
         module = getattr(keras.applications, family)
@@ -174,7 +172,7 @@ def test_networks_of_keras_applications_are_shown_pixels():
         (["--max-iter", "0"], "at least 1"),
         (["--seed", "-1"], "at least 0"),
         (["--output", "picture.jpeg"], ".png file"),
-        ([*BY_KERAS_VIS, "--gif", "film.mp4"], ".gif file"),
+        ([*WITH_KERAS_VIS, "--gif", "film.mp4"], ".gif file"),
         (["--gif", "film.gif"], "needs `--method keras-vis`"),
         (["--method", "best"], "invalid choice"),
     ],
@@ -201,7 +199,7 @@ def test_wrong_arguments_for_the_model(script, tmp_path, classifier, capsys, arg
     assert not list(tmp_path.glob("out.png"))
 
 
-def test_unknown_imagenet_names_lead_to_close_ones(script, tmp_path, capsys):
+def test_unknown_imagenet_names_give_suggestions(script, tmp_path, capsys):
     model = save(tmp_path, outputs=1000)
     output = str(tmp_path / "out.png")
     message = error(
@@ -210,21 +208,21 @@ def test_unknown_imagenet_names_lead_to_close_ones(script, tmp_path, capsys):
     assert "water_ouzel" in message
 
 
-def test_models_that_do_not_take_images(script, tmp_path, capsys):
+def test_models_without_image_inputs_are_refused(script, tmp_path, capsys):
     path = str(tmp_path / "vectors.keras")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
     assert "must take images" in error(script, capsys, "--model", path)
 
 
-def test_a_softmax_layer_cannot_be_swapped(script, tmp_path, capsys):
+def test_a_softmax_layer_is_refused(script, tmp_path, capsys):
     path = str(tmp_path / "softmax.keras")
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Softmax()]
     keras.Sequential(layers).save(path)
-    assert "the layer before it" in error(script, capsys, "--model", path, *BY_KERAS_VIS)
+    assert "the layer before it" in error(script, capsys, "--model", path, *WITH_KERAS_VIS)
 
 
-@pytest.mark.parametrize("method", [[], BY_KERAS_VIS])
-def test_as_many_steps_as_it_takes_where_nobody_says(script, tmp_path, classifier, method, capsys):
+@pytest.mark.parametrize("method", [[], WITH_KERAS_VIS])
+def test_the_default_number_of_steps(script, tmp_path, classifier, method, capsys):
     output = tmp_path / "grid.png"
     arguments = ["--model", classifier, "--filters", "1", "--output", str(output), *method]
     assert script.main(arguments) == output

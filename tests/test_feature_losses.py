@@ -46,7 +46,9 @@ def values(loss, output=OUTPUT):
 
 def test_neuron(model):
     conv = model.layers[0]
-    np.testing.assert_allclose(values(Neuron(conv, 1, (4, -1))), -OUTPUT[:, 4, -1, 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        values(Neuron(conv, 1, position=(4, -1))), -OUTPUT[:, 4, -1, 1], rtol=1e-5
+    )
     assert Neuron(conv, 1).settings["position"] == (3, 2)
 
 
@@ -156,10 +158,10 @@ def test_regularizers():
     ("make", "name"),
     [
         (lambda m: Neuron(m.layers[0], 3), "filter_index"),
-        (lambda m: Neuron(m.layers[0], 0, (6, 0)), "position"),
-        (lambda m: Neuron(m.layers[0], 0, (1,)), "position"),
-        (lambda m: Neuron(m.layers[0], 0, (1.5, 1)), "position"),
-        (lambda m: Neuron(m.layers[0], 0, 3), "position"),
+        (lambda m: Neuron(m.layers[0], 0, position=(6, 0)), "position"),
+        (lambda m: Neuron(m.layers[0], 0, position=(1,)), "position"),
+        (lambda m: Neuron(m.layers[0], 0, position=(1.5, 1)), "position"),
+        (lambda m: Neuron(m.layers[0], 0, position=3), "position"),
         (lambda m: Neuron(m.layers[0], [0, 1]), "filter_index"),
         (lambda m: Direction(m.layers[0], [1, 2]), "direction"),
         (lambda m: Direction(m.layers[0], [0, 0, 0]), "direction"),

@@ -248,18 +248,18 @@ CHECKS = {
 
 VERSION = "All architectures of `keras.applications`, in Keras {}, each with random weights"
 
-INTRODUCTION = f"""# Networks that are tested
+INTRODUCTION = f"""# Tested networks of keras.applications
 
 {VERSION.format(keras.__version__)}
-and a small input. *yes* stands for a test that passed; `tests/test_keras_applications.py` says
-what it asks for, and writes this table:
+and a small input. *yes* means a passed test. `tests/test_keras_applications.py` defines the tests and
+writes this table:
 
 ```sh
 python -m pytest -n 0 tests/test_keras_applications.py --write-docs
 ```
 
-Guided backpropagation is defined for rectifiers. Other activations, which are named, keep their
-gradients, with a warning.
+Guided backpropagation is defined for rectifiers. Other activations keep their gradients, with a
+warning; the last column names them.
 
 """
 

@@ -1,4 +1,4 @@
-"""Pictures like the data that a model is used on."""
+"""`like=`: pictures that look like examples of the data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vis.visualization import (
 
 
 def squares(count=300, seed=0):
-    """Gray pictures of a bright square in one of four corners, on a border that never varies."""
+    """Grey images of a bright square in one of four corners, with a constant border."""
     rng = np.random.default_rng(seed)
     images = np.full((count, 12, 12, 1), 0.25, "float32")
     images[:, 1:11, 1:11] = rng.uniform(0.1, 0.3, (count, 10, 10, 1))
@@ -66,30 +66,30 @@ class Batches(keras.utils.PyDataset):
         return self.examples[some], self.labels[some]
 
 
-def pictures(model, like, which=(0, 1, 2, 3), **settings):
+def pictures(model, like, filters=(0, 1, 2, 3), **settings):
     settings = {"seed": 0, "progress": False, "max_iter": 40, **settings}
-    return visualize_filters(model, -1, list(which), like=like, **settings)
+    return visualize_filters(model, -1, list(filters), like=like, **settings)
 
 
 def nearest(images, data):
-    """The label of the example that is nearest to each image."""
+    """The label of the nearest example to each image."""
     examples, labels = data
     distances = ((images[:, None] - examples[None]) ** 2).sum((2, 3, 4))
     return labels[distances.argmin(1)]
 
 
-def test_pictures_are_like_the_examples_of_their_class(model, data):
-    drawn = visualize_filters(model, -1, seed=0, progress=False, like=data[0])
-    np.testing.assert_array_equal(nearest(drawn, data), range(4))
-    assert (drawn >= data[0].min(0)).all()
-    assert (drawn <= data[0].max(0)).all()
-    assert (drawn[:, 0] == 0.25).all()
+def test_pictures_look_like_the_examples_of_their_class(model, data):
+    images = visualize_filters(model, -1, seed=0, progress=False, like=data[0])
+    np.testing.assert_array_equal(nearest(images, data), range(4))
+    assert (images >= data[0].min(0)).all()
+    assert (images <= data[0].max(0)).all()
+    assert (images[:, 0] == 0.25).all()
     without = visualize_filters(model, -1, seed=0, progress=False, input_range=(0.0, 1.0))
-    near = [((p[:, None] - data[0][None]) ** 2).mean((2, 3, 4)).min() for p in (drawn, without)]
-    assert near[0] < near[1] / 2
+    errors = [((p[:, None] - data[0][None]) ** 2).mean((2, 3, 4)).min() for p in (images, without)]
+    assert errors[0] < errors[1] / 2
 
 
-def test_one_picture_by_keras_vis_is_like_them_too(model, data):
+def test_visualize_activation(model, data):
     drawn = [visualize_activation(model, -1, c, like=data[0], seed=0) for c in range(4)]
     np.testing.assert_array_equal(nearest(np.stack(drawn), data), range(4))
     assert drawn[0].dtype == np.float32
@@ -109,26 +109,26 @@ def test_the_same_seed_alone_and_in_a_batch(model, data):
 
 
 def test_one_trace_for_all_filters_of_a_layer(model, data, monkeypatch):
-    """The losses are looked at when a step is traced, and at no other time."""
-    looks = []
-    evaluate = engine.evaluate_losses
+    """`evaluate_losses` is only called while a step is traced."""
+    calls = []
+    evaluate_losses = engine.evaluate_losses
 
-    def watched(*args):
-        looks.append(args)
-        return evaluate(*args)
+    def recorded(*args):
+        calls.append(args)
+        return evaluate_losses(*args)
 
-    monkeypatch.setattr(engine, "evaluate_losses", watched)
+    monkeypatch.setattr(engine, "evaluate_losses", recorded)
     settings = {"seed": 0, "progress": False, "max_iter": 3, "like": data[0]}
     visualize_filters(model, "conv", [0], **settings)
-    traces = len(looks)
+    traces = len(calls)
     assert traces
     for channels in ([3, 5], [1, 2, 6]):
         visualize_filters(model, "conv", channels, **settings)
     visualize_filters(model, "conv", [4, 7], **{**settings, "like": data[0].copy()})
-    assert len(looks) == traces
+    assert len(calls) == traces
 
 
-def test_like_is_that_parametrization(model, data):
+def test_like_is_short_for_principal_components(model, data):
     parametrization = PrincipalComponents(data[0])
     drawn = pictures(model, data[0], [1])
     again = pictures(model, None, [1], parametrization=parametrization)
@@ -138,7 +138,7 @@ def test_like_is_that_parametrization(model, data):
     np.testing.assert_array_equal(one, other)
 
 
-def test_whoever_says_so_is_obeyed(model, data):
+def test_explicit_arguments_override_the_defaults(model, data):
     call = {"like": data[0], "seed": 0}
     usual = visualize_activation(model, -1, 1, **call)
     explicit = {
@@ -173,7 +173,7 @@ def test_whoever_says_so_is_obeyed(model, data):
         assert (pictures(model, data[0], [1], **{name: value}) != usual).any()
 
 
-def test_losses_of_ones_own_keep_their_weights(model, data):
+def test_weights_of_explicit_losses(model, data):
     losses = [
         (ActivationMaximization(model.layers[-1], 2), 0.001),
         (TotalVariation(model.inputs[0]), 500),
@@ -183,17 +183,19 @@ def test_losses_of_ones_own_keep_their_weights(model, data):
     assert abs(np.diff(smooth, axis=0)).mean() < 0.8 * abs(np.diff(usual, axis=0)).mean()
 
 
-def test_a_checkpoint_goes_on_to_the_same_picture(model, data, tmp_path):
+def test_resuming_from_a_checkpoint(model, data, tmp_path):
     call = {"like": data[0], "seed": 3}
     whole = visualize_activation(model, -1, 1, max_iter=20, **call)
-    kept = {"checkpoint": tmp_path / "run.npz", **call}
-    visualize_activation(model, -1, 1, max_iter=8, **kept)
-    np.testing.assert_array_equal(visualize_activation(model, -1, 1, max_iter=20, **kept), whole)
+    resumable = {"checkpoint": tmp_path / "run.npz", **call}
+    visualize_activation(model, -1, 1, max_iter=8, **resumable)
+    np.testing.assert_array_equal(
+        visualize_activation(model, -1, 1, max_iter=20, **resumable), whole
+    )
     with pytest.raises(ValueError, match=r"`checkpoint`.*`parametrization`(.|\n)*Received: "):
-        visualize_activation(model, -1, 1, max_iter=30, **{**kept, "like": squares(seed=5)[0]})
+        visualize_activation(model, -1, 1, max_iter=30, **{**resumable, "like": squares(seed=5)[0]})
 
 
-def test_bytes_make_bytes():
+def test_uint8_examples_give_uint8_pictures():
     rng = np.random.default_rng(0)
     examples = rng.integers(0, 256, (40, 9, 9, 3), dtype="uint8")
     model = sequential((9, 9, 3), layers.Rescaling(1 / 255), layers.Conv2D(2, 3))
@@ -212,11 +214,11 @@ def test_bytes_make_bytes():
         ((160, 120, 3), layers.Conv2D(3, 5)),
     ],
 )
-def test_whatever_the_model_takes(shape, layer):
+def test_inputs_of_each_kind(shape, layer):
     examples = np.random.default_rng(0).normal(size=(30, *shape)).astype("float32")
     model = sequential(shape, layer)
     if shape == (3, 10, 8):
-        # Channels first are not computed on a CPU; what counts here is where the channels are.
+        # A CPU has no convolution with the channels first.
         model = sequential(
             shape, layers.GlobalAveragePooling2D(data_format="channels_first"), layers.Dense(3)
         )
@@ -229,7 +231,7 @@ def test_whatever_the_model_takes(shape, layer):
         assert examples.min() <= picture.min() < picture.max() <= examples.max()
 
 
-def test_a_row_of_a_table_is_a_plausible_one():
+def test_table_rows_keep_their_correlations():
     rng = np.random.default_rng(0)
     size = rng.uniform(1, 3, 400)
     rows = np.stack([size, 1000 * size, 5 - size, np.full(400, 7.0)], axis=1)
@@ -238,14 +240,14 @@ def test_a_row_of_a_table_is_a_plausible_one():
     model = sequential((4,), layers.Dense(1, use_bias=False))
     model.set_weights([np.array([[1.0], [0], [0], [0.0]])])
     (row,) = visualize_filters(model, -1, [0], like=rows, progress=False, seed=0)
-    # Nothing but the first column is asked for; the others follow.
+    # Only the first column is optimised; the others follow.
     assert row[0] > 2.3
     assert abs(row[1] / 1000 - row[0]) < 0.25
     assert abs(5 - row[0] - row[2]) < 0.4
     assert row[3] == 7
 
 
-def test_words_are_like_those_of_the_texts():
+def test_embedded_words():
     rng = np.random.default_rng(0)
     inputs = keras.Input((5,), dtype="int32")
     embedding = layers.Embedding(50, 4)
@@ -264,7 +266,7 @@ def test_words_are_like_those_of_the_texts():
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
-def test_examples_of_text(shape):
+def test_strings_as_examples(shape):
     import tensorflow as tf
 
     look_up = layers.TextVectorization(vocabulary=["good", "bad", "film"], output_sequence_length=3)
@@ -299,7 +301,7 @@ def two_inputs():
     return keras.Model(inputs, outputs), examples
 
 
-def test_texts_of_any_length_are_as_long_as_the_examples():
+def test_open_length_of_texts():
     inputs = keras.Input((None,), dtype="int32")
     x = layers.GlobalAveragePooling1D()(layers.Embedding(20, 4)(inputs))
     model = keras.Model(inputs, layers.Dense(3)(x))
@@ -309,7 +311,7 @@ def test_texts_of_any_length_are_as_long_as_the_examples():
     assert visualize_activation(model, -1, 0, like=words, max_iter=3).shape == (6, 4)
 
 
-def test_several_inputs_by_name_or_in_order(two_inputs):
+def test_several_inputs_by_name_or_position(two_inputs):
     model, examples = two_inputs
     drawn = visualize_activation(model, -1, 0, like=examples, max_iter=5, seed=0)
     assert {name: value.shape for name, value in drawn.items()} == {
@@ -322,26 +324,21 @@ def test_several_inputs_by_name_or_in_order(two_inputs):
         model, -1, 0, like=[examples["image"], examples["row"]], max_iter=5, seed=0
     )
     np.testing.assert_array_equal(listed["row"], drawn["row"])
-    batches = ({k: v[i : i + 5] for k, v in examples.items()} for i in range(0, 20, 5))
-    singles = ({k: v[i] for k, v in examples.items()} for i in range(20))
-    labelled = ((tuple(v[i : i + 5] for v in examples.values()), [0] * 5) for i in (0, 5, 10, 15))
-    for stream in (batches, singles, labelled):
-        streamed = visualize_activation(model, -1, 0, like=stream, max_iter=5, seed=0)
-        np.testing.assert_array_equal(streamed["image"], drawn["image"])
-        np.testing.assert_array_equal(streamed["row"], drawn["row"])
+    stream = ({k: v[i : i + 5] for k, v in examples.items()} for i in range(0, 20, 5))
+    streamed = visualize_activation(model, -1, 0, like=stream, max_iter=5, seed=0)
+    np.testing.assert_array_equal(streamed["image"], drawn["image"])
 
 
-@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
-def test_ranges_and_parametrizations_by_the_keys_of_a_dict():
+def test_ranges_and_parametrizations_by_input_name():
     inputs = {"zebra": keras.Input((3,), name="a"), "ant": keras.Input((3,), name="b")}
     outputs = layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ant"]]))
     model = keras.Model(inputs, outputs)
     rng = np.random.default_rng(0)
     examples = {"zebra": rng.uniform(0, 1, (20, 3)), "ant": rng.uniform(10, 20, (20, 3))}
-    learnt = {name: PrincipalComponents(values) for name, values in examples.items()}
+    priors = {name: PrincipalComponents(values) for name, values in examples.items()}
     for settings in (
         {"like": examples},
-        {"parametrization": learnt},
+        {"parametrization": priors},
         {"like": examples, "input_range": {"zebra": (0.0, 1.0), "ant": (0.0, 25.0)}},
     ):
         drawn = visualize_activation(model, -1, 0, max_iter=4, **settings)
@@ -349,7 +346,7 @@ def test_ranges_and_parametrizations_by_the_keys_of_a_dict():
         assert drawn["ant"].min() >= 10
 
 
-def test_only_what_is_optimised_needs_examples(two_inputs):
+def test_fixed_inputs_need_no_examples(two_inputs):
     model, examples = two_inputs
     fixed = {"row": np.full(3, 12.0)}
     like = {"image": examples["image"]}
@@ -362,7 +359,7 @@ def test_only_what_is_optimised_needs_examples(two_inputs):
         visualize_activation(model, -1, 0, like=like, max_iter=5)
 
 
-def test_an_open_size_is_that_of_the_examples(recwarn):
+def test_open_image_size(recwarn):
     model = sequential((None, None, 1), layers.Conv2D(3, 3))
     examples = np.random.default_rng(0).uniform(size=(20, 14, 11, 1))
     drawn = visualize_filters(model, -1, like=examples, max_iter=3, progress=False)
@@ -371,7 +368,7 @@ def test_an_open_size_is_that_of_the_examples(recwarn):
     assert not [w for w in recwarn if "open in size" in str(w.message)]
 
 
-def test_many_kinds_of_examples_are_the_same_ones(model, data):
+def test_each_kind_of_dataset(model, data):
     import tensorflow as tf
 
     examples, labels = data
@@ -381,8 +378,6 @@ def test_many_kinds_of_examples_are_the_same_ones(model, data):
         list(examples),
         [examples[:100], examples[100:]],
         examples[..., 0],
-        (examples, labels),
-        list(zip(examples, labels, strict=True)),
         ops.convert_to_tensor(examples),
         np.moveaxis(examples, -1, 1),
         labelled,
@@ -394,62 +389,33 @@ def test_many_kinds_of_examples_are_the_same_ones(model, data):
         np.testing.assert_array_equal(pictures(model, same, [1], max_iter=5), expected)
 
 
-def test_an_endless_generator_is_read_in_part(model):
-    read = 0
+def test_an_endless_dataset_is_read_in_part(model):
+    read = []
 
     def endless():
-        nonlocal read
         rng = np.random.default_rng(0)
         while True:
-            read += 1
+            read.append(len(read))
             yield rng.uniform(size=(40, 12, 12, 1)), np.zeros(40)
 
     pictures(model, endless(), [1], max_iter=3)
-    assert read == 5000 / 40
+    assert len(read) == 13
 
 
-def test_a_folder_of_images(tmp_path):
+def test_image_dataset_from_directory(tmp_path):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (8, 16, 16, 3)).astype("uint8")
-    for i, image in enumerate(images):
-        folder = tmp_path / ("cats", "dogs")[i // 4]
-        folder.mkdir(exist_ok=True)
-        keras.utils.save_img(folder / f"{i}.png", image, scale=False)
-    read_by_keras = keras.utils.image_dataset_from_directory(
-        tmp_path, image_size=(16, 16), batch_size=3, verbose=0, shuffle=False
+    for kind in ("cats", "dogs"):
+        (tmp_path / kind).mkdir()
+        for i in range(4):
+            pixels = rng.integers(0, 256, (20, 24, 3)).astype("uint8")
+            keras.utils.save_img(tmp_path / kind / f"{i}.png", pixels, scale=False)
+    folder = keras.utils.image_dataset_from_directory(
+        tmp_path, image_size=(16, 16), batch_size=3, verbose=0
     )
     model = sequential((16, 16, 3), layers.Conv2D(2, 3))
-    expected = pictures(model, images, [0, 1], max_iter=3)
-    for folder in (tmp_path, str(tmp_path)):
-        np.testing.assert_array_equal(pictures(model, folder, [0, 1], max_iter=3), expected)
-        one = visualize_activation(model, -1, 0, like=folder, seed=0, max_iter=3)
-        assert one.dtype == np.uint8
-    drawn = pictures(model, read_by_keras, [0, 1], max_iter=3)
-    np.testing.assert_allclose(drawn, expected, atol=1)
-    scaled = pictures(model, tmp_path, [0, 1], max_iter=3, input_range=(-1.0, 1.0))
-    assert -1 <= scaled.min() < scaled.max() <= 1
-    losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
-    by_losses = visualize_activation_with_losses(
-        model.inputs[0], losses, like=tmp_path, seed=0, max_iter=3
-    )
-    assert by_losses.dtype == np.uint8
-
-
-def test_folders_for_a_model_with_two_inputs(two_inputs, tmp_path):
-    model, examples = two_inputs
-    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)).astype("uint8")
-    for i, image in enumerate(images):
-        keras.utils.save_img(tmp_path / f"{i}.png", image, scale=False)
-    ranges = {"image": (0.0, 1.0), "row": (5.0, 25.0)}
-    for like in ({"image": tmp_path, "row": examples["row"]}, [tmp_path, examples["row"]]):
-        drawn = visualize_activation(
-            model, -1, 0, like=like, input_range=ranges, max_iter=3, seed=0
-        )
-        assert 0 <= drawn["image"].min() < drawn["image"].max() <= 1
-    with pytest.raises(ValueError, match=r"`like` must be an array.* of shape "):
-        visualize_activation(model, -1, 0, like={"image": tmp_path, "row": tmp_path})
-    with pytest.raises(TypeError, match="`like` must be a list"):
-        visualize_activation(model, -1, 0, like=tmp_path)
+    drawn = visualize_filters(model, -1, like=folder, max_iter=3, progress=False)
+    assert drawn.shape == (2, 16, 16, 3)
+    assert drawn.max() > 20
 
 
 GOOD = np.random.default_rng(0).uniform(size=(20, 12, 12, 1))
@@ -465,22 +431,22 @@ NAN = np.where(np.arange(12)[:, None] == 3, np.nan, GOOD)
         (300 * GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* from 0.* to 29"),
         (GOOD - 0.5, {"input_range": (0.0, 1.0)}, r"is \(0, 1\)\. Received: .* from -0\.49"),
         (GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* to 0.9"),
-        (GOOD[:1], {}, r"at least two.*Received: 1 example$"),
-        (GOOD[0], {}, r"at least two.*Received: 1 example$"),
-        ([], {}, r"at least two.*Received: no examples"),
-        (iter([]), {}, r"at least two.*Received: no examples"),
+        (GOOD[:1], {}, r"at least two.*Received: like of shape \(1, 12, 12, 1\)"),
+        (GOOD[0], {}, r"Received: like of shape \(12, 12, 1\)"),
+        ([], {}, r"at least two.*Received: none"),
+        (iter([]), {}, r"at least two.*Received: none"),
         (np.ones((5, 12, 12, 1)), {}, r"differ.*Received: 5 examples that are all alike"),
-        ("photographs/", {}, r"folder that exists.*Received: like=photographs/"),
+        ("photographs/", {}, r"array of examples.*Received: like of type str"),
         (["a", "b"], {}, r"numbers.*Received: "),
-        ({1, 2}, {}, r"be a folder, an array.*Received: like of type set"),
-        (7, {}, r"be a folder, an array.*Received: like of type int"),
-        (len, {}, r"be a folder, an array.*Received: like of type"),
+        ({1, 2}, {}, r"array of examples.*Received: like of type set"),
+        (7, {}, r"array of examples.*Received: like of type int"),
+        (len, {}, r"array of examples.*Received: like of type"),
         ({"input": GOOD}, {}, r"names of the inputs.*Received: "),
-        ([GOOD[0], GOOD[0, :9]], {}, r"shape \(12, 12, 1\).*Received: like of shape \(9, 12, 1\)"),
+        ([GOOD[0], GOOD[0, :9]], {}, r"one shape.*Received: arrays of shapes"),
         (GOOD + 1j, {}, r"numbers.*Received: like of type complex"),
     ],
 )
-def test_bad_examples_are_refused(model, like, settings, message):
+def test_bad_examples(model, like, settings, message):
     for call in (visualize_filters, visualize_activation):
         if hasattr(like, "__next__"):
             like = iter([])
@@ -488,7 +454,7 @@ def test_bad_examples_are_refused(model, like, settings, message):
             call(model, -1, [1], like=like, max_iter=1, **settings)
 
 
-def test_what_contradicts_itself_is_refused(model, data):
+def test_contradicting_arguments(model, data):
     for call in (visualize_filters, visualize_activation):
         with pytest.raises(ValueError, match=r"`parametrization`.*`like`(.|\n)*Received: "):
             call(model, -1, 0, like=data[0], parametrization=Fourier())

@@ -435,7 +435,7 @@ def test_old_constants_have_the_type_and_shape_that_they_had():
     np.testing.assert_array_equal(K.constant(np.arange(6), shape=(2, 3)), [[0, 1, 2], [3, 4, 5]])
     np.testing.assert_array_equal(K.constant(7, dtype="int64", shape=(2, 1)), [[7], [7]])
     np.testing.assert_array_equal(K.constant(7, shape=2), [7, 7])
-    with pytest.raises(ValueError, match=r"`shape` must hold the 3 numbers.*Received: shape=\(2,"):
+    with pytest.raises(ValueError, match=r"`shape` must have size 3.*Received: shape=\(2,"):
         K.constant([1, 2, 3], shape=(2, 3))
 
 
@@ -469,7 +469,7 @@ def test_old_eval_gives_arrays(kind):
 
 
 def test_old_eval_says_that_symbols_have_no_value():
-    with pytest.raises(ValueError, match=r"`x` must have a value.*Received: x=<KerasTensor"):
+    with pytest.raises(ValueError, match=r"`x` must not be symbolic.*Received: x=<KerasTensor"):
         K.eval(keras.Input((4,)))
 
 

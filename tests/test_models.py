@@ -142,7 +142,7 @@ def test_subclassed_model_guided(photograph):
 
 
 def test_subclassed_model_that_was_never_called():
-    with pytest.raises(ValueError, match=r"`model` must have been built.*call it once.*Received: "):
+    with pytest.raises(ValueError, match=r"`model` must have been built.*Call it once.*Received: "):
         visualize_activation(Subclassed(), -1, 0)
 
 
@@ -223,7 +223,7 @@ class TestSharedLayers:
 
     def test_a_call_that_there_is_not(self, siamese):
         with pytest.raises(
-            ValueError, match=r"`call` must be one of the 2 times.*Received: call=2"
+            ValueError, match=r"`call` must be one of the 2 calls.*Received: call=2"
         ):
             visualize_activation(siamese, LayerOutput("encoder/conv", 2), 0)
 

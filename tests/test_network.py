@@ -242,9 +242,9 @@ def test_batch_normalisation_after_convolutions():
 @pytest.mark.parametrize("kind", ["full", "depthwise", "depthwise, two filters"])
 @pytest.mark.parametrize("kernels", ["oneDNN", "TensorFlow"])
 def test_convolutions_and_their_gradients(kernels, kind, channels, settings, norm, monkeypatch):
-    """Both are computed with other kernels than TensorFlow would, where it brings them along."""
+    """Against TensorFlow's own kernels."""
     monkeypatch.setattr(onednn_kernels, "_works", lambda: kernels == "oneDNN")
-    monkeypatch.setattr(onednn_kernels, "_LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(onednn_kernels, "_MIN_PRODUCTS", 0)
     first = settings.get("data_format") == "channels_first"
     depth = {"depthwise": 1, "depthwise, two filters": 2}.get(kind)
     if depth and ("groups" in settings or settings.get("strides") == (2, 1)):
@@ -260,7 +260,7 @@ def test_convolutions_and_their_gradients(kernels, kind, channels, settings, nor
 
     model = build((channels, 11, 9) if first else (11, 9, channels), 1 if first else -1, **settings)
     model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
-    # TensorFlow has no gradient of its own for channels in front on a processor.
+    # On a CPU, TensorFlow has no gradient for channels first.
     twin = build((11, 9, channels), -1, **{**settings, "data_format": "channels_last"})
     twin.set_weights(model.get_weights())
 
@@ -279,13 +279,13 @@ def test_convolutions_and_their_gradients(kernels, kind, channels, settings, nor
     assert np.abs(expected).max() > 1e-3
 
 
-def test_depthwise_convolution_without_the_kernels_inside_tensorflow(monkeypatch):
+def test_depthwise_convolution_without_onednn(monkeypatch):
     monkeypatch.setattr(onednn_kernels, "_FORWARD", "NoSuchOperation")
     onednn_kernels._works.cache_clear()
     try:
         model = sequential((6, 5, 3), layers.DepthwiseConv2D(3, activation="tanh"))
         check(model, model.layers[-1], model, noise(1, 6, 5, 3))
-        assert not onednn_kernels.is_for(model.layers[-1], "float32")
+        assert not onednn_kernels.is_supported(model.layers[-1], "float32")
     finally:
         onednn_kernels._works.cache_clear()
 
@@ -381,7 +381,7 @@ def test_model_that_needs_another_input():
     image, condition = keras.Input((4,), name="image"), keras.Input((3,), name="condition")
     x = layers.Dense(2)(layers.Concatenate()([image, condition]))
     model = keras.Model([image, condition], x)
-    with pytest.raises(ValueError, match=r"'image' alone.*Received: .*'condition'"):
+    with pytest.raises(ValueError, match=r"no other inputs than 'image'.*Received: .*'condition'"):
         Optimizer(image, [(ActivationMaximization(model.layers[-1], 0), 1)])
 
 

@@ -1,6 +1,4 @@
-"""Files about the project agree with one another, and with what there is."""
-
-from __future__ import annotations
+"""Checks that files about the project agree with each other and with the code."""
 
 import importlib.util
 import re
@@ -19,41 +17,57 @@ def text(path):
     return (ROOT / path).read_text("utf-8")
 
 
-def test_all_name_the_same_version():
+def test_all_files_have_the_same_version():
     newest = re.search(r"^## \[(\d.*)\]$", text("CHANGELOG.md"), re.M)[1]
     assert newest == vis.__version__
     assert re.search(r"^version: (.+)$", text("CITATION.cff"), re.M)[1] == vis.__version__
 
 
-def test_the_lowest_versions_are_those_that_are_tested():
+def test_the_lowest_versions_are_tested():
     tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
-    admitted = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    required = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
     tested = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text(".ci/lowest.txt"), re.M))
-    lowest = dict(requirement.split(">=") for requirement in admitted)
+    lowest = dict(requirement.split(">=") for requirement in required)
     assert lowest.keys() == tested.keys()
     for name, version in lowest.items():
         assert re.fullmatch(rf"{re.escape(version)}(\.0)*", tested[name]), name
+
+
+def test_files_that_the_docs_name_exist():
+    """`vis/backend/` and the like in the Markdown files."""
+    for page in [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for path in re.findall(
+            r"`((?:vis|tests|benchmarks|examples|docs)/[\w/.]*)`", page.read_text()
+        ):
+            assert (ROOT / path).exists(), (page.name, path)
+
+
+def test_names_in_the_design_exist():
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "vis").rglob("*.py"))
+    for code in re.findall(r"`([^`\n]+)`", text("docs/design.md")):
+        for name in re.findall(r"[A-Za-z]\w*[a-z_][A-Z_]\w*", re.sub(r"\S*/\S*", "", code)):
+            assert name in source, name
 
 
 def checks():
     return re.findall(r"^(\w+)\(\) \{", text(".ci/run"), re.M)
 
 
-def test_contributors_are_told_of_all_checks():
-    told = re.findall(r"^- `(\w+)`", text("CONTRIBUTING.md"), re.M)
-    assert set(told) == set(checks()) - {"environment", "newest"}
+def test_contributing_lists_all_checks():
+    listed = re.findall(r"^- `(\w+)`", text("CONTRIBUTING.md"), re.M)
+    assert set(listed) == set(checks()) - {"environment", "newest"}
     default = re.search(r"checks=\(([a-z ]+)\)", text(".ci/run"))[1].split()
-    assert sorted(default) == sorted(told)
+    assert sorted(default) == sorted(listed)
 
 
 def test_workflows_run_what_continuous_integration_runs():
-    found = set()
+    called = set()
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         for command in re.findall(r"run: (.+)", path.read_text()):
             script, *names = command.split()
             assert script == ".ci/run"
-            found.update(names)
-    assert found == set(checks()) - {"environment", "newest"}
+            called.update(names)
+    assert called == set(checks()) - {"environment", "newest"}
 
 
 @pytest.fixture
@@ -63,12 +77,12 @@ def setup():
     setuptools = pytest.importorskip("setuptools")
     with mock.patch.object(setuptools, "setup") as called:
         spec.loader.exec_module(module)
-    module.given = called.call_args.kwargs
+    module.arguments = called.call_args.kwargs
     return module
 
 
-def test_the_readme_that_is_published_leads_to_files_that_exist(setup):
-    published = setup.given["long_description"]
+def test_links_of_the_published_readme_lead_to_files(setup):
+    published = setup.arguments["long_description"]
     assert published.splitlines()[0] == text("README.md").splitlines()[0]
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", published)
     links = re.findall(r"(?<!!)\[[^]]*\]\(([^)]+)\)", published)
@@ -82,14 +96,14 @@ def test_the_readme_that_is_published_leads_to_files_that_exist(setup):
                 assert (ROOT / address.removeprefix(start).split("#")[0]).is_file(), address
 
 
-def test_the_gallery_has_a_picture_and_a_few_lines_of_each_kind(monkeypatch):
+def test_the_gallery_has_pictures_with_a_few_lines_of_code(monkeypatch):
     pytest.importorskip("sphinx")
     monkeypatch.setattr(sys, "path", [str(ROOT / "docs" / "_ext"), *sys.path])
     from gallery import cards
 
-    found = list(cards())
-    assert len(found) >= 16
-    assert len({card.name for card in found}) == len(found)
-    for card in found:
+    gallery = list(cards())
+    assert len(gallery) >= 16
+    assert len({card.name for card in gallery}) == len(gallery)
+    for card in gallery:
         assert 1 <= len([line for line in card.code.splitlines() if line.strip()]) <= 5, card.title
         assert len(card.picture) > 1000, card.title

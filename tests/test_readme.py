@@ -1,6 +1,4 @@
-"""What README.md and the pages in docs/ promise is there."""
-
-from __future__ import annotations
+"""Checks commands, links and imports of README.md and the pages in docs/."""
 
 import ast
 import re
@@ -25,16 +23,16 @@ def code_blocks(page, language):
 
 
 def commands():
-    """The commands of README.md that set up a virtual environment, without those for set-up."""
+    """The commands of README.md that create a virtual environment, by their last part."""
     lines = "".join(code_blocks(ROOT / "README.md", "sh")).splitlines()
     steps = [line.split(" && ") for line in lines if line.startswith("python3 -m venv")]
     return {last: first for *first, last in steps}
 
 
-def test_both_commands_do_all_of_their_own_set_up():
-    found = commands()
-    assert len(found) == 2
-    for last, first in found.items():
+def test_both_commands_include_their_setup():
+    lines = commands()
+    assert len(lines) == 2
+    for last, first in lines.items():
         assert first[0] == "python3 -m venv .venv"
         assert first[1].startswith(".venv/bin/pip install")
         assert last.startswith(".venv/bin/python")
@@ -46,7 +44,7 @@ def test_the_script_of_the_first_command_exists():
     assert (ROOT / scripts[0]).is_file()
 
 
-def test_extras_that_the_commands_install_exist():
+def test_the_extras_of_the_commands_exist():
     tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for first in commands().values():
@@ -57,15 +55,15 @@ def test_extras_that_the_commands_install_exist():
 def test_continuous_integration_finds_the_test_command():
     script = (ROOT / ".ci" / "run").read_text()
     pattern = re.search(r"grep -E '([^']+)' README\.md", script)[1]
-    found = [
+    lines = [
         line for line in (ROOT / "README.md").read_text().splitlines() if re.search(pattern, line)
     ]
-    assert len(found) == 1
+    assert len(lines) == 1
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 
 
 @each_page
-def test_links_within_the_repository_lead_somewhere(page):
+def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""Threads, global random state, memory, and the user's model."""
+"""Threads, global random state, memory, and changes to the model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Brightness(Loss):
         return -ops.mean(self.layer.output[:, self.index])
 
 
-def user_loss(model, i):
+def custom_loss(model, i):
     optimizer = Optimizer(model.inputs[0], Brightness(model.layers[-1], i % 5))
     return optimizer.minimize(seed=i, max_iter=3, verbose=False)[0]
 
@@ -82,7 +82,7 @@ CALLS = {
     ),
     "guided": lambda model, i: activation(model, i, backprop_modifier="guided"),
     "keras optimizer": lambda model, i: activation(model, i, optimizer=keras.optimizers.Adam(2.0)),
-    "user's loss": user_loss,
+    "custom loss": custom_loss,
     "filters": lambda model, i: visualize_filters(
         model, 0, [i % 6, 0], seed=i, max_iter=3, progress=False
     ),
@@ -97,8 +97,8 @@ ATTRIBUTIONS = {
     "Occlusion": Occlusion(),
     "ScoreCAM": ScoreCAM(),
 }
-# Those that share least of their code.
-FEW = ["fourier", "user's loss", "cam"]
+# Calls that share least of their code.
+FEW = ["fourier", "custom loss", "cam"]
 some_and_all = pytest.mark.parametrize(
     "calls",
     [
@@ -115,8 +115,8 @@ SEEDED = {
 }
 
 
-def split_for_scalar_losses(*tasks):
-    """What some functions return that are called at the same time, each in a thread."""
+def run_concurrently(*tasks):
+    """The results of functions that are called at the same time, each in a thread."""
     barrier = threading.Barrier(len(tasks))
 
     def wait_and(task):
@@ -147,14 +147,14 @@ def test_two_threads_visualize_two_models(formats, calls):
         [call(model, i) for i, call in enumerate(calls)]
         for model in [network(*setting) for setting in settings]
     ]
-    # New models, so that both threads compile all they need.
+    # New models, so that both threads have to compile.
     tasks = [
         lambda model=model: [call(model, i) for i, call in enumerate(calls)]
         for model in [network(*setting) for setting in settings]
     ]
-    for pictures, wanted in zip(split_for_scalar_losses(*tasks), expected, strict=True):
-        for picture, as_before in zip(pictures, wanted, strict=True):
-            np.testing.assert_array_equal(picture, as_before)
+    for results in zip(run_concurrently(*tasks), expected, strict=True):
+        for result, expected_result in zip(*results, strict=True):
+            np.testing.assert_array_equal(result, expected_result)
 
 
 @pytest.mark.usefixtures("frequent_switches")
@@ -165,14 +165,14 @@ def test_two_threads_visualize_one_model(calls):
     model = network()
     before = nodes(model)
     tasks = [lambda i=i: [call(model, i) for call in calls] for i in range(2)]
-    for pictures, wanted in zip(split_for_scalar_losses(*tasks), expected, strict=True):
-        for picture, as_before in zip(pictures, wanted, strict=True):
-            np.testing.assert_array_equal(picture, as_before)
+    for results in zip(run_concurrently(*tasks), expected, strict=True):
+        for result, expected_result in zip(*results, strict=True):
+            np.testing.assert_array_equal(result, expected_result)
     assert nodes(model) == before
 
 
 @pytest.mark.usefixtures("frequent_switches")
-def test_threads_that_share_a_keras_optimizer_do_not_mix_their_memories():
+def test_threads_do_not_share_the_state_of_a_keras_optimizer():
     model = network()
 
     def draw(i):
@@ -180,7 +180,7 @@ def test_threads_that_share_a_keras_optimizer_do_not_mix_their_memories():
         return activation(model, i, max_iter=20, optimizer=optimizer, grad_modifier=lambda g: g)
 
     expected = [draw(i) for i in range(3)]
-    pictures = split_for_scalar_losses(*[lambda i=i: draw(i) for i in range(3)])
+    pictures = run_concurrently(*[lambda i=i: draw(i) for i in range(3)])
     np.testing.assert_array_equal(pictures, expected)
 
 
@@ -192,13 +192,13 @@ def set_seeds(seed):
     np.random.seed(seed)  # noqa: NPY002
     tf.random.set_seed(seed)
     keras.utils.set_random_seed(seed)
-    # As later versions of Keras do in the line before.
+    # Later versions of Keras do this in the line before.
     global_state.set_global_attribute("global_seed_generator", None)
     tf.random.get_global_generator().reset_from_seed(seed)
 
 
-def drawn():
-    """What comes next from each of the global generators."""
+def next_random_numbers():
+    """The next number of each global generator."""
     return [
         random.random(),
         np.random.normal(),  # noqa: NPY002
@@ -209,26 +209,26 @@ def drawn():
 
 
 @pytest.mark.parametrize("call", SEEDED)
-def test_with_a_seed_global_random_state_is_neither_read_nor_changed(call):
+def test_calls_with_a_seed_neither_read_nor_change_global_random_state(call):
     model = network()
     pictures = []
     for seed in (1, 2):
         set_seeds(seed)
-        expected = drawn()
+        expected = next_random_numbers()
         set_seeds(seed)
         pictures.append(SEEDED[call](model, 3))
-        assert drawn() == expected
+        assert next_random_numbers() == expected
     np.testing.assert_array_equal(*pictures)
 
 
-def test_nor_is_it_by_a_run_with_a_checkpoint(tmp_path):
+def test_checkpoints_neither_read_nor_change_global_random_state(tmp_path):
     model = network()
     for max_iter in (3, 6):
         set_seeds(1)
-        expected = drawn()
+        expected = next_random_numbers()
         set_seeds(1)
-        activation(model, 0, max_iter=max_iter, checkpoint=tmp_path / "run.npz", every=2)
-        assert drawn() == expected
+        activation(model, 0, max_iter=max_iter, checkpoint=tmp_path / "run.npz", checkpoint_every=2)
+        assert next_random_numbers() == expected
 
 
 # Memory, and the model.
@@ -239,9 +239,9 @@ def resident_memory():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def graphs():
+def count_graphs():
     gc.collect()
-    return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+    return sum(isinstance(item, FuncGraph) for item in gc.get_objects())
 
 
 def contents(model):
@@ -259,15 +259,15 @@ def test_many_visualizations_leave_nothing_behind(rounds):
     model = network()
     before = contents(model)
 
-    def go(count):
+    def run(count):
         for i in range(count):
             list(CALLS.values())[i % len(CALLS)](model, i // len(CALLS))
 
-    go(6 * len(CALLS))
-    compiled, memory = graphs(), resident_memory()
-    go(rounds * len(CALLS))
+    run(6 * len(CALLS))
+    compiled, memory = count_graphs(), resident_memory()
+    run(rounds * len(CALLS))
     assert resident_memory() - memory < 12e6
-    assert graphs() <= compiled
+    assert count_graphs() <= compiled
     assert contents(model) == before
 
 
@@ -275,31 +275,27 @@ def test_checkpoints_leave_nothing_behind(tmp_path):
     model = network()
     before = contents(model)
     for i in range(3):
-        activation(model, 0, checkpoint=tmp_path / f"{i}.npz", every=2)
+        activation(model, 0, checkpoint=tmp_path / f"{i}.npz", checkpoint_every=2)
         if i == 0:
-            compiled = graphs()
-    assert graphs() <= compiled
+            compiled = count_graphs()
+    assert count_graphs() <= compiled
     assert contents(model) == before
 
 
-def test_optimizers_of_keras_leave_no_graphs_behind(monkeypatch):
-    """TensorFlow keeps for good what is summed over replicas."""
-    monkeypatch.setattr(engine.engines, "_most", 2)
+def test_keras_optimizers_leave_no_graphs_behind(monkeypatch):
+    """TensorFlow never frees a graph with gradients that are summed over replicas."""
+    monkeypatch.setattr(engine.engines, "_max_entries", 2)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-
-    def graphs():
-        gc.collect()
-        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 
     counts = []
     for i in range(6):
         optimizer = keras.optimizers.Adam(0.1 + 0.1 * i)
         visualize_activation(model, -1, 1, max_iter=2, seed=0, optimizer=optimizer)
-        counts.append(graphs())
+        counts.append(count_graphs())
     assert counts[-1] <= counts[2]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     code = (
         "import os, signal, sys; from vis.utils.files import written_whole\n"
         "with written_whole(sys.argv[1]) as path:\n"

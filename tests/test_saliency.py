@@ -1,6 +1,4 @@
-"""`visualize_saliency` and its sibling, beside gradients worked out another way."""
-
-from __future__ import annotations
+"""`visualize_saliency`, compared with gradients of a NumPy network."""
 
 import keras
 import numpy as np
@@ -26,7 +24,7 @@ def scaled(array):
 
 
 def convnet(rank, data_format="channels_last"):
-    """A smooth network of `rank` spatial dimensions, and the same in NumPy."""
+    """A smooth network with `rank` spatial axes, and the same network in NumPy."""
     shape = (*SIZES[:rank], 2)
     if data_format == "channels_first":
         shape = (2, *SIZES[:rank])
@@ -45,7 +43,7 @@ def convnet(rank, data_format="channels_last"):
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_the_gradient_s_greatest_absolute_value_over_channels(rank, data_format):
+def test_maximum_absolute_gradient_over_channels(rank, data_format):
     model, in_numpy = convnet(rank, data_format)
     image = noise(*model.inputs[0].shape[1:])
     last = channels_last(image[None], data_format)[0]
@@ -71,7 +69,7 @@ def test_several_filters_are_explained_jointly():
         (lambda g: g**2, np.square),
     ],
 )
-def test_grad_modifier_comes_before_the_channels_are_reduced(modifier, formula):
+def test_grad_modifier_is_applied_before_the_channel_maximum(modifier, formula):
     model, in_numpy = convnet(2)
     image = noise(*SIZES[:2], 2)
     grads = gradient(lambda x: in_numpy(x)[0], image)
@@ -81,7 +79,7 @@ def test_grad_modifier_comes_before_the_channels_are_reduced(modifier, formula):
     np.testing.assert_allclose(every, scaled(formula(grads)), atol=1e-4)
 
 
-def test_a_plain_vector_has_a_value_for_each_of_its_features():
+def test_vector_has_one_value_per_feature():
     model = sequential((4,), layers.Dense(2, use_bias=False))
     model.set_weights([np.array([[1.0, 0], [-3.0, 0], [2.0, 0], [0.0, 0]])])
     for keepdims in (False, True):
@@ -89,7 +87,7 @@ def test_a_plain_vector_has_a_value_for_each_of_its_features():
         np.testing.assert_allclose(heat, [1 / 3, 1, 2 / 3, 0], rtol=1e-6)
 
 
-def test_gradients_are_not_normalised_but_scaled_however_small():
+def test_tiny_gradients_are_scaled_to_0_to_1():
     model = sequential((3,), layers.Dense(1, "sigmoid", use_bias=False))
     model.set_weights([np.array([[10.0], [20.0], [5.0]])])
     # The slope of the sigmoid is about 1e-30 here.
@@ -97,13 +95,13 @@ def test_gradients_are_not_normalised_but_scaled_however_small():
     np.testing.assert_allclose(heat, [1 / 3, 1, 0], rtol=1e-5)
 
 
-def test_no_gradient_at_all_is_an_empty_map():
+def test_zero_gradient_gives_an_empty_map():
     model = sequential((3,), layers.Dense(1, "relu", use_bias=False))
     model.set_weights([np.ones((3, 1))])
     assert visualize_saliency(model, -1, 0, -np.ones(3)).tolist() == [0, 0, 0]
 
 
-def test_a_layer_by_index_name_and_object():
+def test_layer_by_index_name_and_object():
     model, _ = convnet(2)
     image = noise(*SIZES[:2], 2)
     expected = visualize_saliency(model, 0, 1, image)
@@ -112,7 +110,7 @@ def test_a_layer_by_index_name_and_object():
         np.testing.assert_array_equal(visualize_saliency(model, layer, 1, image), expected)
 
 
-def test_a_batch_of_integers():
+def test_batch_of_integers():
     model, _ = convnet(2)
     images = np.random.default_rng(0).integers(0, 4, (3, *SIZES[:2], 2), "uint8")
     maps = visualize_saliency(model, -1, None, images)
@@ -159,7 +157,7 @@ def test_backprop_modifier_by_name_and_as_a_function():
     assert np.abs(maps[1] - maps[3]).max() > 1e-3
 
 
-def test_losses_are_differentiated_with_their_weights():
+def test_weighted_losses():
     model, in_numpy = convnet(2)
     image = noise(*SIZES[:2], 2)
     losses = [
@@ -208,7 +206,7 @@ def test_wrong_tensors():
         visualize_saliency_with_losses(model.inputs[0], losses, image)
 
 
-def test_a_recurrent_model_of_images():
+def test_recurrent_model_of_images():
     model = sequential(
         (5, 6, 6, 2),
         layers.TimeDistributed(layers.Conv2D(3, 3, activation="tanh")),
@@ -219,8 +217,8 @@ def test_a_recurrent_model_of_images():
     assert visualize_saliency(model, -1, 0, noise(5, 6, 6, 2)).shape == (5, 6, 6)
 
 
-def test_layers_taken_from_another_model():
-    # As keras-vis's users did to cut a network: the layers have other models' nodes as well.
+def test_layers_of_another_model():
+    # keras-vis users cut networks like this. The layers have nodes of both models.
     model = sequential((6,), *(layers.Dense(5, "tanh") for _ in range(3)))
     image = noise(6)
     cut = keras.Sequential()

@@ -1,6 +1,4 @@
-"""The notebook that keras-vis's users know, its cells as they stand."""
-
-from __future__ import annotations
+"""Runs the cells of keras-vis's notebook on activation maximization."""
 
 import json
 import sys
@@ -12,7 +10,7 @@ import pytest
 from vis.optimizer import Optimizer
 from vis.utils.imagenet import imagenet_classes
 
-# Two changes: the weights are random, as there is no download here, and a dictionary is indexed.
+# Two changes: random weights, because tests download nothing, and an indexed dictionary.
 CELLS = [
     """
 import numpy as np
@@ -105,8 +103,8 @@ plt.imshow(img)
 
 
 @pytest.fixture
-def asked_for(monkeypatch):
-    """Stops all descents after one step; gives the numbers of steps that were asked for."""
+def requested(monkeypatch):
+    """Stops all descents after one step; returns the requested numbers of steps."""
     numbers = []
     minimize = Optimizer.minimize
 
@@ -118,8 +116,8 @@ def asked_for(monkeypatch):
     return numbers
 
 
-def little(weights, include_top):
-    """A network that takes and gives what VGG16 does, and is quickly drawn for."""
+def small(weights, include_top):
+    """A small network with the input and output of VGG16."""
     assert weights is None
     assert include_top
     return keras.Sequential(
@@ -137,11 +135,11 @@ def little(weights, include_top):
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(little, id="little"),
+        pytest.param(small, id="small"),
         pytest.param(keras.applications.VGG16, id="VGG16", marks=pytest.mark.long),
     ],
 )
-def test_cells_run_as_they_stand(network, tmp_path, monkeypatch, capsys, asked_for):
+def test_cells_run_as_they_stand(network, tmp_path, monkeypatch, capsys, requested):
     from matplotlib import pyplot as plt
 
     monkeypatch.setattr(keras.applications, "VGG16", network)
@@ -150,7 +148,7 @@ def test_cells_run_as_they_stand(network, tmp_path, monkeypatch, capsys, asked_f
     labels = {str(i): name for i, (_, name) in enumerate(imagenet_classes())}
     (tmp_path / "imagenet_labelmap.json").write_text(json.dumps(labels))
     monkeypatch.setattr(plt, "show", lambda: None)
-    # `help` opens no pager where there is no terminal.
+    # Without a terminal, `help` opens no pager.
     monkeypatch.setattr(sys, "stdin", None)
 
     names, pictures = {"__name__": "__main__"}, []
@@ -162,10 +160,10 @@ def test_cells_run_as_they_stand(network, tmp_path, monkeypatch, capsys, asked_f
         plt.close("all")
 
     assert "filter_indices" in capsys.readouterr().out
-    assert asked_for == [200, 300, 500, *[500] * 16, 200]
+    assert requested == [200, 300, 500, *[500] * 16, 200]
     assert all(p.shape == (224, 224, 3) and p.dtype == np.uint8 for p in pictures if p is not None)
     assert names["stitched"].shape == (4 * 224 + 3 * 5, 4 * 224 + 3 * 5, 3)
-    # NumPy's seed is honoured.
+    # NumPy's seed decides the random numbers.
     np.random.seed(500)  # noqa: NPY002
     seeds = [np.random.randint(2**31) for _ in range(3)]  # noqa: NPY002
     assert len(set(seeds)) == 3

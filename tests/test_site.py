@@ -1,6 +1,4 @@
-"""The built site as a reader's browser shows it; skipped where it was not built."""
-
-from __future__ import annotations
+"""Tests of the built documentation site in Chromium; skipped if it is not built."""
 
 import functools
 import http.server
@@ -14,7 +12,7 @@ import pytest
 
 SITE = Path(__file__).parent.parent / "docs" / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# A telephone's, in pixels of style sheets.
+# Size of a phone's screen in CSS pixels.
 WIDTH, HEIGHT = 390, 844
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -42,7 +40,7 @@ def address():
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as found:
-        # Chromium's own sandbox refuses to run as root, as containers do; the pages are ours.
+        # Chromium's sandbox does not run as root, the user in containers.
         browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -55,10 +53,10 @@ def page(browser):
 
 
 def pages():
-    """All pages but those of the source code and of an atlas, and what the theme is made of."""
-    per_sample = ("_modules/", "_static/", "example_atlas/")
+    """All pages except source code, static files and the example atlas."""
+    excluded = ("_modules/", "_static/", "example_atlas/")
     found = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-    return [name for name in found if not name.startswith(per_sample)]
+    return [name for name in found if not name.startswith(excluded)]
 
 
 def test_search_finds_a_function(page, address):
@@ -69,12 +67,12 @@ def test_search_finds_a_function(page, address):
     assert any("vis.visualization.visualize_filters.html" in link for link in links), links
 
 
-def test_no_link_is_dead_and_nothing_comes_from_another_host(page, address):
-    asked, failed = [], []
-    page.on("request", lambda request: asked.append(request.url))
+def test_no_link_is_dead_and_no_request_goes_to_another_host(page, address):
+    requested, failed = [], []
+    page.on("request", lambda request: requested.append(request.url))
     page.on("response", lambda response: response.status < 400 or failed.append(response.url))
     page.on("pageerror", lambda error: failed.append(str(error)))
-    # Addresses within a page, by page, and where each link leads.
+    # Anchors by page, and the page of each link.
     anchors, links = {}, {}
     for name in pages():
         page.goto(address + name)
@@ -83,11 +81,11 @@ def test_no_link_is_dead_and_nothing_comes_from_another_host(page, address):
             if link.startswith(address):
                 links.setdefault(urldefrag(link.removeprefix(address)), name)
     assert not failed
-    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+    assert all(url.startswith((address, "data:", "blob:")) for url in requested)
 
     for (target, anchor), name in links.items():
         target = urlsplit(target).path or "index.html"
-        assert (SITE / target).is_file(), f"{name} links to {target}, which is not there"
+        assert (SITE / target).is_file(), f"{name} links to {target}, which does not exist"
         if anchor and target in anchors:
             assert anchor in anchors[target], f"{name} links to {target}#{anchor}"
 
@@ -105,12 +103,12 @@ def test_no_link_is_dead_and_nothing_comes_from_another_host(page, address):
         "api/generated/vis.visualization.visualize_filters.html",
     ],
 )
-def test_it_can_be_read_on_a_telephone(browser, address, name):
+def test_pages_fit_on_a_phone(browser, address, name):
     settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
     with browser.new_context(**settings) as context:
         page = context.new_page()
         page.goto(address + name)
-        # Nothing makes the page wider than the screen; what is wide scrolls by itself.
+        # Wide elements scroll by themselves.
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
         size = page.evaluate("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)")
         assert size >= 14

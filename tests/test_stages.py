@@ -1,4 +1,4 @@
-"""From coarse to fine, and slow pictures for longer."""
+"""Coarse-to-fine stages, and more steps for slow pictures."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from vis.optimizer import Optimizer
 from vis.optimizer.updates import Adam
 from vis.parametrizations import Fourier, Pixels
 from vis.utils.layout import Layout
-from vis.visualization import filters, visualize_filters
-from vis.visualization.stages import Stage, drawn, stages_of
+from vis.visualization import filter_renderer, visualize_filters
+from vis.visualization.stages import PictureSeed, Stage, run_stages, stages_of
 
 LAYOUT, COARSE = Layout((128, 128, 3), (1, 2)), Layout((64, 64, 3), (1, 2))
+ADAM, WITH_DECAY = Adam(0.1), Adam(0.1, decay=0.1)
 
 
 @pytest.mark.parametrize("max_iter", [3, 10, 138])
 def test_stages_go_from_coarse_to_fine(max_iter):
-    stages = stages_of(Fourier(decay_power=1.5), LAYOUT, COARSE, max_iter)
+    stages = stages_of(Fourier(decay_power=1.5), LAYOUT, COARSE, max_iter, ADAM, WITH_DECAY)
     assert sum(stage.steps for stage in stages) == max_iter
     assert [stage.layout for stage in stages] == [COARSE, COARSE, LAYOUT]
     decays = [stage.parametrization.decay_power for stage in stages]
     assert decays == sorted(decays, reverse=True)
     assert decays[-1] == 1.5
-    assert [stage.anneals for stage in stages] == [False, False, True]
+    assert [stage.optimizer for stage in stages] == [ADAM, ADAM, WITH_DECAY]
 
 
-def test_one_stage_where_there_is_no_spectrum_or_no_time():
-    (stage,) = stages_of(Pixels(), LAYOUT, COARSE, 9)
-    assert (stage.layout, stage.steps) == (LAYOUT, 9)
-    (stage,) = stages_of(Fourier(), LAYOUT, COARSE, 2)
-    assert (stage.layout, stage.steps) == (LAYOUT, 2)
+@pytest.mark.parametrize(("parametrization", "max_iter"), [(Pixels(), 9), (Fourier(), 2)])
+def test_one_stage_without_a_spectrum_or_with_few_steps(parametrization, max_iter):
+    (stage,) = stages_of(parametrization, LAYOUT, COARSE, max_iter, ADAM, WITH_DECAY)
+    assert (stage.layout, stage.optimizer, stage.steps) == (LAYOUT, ADAM, max_iter)
 
 
-def test_the_last_stage_comes_to_rest_unless_the_user_says_how_steps_are_taken(monkeypatch):
+def test_the_learning_rate_falls_in_the_last_stage_of_the_default_optimizer(monkeypatch):
     rates = []
 
     class Recorded(Optimizer):
@@ -44,7 +44,7 @@ def test_the_last_stage_comes_to_rest_unless_the_user_says_how_steps_are_taken(m
             rates.append((optimizer.learning_rate, optimizer.decay))
             super().__init__(*args, optimizer=optimizer, **settings)
 
-    monkeypatch.setattr(filters, "Optimizer", Recorded)
+    monkeypatch.setattr(filter_renderer, "Optimizer", Recorded)
     model = sequential((16, 16, 3), layers.Conv2D(2, 3))
     settings = {"max_iter": 6, "seed": 0, "progress": False}
     visualize_filters(model, -1, 0, **settings)
@@ -55,45 +55,46 @@ def test_the_last_stage_comes_to_rest_unless_the_user_says_how_steps_are_taken(m
     assert rates == [(0.2, 0.0)] * 3
 
 
-class Taken:
-    """A descent that only remembers what it was asked for."""
+class FakeDescent:
+    """A descent that takes no steps."""
 
-    def __init__(self, which, taken, losses):
+    def __init__(self, filters, values, losses):
         self.best_losses = np.array(losses)
-        self.variables = [[np.array(taken)]]
-        self._which = which
+        self.variables = [[np.array(values)]]
+        self._filters = filters
 
     def pictures(self):
-        pairs = zip(self._which, self.variables[0][0], strict=True)
-        return [[f"picture {i} of {values.flat[-1]}" for i, values in pairs]]
+        pairs = zip(self._filters, self.variables[0][0], strict=True)
+        return [[f"filter {i} of {values.flat[-1]}" for i, values in pairs]]
 
 
-def test_slow_pictures_get_more_steps_in_the_stages_that_follow():
+def test_slow_pictures_get_more_steps_in_later_stages():
     layout, parametrization = Layout((4, 4, 1), (1, 2)), Fourier(decorrelate=False)
-    stages = [Stage(parametrization, layout, 3, slow_factor) for slow_factor in (1.0, 2.5, 1.0)]
+    stages = [Stage(parametrization, layout, ADAM, 3, factor) for factor in (1.0, 2.5, 1.0)]
     values = parametrization.variables(None, layout, (0, 255), np.random.default_rng(0))[0]
-    asked = []
+    calls = []
 
-    def descend(stage, which, variables):
-        asked.append((stage.steps, list(which)))
+    def descend(stage, seeds, variables):
+        filters = [seed.filter for seed in seeds]
+        calls.append((stage.steps, filters))
         rows = np.stack([i + 0 * values for i in range(4)]) if variables is None else variables[0]
-        return Taken(which, rows, [0.0, 3.0, -1.0, 1.5])
+        return FakeDescent(filters, rows, [0.0, 3.0, -1.0, 1.5])
 
-    numbers = [(0, i) for i in range(4)]
-    pictures = drawn(stages, numbers, descend, slow_above=1.0)
-    assert asked[0] == (3, [0, 1, 2, 3])
-    assert sorted(asked[1:]) == [(3, [0, 2])] * 2 + [(3, [1, 3]), (8, [1, 3])]
-    assert pictures == [f"picture {i} of {float(i)}" for i in range(4)]
-    asked.clear()
-    drawn(stages, numbers, descend, slow_above=np.inf)
-    assert asked == [(3, [0, 1, 2, 3])] * 3
-    asked.clear()
-    assert len(drawn(stages[:1], numbers, descend, slow_above=1.0)) == 4
-    assert asked == [(3, [0, 1, 2, 3])]
+    seeds = [PictureSeed(0, i, 0) for i in range(4)]
+    pictures = run_stages(stages, seeds, descend, slow_above=1.0)
+    assert calls[0] == (3, [0, 1, 2, 3])
+    assert sorted(calls[1:]) == [(3, [0, 2])] * 2 + [(3, [1, 3]), (8, [1, 3])]
+    assert pictures == [f"filter {i} of {float(i)}" for i in range(4)]
+    calls.clear()
+    run_stages(stages, seeds, descend, slow_above=np.inf)
+    assert calls == [(3, [0, 1, 2, 3])] * 3
+    calls.clear()
+    assert len(run_stages(stages[:1], seeds, descend, slow_above=1.0)) == 4
+    assert calls == [(3, [0, 1, 2, 3])]
 
 
-def test_a_slow_picture_does_not_depend_on_its_neighbours():
-    """Of classes that cannot be told apart none is found, of one that can it is."""
+def test_a_slow_picture_is_independent_of_the_batch():
+    """The bias makes class 2 slow."""
     keras.utils.set_random_seed(0)
     model = sequential(
         (32, 32, 3),

@@ -37,7 +37,7 @@ def apply(transform, images, axes=(1, 2), seeds=SEEDS):
 
 
 @pytest.mark.parametrize(
-    "transform", [Jitter(3), Rotate(20), Scale(0.7, 1.4), Noise(0.5), Blur(2.0), Crop(10)]
+    "transform", [Jitter(3), Rotate(20), Scale(0.7, 1.4), Noise(0.5), Blur(high=2.0), Crop(10)]
 )
 def test_random_by_sample_and_step_and_nothing_else(transform):
     images = np.stack([photograph()] * 2)
@@ -85,7 +85,7 @@ def test_scale_in_one_and_three_dimensions():
 
 def test_channels_first_is_the_same_transform():
     image = photograph()[None]
-    for transform in (Jitter(3), Rotate(10), Scale(0.8, 1.2), Blur(2.0), Pad(2), Crop(9)):
+    for transform in (Jitter(3), Rotate(10), Scale(0.8, 1.2), Blur(high=2.0), Pad(2), Crop(9)):
         last = apply(transform, image)
         first = apply(transform, np.moveaxis(image, -1, 1), axes=(2, 3))
         np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, atol=1e-5)
@@ -101,7 +101,7 @@ def test_neighbouring_planar_maps_are_composed():
 
 def test_blur_agrees_with_scipy(monkeypatch):
     image = photograph((30, 26))
-    blurred = apply(Blur(1.5, low=1.5), image[None])[0]
+    blurred = apply(Blur(1.5, 1.5), image[None])[0]
     expected = ndimage.gaussian_filter(image, [1.5, 1.5, 0], truncate=8)
     inner = np.s_[8:-8, 8:-8]
     np.testing.assert_allclose(blurred[inner], expected[inner], atol=1e-3)
@@ -127,7 +127,14 @@ def test_noise_has_its_deviation():
 
 @pytest.mark.parametrize(
     "modifiers",
-    [[Rotate(8)], [Scale(0.9, 1.1)], [Pad(3), Crop(16)], [Noise(2.0)], [Blur(1.0)], [Jitter(2)]],
+    [
+        [Rotate(8)],
+        [Scale(0.9, 1.1)],
+        [Pad(3), Crop(16)],
+        [Noise(2.0)],
+        [Blur(high=1.0)],
+        [Jitter(2)],
+    ],
 )
 @pytest.mark.parametrize("parametrization", [None, Fourier()])
 def test_losses_fall_through_each_transform(modifiers, parametrization):
@@ -160,8 +167,8 @@ def test_losses_fall_through_each_transform(modifiers, parametrization):
         (lambda: Crop(0), "size"),
         (lambda: Noise(-1), "std"),
         (lambda: Noise("loud"), "std"),
-        (lambda: Blur(0), "high"),
-        (lambda: Blur(1, low=2), "low"),
+        (lambda: Blur(high=0), "high"),
+        (lambda: Blur(low=2), "low"),
     ],
 )
 def test_bad_arguments(make, name):
@@ -192,7 +199,7 @@ def test_views_that_the_model_cannot_be_shown_are_refused():
 
 
 @pytest.mark.parametrize(
-    "transform", [Rotate(5), Scale(), Pad(2), Crop(5), Noise(1.0), Blur(1.0)], ids=str
+    "transform", [Rotate(5), Scale(), Pad(2), Crop(5), Noise(1.0), Blur(high=1.0)], ids=str
 )
 def test_images_of_integers_by_hand(transform):
     image = np.random.default_rng(0).integers(256, size=(2, 8, 8, 3)).astype("uint8")
@@ -202,7 +209,7 @@ def test_images_of_integers_by_hand(transform):
     np.testing.assert_allclose(transformed, transform.pre(image.astype("float32")))
 
 
-@pytest.mark.parametrize("transform", [Jitter(2), Rotate(5), Pad(2), Blur(1.0)], ids=str)
+@pytest.mark.parametrize("transform", [Jitter(2), Rotate(5), Pad(2), Blur(high=1.0)], ids=str)
 def test_images_of_long_doubles_by_hand(transform):
     image = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
     np.random.seed(0)  # noqa: NPY002

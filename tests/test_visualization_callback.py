@@ -42,7 +42,7 @@ def test_files_every_few_epochs(tmp_path, capsys):
         pictures={"class": lambda model: visualize_activation(model, -1, 1, max_iter=2)},
         maps={"cam": GradCAM(), "saliency": Saliency()},
         images=IMAGES,
-        every=2,
+        every_epochs=2,
     )
     fit(draw, epochs=5)
     names = ["cam", "class", "saliency"]
@@ -137,7 +137,7 @@ def test_tensorboard(tmp_path, as_callback):
         ({"maps": GradCAM()}, TypeError, "`maps` must be a dict"),
         ({"maps": {"cam": "GradCAM"}}, TypeError, "`maps` must be a dict"),
         ({"pictures": {"cam": print}}, ValueError, "names of their own"),
-        ({"every": 0}, ValueError, "`every`"),
+        ({"every_epochs": 0}, ValueError, "`every_epochs`"),
         ({"images": np.full((2, 8, 8, 1), np.nan)}, ValueError, "`images` must be finite"),
         ({"pictures": {1: print}}, TypeError, "`pictures` must be a dict"),
         ({"folder": 3}, TypeError, "`folder`"),

@@ -1,17 +1,19 @@
+"""`visualize_filters`: pictures of many filters, and their independence of one another."""
+
 from __future__ import annotations
 
 import keras
 import numpy as np
 import pytest
 
-from vis.input_modifiers import Crop, InputModifier, Jitter, Pad
-from vis.parametrizations import MagnitudeConstrained, Pixels
+from vis.input_modifiers import Crop, InputModifier, Jitter, Pad, Rotate, Scale
+from vis.parametrizations import Fourier, MagnitudeConstrained, Pixels
 from vis.visualization import visualize_filters
 
 
 @pytest.fixture(scope="module")
 def digits():
-    """A small convnet that has learnt to tell bars and crosses at random places apart."""
+    """A small convnet that is trained to classify bars and crosses at random positions."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     images = rng.normal(0.1, 0.05, (600, 28, 28, 1))
@@ -38,7 +40,7 @@ def digits():
     return model
 
 
-def test_a_trained_convnet_recognises_its_own_pictures(digits):
+def test_a_trained_convnet_classifies_its_pictures(digits):
     pictures = visualize_filters(
         digits, "predictions", seed=0, progress=False, input_range=(0.0, 1.0)
     )
@@ -47,7 +49,7 @@ def test_a_trained_convnet_recognises_its_own_pictures(digits):
     np.testing.assert_array_equal(digits.predict(pictures, verbose=0).argmax(1), [0, 1, 2])
 
 
-def test_a_softmax_and_the_logits_before_it_draw_the_same(digits):
+def test_a_softmax_and_its_logits_give_the_same_pictures(digits):
     logits = keras.Sequential(
         [keras.Input((28, 28, 1)), *digits.layers[:-1], keras.layers.Dense(3, name="logits")]
     )
@@ -59,7 +61,7 @@ def test_a_softmax_and_the_logits_before_it_draw_the_same(digits):
     np.testing.assert_array_equal(one, other)
 
 
-def test_channels_are_more_excited_by_their_own_picture_than_by_others(digits):
+def test_a_picture_activates_its_own_channel_most(digits):
     pictures = visualize_filters(digits, "conv", [1, 4, 6], seed=0, progress=False, max_iter=64)
     assert pictures.dtype == np.uint8
     means = keras.Model(digits.inputs, digits.layers[0].output)
@@ -69,7 +71,7 @@ def test_channels_are_more_excited_by_their_own_picture_than_by_others(digits):
     assert alive.any()
 
 
-def test_a_picture_does_not_depend_on_its_neighbours(digits):
+def test_a_picture_is_independent_of_the_batch(digits):
     both = visualize_filters(digits, "predictions", [0, 2], seed=3, progress=False, max_iter=40)
     alone = visualize_filters(digits, "predictions", 2, seed=3, progress=False, max_iter=40)
     np.testing.assert_array_equal(both[1], alone[0])
@@ -79,7 +81,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(digits):
     np.testing.assert_array_equal(both, split)
 
 
-def test_the_seed_decides(digits):
+def test_seed_gives_the_same_pictures(digits):
     once, again, other = (
         visualize_filters(digits, "predictions", [1], seed=seed, progress=False, max_iter=10)
         for seed in (1, 1, 2)
@@ -88,7 +90,7 @@ def test_the_seed_decides(digits):
     assert not np.array_equal(once, other)
 
 
-def test_repeated_indices_are_different_facets(digits):
+def test_repeated_indices_give_different_pictures(digits):
     first, second = visualize_filters(
         digits, "predictions", [1, 1], seed=0, progress=False, max_iter=10
     )
@@ -100,7 +102,7 @@ def test_batches_of_uneven_length(digits):
     assert len(pictures) == 8
 
 
-def test_sizes_other_than_the_models(digits):
+def test_image_size(digits):
     for size, shape in ((40, (40, 40)), ((32, 48), (32, 48)), (20, (20, 20))):
         pictures = visualize_filters(
             digits, "conv", [0], image_size=size, seed=0, progress=False, max_iter=3
@@ -108,7 +110,7 @@ def test_sizes_other_than_the_models(digits):
         assert pictures.shape == (1, *shape, 1)
 
 
-def test_starts_coarse_where_the_model_allows_it():
+def test_coarse_stages():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((128, 128, 3)), keras.layers.Conv2D(4, 3, strides=2)])
     pictures = visualize_filters(model, -1, [0, 1], seed=0, progress=False, max_iter=6)
@@ -147,6 +149,80 @@ def test_open_input_size():
     assert pictures.shape == (1, 224, 224, 3)
 
 
+def test_several_layers(digits, capfd):
+    """Each layer has the pictures of a call of its own; the progress bar is shared."""
+    settings = {"seed": 0, "max_iter": 3}
+    layer_idx = [digits.get_layer("conv"), -1]
+    filters = {"conv": [1, 6], "predictions": [2]}
+    pictures = visualize_filters(digits, layer_idx, [[1, 6], 2], **settings)
+    assert "9/9" in capfd.readouterr().err
+    assert list(pictures) == ["conv", "predictions"]
+    by_dict = visualize_filters(digits, layer_idx, filters, progress=False, **settings)
+    for name, indices in filters.items():
+        alone = visualize_filters(digits, name, indices, progress=False, **settings)
+        np.testing.assert_array_equal(pictures[name], alone)
+        np.testing.assert_array_equal(by_dict[name], alone)
+    everything = visualize_filters(digits, layer_idx, progress=False, **settings)
+    assert {name: len(images) for name, images in everything.items()} == {
+        "conv": 8,
+        "predictions": 3,
+    }
+    (only,) = visualize_filters(digits, ["conv"], [4], progress=False, **settings).values()
+    assert only.shape == (1, 28, 28, 1)
+
+
+def test_layers_of_their_own_size():
+    model = keras.Sequential(
+        [
+            keras.Input((64, 64, 1)),
+            keras.layers.Conv2D(2, 3, name="early"),
+            keras.layers.Conv2D(2, 16, name="late"),
+        ]
+    )
+    pictures = visualize_filters(
+        model, ["early", "late"], image_size="receptive_field", max_iter=2, progress=False
+    )
+    assert {name: images.shape[1:3] for name, images in pictures.items()} == {
+        "early": (32, 32),
+        "late": (54, 54),
+    }
+
+
+@pytest.mark.parametrize(
+    ("layer_idx", "filter_indices", "message"),
+    [
+        ([], None, "`layer_idx` must hold at least one layer"),
+        (["conv", 0], None, "`layer_idx` must not hold a layer twice"),
+        (["conv", -1], [1], "`filter_indices` must be None, a dict by layer, or a list with an"),
+        (["conv", -1], 1, "`filter_indices` must be None, a dict by layer, or a list with an"),
+        (["conv", -1], [1, 3], "`filter_indices` is out of range: layer 'predictions' has 3"),
+        (["conv", -1], {1: 0}, "`filter_indices` must be a dict whose keys are among"),
+        (["conv", -1], {"cnov": 0}, "`filter_indices` must be the name of a layer"),
+    ],
+)
+def test_bad_layers_and_filters(digits, layer_idx, filter_indices, message):
+    with pytest.raises(ValueError, match=message):
+        visualize_filters(digits, layer_idx, filter_indices, progress=False)
+
+
+@pytest.mark.parametrize("layer", ["conv", "predictions"])
+def test_defaults_given_explicitly_change_nothing(digits, layer):
+    settings = {"filter_indices": 1, "seed": 0, "progress": False}
+    defaults = {
+        "batch_size": 16,
+        "max_iter": 120,
+        "input_range": (0, 255),
+        "skip_erosion": 0.5 if layer == "predictions" else 0.2,
+        "image_size": (28, 28),
+        "parametrization": Fourier(decay_power=1.5, contrast=1.2),
+        "input_modifiers": [Jitter(0.1), Rotate(10), Scale(0.8, 1.2)],
+    }
+    np.testing.assert_array_equal(
+        visualize_filters(digits, layer, **settings),
+        visualize_filters(digits, layer, **settings, **defaults),
+    )
+
+
 def test_progress_is_shown_only_on_request(digits, capfd):
     visualize_filters(digits, "conv", [0], seed=0, progress=False, max_iter=3)
     assert capfd.readouterr() == ("", "")
@@ -183,7 +259,7 @@ def test_bad_arguments(digits, arguments, name):
         visualize_filters(digits, "conv", progress=False, **arguments)
 
 
-def test_transforms_that_a_coarse_picture_is_too_small_for():
+def test_transforms_that_need_the_full_size():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((128, 128, 1)), keras.layers.Conv2D(2, 3, strides=4)])
     pictures = visualize_filters(
@@ -205,19 +281,19 @@ def test_a_single_transform_and_sizes_as_an_array(digits):
 
 
 @pytest.mark.parametrize("size", [[20], (20, 24, 28), np.array([20])])
-def test_sizes_are_one_or_as_many_as_there_are_axes(digits, size):
+def test_image_size_of_the_wrong_length(digits, size):
     message = r"`image_size` must be one number, or one for each of the 2 spatial axes. Received: "
     with pytest.raises(ValueError, match=message):
         visualize_filters(digits, "conv", image_size=size, progress=False)
 
 
-def test_plain_vectors_have_no_size():
+def test_image_size_of_plain_vectors():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match=r"`image_size`(.|\n)*Received: "):
         visualize_filters(model, -1, image_size=6, progress=False)
 
 
-def test_a_size_that_a_dense_layer_does_not_take():
+def test_image_size_that_a_dense_layer_does_not_take():
     model = keras.Sequential(
         [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
@@ -225,8 +301,8 @@ def test_a_size_that_a_dense_layer_does_not_take():
         visualize_filters(model, -1, image_size=20, progress=False)
 
 
-def test_size_that_fits_the_receptive_field():
-    """Worked out by hand: 3, then 4 behind the pooling, then 4 + 2 * 2, then 8 + 4 * 2."""
+def test_image_size_of_the_receptive_field():
+    """The receptive fields are 3, 4 after the pooling, 4 + 2 * 2, and 8 + 4 * 2."""
     model = keras.Sequential(
         [
             keras.Input((64, 64, 1)),

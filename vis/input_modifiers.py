@@ -277,7 +277,7 @@ class Pad(Spatial):
         (1, 12, 12, 3)
     """
 
-    def __init__(self, pixels: int = 12, value: float | None = None) -> None:
+    def __init__(self, pixels: int = 12, *, value: float | None = None) -> None:
         self.pixels = check_integer("pixels", pixels, least=0)
         self.value = None if value is None else check_number("value", value)
 
@@ -351,19 +351,19 @@ class Blur(Spatial):
     """Blurs the image by a Gaussian of random width.
 
     Args:
-        high: Largest standard deviation in pixels, positive.
         low: Least standard deviation in pixels, non-negative.
+        high: Largest standard deviation in pixels, positive, at least `low`.
 
     Example:
-        >>> Blur(1.5).pre(np.ones((1, 8, 8, 1), "float32")).shape
+        >>> Blur(high=1.5).pre(np.ones((1, 8, 8, 1), "float32")).shape
         (1, 8, 8, 1)
     """
 
-    def __init__(self, high: float = 1.0, low: float = 0.0) -> None:
-        is_rising = 0 <= check_number("low", low) <= check_positive("high", high)
-        expect(is_rising, "low", "be between 0 and `high`", f"high={high!r}, low={low!r}")
-        self.high = float(high)
+    def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
+        is_ordered = 0 <= check_number("low", low) <= check_positive("high", high)
+        expect(is_ordered, "low", "be between 0 and `high`", f"low={low!r}, high={high!r}")
         self.low = float(low)
+        self.high = float(high)
 
     def __call__(self, images, seeds, axes):
         deviations = ops.maximum(backend.uniform(seeds, [], self.low, self.high), 1e-2)

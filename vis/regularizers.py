@@ -139,7 +139,7 @@ class L1(_ImageLoss):
         L1 Loss
     """
 
-    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
+    def __init__(self, img_input: keras.KerasTensor, *, center: float = 0.0) -> None:
         super().__init__(img_input, name="L1 Loss")
         self.settings = {"center": check_number("center", center)}
 
@@ -160,7 +160,7 @@ class L2(_ImageLoss):
         L2 Loss
     """
 
-    def __init__(self, img_input: keras.KerasTensor, center: float = 0.0) -> None:
+    def __init__(self, img_input: keras.KerasTensor, *, center: float = 0.0) -> None:
         super().__init__(img_input, name="L2 Loss")
         self.settings = {"center": check_number("center", center)}
 

@@ -1,10 +1,7 @@
-"""The pictures of the first page: cells of `examples/gallery.ipynb`, as they were saved.
+"""The directive `gallery`: cards made from the saved cells of `examples/gallery.ipynb`.
 
-A cell with the tag `gallery` is one. Its title is the heading above it, its picture the first of
-its outputs.
+Each cell with the tag `gallery` gives a card, with the heading above it and its first picture.
 """
-
-from __future__ import annotations
 
 import base64
 import re
@@ -21,7 +18,7 @@ TYPES = {"image/jpeg": "jpg", "image/png": "png"}
 
 
 class Card(NamedTuple):
-    """A picture of the gallery."""
+    """One card of the gallery."""
 
     title: str
     code: str
@@ -30,12 +27,12 @@ class Card(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the heading is called in addresses, and the picture's file."""
+        """The heading's anchor, and the stem of the picture's file."""
         return nodes.make_id(self.title)
 
 
 def cards(path: Path = NOTEBOOK) -> Iterator[Card]:
-    """The pictures in a notebook, in its order."""
+    """The cards of a notebook, in its order."""
     title = ""
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown" and (heading := re.match(r"#+ (.+)", cell.source)):
@@ -53,7 +50,7 @@ def cards(path: Path = NOTEBOOK) -> Iterator[Card]:
 
 
 class Gallery(Directive):
-    """A grid of cards: picture, title, the lines that made it, and a link to the notebook."""
+    """A grid of cards: picture, title with a link to the notebook, and code."""
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env

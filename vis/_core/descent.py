@@ -65,32 +65,38 @@ class Descent:
         """Number of steps taken."""
         return int(self._state.step)
 
-    def descend(self, max_iter: int, watchers: list[OptimizerCallback]) -> None:
-        """Takes steps, as many of them in one go as there is nobody who needs to see each."""
-        by_hand = bool(self.modifiers or self.grad_modifier)
-        watched = any(watcher.every_step for watcher in watchers)
+    def descend(self, max_iter: int, callbacks: list[OptimizerCallback]) -> None:
+        """Takes steps up to `max_iter`, many of them in the compiled loop if callbacks allow."""
+        in_numpy = bool(self.modifiers or self.grad_modifier)
+        step_by_step = any(each.every_step and not each.losses_only for each in callbacks)
         response_time = min(_RESPONSE_TIME * len(self.given.seeds), _LONGEST_RESPONSE_TIME)
         steps = 1
-        while self.step < max_iter:
+        while (first := self.step) < max_iter:
             began = time.perf_counter()
-            if by_hand:
-                self._step_by_hand()
-            else:
-                many = ops.convert_to_tensor(min(steps, max_iter - self.step), "int32")
-                self._state, self._seen = self.engine.loop(
-                    self.graph, self.weight_cache, self._state, self.given, many
-                )
+            steps = min(steps, max_iter - first)
+            losses = self._step_in_numpy() if in_numpy else self._loop(steps)
+            self._call(callbacks, first, losses)
             if self._state.failed:
                 raise self._non_finite()
-            self._show(watchers)
             if self.modifiers:
                 self._modify(InputModifier.post.__name__, reversed(self.modifiers))
-            if not watched:
+            if not step_by_step:
                 share = response_time / (time.perf_counter() - began)
                 steps = max(steps, int(steps * min(share, _GROWTH)))
 
-    def _step_by_hand(self) -> None:
-        """A step with modifiers in NumPy, which the compiled loop cannot hold."""
+    def _loop(self, steps: int) -> Any:
+        """Takes steps in the compiled loop; returns their losses, `(steps, terms, samples)`."""
+        self._state, self._seen, losses = self.engine.loop(
+            self.graph,
+            self.weight_cache,
+            self._state,
+            self.given,
+            ops.convert_to_tensor(steps, "int32"),
+        )
+        return losses
+
+    def _step_in_numpy(self) -> Any:
+        """Takes a step with modifiers in NumPy, outside of the compiled loop."""
         self._modify(InputModifier.pre.__name__, self.modifiers)
         state, _, seen = self.engine.evaluate(
             self.graph, self.weight_cache, self._state, self.given
@@ -100,6 +106,7 @@ class Descent:
             seen = seen._replace(grads=list(map(ops.convert_to_tensor, modified)))
         self._seen = seen
         self._state = self.engine.update(self.graph, self.weight_cache, state, seen, self.given)
+        return seen.losses[None]
 
     def _modify(self, method: str, modifiers: Iterable[InputModifier]) -> None:
         """Changes the image by hand: of several inputs the first that has spatial axes."""
@@ -116,17 +123,21 @@ class Descent:
         variables[number] = [ops.convert_to_tensor(image)]
         self._state = self._state._replace(variables=variables)
 
-    def _show(self, watchers: list[OptimizerCallback]) -> None:
-        if not watchers:
+    def _call(self, callbacks: list[OptimizerCallback], first: int, losses: Any) -> None:
+        """Calls callbacks for each step from `first` on, or for the last one only."""
+        if not callbacks:
             return
-        values = self._seen.losses.numpy().mean(axis=1).tolist()
-        for watcher in watchers:
-            watcher.callback(
-                self.step - 1,
-                list(zip(self.names, values, strict=True)),
-                float(self._seen.overall.numpy().mean()),
-                *map(_alone, self._last()),
-            )
+        losses = ops.convert_to_numpy(losses)
+        means = losses.mean(axis=2).tolist()
+        overall = losses.sum(axis=1).mean(axis=1).tolist()
+        steps = range(first, self.step)
+        # The arrays of a step that failed belong to no step.
+        last = steps[:0] if self._state.failed else steps[-1:]
+        for callback in callbacks:
+            for i in steps if callback.losses_only else last:
+                named_losses = list(zip(self.names, means[i - first], strict=True))
+                arrays = [None, None] if callback.losses_only else map(_alone, self._last())
+                callback.callback(i, named_losses, overall[i - first], *arrays)
 
     def _non_finite(self) -> NonFiniteError:
         values = self._seen.losses.numpy()
@@ -173,7 +184,7 @@ class Descent:
             "`grad_modifier`": (problem.grad_modifier, self.grad_modifier),
             "`input_modifiers`": (
                 [
-                    (optimised_input.moves, optimised_input.transforms)
+                    (optimised_input.variable_transforms, optimised_input.transforms)
                     for optimised_input in problem.optimised_inputs
                 ],
                 self.modifiers,
@@ -194,7 +205,7 @@ class Descent:
 
     def restore(self, snapshot: Sequence[np.ndarray]) -> None:
         """Goes on from the snapshot of another descent, of the same description."""
-        shown = [""] * len(self.problem.wrt_places)
+        shown = [""] * len(self.problem.wrt_refs)
         like = self._state, StepOutput("", "", shown, shown)
         tensors = [ops.convert_to_tensor(value) for value in snapshot]
         self._state, self._seen = keras.tree.pack_sequence_as(like, tensors)
@@ -246,7 +257,7 @@ class Descent:
     def _last(self) -> tuple[list[Any], list[Any]]:
         """The gradients that were seen last, and the values of what they are of."""
         if self._seen is None:
-            nothing: list[Any] = [None] * len(self.problem.wrt_places)
+            nothing: list[Any] = [None] * len(self.problem.wrt_refs)
             return nothing, nothing
         grads, values = self._seen.grads, self._seen.wrt_values
         return [g.numpy() for g in grads], [value.numpy() for value in values]

@@ -1,14 +1,14 @@
-"""What of a graph is acted on, optimised or explained, and what everything else is."""
+"""Model inputs to optimise, to explain and to run images through."""
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from vis.backend.graph import (
     Graph,
+    ModelInputs,
     layout_of,
     match_to_inputs,
     names_of,
@@ -16,88 +16,35 @@ from vis.backend.graph import (
     spatial_axes,
     warn_of_range,
 )
-from vis.backend.step import value_of
-from vis.utils.layout import fits
+from vis.backend.private import operation_of
+from vis.backend.step import evaluate_tensor
+from vis.utils.layout import Layout, fits
 from vis.utils.validation import check_images, expect
 
-
-class ModelInputs(NamedTuple):
-    """What of a graph is acted on, and the values of all else that it is fed.
-
-    Words and categories are looked up, which has no gradient: what an embedding makes of them is
-    acted on, and they are still fed, as masks are made of them.
-    """
-
-    graph: Graph
-    structure: Any  # The inputs as a user names them: a tensor, or a list or dict of several.
-    # For each input of the graph what is fed in its place, and then what is fed besides.
-    fed: tuple[keras.KerasTensor, ...]
-    # For each of these its values, (samples, ...), or None where it is acted on.
-    values: tuple[np.ndarray | None, ...]
-    images: Any = None  # Those of what is explained, (samples, ...); None for what is optimised.
-
-    @property
-    def tensors(self) -> list[keras.KerasTensor]:
-        """What is acted on."""
-        return [t for t, value in zip(self.fed, self.values, strict=True) if value is None]
-
-    @property
-    def fixed(self) -> list[np.ndarray]:
-        """The values of all else."""
-        return [value for value in self.values if value is not None]
-
-    @property
-    def embeds(self) -> bool:
-        """Whether embeddings, or what is like them, stand in the place of inputs."""
-        return len(self.fed) > len(self.graph.inputs)
-
-    def match_to_inputs(self, name: str, values: Any) -> list[Any]:
-        """One value for each that is acted on, of values for these or for all inputs.
-
-        They are a list, a dict by name, or one alone. Messages call them by the argument's name.
-        """
-        # What stands in the place of an input goes by that one's names, and by its own.
-        names = [
-            own if fed is tensor else (*own, *names_of(fed))
-            for own, fed, tensor in zip(self.graph.names, self.fed, self.graph.inputs, strict=False)
-        ]
-        acted_on = [value is None for value in self.values[: len(names)]]
-        for_all = isinstance(values, (list, tuple)) and len(values) == len(names) > 1
-        if for_all or isinstance(values, Mapping):
-            return list(itertools.compress(match_to_inputs(name, values, names), acted_on))
-        return match_to_inputs(name, values, list(itertools.compress(names, acted_on)))
-
-    def as_given(self, values: Sequence[Any]) -> Any:
-        """Values of what is acted on: alone, by name where inputs are named, or a list."""
-        if len(values) == 1:
-            return values[0]
-        given = self.structure
-        if not isinstance(given, Mapping) or len(given) < len(keras.tree.flatten(given)):
-            return list(values)
-        pairs = zip(self.graph.names, self.values, strict=False)
-        keys = [names[0] for names, value in pairs if value is None]
-        return dict(zip(keys, values, strict=True))
+# Numbers of channels that images have.
+_PIXEL_CHANNELS = (1, 3, 4)
+# Fewer pixels along an axis are no image, but for example the corners of a box.
+_SMALLEST_IMAGE = 8
 
 
 def as_model_inputs(input_tensor: Any, fixed_inputs: Any) -> ModelInputs:
-    """The inputs of a model, or what hangs from tensors, but for those that are fixed.
+    """The inputs of the model that some tensors belong to; those without a fixed value vary.
 
-    In place of tensors a subject may be given, which is returned as it is.
+    `ModelInputs` are returned as they are.
     """
     if isinstance(input_tensor, ModelInputs):
         return input_tensor
     graph = Graph.of_inputs(input_tensor)
-    fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
-    subject = _all_but_fixed(graph, input_tensor, graph.inputs, fixed)
-    for tensor in subject.tensors:
+    tensors, fixed = _fixed_values(graph, fixed_inputs)
+    inputs = _varying_unless_fixed(graph, input_tensor, tensors, fixed)
+    for tensor in inputs.varying:
         if not graph.gradient_flow.has_gradient(tensor):
             raise ValueError(
-                "`input_tensor` must be what gradients flow into, and none flow into what is "
-                "looked up, such as words; give such inputs a value in `fixed_inputs`, or optimise "
-                "what an embedding makes of them: `embedding.output`. Received: the input "
-                f"'{tensor.name}' of type {tensor.dtype}"
+                "`input_tensor` must have a gradient, and token ids and categories have none. Give "
+                "such inputs a value in `fixed_inputs`, or optimise the output of the embedding: "
+                f"`embedding.output`. Received: the input '{tensor.name}' of type {tensor.dtype}"
             )
-    return subject
+    return inputs
 
 
 def inputs_to_optimise(
@@ -106,135 +53,212 @@ def inputs_to_optimise(
     seed_input: Any = None,
     image_size: int | Sequence[int] | None = None,
 ) -> ModelInputs:
-    """What of a model is optimised: its inputs, or what embeddings make of integers.
+    """The inputs of a model, or the outputs of their embeddings, but for `fixed_inputs`.
 
-    Inputs that are not optimised have `fixed_inputs`, by position or by name. Images start from
-    `seed_input`, or have `image_size` where their size is open.
+    The sizes of open axes are those of `seed_input`, or `image_size`.
     """
-    tensors, fixed = _all_as_numbers("fixed_inputs", graph, fixed_inputs)
+    tensors, fixed = _fixed_values(graph, fixed_inputs)
     entries = [
         graph.gradient_flow.entry_of(tensor) if value is None else tensor
         for tensor, value in zip(tensors, fixed, strict=True)
     ]
-    subject = _all_but_fixed(graph, graph.input_structure, entries, fixed)
-    acted_on = list(map(id, subject.tensors))
-    looked_up = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
-    expected = "look up each of its inputs in a layer that it calls once"
-    nested = f"{len(looked_up)} inputs in a nested model that is called more than once"
-    received = f"model '{graph.owner.name}', which looks up {nested}"
-    expect(len(set(acted_on)) == len(acted_on), "model", expected, received)
-    seeds = dict(zip(acted_on, subject.match_to_inputs("seed_input", seed_input), strict=True))
-    words = []
-    for tensor, entry in looked_up:
+    inputs = _varying_unless_fixed(graph, graph.input_structure, entries, fixed)
+    varying = list(map(id, inputs.varying))
+    embedded = [(t, e) for t, e in zip(tensors, entries, strict=True) if t is not e]
+    expect(
+        len(set(varying)) == len(varying),
+        "model",
+        "call the embedding of each input once",
+        f"model '{graph.owner.name}', in which {len(embedded)} inputs share an embedding inside a "
+        "nested model that is called more than once",
+    )
+    seeds = dict(zip(varying, inputs.match("seed_input", seed_input), strict=True))
+    ids = []
+    for tensor, entry in embedded:
         layout, seed = layout_of(entry, image_size), seeds[id(entry)]
         sizes = layout.shape if seed is None else np.shape(seed)[-len(layout.shape) :]
         shape = (1, *(size or sizes[i] for i, size in enumerate(tensor.shape[1:])))
-        # Masks are still made of the integers: as if there were no padding among them.
-        words.append(np.ones(shape, tensor.dtype))
-    return subject._replace(
-        fed=(*entries, *(tensor for tensor, _ in looked_up)), values=(*subject.values, *words)
+        # Masks are computed from the ids: there is no padding among these.
+        ids.append(np.ones(shape, tensor.dtype))
+    return inputs._replace(
+        tensors=(*entries, *(tensor for tensor, _ in embedded)), values=(*inputs.values, *ids)
     )
 
 
 def inputs_to_explain(
     graph: Graph, seed_input: Any, wrt: keras.KerasTensor | None = None
 ) -> ModelInputs:
-    """What is explained, with images in the model's data format.
+    """The input that is explained, with its images; all other inputs are fixed.
 
-    `seed_input` is an image or a batch, with the channels at either end; for several inputs a list,
-    or a dict by name. `wrt` is the input that is explained, by default the first that is an image.
+    Args:
+        graph: The graph of the model.
+        seed_input: An image or a batch, with the channels at either end; for several inputs a
+            list, or a dict by name.
+        wrt: The input to explain; see `default_input`.
     """
-    tensors, given = _all_as_numbers("seed_input", graph, seed_input)
-    for tensor, value in zip(tensors, given, strict=True):
-        is_given = value is not None or len(tensors) == 1
+    given = match_to_inputs("seed_input", seed_input, graph.names)
+    for tensor, value in zip(graph.inputs, given, strict=True):
+        is_given = value is not None or len(given) == 1
         received = f"nothing for the input '{tensor.name}'"
         expect(is_given, "seed_input", "have a value for each input", received)
+    tensors, encoded = _encoded_values("seed_input", graph, given)
     values = [
-        check_images("seed_input", value, tuple(tensor.shape[1:]))
-        for tensor, value in zip(tensors, given, strict=True)
+        _checked("seed_input", value, tensor)
+        for tensor, value in zip(tensors, encoded, strict=True)
     ]
     samples = max(map(len, values))
     counts = [len(value) for value in values]
     expected = "have as many samples for each input, or one"
     expect({*counts} <= {1, samples}, "seed_input", expected, f"{counts} samples")
-    wrt = wrt if any(wrt is tensor for tensor in tensors) else _first_image(tensors, graph)
-    chosen = position_of(wrt, tensors)
-    images = np.broadcast_to(values[chosen], (samples, *values[chosen].shape[1:]))
+    wrt = wrt if any(wrt is tensor for tensor in tensors) else _default_of(tensors, graph)
+    # Raises an error for text that cannot be explained.
+    wrt = graph.gradient_flow.encoded(wrt)
+    explained = position_of(wrt, tensors)
+    images = np.broadcast_to(values[explained], (samples, *values[explained].shape[1:]))
     warn_of_range(wrt, images)
     fixed: list[np.ndarray | None] = [*values]
-    fixed[chosen] = None
-    subject = ModelInputs(graph, graph.input_structure, tuple(tensors), tuple(fixed), images)
-    return inside(subject, graph.gradient_flow.entry_of(wrt))
+    fixed[explained] = None
+    inputs = ModelInputs(graph, graph.input_structure, tuple(tensors), tuple(fixed), images)
+    return moved_to(inputs, graph.gradient_flow.entry_of(wrt))
 
 
-def explained_tensor(graph: Graph) -> keras.KerasTensor:
-    """The tensor that a model's attributions belong to."""
-    return graph.gradient_flow.entry_of(_first_image(graph.inputs, graph))
+def inputs_for_images(graph: Graph, fixed_inputs: Any) -> ModelInputs:
+    """The input that takes images, which varies; all other inputs are fixed."""
+    fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    missing = sum(value is None for value in fixed)
+    if missing != 1:
+        raise ValueError(
+            "`fixed_inputs` must give a value for each input but the one that takes the images. "
+            f"Received: {missing} inputs without one"
+        )
+    tensors, fixed = _fixed_values(graph, fixed_inputs)
+    inputs = _varying_unless_fixed(graph, graph.input_structure, tensors, fixed)
+    for value in inputs.fixed:
+        expect(len(value) == 1, "fixed_inputs", "hold one sample", f"{len(value)} samples")
+    return inputs
 
 
-def inside(subject: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:
-    """The same explained further inside: what a model makes of the images there.
+def image_layout(inputs: ModelInputs) -> Layout:
+    """The layout of the images for the input that varies; open axes keep a size of None."""
+    (tensor,) = inputs.varying
+    axes = spatial_axes(tensor)
+    return layout_of(tensor) if axes else Layout(tuple(tensor.shape[1:]), axes)
 
-    `entry` is what is made of the tensor that they are values of, or that tensor itself.
+
+def default_input(graph: Graph) -> keras.KerasTensor:
+    """The tensor that is explained by default.
+
+    This is the input with pixels, or else the first one with a gradient, or else the embedding
+    with the most entries: token ids rather than segment ids.
     """
-    (tensor,) = subject.tensors
+    return graph.gradient_flow.entry_of(_default_of(graph.inputs, graph))
+
+
+def moved_to(inputs: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:
+    """The same explanation at a tensor that is computed from the explained one."""
+    (tensor,) = inputs.varying
     if entry is tensor:
-        return subject
-    fed = (*(entry if t is tensor else t for t in subject.fed), tensor)
-    images = value_of(subject.graph, entry, subject.images, tensor)
-    return subject._replace(fed=fed, values=(*subject.values, subject.images), images=images)
-
-
-def _first_image(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.KerasTensor:
-    """The input that is explained where the user does not say."""
-    open_to = [tensor for tensor in tensors if graph.gradient_flow.has_gradient(tensor)]
-    if not open_to:
-        # Words, rather than masks of them.
-        return next((t for t in tensors if graph.gradient_flow.has_entry(t)), tensors[0])
-    return next((t for t in open_to if spatial_axes(t)), open_to[0])
-
-
-def _all_but_fixed(
-    graph: Graph, structure: Any, fed: Sequence[keras.KerasTensor], fixed: Sequence[Any]
-) -> ModelInputs:
-    """All that a graph is fed is optimised, but for what has a value, which is checked."""
-    values = tuple(
-        None if value is None else check_images("fixed_inputs", value, tuple(tensor.shape[1:]))
-        for tensor, value in zip(fed, fixed, strict=True)
+        return inputs
+    images = evaluate_tensor(inputs, entry, inputs.images)
+    return inputs._replace(
+        tensors=(*(entry if t is tensor else t for t in inputs.tensors), tensor),
+        values=(*inputs.values, inputs.images),
+        images=images,
     )
-    is_left = any(value is None for value in values)
-    received = f"fixed_inputs for all of the {len(graph.inputs)} inputs"
-    expect(is_left, "fixed_inputs", "leave an input to be optimised", received)
-    return ModelInputs(graph, structure, tuple(fed), values)
 
 
-def as_numbers(
+def encode_text(
     name: str, graph: Graph, tensor: keras.KerasTensor, value: Any
 ) -> tuple[keras.KerasTensor, Any]:
-    """An input and a value for it; where it holds text, the numbers that the model makes of it."""
+    """A tensor and its value: for an input of text, the numbers that the model encodes it as."""
     numbers = graph.gradient_flow.encoded(tensor)
     if value is not None and numbers is not tensor:
-        value = value_of(graph, numbers, _texts(name, value, tensor.shape), tensor)
+        texts = check_texts(name, value, tensor.shape)
+        value = evaluate_tensor(ModelInputs.with_zeros(graph, tensor), numbers, texts)
     return numbers, value
 
 
-def _all_as_numbers(name: str, graph: Graph, values: Any) -> tuple[tuple, tuple]:
-    """The same of all inputs."""
-    pairs = zip(graph.inputs, match_to_inputs(name, values, graph.names), strict=True)
-    tensors, numbers = zip(*(as_numbers(name, graph, *pair) for pair in pairs), strict=True)
-    return tensors, numbers
-
-
-def _texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+def check_texts(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Returns texts as an array with a batch axis, or raises unless they fit an input's shape."""
     texts = np.asarray(values, object)
     if not all(isinstance(text, (str, bytes)) for text in texts.flat):
         raise TypeError(f"`{name}` must hold text for an input of text. Received: {values!r}")
     if not texts.ndim:
         texts = texts.reshape((1,) * len(shape))
-    for given in (texts, texts[None], texts[..., None]):
-        if fits(given.shape, shape):
-            return given
+    for batch in (texts, texts[None], texts[..., None]):
+        if fits(batch.shape, shape):
+            return batch
     raise ValueError(
         f"`{name}` must be text of shape {tuple(shape[1:])}, or {tuple(shape)} with the batch "
         f"axis. Received: text of shape {texts.shape}"
     )
+
+
+def _default_of(tensors: Sequence[keras.KerasTensor], graph: Graph) -> keras.KerasTensor:
+    differentiable = [tensor for tensor in tensors if graph.gradient_flow.has_gradient(tensor)]
+    if not differentiable:
+        embedded = [tensor for tensor in tensors if graph.gradient_flow.has_entry(tensor)]
+        return max(
+            embedded, key=lambda t: _vocabulary(graph.gradient_flow.entry_of(t)), default=tensors[0]
+        )
+    spatial = [tensor for tensor in differentiable if spatial_axes(tensor)]
+    return max(spatial, key=_likeness_to_image, default=differentiable[0])
+
+
+def _likeness_to_image(tensor: keras.KerasTensor) -> tuple:
+    """A rank for inputs with spatial axes; the first of equals is the highest."""
+    layout = Layout(tuple(tensor.shape[1:]), spatial_axes(tensor))
+    sizes = layout.spatial_shape
+    has_pixels = layout.channels in _PIXEL_CHANNELS and all(
+        size is None or size >= _SMALLEST_IMAGE for size in sizes
+    )
+    is_named = any(word in name for name in names_of(tensor) for word in ("image", "pixel"))
+    return has_pixels, has_pixels and is_named, has_pixels and len(sizes) == 2
+
+
+def _vocabulary(entry: keras.KerasTensor) -> int:
+    """The number of rows of the embedding that computes a tensor."""
+    weights = getattr(operation_of(entry), "weights", [])
+    return max((weight.shape[0] for weight in weights if len(weight.shape) == 2), default=0)
+
+
+def _fixed_values(graph: Graph, fixed_inputs: Any) -> tuple[list, list]:
+    given = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    return _encoded_values("fixed_inputs", graph, given)
+
+
+def _encoded_values(name: str, graph: Graph, values: Sequence[Any]) -> tuple[list, list]:
+    """For each input a tensor and its value, texts as numbers if one layer encodes them."""
+    tensors, encoded = [], []
+    for tensor, value in zip(graph.inputs, values, strict=True):
+        if (
+            value is not None
+            and tensor.dtype == "string"
+            and not graph.gradient_flow.is_encoded(tensor)
+        ):
+            # Texts that several layers read stay what they are: nothing has to vary here.
+            value = check_texts(name, value, tensor.shape)
+        else:
+            tensor, value = encode_text(name, graph, tensor, value)
+        tensors.append(tensor)
+        encoded.append(value)
+    return tensors, encoded
+
+
+def _varying_unless_fixed(
+    graph: Graph, structure: Any, tensors: Sequence[keras.KerasTensor], fixed: Sequence[Any]
+) -> ModelInputs:
+    values = tuple(
+        None if value is None else _checked("fixed_inputs", value, tensor)
+        for tensor, value in zip(tensors, fixed, strict=True)
+    )
+    varies = any(value is None for value in values)
+    received = f"fixed_inputs for all of the {len(graph.inputs)} inputs"
+    expect(varies, "fixed_inputs", "leave an input to be optimised", received)
+    return ModelInputs(graph, structure, tuple(tensors), values)
+
+
+def _checked(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
+    if tensor.dtype == "string":
+        return check_texts(name, value, tensor.shape)
+    return check_images(name, value, tuple(tensor.shape[1:]))

@@ -7,11 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis._core.model_inputs import ModelInputs
 from vis._core.objective import Objective
-from vis.backend.graph import LayerOutput, layout_of, position_of, spatial_axes
+from vis.backend.graph import LayerOutput, ModelInputs, layout_of, position_of, spatial_axes
 from vis.backend.private import operation_of
-from vis.backend.step import OptimisedInput, accepts
+from vis.backend.step import OptimisedInput, accepts_shape
 from vis.input_modifiers import InputModifier, Transform, check_transforms, fused, is_in_graph
 from vis.parametrizations import Parametrization, Pixels
 from vis.utils.layout import Layout
@@ -30,12 +29,12 @@ def ranges(subject: ModelInputs, input_range: Any) -> list[tuple[float, float]]:
     if isinstance(input_range, Mapping) or (
         is_list and any(r is None or isinstance(r, (list, tuple)) for r in input_range)
     ):
-        chosen = subject.match_to_inputs("input_range", input_range)
+        chosen = subject.match("input_range", input_range)
         return [check_input_range(_DEFAULT_RANGE if r is None else r) for r in chosen]
     is_default = is_list and tuple(input_range) == _DEFAULT_RANGE
-    if is_default and subject.embeds:
-        return [_range_of(tensor) for tensor in subject.tensors]
-    return [check_input_range(input_range) for _ in subject.tensors]
+    if is_default and subject.has_embeddings:
+        return [_range_of(tensor) for tensor in subject.varying]
+    return [check_input_range(input_range) for _ in subject.varying]
 
 
 def _range_of(tensor: keras.KerasTensor) -> tuple[float, float]:
@@ -55,9 +54,9 @@ def parametrizations(subject: ModelInputs, parametrization: Any) -> list[Paramet
     name. None is the pixels.
     """
     if isinstance(parametrization, (Mapping, list, tuple)):
-        chosen = subject.match_to_inputs("parametrization", parametrization)
+        chosen = subject.match("parametrization", parametrization)
     else:
-        spatial = [bool(spatial_axes(tensor)) for tensor in subject.tensors]
+        spatial = [bool(spatial_axes(tensor)) for tensor in subject.varying]
         chosen = [parametrization if s == any(spatial) else None for s in spatial]
     for value in chosen:
         is_one = value is None or isinstance(value, Parametrization)
@@ -91,7 +90,7 @@ def all_of(
     # Where there are images among the inputs, modifiers are meant for these.
     spatial = any(layout.axes for layout in layouts)
     made = []
-    each = zip(subject.tensors, parametrizations, layouts, strict=True)
+    each = zip(subject.varying, parametrizations, layouts, strict=True)
     for tensor, parametrization, layout in each:
         meant = modifiers if bool(layout.axes) == spatial else ()
         in_graph = [m for m in meant if is_in_graph(m)]
@@ -101,7 +100,7 @@ def all_of(
         in_graph = fused(in_graph)
         moves = tuple(t for t in in_graph if pixels and t.only_moves_pixels)
         transforms = tuple(t for t in in_graph if t not in moves)
-        number = position_of(tensor, subject.fed)
+        number = position_of(tensor, subject.tensors)
         made.append(
             OptimisedInput(number, parametrization, layout, () if by_hand else moves, transforms)
         )
@@ -119,13 +118,15 @@ def _check_seen(
     shape = check_transforms(transforms, (1, *layout.shape), layout.axes)[1:]
     if shape != layout.shape:
         must, received = "`input_modifiers` must leave", f"{transforms}, which leave images"
-    elif shape != tensor.shape[1:] and len(subject.fed) == 1:
+    elif shape != tensor.shape[1:] and len(subject.tensors) == 1:
         must, received = "`image_size` or `seed_input` must make", "images"
     else:
         return
     for target in (getattr(loss, "target", None) for loss in objective.losses):
         layer = LayerOutput.of(target).layer
-        if isinstance(layer, keras.Layer) and not accepts(subject.graph, tensor, target, shape):
+        if isinstance(layer, keras.Layer) and not accepts_shape(
+            subject.graph, tensor, target, shape
+        ):
             raise ValueError(
                 f"{must} images of a size that the model takes up to layer '{layer.name}'. "
                 f"Received: {received} of shape {shape} for an input of shape {tensor.shape}"

@@ -1,4 +1,4 @@
-"""A whole network as web pages to walk through, drawn on one machine or on many."""
+"""An atlas: web pages with the channels of a network and the links between them."""
 
 from vis.atlas.atlas import Atlas, draw_atlas
 from vis.atlas.plan import default_layers

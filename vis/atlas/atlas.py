@@ -1,6 +1,6 @@
-"""Draws an atlas: a network's channels, what excites them, and what they do for each other."""
+"""Draws an atlas: web pages with the channels of a network and the links between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +11,26 @@ import numpy as np
 
 from vis import __version__
 from vis.atlas.directory import AtlasDirectory
-from vis.atlas.images import DatasetScan, scan_images
-from vis.atlas.page_data import atlas_record, layer_record
-from vis.atlas.plan import picture_size, plan_layers
+from vis.atlas.images import DatasetScan, as_examples, scan_images, stream_of
+from vis.atlas.page_data import atlas_data, layer_data
+from vis.atlas.plan import plan_layers
 from vis.atlas.run import AtlasRun
-from vis.atlas.tasks import as_jpeg
+from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
 from vis.backend.graph import Graph, layout_of
 from vis.backend.step import fingerprint_of
-from vis.data import Dataset
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.data_prior import fit_prior
 
-_MADE_WITH = f"keras3-vis {__version__}"
-
 
 @dataclass(frozen=True)
 class Atlas:
-    """What `draw_atlas` has drawn.
+    """Result of `draw_atlas`.
 
     Attributes:
-        index: The page to open.
-        failed: Of each layer that could not be drawn, whole or in part, the reason.
+        index: Path of the page to open.
+        failed: For each layer that could not be drawn, or only in part: the error message.
     """
 
     index: Path
@@ -42,10 +39,13 @@ class Atlas:
 
 def draw_atlas(
     model: keras.Model,
-    output: Any,
+    folder: Any,
+    *,
     layers: Any = None,
-    filters: int | Sequence[int] | None = 16,
-    classes: int | Sequence[int] | None = 16,
+    max_filters: int | None = 16,
+    filters: Any = None,
+    max_classes: int | None = 16,
+    classes: int | Sequence[int] | None = None,
     image_size: int | None = None,
     max_iter: int | None = None,
     seed: int = 0,
@@ -54,53 +54,59 @@ def draw_atlas(
     input_range: tuple[float, float] = (0, 255),
     labels: Sequence[str] | None = None,
     executor: int | str | Executor | None = None,
-    allow_code: bool = False,
+    safe_mode: bool = True,
     progress: bool = True,
 ) -> Atlas:
-    """Draws a network's channels as a folder of web pages to walk through.
+    """Draws an atlas: web pages with the channels of a network and the links between them.
 
-    For each channel there is its picture, by `visualize_filters`; the images of yours that excite
-    it most, cropped to where they do; how its activation is spread over them; and which channels
-    excite it and which it speaks to, as links. A link is gradient times activation, averaged over
-    the images, of more than 64 over some from all over them; without images it is that of the
-    channel's own picture. The idea is that of OpenAI's Microscope, and of Olah et al., "Zoom In:
-    An Introduction to Circuits", Distill 2020.
+    The page of a channel shows its picture, drawn by `visualize_filters`; the images of your
+    dataset with the highest activations, cropped to the receptive field; a histogram of its
+    activations; and the channels that excite it or that it excites, as links. A link is gradient
+    times activation, averaged over images: over all of them up to 64, over an evenly spaced
+    sample of more. Without images, each channel's own picture is used. See also OpenAI's
+    Microscope, and Olah et al., "Zoom In: An Introduction to Circuits", Distill 2020.
 
-    Each file is there whole or not at all. The same call after an interruption goes on where it
-    was, and ends in the same bytes.
+    Rerun an interrupted call to resume it. The files are the same as without the interruption.
 
     Args:
-        model: A Keras model that takes images in grey or in colour.
-        output: Path of a folder: a new one, an empty one, or that of the same atlas.
-        layers: Layers as `layer_idx` takes them; by default those that matter: every convolution
-            of a small network, the outputs of a large one's blocks, and the classes.
-        filters: How many channels of each layer, the first ones; or their indices; None for all.
-        classes: The same for the model's output.
-        image_size: Height and width of the pictures of inner channels in pixels, where the
-            network takes that; by default at most 128. Classes are drawn at the model's own size.
-        max_iter: Number of steps, as for `visualize_filters`.
-        seed: Whole number that all randomness follows from.
-        images: What to look for strong examples in: a folder of image files, an array, or a
-            dataset, as for `top_activating_images`.
-        like: A few hundred examples of what the model is used on, as for `visualize_filters`, or
-            a folder of them. Pictures then look like these.
+        model: A Keras model with one input: images with one channel or three.
+        folder: Path of a new or empty folder, or of the folder of the same atlas.
+        layers: A layer or a list of layers, as `layer_idx` in `visualize_activation`. Defaults to
+            `default_layers(model)`.
+        max_filters: Number of channels to draw of each layer, the first ones. None draws all.
+        filters: Indices of the channels to draw instead, for all layers, or a dict with indices
+            for some layers.
+        max_classes: Number of classes to draw, the first ones. None draws all.
+        classes: Indices of the classes to draw instead.
+        image_size: Height and width in pixels of the pictures of inner channels, if the network
+            accepts that size. Defaults to the input size, and at most 128. Pictures of classes
+            have the input size.
+        max_iter: Number of steps, as in `visualize_filters`.
+        seed: Random seed.
+        images: Dataset in which to look for top-activating images, as in `top_activating_images`:
+            a folder of image files, an array, or a dataset.
+        like: A few hundred examples of the model's data, as in `visualize_filters`, or a folder of
+            them. Pictures are drawn like these.
         input_range: Lowest and highest value of the model's input.
-        labels: Names of the model's classes. Those of ImageNet are known.
-        executor: Who draws. By default this process; a number of processes beside it, for a script
-            that begins under `if __name__ == "__main__":`; the address of a Dask scheduler, such as
-            `"tcp://10.0.0.1:8786"`; or any `concurrent.futures.Executor`.
-        allow_code: Whether workers may run code of the model's own, such as a Lambda layer's.
+        labels: Names of the model's classes. Names of ImageNet's classes are known.
+        executor: Where to compute. Defaults to this process. Otherwise a number of processes (the
+            script must then call `draw_atlas` under `if __name__ == "__main__":`), the address of
+            a Dask scheduler, such as `"tcp://10.0.0.1:8786"`, or any
+            `concurrent.futures.Executor`.
+        safe_mode: Whether workers refuse to load a model that contains code, such as a Lambda
+            layer. See `keras.models.load_model`.
         progress: Whether to show a progress bar.
 
     Returns:
-        An `Atlas`: the page to open, and which layers failed. Those do not stop the others.
+        An `Atlas`, with the page to open and the layers that failed. A layer that fails does not
+        stop the others.
 
     Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument has a wrong value, if the folder has something else or another
-            atlas, or if a scheduler does not answer.
-        ConnectionError: If all workers are lost. What they have drawn is kept.
-        OSError: If a file cannot be written. What was written is kept.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an invalid value, if the folder holds other files or an
+            atlas with different settings, or if the Dask scheduler does not answer.
+        ConnectionError: If all workers are lost. Finished pictures are kept.
+        OSError: If a file cannot be written. Finished pictures are kept.
 
     Example:
         >>> import tempfile
@@ -108,99 +114,105 @@ def draw_atlas(
         ...     [keras.Input((16, 16, 1)), keras.layers.Conv2D(4, 3, name="conv")]
         ... )
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     atlas = draw_atlas(model, folder, filters=2, max_iter=4, progress=False)
+        ...     atlas = draw_atlas(model, folder, max_filters=2, max_iter=4, progress=False)
         ...     atlas.index.name, atlas.failed
         ('index.html', {})
     """
-    size = picture_size(model, image_size, like is not None)
-    plans = plan_layers(model, layers, filters, classes, size, labels)
-    folder = AtlasDirectory(check_path("output", output))
+    plans = plan_layers(
+        model, layers, filters, max_filters, classes, max_classes, image_size, labels, like
+    )
+    directory = AtlasDirectory(check_path("folder", folder))
     executor = check_executor(executor)
+    safe_mode = check_flag("safe_mode", safe_mode)
+    show = check_flag("progress", progress)
     low, high = check_input_range(input_range)
-    # As floats, or pictures would be rounded twice.
+    # Floats: with integers, pictures would be rounded twice.
     input_range = float(low), float(high)
     seed = check_integer("seed", seed, least=0)
-    show = check_flag("progress", progress)
-    allow_code = check_flag("allow_code", allow_code)
-    steps = {} if max_iter is None else {"max_iter": check_integer("max_iter", max_iter, least=1)}
-    tensor = Graph.of(model).inputs[0]
-    dataset = None if images is None else Dataset("images", images, tensor, input_range)
-    shared_data: dict[str, Any] = {}
+    options: dict[str, Any] = {"seed": seed, "input_range": input_range}
+    if max_iter is not None:
+        options["max_iter"] = check_integer("max_iter", max_iter, least=1)
+    stream = None if images is None else stream_of("images", model, images, input_range)
+    prior = None if like is None else _prior_of(model, like, input_range)
     settings = {
-        "made_with": _MADE_WITH,
+        "made_with": f"keras3-vis {__version__}",
         "model": list(fingerprint_of(model)[:2]),
-        "layers": {plan.name: [plan.drawn, plan.size] for plan in plans},
-        "steps": max_iter,
-        "seed": seed,
-        "input_range": input_range,
+        "layers": {plan.name: [plan.filters, plan.picture_size] for plan in plans},
         "labels": None if labels is None else list(labels),
-        "like": None,
+        "like": None if prior is None else _digest_of(prior),
+        "max_iter": max_iter,
+        **options,
     }
-    if like is not None:
-        learnt = fit_prior(Graph.of(model), like, None, None, input_range)
-        settings["like"] = digest([np.frombuffer(describe(learnt).encode(), "uint8")])
-        shared_data[f"like {settings['like']}"] = learnt
-    # Before the images are gone through, which may take long.
-    folder.is_finished(settings)
-    folder.check_writable()
-    found = DatasetScan({}, {}, {})
-    if dataset is not None:
-        found = scan_images(dataset, model, plans, input_range, show)
-    settings["images"] = found.identity
-    pictures = [(i, channel) for i, plan in enumerate(plans) for channel in plan.drawn]
-    if folder.is_finished(settings) and all(folder.picture(*p).is_file() for p in pictures):
-        return Atlas(folder.index, {})
-    folder.claim(settings, finished=False)
+
+    # Check the folder before the scan, which may take long.
+    directory.is_finished(settings)
+    directory.check_writable()
+    scan = DatasetScan({}, {}, {})
+    if stream is not None:
+        scan = scan_images(stream, model, plans, input_range, show)
+    settings["images"] = scan.digest
+    if directory.is_finished(settings) and directory.has_pictures(plans):
+        return Atlas(directory.index, {})
+
+    directory.write_manifest(settings, finished=False)
+    directory.write_site()
+    image_infos = _write_images(directory, model, scan, input_range)
+    shared_data = _shared_data(model, settings, prior, scan, safe_mode)
+    model_key, prior_key, images_key = shared_data
+    with open_pool(executor, shared_data, safe_mode) as pool:
+        run = AtlasRun(plans, directory, pool, scan)
+        _write_page_data(model, run, image_infos, settings, finished=False)
+        run.render((model_key, prior_key), options, show)
+        run.compute_links((model_key, images_key), input_range, show)
+    _write_page_data(model, run, image_infos, settings, finished=True)
+    errors = run.errors()
+    directory.write_manifest(settings, finished=not errors)
+    return Atlas(directory.index, errors)
+
+
+def _prior_of(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
+    return fit_prior(Graph.of(model), as_examples(model, like, input_range), None, None)
+
+
+def _digest_of(value: Any) -> str:
+    return digest([np.frombuffer(describe(value).encode(), "uint8")])
+
+
+def _write_images(
+    directory: AtlasDirectory, model: keras.Model, scan: DatasetScan, input_range: Any
+) -> dict[int, dict[str, Any]]:
+    """Writes the top-activating images, and returns their names and sizes by number."""
     channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
-    for number, image in sorted(found.images.items()):
-        file = as_jpeg(np.moveaxis(image, channel_axis, -1), input_range)
-        folder.write_photograph(number, file)
-
-    # Orders name layers, which models that compute the same may call by other names.
-    called = describe([settings["model"], [plan.name for plan in plans], allow_code])
-    needs = (f"model {digest([np.frombuffer(called.encode(), 'uint8')])}", *shared_data)
-    linking = needs[:1]
-    if found.sample is not None:
-        linking = (*linking, f"images {found.identity}")
-        shared_data[linking[1]] = found.sample
-    shared_data[needs[0]] = model
-    with open_pool(executor, shared_data, allow_code) as crew:
-        work = AtlasRun(plans, folder, crew, found.errors)
-        _write(model, work, found, settings, finished=False)
-        work.draw(needs, {"seed": seed, "input_range": input_range, **steps}, show)
-        work.link(linking, input_range, show)
-    _write(model, work, found, settings, finished=True)
-    failed = work.failures()
-    folder.claim(settings, finished=not failed)
-    return Atlas(folder.index, failed)
+    infos = {}
+    for number, image in sorted(scan.images.items()):
+        picture = np.moveaxis(image, channel_axis, -1)
+        directory.write_image(number, encode_jpeg(picture, input_range))
+        name = f"image {number}" if scan.names is None else scan.names[number]
+        infos[number] = {"name": name, "width": picture.shape[1], "height": picture.shape[0]}
+    return infos
 
 
-def _write(
-    model: keras.Model, work: AtlasRun, found: DatasetScan, settings: dict[str, Any], finished: bool
-) -> None:
-    """Writes what the pages are told."""
-    photographs = _described(model, found)
-    for position in range(len(work.plans)):
-        record = layer_record(
-            position, work, found.layers.get(work.plans[position].name), photographs
-        )
-        work.folder.write_data(f"layers/{position:04}", record)
-    told = {
-        "steps": "as many as fit" if settings["steps"] is None else str(settings["steps"]),
-        "seed": str(settings["seed"]),
-        "input range": "{:g} to {:g}".format(*settings["input_range"]),
-        "drawn like": "photographs" if settings["like"] is None else "examples of its data",
+def _shared_data(
+    model: keras.Model, settings: Mapping[str, Any], prior: Any, scan: DatasetScan, safe_mode: bool
+) -> dict[str, Any]:
+    """The model, the prior and the images that workers share, by keys that identify them."""
+    # Equal models may have other layer names, which tasks contain.
+    identity = [settings["model"], list(settings["layers"]), safe_mode]
+    return {
+        f"model {_digest_of(identity)}": model,
+        f"like {settings['like']}": prior,
+        f"images {scan.digest}": scan.sample,
     }
-    record = atlas_record(model.name, _MADE_WITH, told, found.total, work, finished)
-    work.folder.write_data("atlas", record)
 
 
-def _described(model: keras.Model, found: DatasetScan) -> dict[int, dict[str, Any]]:
-    """Names and sizes of those images that are strongest somewhere, by number."""
-    layout = layout_of(Graph.of(model).inputs[0])
-    described = {}
-    for number, image in found.images.items():
-        height, width = (image.shape[axis - 1] for axis in layout.axes)
-        name = f"image {number}" if found.names is None else found.names[number]
-        described[number] = {"name": name, "width": width, "height": height}
-    return described
+def _write_page_data(
+    model: keras.Model,
+    run: AtlasRun,
+    image_infos: Mapping[int, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    finished: bool,
+) -> None:
+    for position in range(len(run.plans)):
+        data = layer_data(position, run, image_infos)
+        run.directory.write_data(f"layers/{position:04}", data)
+    run.directory.write_data("atlas", atlas_data(model.name, settings, run, finished))

@@ -1,105 +1,110 @@
-"""The folder that an atlas is in: whose it is, what is there already, how it is written."""
+"""The directory of an atlas: its manifest, pictures, images and pages."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vis.atlas.plan import LayerPlan
 from vis.utils.files import written_whole
+from vis.utils.validation import expect
 
 _SITE = Path(__file__).with_name("site")
-_CLAIM = "atlas.json"
+_MANIFEST = "atlas.json"
 _FORMAT = 1
 
 
 class AtlasDirectory:
-    """Where an atlas is written. Every file is there whole, or not at all."""
+    """Reads and writes the files of an atlas. Each file is written atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # The page to open.
         self.index = path / "index.html"
 
     def is_finished(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the folder has an atlas of the same settings, with nothing left to draw.
+        """Whether the folder holds the finished atlas of these settings.
 
-        A `ValueError` says that something else is there.
+        Raises a `ValueError` if the folder holds anything but an atlas of these settings.
         """
         if not self.path.exists():
             return False
-        if not self.path.is_dir():
-            raise ValueError(f"`output` must be the path of a folder. Received: {self.path}")
-        claim = self.path / _CLAIM
-        if not claim.is_file():
-            if any(not found.name.startswith(".") for found in self.path.iterdir()):
-                raise ValueError(
-                    "`output` must be a new folder, an empty one, or one that has an atlas. "
-                    f"Received: {self.path}, which holds something else"
-                )
+        expect(self.path.is_dir(), "folder", "be a folder", f"the file {self.path}")
+        if not (self.path / _MANIFEST).is_file():
+            is_empty = all(path.name.startswith(".") for path in self.path.iterdir())
+            expected = "be new, empty, or the folder of an atlas"
+            expect(is_empty, "folder", expected, f"{self.path}, which holds other files")
             return False
-        try:
-            known = json.loads(claim.read_text("utf-8"))
-        except ValueError:
-            known = None
-        if (
-            not isinstance(known, dict)
-            or known.get("format") != _FORMAT
-            or not isinstance(known.get("settings"), dict)
-            or not isinstance(known.get("finished"), bool)
-        ):
-            raise ValueError(
-                f"`output` must have an atlas of this version. Received: {self.path}, whose "
-                f"{_CLAIM} is of another, or something else"
-            )
-        before = known["settings"]
-        differing = [
-            f"{key} was {_shortly(before.get(key))}, is {_shortly(value)}"
+        manifest = self._read_manifest()
+        previous = manifest["settings"]
+        differences = [
+            f"{key} was {_shortened(previous.get(key))}, is {_shortened(value)}"
             for key, value in json.loads(json.dumps(settings)).items()
-            if before.get(key) != value
+            if previous.get(key) != value
         ]
-        if differing:
+        if differences:
             raise ValueError(
-                "`output` must have an atlas of the same model and settings, to go on with it; "
-                "give another folder, or remove this one. "
-                f"Received: {self.path}, where {'; '.join(differing)}"
+                "`folder` holds an atlas that was drawn with different settings. Give another "
+                f"folder, or delete this one. Received: {self.path}, where {'; '.join(differences)}"
             )
-        return known["finished"]
+        return manifest["finished"]
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads((self.path / _MANIFEST).read_text("utf-8"))
+        except ValueError:
+            manifest = None
+        is_valid = (
+            isinstance(manifest, dict)
+            and manifest.get("format") == _FORMAT
+            and isinstance(manifest.get("settings"), dict)
+            and isinstance(manifest.get("finished"), bool)
+        )
+        expected = "hold an atlas of this version of keras3-vis; give another folder"
+        expect(is_valid, "folder", expected, f"{self.path}, whose {_MANIFEST} has another format")
+        return manifest
 
     def check_writable(self) -> None:
-        """Raises an `OSError` unless files can be written here."""
-        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(
-                "`output` must be the path of a folder that can be written. "
-                f"Received: {self.path}, where {there} cannot"
-            )
+        """Raises a `PermissionError` if files cannot be written here."""
+        parents = (self.path, *self.path.absolute().parents)
+        existing = next(path for path in parents if path.exists())
+        is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        received = f"{self.path}, but {existing} is not a writable folder"
+        expect(is_writable, "folder", "be writable", received, PermissionError)
 
-    def claim(self, settings: Mapping[str, Any], finished: bool) -> None:
-        """Writes down what the folder has an atlas of, and lays out the pages."""
-        claim = {"format": _FORMAT, "finished": finished, "settings": settings}
-        text = json.dumps(claim, indent=1, sort_keys=True) + "\n"
-        _write(self.path / _CLAIM, text.encode())
+    def write_manifest(self, settings: Mapping[str, Any], finished: bool) -> None:
+        """Writes what the folder holds the atlas of, which `is_finished` compares."""
+        manifest = {"format": _FORMAT, "finished": finished, "settings": settings}
+        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+        _write(self.path / _MANIFEST, text.encode())
+
+    def write_site(self) -> None:
+        """Copies the pages and their scripts."""
         for source in sorted(_SITE.rglob("*")):
             if source.is_file():
                 _write(self.path / source.relative_to(_SITE), source.read_bytes())
 
     def picture(self, layer: int, channel: int) -> Path:
-        """The path of the picture of a channel."""
+        """Path of the picture of a channel."""
         return self.path / f"pictures/{layer:04}/{channel:05}.jpg"
+
+    def has_pictures(self, plans: Sequence[LayerPlan]) -> bool:
+        """Whether there are pictures of all channels of these layers."""
+        channels = ((i, channel) for i, plan in enumerate(plans) for channel in plan.filters)
+        return all(self.picture(*channel).is_file() for channel in channels)
 
     def write_picture(self, layer: int, channel: int, file: bytes) -> None:
         """Writes the picture of a channel."""
         _write(self.picture(layer, channel), file)
 
-    def write_photograph(self, number: int, file: bytes) -> None:
-        """Writes one of the user's images."""
-        _write(self.path / f"photographs/{number:05}.jpg", file)
+    def write_image(self, number: int, file: bytes) -> None:
+        """Writes an image of the user's dataset."""
+        _write(self.path / f"images/{number:05}.jpg", file)
 
     def write_data(self, key: str, value: Any) -> None:
-        """Writes what JSON can say for the pages, which ask for it by the key.
+        """Writes data for the pages, as a script.
 
-        A page that is opened from the disk may run a script, and not read a file of data.
+        Browsers do not let a page that was opened from the disk read JSON files.
         """
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
         script = f"atlas.receive({json.dumps(key)},{text});\n"
@@ -113,11 +118,11 @@ def _write(path: Path, content: bytes) -> None:
             unfinished.write_bytes(content)
     except OSError as error:
         raise OSError(
-            f"The atlas could not be written any further: {error.strerror}. What was drawn is "
-            f"kept, and the same call goes on from there. Received: {path}"
+            f"The atlas cannot be written: {error.strerror}. Finished pictures are kept. Rerun "
+            f"the call to resume. Received: {path}"
         ) from error
 
 
-def _shortly(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Links between channels: how much those of some layers contribute to those of another."""
+"""Links between channels: gradient times activation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,123 +6,85 @@ from typing import Any
 import keras
 import numpy as np
 
+from vis._core.model_inputs import inputs_for_images
 from vis.backend import device
-from vis.backend.graph import Graph, LayerOutput, Target, filters_of
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, filters_of
 from vis.backend.layers import WeightCache
-from vis.backend.step import accepts, links_of
-from vis.utils.validation import check_flag, check_images, check_indices, check_integer
-from vis.visualization.feeds import Feeds
+from vis.backend.step import Contributions, accepts_shape
+from vis.utils.validation import check_images, check_indices
 
 
 def contributions(
     model: keras.Model,
     layer: Any,
     channels: Any,
-    before: Sequence[Any],
-    before_channels: Sequence[Any],
+    earlier_layers: Sequence[Any],
+    earlier_channels: Sequence[Any],
     images: np.ndarray,
     own_images: bool = False,
-    fixed_inputs: Any = None,
     batch_size: int | None = None,
 ) -> list[np.ndarray]:
-    """How much channels of layers contribute to channels of a layer behind them.
+    """Gradient times activation of channels of earlier layers, for channels of a layer.
 
-    The score of a channel is the mean over all places of its activation, before the softmax of a
-    layer that ends in one. What a channel before it contributes is its activation times the
-    gradient of the score, summed over its places: what the score would lose without it, were the
-    network linear in between (Shrikumar et al., "Not Just a Black Box", arXiv:1605.01713). It is
-    averaged over the images, or with `own_images` read off one image for each channel.
-
-    Layers are given as `layer_idx` in `visualize_activation`, channels as indices or None for all.
-    Images are such as the model takes, `(images, ...)`, or takes up to the layer, where that can be
-    of another size; `fixed_inputs` are the values of all inputs but that one. Without a GPU the
-    numbers do not depend on `batch_size`, by default twice as many as there are processors.
+    The score of a channel is its mean activation over all positions, before a final softmax. The
+    contribution of an earlier channel is its activation times the gradient of the score, summed
+    over positions: the change of the score without that channel, if the network were linear in
+    between (Shrikumar et al., "Not Just a Black Box", arXiv:1605.01713). Contributions are
+    averaged over `images`, or with `own_images` computed on one image for each channel. Without a
+    GPU they do not depend on the batch size. Channels are indices, or None for all.
 
     Returns:
-        For each layer before it an array `(channels, channels before)` of float32.
+        For each earlier layer: an array `(channels, earlier channels)` of float32.
     """
     graph = Graph.of(model)
-    behind, feeds = graph.find(layer, "layer"), Feeds.of(graph, fixed_inputs)
-    targets = [graph.find(one, "before") for one in _check_list("before", before)]
-    _check_behind(graph, behind, targets)
-    wanted = _indices("channels", behind, channels)
-    each = _check_list("before_channels", before_channels)
-    if len(each) != len(targets):
-        raise ValueError(
-            f"`before_channels` must have the channels of each of the {len(targets)} layers "
-            f"before. Received: before_channels={before_channels!r}"
-        )
-    chosen = [_indices("before_channels", *pair) for pair in zip(targets, each, strict=True)]
-    images = _images(feeds, behind, images)
-    most = device.images_at_once()
-    if batch_size is not None:
-        most = check_integer("batch_size", batch_size, least=1)
-    rows = np.broadcast_to(wanted, (len(images), len(wanted)))
-    if check_flag("own_images", own_images):
-        if len(images) != len(wanted):
-            raise ValueError(
-                f"`images` must hold one image for each of the {len(wanted)} channels. "
-                f"Received: {len(images)} images"
-            )
-        rows = np.array(wanted)[:, None]
-    links, weight_cache = links_of(graph, behind, targets), WeightCache()
-    sums = [np.zeros((len(wanted), len(some))) for some in chosen]
-    for first in range(0, len(images), most):
-        some = slice(first, first + most)
-        parts = links(graph, weight_cache, feeds.shown(images[some]), [rows[some], *chosen])
-        for total, contributions in zip(sums, parts, strict=True):
-            for number, of_image in enumerate(contributions, first):
-                # One by one, so that the rounding is that of any other batch size.
-                of_channel = total[number : number + 1] if own_images else total
-                of_channel += of_image
-    return [(total / (1 if own_images else len(images))).astype("float32") for total in sums]
+    inputs, target = inputs_for_images(graph, None), graph.find(layer)
+    earlier = [graph.find(other) for other in earlier_layers]
+    indices = _indices(target, channels)
+    earlier_indices = [_indices(*pair) for pair in zip(earlier, earlier_channels, strict=True)]
+    images = _check_images(inputs, target, images)
+    batch_size = batch_size or device.default_batch_size()
+    rows = np.broadcast_to(indices, (len(images), len(indices)))
+    if own_images:
+        rows = np.array(indices)[:, None]
+    compute, weight_cache = Contributions.of(inputs, target, earlier), WeightCache()
+    totals = [np.zeros((len(indices), len(columns))) for columns in earlier_indices]
+    for first in range(0, len(images), batch_size):
+        batch = slice(first, first + batch_size)
+        values = inputs.complete(images[batch])
+        results = compute(graph, weight_cache, values, [rows[batch], *earlier_indices])
+        for total, result in zip(totals, results, strict=True):
+            # One image at a time, so that rounding does not depend on the batch size.
+            for number, value in enumerate(result, first):
+                part = total[number : number + 1] if own_images else total
+                part += value
+    return [(total / (1 if own_images else len(images))).astype("float32") for total in totals]
 
 
-def directly_before(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
-    """For each of some layers the positions of those before it, with no other of them in between.
+def direct_predecessors(graph: Graph, layers: Sequence[Target]) -> list[list[int]]:
+    """For each layer: positions of the layers before it, without any of the others in between.
 
-    Of a chain of three layers that is `[[], [0], [1]]`.
+    For a chain of three layers this is `[[], [0], [1]]`.
     """
     own = [LayerOutput.of(layer).layer for layer in layers]
-    reached = [graph.upstream(layer) for layer in own]
+    upstream = [graph.upstream(layer) for layer in own]
     before = [
-        {i for i, other in enumerate(own) if other is not layer and id(other) in found}
-        for layer, found in zip(own, reached, strict=True)
+        {i for i, other in enumerate(own) if other is not layer and id(other) in reachable}
+        for layer, reachable in zip(own, upstream, strict=True)
     ]
-    return [sorted(found - {j for i in found for j in before[i]}) for found in before]
+    return [sorted(all_ - {j for i in all_ for j in before[i]}) for all_ in before]
 
 
-def _check_behind(graph: Graph, layer: Target, before: Sequence[Target]) -> None:
-    graph.check_has("layer", layer)
-    own = LayerOutput.of(layer).layer
-    reached = graph.upstream(own)
-    for other in before:
-        earlier = LayerOutput.of(other).layer
-        if earlier is own or id(earlier) not in reached:
-            raise ValueError(
-                f"`before` must hold layers that the output of layer '{layer.name}' is computed "
-                f"with. Received: layer '{other.name}'"
-            )
-
-
-def _check_list(name: str, values: Any) -> list[Any]:
-    if not isinstance(values, (list, tuple)) or isinstance(values, LayerOutput) or not values:
-        raise TypeError(
-            f"`{name}` must be a list with at least one entry. Received: {name}={values!r}"
-        )
-    return list(values)
-
-
-def _indices(name: str, layer: Target, channels: Any) -> list[int]:
+def _indices(layer: Target, channels: Any) -> list[int]:
     _, _, count = filters_of(layer)
-    some = range(count) if channels is None else channels
-    return check_indices(name, some, count, of=f"layer '{layer.name}'")
+    indices = range(count) if channels is None else channels
+    return check_indices("channels", indices, count, of=f"layer '{layer.name}'")
 
 
-def _images(feeds: Feeds, layer: Target, images: Any) -> np.ndarray:
-    """The images as the model takes them, of another size if it takes that up to the layer."""
-    shape, given = tuple(feeds.tensor.shape[1:]), tuple(np.shape(images)[1:])
-    is_size = len(given) == len(shape) > 1 and given != shape
-    if is_size and accepts(feeds.graph, feeds.tensor, layer, given):
-        shape = given
+def _check_images(inputs: ModelInputs, layer: Target, images: Any) -> np.ndarray:
+    """The images as an array, of another size if the model accepts that up to the layer."""
+    (tensor,) = inputs.varying
+    shape, received = tuple(tensor.shape[1:]), tuple(np.shape(images)[1:])
+    is_resized = len(received) == len(shape) > 1 and received != shape
+    if is_resized and accepts_shape(inputs.graph, tensor, layer, received):
+        shape = received
     return check_images("images", images, shape)

@@ -1,7 +1,7 @@
-"""What the pages are told of a layer and its channels."""
+"""Data that the pages of an atlas show, as JSON values."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,127 +10,123 @@ from vis.atlas.run import AtlasRun
 from vis.visualization.top_images import TopImagesOfLayer
 
 _BINS = 20
-# Links of each kind that a page shows.
-_LINKS = 8
+# Of each kind, on the page of a channel.
+_MAX_LINKS = 8
+
+# Positions of a layer, index of a channel, contribution.
+Link = tuple[int, int, float]
 
 
-def atlas_record(
-    name: str,
-    made_with: str,
-    settings: Mapping[str, str],
-    photographs: int,
-    work: AtlasRun,
-    finished: bool,
+def atlas_data(
+    model: str, settings: Mapping[str, Any], run: AtlasRun, finished: bool
 ) -> dict[str, Any]:
-    """What the pages are told first: the map.
-
-    `settings` are what a reader may want to know of how the pictures were made, `photographs` how
-    many images were looked at.
-    """
-    reasons = work.failures()
+    """Data of the map, and what the atlas was made with."""
+    warnings = run.errors()
     layers = [
-        {**plan._asdict(), "failed": work.failure_of(position), "lacks": reasons.get(plan.name)}
-        for position, plan in enumerate(work.plans)
+        {**plan._asdict(), "error": run.picture_error(i), "warning": warnings.get(plan.name)}
+        for i, plan in enumerate(run.plans)
     ]
+    shown_settings = {
+        "steps": "default" if settings["max_iter"] is None else str(settings["max_iter"]),
+        "seed": str(settings["seed"]),
+        "input range": "{:g} to {:g}".format(*settings["input_range"]),
+        "drawn like": "photographs" if settings["like"] is None else "examples of its data",
+    }
     return {
-        "model": name,
-        "made_with": made_with,
-        "settings": settings,
+        "model": model,
+        "made_with": settings["made_with"],
+        "settings": shown_settings,
         "finished": finished,
-        "photographs": photographs,
+        "images": run.scan.total,
         "layers": layers,
     }
 
 
-def layer_record(
-    position: int,
-    work: AtlasRun,
-    statistics: TopImagesOfLayer | None,
-    photographs: Mapping[int, Mapping[str, Any]],
+def layer_data(
+    position: int, run: AtlasRun, image_infos: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What the pages are told of the layer at a position.
-
-    `statistics` are what `top_activating_images` has found of it, `photographs` the names and sizes of
-    images by number.
-    """
+    """Data of a layer and its channels. `image_infos` are names and sizes by number."""
+    plan = run.plans[position]
+    top_images = run.scan.layers.get(plan.name)
     channels: list[dict[str, Any]] = [
         {
             "index": channel,
-            "failed": work.failed.get((position, channel)),
-            "strongest": [] if statistics is None else _strongest(statistics, row),
-            "spread": None if statistics is None else _spread(statistics.activations[:, row]),
-            "excited_by": _excited_by(position, row, work),
-            "speaks_to": _speaks_to(position, row, work),
+            "error": run.picture_errors.get((position, channel)),
+            "top_images": _top_images(top_images, row) if top_images else [],
+            "histogram": _histogram(top_images.activations[:, row]) if top_images else None,
+            "excited_by": _excited_by(position, row, run),
+            "excites": _excites(position, row, run),
         }
-        for row, channel in enumerate(work.plans[position].drawn)
+        for row, channel in enumerate(plan.filters)
     ]
-    shown = {s["photograph"] for channel in channels for s in channel["strongest"]}
+    shown = {entry["image"] for channel in channels for entry in channel["top_images"]}
     return {
         "channels": channels,
-        "photographs": {str(number): photographs[number] for number in sorted(shown)},
+        "images": {str(number): image_infos[number] for number in sorted(shown)},
     }
 
 
-def _strongest(statistics: TopImagesOfLayer, row: int) -> list[dict[str, Any]]:
-    of_channel = zip(
-        statistics.indices[row].tolist(),
-        statistics.values[row].tolist(),
-        statistics.boxes[row].tolist(),
-        statistics.heatmaps[row],
+def _top_images(top_images: TopImagesOfLayer, row: int) -> list[dict[str, Any]]:
+    entries = zip(
+        top_images.indices[row].tolist(),
+        top_images.values[row].tolist(),
+        top_images.boxes[row].tolist(),
+        top_images.heatmaps[row],
         strict=True,
     )
     return [
         {
-            "photograph": photograph,
+            "image": number,
             "value": _rounded(value),
             "box": box or None,
-            "heat": _heat(heat),
+            "heatmap": _encode_heatmap(heatmap),
         }
-        for photograph, value, box, heat in of_channel
+        for number, value, box, heatmap in entries
     ]
 
 
-def _heat(heat: np.ndarray) -> dict[str, Any]:
-    levels = np.round(255 * np.atleast_2d(heat)).astype("uint8")
+def _encode_heatmap(heatmap: np.ndarray) -> dict[str, Any]:
+    levels = np.round(255 * np.atleast_2d(heatmap)).astype("uint8")
     rows, columns = levels.shape
     values = base64.b64encode(levels.tobytes()).decode()
     return {"rows": rows, "columns": columns, "values": values}
 
 
-def _spread(activations: np.ndarray) -> dict[str, Any]:
+def _histogram(activations: np.ndarray) -> dict[str, Any]:
     low, high = float(activations.min()), float(activations.max())
     counts, _ = np.histogram(activations, _BINS, (low, high if high > low else low + 1))
     return {"low": _rounded(low), "high": _rounded(high), "counts": counts.tolist()}
 
 
-def _excited_by(position: int, row: int, work: AtlasRun) -> list[tuple[int, int, float]]:
-    return _best(
+def _excited_by(position: int, row: int, run: AtlasRun) -> list[Link]:
+    return _strongest(
         (earlier, channel, value)
-        for earlier in work.plans[position].before
-        if (position, earlier) in work.links
+        for earlier in run.plans[position].predecessors
+        if (position, earlier) in run.links
         for channel, value in zip(
-            work.plans[earlier].drawn, work.links[position, earlier][row].tolist(), strict=True
+            run.plans[earlier].filters, run.links[position, earlier][row].tolist(), strict=True
         )
     )
 
 
-def _speaks_to(position: int, column: int, work: AtlasRun) -> list[tuple[int, int, float]]:
-    """Channels right behind it, and then classes, whose contributions are on another scale."""
-    following = [
-        (work.plans[later], (later, channel, value))
-        for (later, earlier), matrix in sorted(work.links.items())
+def _excites(position: int, column: int, run: AtlasRun) -> list[Link]:
+    """Channels of the next layers, then classes, whose contributions have another scale."""
+    links = [
+        (run.plans[later], (later, channel, value))
+        for (later, earlier), matrix in sorted(run.links.items())
         if earlier == position
-        for channel, value in zip(work.plans[later].drawn, matrix[:, column].tolist(), strict=True)
+        for channel, value in zip(run.plans[later].filters, matrix[:, column].tolist(), strict=True)
     ]
-    behind = [link for plan, link in following if not plan.is_classes]
-    return _best(behind) + _best(link for plan, link in following if plan.is_classes)
+    to_channels = _strongest(link for plan, link in links if not plan.is_classes)
+    to_classes = _strongest(link for plan, link in links if plan.is_classes)
+    return to_channels + to_classes
 
 
-def _best(links: Any) -> list[tuple[int, int, float]]:
-    """The strongest of those that excite, not of those that inhibit."""
+def _strongest(links: Iterable[Link]) -> list[Link]:
+    """The strongest excitatory links. Inhibitory ones are left out."""
     positive = [link for link in links if link[2] > 0]
     positive.sort(key=lambda link: (-link[2], link[0], link[1]))
-    return [(layer, channel, _rounded(value)) for layer, channel, value in positive[:_LINKS]]
+    return [(layer, channel, _rounded(value)) for layer, channel, value in positive[:_MAX_LINKS]]
 
 
 def _rounded(value: float) -> float:

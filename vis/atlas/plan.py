@@ -1,19 +1,27 @@
-"""What an atlas is of: which layers and channels, at which size, and what they are called."""
+"""The plan of an atlas: its layers, their channels, and the size of their pictures."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from vis.atlas.links import directly_before
+from vis._core.model_inputs import inputs_for_images
+from vis.atlas.links import direct_predecessors
 from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
 from vis.backend.private import operation_of
-from vis.backend.step import accepts, receptive_field
+from vis.backend.step import accepts_shape, receptive_fields
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
-from vis.utils.validation import check_indices, check_integer, is_iterable
+from vis.utils.validation import (
+    check_all,
+    check_indices,
+    check_integer,
+    expect,
+    is_iterable,
+    require,
+)
 
 _CONVOLUTIONS = (
     keras.layers.Conv2D,
@@ -22,129 +30,92 @@ _CONVOLUTIONS = (
     keras.layers.Conv2DTranspose,
 )
 _MERGES = (keras.layers.Add, keras.layers.Concatenate)
-# Of a network with more convolutions the outputs of its blocks say more.
-_FEW_CONVOLUTIONS = 16
-_MOST_BLOCKS = 24
-# Larger pictures of inner channels cost more, and show little more.
-_LARGEST = 128
+# Networks with more convolutions are shown by the outputs of their blocks.
+_MAX_CONVOLUTIONS = 16
+_MAX_BLOCKS = 24
+# Pixels. Larger pictures of inner channels take longer and show little more.
+_MAX_PICTURE_SIZE = 128
 
 
 class LayerPlan(NamedTuple):
-    """A layer of an atlas, as its pages are told of it. Sizes are height and width."""
+    """A layer of an atlas, also as the pages receive it. Sizes are `(height, width)` in pixels."""
 
-    # The path that `layer_idx` finds it by.
-    name: str
-    # The layer's class.
-    kind: str
-    # That of its output, without the samples.
-    shape: tuple[int | None, ...]
-    channels: int
-    # The indices of the channels in the atlas, ascending, and what these are called.
-    drawn: tuple[int, ...]
-    labels: tuple[str, ...] | None
-    # Whether it is the model's output.
+    name: str  # Path of the layer, as `layer_idx` takes it.
+    class_name: str
+    output_shape: tuple[int | None, ...]  # Without the batch axis.
+    filter_count: int
+    filters: tuple[int, ...]  # Indices of the channels in the atlas, ascending.
+    labels: tuple[str, ...] | None  # Names of these channels, if they are classes.
     is_classes: bool
-    # That of its pictures.
-    size: tuple[int, int]
-    # How much of an image one of its places sees; None for all of it.
-    sees: tuple[int, int] | None
-    # The positions, in the atlas, of the layers directly before it.
-    before: tuple[int, ...]
-
-
-def picture_size(model: keras.Model, image_size: Any, has_examples: bool) -> tuple[int, int]:
-    """Height and width of the pictures of inner channels, or an error where the user's cannot be.
-
-    Pictures that are to be like examples have the size of these.
-    """
-    height, width = _image_layout(Graph.of(model)).spatial_shape
-    if image_size is None:
-        most = max(height, width) if has_examples else _LARGEST
-        return min(most, height), min(most, width)
-    if has_examples:
-        raise ValueError(
-            "`image_size` must not be given together with `like`, whose pictures have the size "
-            f"of the model's input. Received: image_size={image_size!r}"
-        )
-    return (check_integer("image_size", image_size, least=1),) * 2
+    picture_size: tuple[int, int]
+    receptive_field: tuple[int, int] | None  # None is the whole image.
+    predecessors: tuple[int, ...]  # Positions, in the atlas, of the layers directly before it.
 
 
 def plan_layers(
-    model: keras.Model, layers: Any, filters: Any, classes: Any, size: tuple[int, int], labels: Any
+    model: keras.Model,
+    layers: Any,
+    filters: Any,
+    max_filters: Any,
+    classes: Any,
+    max_classes: Any,
+    image_size: Any,
+    labels: Any,
+    like: Any,
 ) -> list[LayerPlan]:
-    """The layers of an atlas, in the order of the network.
-
-    The arguments are those of `draw_atlas`, but for `size`: that of the pictures of inner
-    channels, where the network takes it. What is wrong with them is said here.
-    """
+    """Checks these arguments of `draw_atlas`, and plans its layers in the order of the network."""
     graph = Graph.of(model)
-    own = _image_layout(graph)
-    if layers is None:
-        found = list(_default_layers(graph))
-        if not found:
-            raise ValueError(
-                "`layers` must be given for a model whose own graph shows no convolution and no "
-                f"classes. Received: layers=None, for '{model.name}'"
-            )
-    else:
-        listed = layers if is_iterable(layers) else [layers]
-        found = [graph.find(layer, "layers") for layer in listed]
-    if not found:
-        raise ValueError("`layers` must hold at least one layer. Received: layers=[]")
-    for layer in found:
-        if isinstance(layer, LayerOutput):
-            raise TypeError(
-                "`layers` must be layers as a whole, of which the first call is drawn. "
-                f"Received: {layer!r}"
-            )
-    order = {id(layer): i for i, layer in enumerate(graph.layers())}
-    found = list({path_to(model, layer): layer for layer in found}.items())
-    found.sort(key=lambda pair: order.get(id(pair[1]), len(order)))
-    before = directly_before(graph, [layer for _, layer in found])
-    last = _output_layer(graph)
-    plans = []
-    for (path, layer), earlier in zip(found, before, strict=True):
-        shape, _, count = filters_of(layer)
-        is_classes = layer is last and len(shape) == 2
-        wanted = classes if is_classes else filters
-        drawn = _drawn("classes" if is_classes else "filters", wanted, count, path)
-        plans.append(
-            LayerPlan(
-                path,
-                type(layer).__name__,
-                tuple(shape[1:]),
-                count,
-                drawn,
-                _labels(labels, count, drawn) if is_classes else None,
-                is_classes,
-                _size(graph, layer, own, own.spatial_shape if is_classes else size),
-                _sees(graph, layer, own),
-                tuple(earlier),
-            )
-        )
-    if labels is not None and not any(plan.is_classes for plan in plans):
+    image = _image_layout(graph)
+    size = _inner_picture_size(image, image_size, like)
+    by_path = _requested_layers(graph, layers)
+    class_layer = _class_layer(graph)
+    inner_paths = [path for path, layer in by_path.items() if layer is not class_layer]
+    filters_by_path = _filters_by_path(graph, filters, inner_paths)
+    if labels is not None and len(inner_paths) == len(by_path):
         raise ValueError(
-            "`labels` must go with `layers` that hold the layer of the classes, the last one. "
-            f"Received: labels, for the layers {[plan.name for plan in plans]}"
+            "`labels` requires the class layer, the last one, in `layers`. "
+            f"Received: labels, and layers={inner_paths}"
         )
+    plans = []
+    predecessors = direct_predecessors(graph, list(by_path.values()))
+    for (path, layer), positions in zip(by_path.items(), predecessors, strict=True):
+        shape, _, count = filters_of(layer)
+        is_classes = layer is class_layer
+        if is_classes:
+            indices = _select("classes", classes, max_classes, count, path)
+        else:
+            indices = _select("filters", filters_by_path[path], max_filters, count, path)
+        plan = LayerPlan(
+            name=path,
+            class_name=type(layer).__name__,
+            output_shape=tuple(shape[1:]),
+            filter_count=count,
+            filters=indices,
+            labels=_class_labels(labels, count, indices) if is_classes else None,
+            is_classes=is_classes,
+            picture_size=_accepted_size(graph, layer, image, size),
+            receptive_field=_receptive_field(graph, layer, image),
+            predecessors=tuple(positions),
+        )
+        plans.append(plan)
     return plans
 
 
 def default_layers(model: keras.Model) -> list[str]:
-    """The layers that an atlas is of unless somebody says which.
+    """The layers that `draw_atlas` draws by default.
 
-    They are every convolution of a small network, the outputs of a large one's blocks, and the
-    classes. A block ends where branches meet, or where what follows is smaller.
+    All convolutions of a small network, or the outputs of a large network's blocks, and the
+    classes. A block ends at a merge, or before the resolution changes.
 
     Args:
-        model: A Keras model that takes images.
+        model: A Keras model with one input: images with one channel or three.
 
     Returns:
-        Their paths, in the order of the network.
+        Paths of the layers, in the order of the network.
 
     Raises:
-        TypeError: If `model` is no Keras model.
-        ValueError: If it takes no images.
+        TypeError: If `model` is not a Keras model.
+        ValueError: If its input is not an image.
 
     Example:
         >>> edges = keras.layers.Conv2D(4, 3, name="edges")
@@ -158,52 +129,100 @@ def default_layers(model: keras.Model) -> list[str]:
     return [path_to(model, layer) for layer in _default_layers(graph)]
 
 
+def all_predecessors(plans: Sequence[LayerPlan], position: int) -> list[int]:
+    """Positions of all layers before one, ascending."""
+    visited: set[int] = set()
+    queue = [position]
+    while queue:
+        new = set(plans[queue.pop()].predecessors) - visited
+        visited |= new
+        queue += new
+    return sorted(visited)
+
+
+def _image_layout(graph: Graph) -> Layout:
+    """Layout of the model's only input, which must be a gray or color image."""
+    layout = layout_of(graph.inputs[0]) if len(graph.inputs) == 1 else None
+    if layout is None or len(layout.axes) != 2 or layout.channels not in (1, 3):
+        shapes = [tuple(tensor.shape) for tensor in graph.inputs]
+        raise ValueError(
+            "`model` must have one input: images with one channel or three. "
+            f"Received: a model with inputs of shapes {shapes}"
+        )
+    return layout
+
+
+def _inner_picture_size(image: Layout, image_size: Any, like: Any) -> tuple[int, int]:
+    """Size of the pictures of inner channels, if the network accepts it."""
+    height, width = image.spatial_shape
+    if image_size is None:
+        limit = _MAX_PICTURE_SIZE if like is None else max(height, width)
+        return min(limit, height), min(limit, width)
+    expected = "be None together with `like`, whose pictures have the size of the model's input"
+    require(like is None, "image_size", expected, image_size)
+    return (check_integer("image_size", image_size, least=1),) * 2
+
+
+def _requested_layers(graph: Graph, layers: Any) -> dict[str, keras.Layer]:
+    """The layers by path, in the order of the network."""
+    if layers is None:
+        requested = list(_default_layers(graph))
+        expected = "be given for a model without convolutions and classes in its own graph"
+    else:
+        listed = layers if is_iterable(layers) else [layers]
+        requested = [graph.find(layer, "layers") for layer in listed]
+        expected = "hold at least one layer"
+    require(requested, "layers", expected, layers)
+    for layer in requested:
+        expected = "be layers, names, paths or indices; an atlas shows the first call of a layer"
+        require(not isinstance(layer, LayerOutput), "layers", expected, layer, TypeError)
+    order = {id(layer): i for i, layer in enumerate(graph.layers())}
+    by_path = {path_to(graph.model, layer): layer for layer in requested}
+    return dict(sorted(by_path.items(), key=lambda item: order.get(id(item[1]), len(order))))
+
+
 def _default_layers(graph: Graph) -> Iterator[keras.Layer]:
     shapes = [
         (layer, filters_of(layer)[0])
         for layer in graph.layers()
         if graph.in_graph(layer) and _has_one_output(layer)
     ]
-    convolved = [
+    convolutions = [
         (layer, shape[1:3])
         for layer, shape in shapes
         if isinstance(layer, _CONVOLUTIONS) and len(shape) == 4
     ]
-    chosen = [layer for layer, _ in convolved]
-    if len(chosen) > _FEW_CONVOLUTIONS:
-        neighbours = itertools.pairwise(convolved)
-        ends = [layer for (layer, size), (_, following) in neighbours if size != following]
+    chosen = [layer for layer, _ in convolutions]
+    if len(chosen) > _MAX_CONVOLUTIONS:
+        neighbours = itertools.pairwise(convolutions)
+        ends = [layer for (layer, size), (_, next_size) in neighbours if size != next_size]
         chosen = [layer for layer, _ in shapes if isinstance(layer, _MERGES) or layer in ends]
-        if len(chosen) > _MOST_BLOCKS:
-            spread = np.linspace(0, len(chosen) - 1, _MOST_BLOCKS).round().astype(int)
-            chosen = [chosen[i] for i in spread]
+        if len(chosen) > _MAX_BLOCKS:
+            evenly = np.linspace(0, len(chosen) - 1, _MAX_BLOCKS).round().astype(int)
+            chosen = [chosen[i] for i in evenly]
     yield from chosen
-    last = _output_layer(graph)
-    if last is not None and last not in chosen and len(filters_of(last)[0]) == 2:
-        yield last
+    class_layer = _class_layer(graph)
+    if class_layer is not None and class_layer not in chosen:
+        yield class_layer
 
 
-def all_before(plans: Sequence[LayerPlan], position: int) -> list[int]:
-    """The positions of all layers that lie before one, ascending."""
-    found: set[int] = set()
-    ahead = [position]
-    while ahead:
-        new = set(plans[ahead.pop()].before) - found
-        found |= new
-        ahead += new
-    return sorted(found)
+def _class_layer(graph: Graph) -> keras.Layer | None:
+    """The layer of the model's only output, if that is one number for each class."""
+    if graph.subclassed_model is not None:
+        layer = graph.layers()[-1]
+        return layer if _has_classes(layer) else None
+    outputs = graph.outputs
+    while len(outputs) == 1:
+        operation = operation_of(outputs[0])
+        if not is_container(operation):
+            return operation if _has_classes(operation) else None
+        outputs = operation.outputs
+    return None
 
 
-def _image_layout(graph: Graph) -> Layout:
-    """How an image lies in the input of a model that takes one, in grey or in colour."""
-    layout = layout_of(graph.inputs[0]) if len(graph.inputs) == 1 else None
-    if layout is None or len(layout.axes) != 2 or layout.channels not in (1, 3):
-        shapes = [tuple(tensor.shape) for tensor in graph.inputs]
-        raise ValueError(
-            "`model` must take images, with one channel or three, and nothing else. "
-            f"Received: a model with inputs of shapes {shapes}"
-        )
-    return layout
+def _has_classes(operation: Any) -> bool:
+    is_layer = isinstance(operation, keras.Layer) and _has_one_output(operation)
+    return is_layer and len(filters_of(operation)[0]) == 2
 
 
 def _has_one_output(layer: keras.Layer) -> bool:
@@ -214,55 +233,54 @@ def _has_one_output(layer: keras.Layer) -> bool:
     return not isinstance(layer, keras.layers.InputLayer)
 
 
-def _output_layer(graph: Graph) -> keras.Layer | None:
-    """The layer that makes the model's only output, that of nested models inside them."""
-    if graph.subclassed_model is not None:
-        last = graph.layers()[-1]
-        return last if _has_one_output(last) else None
-    outputs = graph.outputs
-    while len(outputs) == 1:
-        operation = operation_of(outputs[0])
-        if not is_container(operation):
-            is_layer = isinstance(operation, keras.Layer) and _has_one_output(operation)
-            return operation if is_layer else None
-        outputs = operation.outputs
-    return None
+def _filters_by_path(graph: Graph, filters: Any, paths: Sequence[str]) -> dict[str, Any]:
+    """The requested indices of each layer, or None for its first channels."""
+    if not isinstance(filters, Mapping):
+        return dict.fromkeys(paths, filters)
+    by_path = {}
+    for layer, indices in filters.items():
+        target = LayerOutput.of(graph.find(layer, "filters")).layer
+        by_path[path_to(graph.model, target)] = indices
+    expected = f"be for inner layers of the atlas: {list(paths)}"
+    require(by_path.keys() <= {*paths}, "filters", expected, filters)
+    return {path: by_path.get(path) for path in paths}
 
 
-def _drawn(name: str, wanted: Any, count: int, path: str) -> tuple[int, ...]:
-    if wanted is None:
-        return tuple(range(count))
-    if is_iterable(wanted):
-        return tuple(sorted(set(check_indices(name, wanted, count, of=f"layer '{path}'"))))
-    return tuple(range(min(count, check_integer(name, wanted, least=1))))
+def _select(name: str, indices: Any, limit: Any, count: int, path: str) -> tuple[int, ...]:
+    """Requested indices in ascending order, or the first ones up to a limit."""
+    limit = count if limit is None else check_integer(f"max_{name}", limit, least=1)
+    if indices is None:
+        return tuple(range(min(count, limit)))
+    return tuple(sorted(set(check_indices(name, indices, count, of=f"layer '{path}'"))))
 
 
-def _labels(labels: Any, count: int, drawn: Sequence[int]) -> tuple[str, ...] | None:
+def _class_labels(labels: Any, count: int, indices: Sequence[int]) -> tuple[str, ...] | None:
+    """Names of the classes with these indices."""
     if labels is None:
         known = [name for _, name in imagenet_classes()]
-        return tuple(known[i].replace("_", " ") for i in drawn) if count == len(known) else None
-    if not is_iterable(labels) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"`labels` must be a list of names. Received: labels={labels!r}")
-    named = list(labels)
-    if len(named) != count:
-        raise ValueError(
-            f"`labels` must have a name for each of the {count} classes. "
-            f"Received: {len(named)} names"
-        )
-    return tuple(named[i] for i in drawn)
+        return tuple(known[i].replace("_", " ") for i in indices) if count == len(known) else None
+    names = check_all("labels", labels, str)
+    expected = f"have a name for each of the {count} classes"
+    expect(len(names) == count, "labels", expected, f"{len(names)} names")
+    return tuple(names[i] for i in indices)
 
 
-def _size(graph: Graph, layer: keras.Layer, own: Layout, size: tuple[int, ...]) -> tuple[int, int]:
-    """The size asked for, where the network takes it up to a layer, or else its own."""
-    layout = own.resized(size)
-    is_map = len(filters_of(layer)[0]) > 2
-    fits = is_map and (layout == own or accepts(graph, graph.inputs[0], layer, layout.shape))
-    height, width = (layout if fits else own).spatial_shape
+def _accepted_size(
+    graph: Graph, layer: keras.Layer, image: Layout, size: tuple[int, int]
+) -> tuple[int, int]:
+    """The requested size, if the network accepts it up to the layer, or the input's own size."""
+    layout = image.resized(size)
+    has_map = len(filters_of(layer)[0]) > 2
+    is_accepted = has_map and (
+        layout == image or accepts_shape(graph, graph.inputs[0], layer, layout.shape)
+    )
+    height, width = (layout if is_accepted else image).spatial_shape
     return height, width
 
 
-def _sees(graph: Graph, layer: keras.Layer, own: Layout) -> tuple[int, int] | None:
+def _receptive_field(graph: Graph, layer: keras.Layer, image: Layout) -> tuple[int, int] | None:
     if len(filters_of(layer)[0]) < 3:
         return None
-    height, width = receptive_field(graph, graph.inputs[0], layer, own)
-    return None if (height, width) >= own.spatial_shape else (height, width)
+    (field,) = receptive_fields(inputs_for_images(graph, None), [layer], image)
+    height, width = field.size
+    return None if (height, width) >= image.spatial_shape else (height, width)

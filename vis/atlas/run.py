@@ -1,4 +1,4 @@
-"""The work on an atlas: pictures first, then links, and what is written of both."""
+"""One run of `draw_atlas`: renders missing pictures, then computes links."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -8,145 +8,151 @@ import numpy as np
 from tqdm import tqdm
 
 from vis.atlas.directory import AtlasDirectory
-from vis.atlas.plan import LayerPlan, all_before
+from vis.atlas.images import DatasetScan
+from vis.atlas.plan import LayerPlan, all_predecessors
 from vis.atlas.tasks import LinkTask, RenderTask
 from vis.atlas.workers import WorkerPool
 
-# Most pictures of an order: what is lost when a worker dies, and what shares a trace.
-_AT_ONCE = 32
-# Layers that are drawn side by side, so that one is traced while another is drawn.
-_SIDE_BY_SIDE = 4
-
-# Of two layers by position, the later first, how much each drawn channel of the other does for
-# each of its own.
-Contributions = dict[tuple[int, int], np.ndarray]
+# Channels of a task. They share a trace, and are lost if their worker dies.
+_MAX_CHANNELS = 32
+# Layers that are rendered at the same time, so that one is traced while another is rendered.
+_PARALLEL_LAYERS = 4
 
 
 class AtlasRun:
-    """What is left to do for an atlas, and what came of it."""
+    """Progress and results of one call of `draw_atlas`. Layers are known by position."""
 
     def __init__(
         self,
         plans: Sequence[LayerPlan],
-        folder: AtlasDirectory,
-        crew: WorkerPool,
-        unseen: Mapping[str, Exception],
+        directory: AtlasDirectory,
+        pool: WorkerPool,
+        scan: DatasetScan,
     ) -> None:
         self.plans = plans
-        self.folder = folder
-        self._crew = crew
-        # Errors of layers without top-activating images, by path.
-        self._unseen = unseen
+        self.directory = directory
+        self.scan = scan
+        # Contributions `(channels, earlier channels)`, by layer and earlier layer.
+        self.links: dict[tuple[int, int], np.ndarray] = {}
+        # By layer and channel, and by layer.
+        self.picture_errors: dict[tuple[int, int], str] = {}
+        self.link_errors: dict[int, str] = {}
+        self._pool = pool
         self._positions = {plan.name: position for position, plan in enumerate(plans)}
-        # Why there is no picture, by position and channel, and why there are no links.
-        self.failed: dict[tuple[int, int], str] = {}
-        self.unlinked: dict[int, str] = {}
-        self.links: Contributions = {}
 
-    def draw(self, needs: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
-        """Draws what is not there yet, and writes each picture as soon as it is done.
-
-        `needs` are keys of what orders need, `settings` arguments of `visualize_filters`.
-        """
-        total = sum(len(plan.drawn) for plan in self.plans)
-        orders = self._drawings(needs, settings)
-        missing = sum(len(order.channels) for order in orders)
-        bar = tqdm(
+    def render(self, data_keys: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
+        """Renders missing pictures with `settings` of `visualize_filters`, and writes each."""
+        tasks = self._render_tasks(data_keys, settings)
+        total = sum(len(plan.filters) for plan in self.plans)
+        missing = sum(len(task.channels) for task in tasks)
+        with tqdm(
             total=total, initial=total - missing, disable=not show, unit="picture", desc="pictures"
-        )
-        with bar:
-            # One channel that fails takes those with it that were drawn beside it: those again.
-            alone = [
-                order._replace(channels=(channel,))
-                for order, _ in self._drawn(orders, bar)
-                for channel in order.channels
+        ) as bar:
+            # A channel that fails makes its whole task fail: retry each channel alone.
+            retries = [
+                task._replace(channels=(channel,))
+                for task, _ in self._write_pictures(tasks, bar)
+                for channel in task.channels
             ]
-            for order, error in self._drawn(alone, bar):
-                self.failed[self._positions[order.layer], order.channels[0]] = _told(error)
+            for task, error in self._write_pictures(retries, bar):
+                position = self._positions[task.layer]
+                self.picture_errors[position, task.channels[0]] = _message(error)
 
-    def _drawings(self, needs: tuple[str, ...], settings: Mapping[str, Any]) -> list[RenderTask]:
+    def _render_tasks(
+        self, data_keys: tuple[str, ...], settings: Mapping[str, Any]
+    ) -> list[RenderTask]:
         queues = []
-        # The largest first, so that nobody is left with one when the others are done.
-        for plan in sorted(self.plans, key=lambda plan: -np.prod(plan.size)):
+        # Large pictures first, so that no worker is left with one at the end.
+        for plan in sorted(self.plans, key=lambda plan: -np.prod(plan.picture_size)):
             position = self._positions[plan.name]
-            left = [c for c in plan.drawn if not self.folder.picture(position, c).is_file()]
-            sized = {**settings, "image_size": plan.size}
-            queues.append([RenderTask(needs, plan.name, some, sized) for some in _shared_out(left)])
+            missing = [c for c in plan.filters if not self.directory.picture(position, c).is_file()]
+            sized = {**settings, "image_size": plan.picture_size}
+            tasks = [RenderTask(data_keys, plan.name, part, sized) for part in _split(missing)]
+            queues.append(tasks)
         return [
-            order
-            for first in range(0, len(queues), _SIDE_BY_SIDE)
-            for row in zip_longest(*queues[first : first + _SIDE_BY_SIDE])
-            for order in row
-            if order is not None
+            task
+            for first in range(0, len(queues), _PARALLEL_LAYERS)
+            for row in zip_longest(*queues[first : first + _PARALLEL_LAYERS])
+            for task in row
+            if task is not None
         ]
 
-    def _drawn(self, orders: Sequence[RenderTask], bar: tqdm) -> list[tuple[RenderTask, Exception]]:
-        """Writes what orders bring, and returns those that fail, with the reason."""
-        failing = []
-        for order, result in self._crew.as_completed(orders):
+    def _write_pictures(
+        self, tasks: Sequence[RenderTask], bar: tqdm
+    ) -> list[tuple[RenderTask, Exception]]:
+        """Writes the pictures of completed tasks, and returns failed tasks with their errors."""
+        failed = []
+        for task, result in self._pool.as_completed(tasks):
             if isinstance(result, Exception):
-                failing.append((order, result))
+                failed.append((task, result))
                 continue
-            for channel, file in zip(order.channels, result, strict=True):
-                self.folder.write_picture(self._positions[order.layer], channel, file)
-            bar.update(len(order.channels))
-        return failing
+            for channel, file in zip(task.channels, result, strict=True):
+                self.directory.write_picture(self._positions[task.layer], channel, file)
+            bar.update(len(task.channels))
+        return failed
 
-    def link(self, needs: tuple[str, ...], input_range: tuple[float, float], show: bool) -> None:
-        """Finds out what channels do for those behind them.
+    def compute_links(
+        self, data_keys: tuple[str, ...], input_range: tuple[float, float], show: bool
+    ) -> None:
+        """Computes links, averaged over images, or else on the channels' own pictures."""
+        tasks = self._link_tasks(data_keys, input_range)
+        results = self._pool.as_completed(tasks)
+        for task, result in tqdm(results, "links", len(tasks), disable=not show):
+            position = self._positions[task.layer]
+            if isinstance(result, Exception):
+                self.link_errors[position] = _message(result)
+            elif not all(np.isfinite(matrix).all() for matrix in result):
+                self.link_errors[position] = "Gradients are not finite."
+            else:
+                rows = [self.plans[position].filters.index(channel) for channel in task.channels]
+                for (path, _), matrix in zip(task.earlier, result, strict=True):
+                    self.links[position, self._positions[path]][rows] = matrix
 
-        `needs` are keys of the model, and of the images if there are any.
-        """
-        has_images = len(needs) > 1
-        orders = []
+    def _link_tasks(
+        self, data_keys: tuple[str, ...], input_range: tuple[float, float]
+    ) -> list[LinkTask]:
+        tasks = []
         for position, plan in enumerate(self.plans):
-            earlier = all_before(self.plans, position) if plan.is_classes else plan.before
-            before = tuple((self.plans[e].name, self.plans[e].drawn) for e in earlier)
-            for e in earlier:
-                self.links[position, e] = np.zeros((len(plan.drawn), len(self.plans[e].drawn)))
-            drawn = [c for c in plan.drawn if (position, c) not in self.failed]
-            for channels in _shared_out(drawn) if before else ():
-                pictures = (self.folder.picture(position, c) for c in channels)
-                own = () if has_images else tuple(file.read_bytes() for file in pictures)
-                orders.append(LinkTask(needs, plan.name, channels, before, own, input_range))
-        done = self._crew.as_completed(orders)
-        for order, result in tqdm(done, "links", len(orders), disable=not show):
-            position = self._positions[order.layer]
-            if isinstance(result, Exception):
-                self.unlinked[position] = _told(result)
-                continue
-            rows = [self.plans[position].drawn.index(channel) for channel in order.channels]
-            if not all(np.isfinite(matrix).all() for matrix in result):
-                self.unlinked[position] = "Gradients are not finite."
-                continue
-            for (path, _), matrix in zip(order.before, result, strict=True):
-                self.links[position, self._positions[path]][rows] = matrix
+            is_classes = plan.is_classes
+            earlier = all_predecessors(self.plans, position) if is_classes else plan.predecessors
+            for other in earlier:
+                shape = len(plan.filters), len(self.plans[other].filters)
+                self.links[position, other] = np.zeros(shape)
+            names = tuple((self.plans[other].name, self.plans[other].filters) for other in earlier)
+            rendered = [c for c in plan.filters if (position, c) not in self.picture_errors]
+            for channels in _split(rendered) if earlier else ():
+                paths = (self.directory.picture(position, c) for c in channels)
+                pictures = () if self.scan.total else tuple(path.read_bytes() for path in paths)
+                task = LinkTask(data_keys, plan.name, channels, names, pictures, input_range)
+                tasks.append(task)
+        return tasks
 
-    def failure_of(self, position: int) -> str | None:
-        """Why a layer has no pictures at all, or None where it has some."""
-        reasons = [self.failed.get((position, c)) for c in self.plans[position].drawn]
-        return reasons[0] if all(reasons) else None
+    def picture_error(self, position: int) -> str | None:
+        """Why a layer has no pictures at all, or None if it has some."""
+        errors = [self.picture_errors.get((position, c)) for c in self.plans[position].filters]
+        return errors[0] if all(errors) else None
 
-    def failures(self) -> dict[str, str]:
-        """Of each layer that could not be drawn or linked, whole or in part, the reason."""
-        found: dict[int, str] = {}
-        for (position, channel), reason in sorted(self.failed.items()):
-            whole = self.failure_of(position)
-            found.setdefault(position, reason if whole else f"channel {channel}: {reason}")
-        for name, error in sorted(self._unseen.items()):
-            found.setdefault(self._positions[name], f"strongest images: {_told(error)}")
-        for position, reason in sorted(self.unlinked.items()):
-            found.setdefault(position, f"links: {reason}")
-        return {self.plans[position].name: reason for position, reason in found.items()}
+    def errors(self) -> dict[str, str]:
+        """The first error of each incomplete layer, by path."""
+        first: dict[int, str] = {}
+        for (position, channel), message in sorted(self.picture_errors.items()):
+            whole = self.picture_error(position)
+            first.setdefault(position, message if whole else f"channel {channel}: {message}")
+        for path, error in self.scan.errors.items():
+            first.setdefault(self._positions[path], f"images: {_message(error)}")
+        for position, message in sorted(self.link_errors.items()):
+            first.setdefault(position, f"links: {message}")
+        return {self.plans[position].name: message for position, message in first.items()}
 
 
-def _shared_out(channels: Sequence[int]) -> list[tuple[int, ...]]:
-    """Channels in as few parts as may be, of one size."""
-    parts = -(-len(channels) // _AT_ONCE)
+def _split(channels: Sequence[int]) -> list[tuple[int, ...]]:
+    """Channels in as few parts of equal size as possible."""
+    parts = -(-len(channels) // _MAX_CHANNELS)
     return [tuple(part.tolist()) for part in np.array_split(channels, parts)] if parts else []
 
 
-def _told(error: Exception) -> str:
-    """What an error says, in one line; its kind where that is not of the user's call."""
-    said = " ".join(str(error).split("\n", 1)[0].split())
-    return said if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: {said}"
+def _message(error: Exception) -> str:
+    """The first line of an error's message, after its type if it is unexpected."""
+    message = " ".join(str(error).split("\n", 1)[0].split())
+    is_expected = isinstance(error, (TypeError, ValueError))
+    return message if is_expected else f"{type(error).__name__}: {message}"

@@ -1,4 +1,4 @@
-"""Who fulfils orders: this process, processes beside it, a cluster, or any executor."""
+"""Workers that run tasks: threads, processes, a Dask cluster, or any executor."""
 
 import contextlib
 import multiprocessing
@@ -13,203 +13,207 @@ from typing import Any, TypeVar
 import keras
 from tqdm import tqdm
 
-from vis.atlas.tasks import MissingData, PackedModel, Task, forget, keep, run_task
+from vis.atlas.tasks import MissingData, PackedModel, Task, evict, run_task, store
 from vis.backend import device
-from vis.utils.validation import check_integer
+from vis.utils.validation import check_integer, require
 
-# One thread traces while another, which leaves Python alone, draws.
+# While one thread traces, which holds Python's lock, the other renders, which does not.
 _THREADS = 2
-# How often processes may die, one time after the other, without any order done in between.
-_MOST_DEATHS = 3
-# Seconds that a scheduler has to answer.
-_PATIENCE = 10
+# Executors that may break in a row, without a completed task in between.
+_MAX_RESTARTS = 3
+# Seconds.
+_SCHEDULER_TIMEOUT = 10
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 class WorkerPool:
-    """Has orders fulfilled by an executor, and brings its workers what they lack.
+    """Runs tasks on an executor, and sends workers the data that they miss.
 
-    A worker that lacks what an order needs says so, and gets it with the same order once more. So
-    a model travels to each once, whatever the executor is, and no disk is shared. Parcels are what
-    orders need, by key. `replaced` makes another executor when all workers of one are lost; it is
-    None where that is not ours to do.
+    If a worker returns `MissingData`, the task is submitted again with the data. So the model is
+    sent to each worker once, without a shared disk. `new_executor` replaces a broken executor;
+    without it, that is an error.
     """
 
     def __init__(
         self,
         executor: futures.Executor,
         shared_data: Mapping[str, Any],
-        replaced: Callable[[], futures.Executor] | None = None,
+        new_executor: Callable[[], futures.Executor] | None = None,
     ) -> None:
         self._executor = executor
-        self._parcels = shared_data
-        self._replaced = replaced
+        self._shared_data = shared_data
+        self._new_executor = new_executor
 
-    def as_completed(self, orders: Iterable[AnyTask]) -> Iterator[tuple[AnyTask, Any]]:
-        """Orders and what came of them, as they are done: a result, or an `Exception`.
-
-        A `ConnectionError` says that the executor is lost.
-        """
-        waiting: dict[futures.Future, AnyTask] = {}
-        deaths = 0
+    def as_completed(self, tasks: Iterable[AnyTask]) -> Iterator[tuple[AnyTask, Any]]:
+        """Yields each task with its result, or with the exception that it raised."""
+        pending: dict[futures.Future, AnyTask] = {}
+        restarts = 0
         try:
-            for order in orders:
-                waiting[self._ask(order)] = order
-            while waiting:
-                done, _ = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
-                lost: BaseException | None = None
+            for task in tasks:
+                pending[self._submit(task)] = task
+            while pending:
+                done, _ = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
+                failure: BaseException | None = None
                 for future in done:
                     try:
                         result = future.result()
                     except (futures.BrokenExecutor, futures.CancelledError) as error:
-                        lost = error
+                        failure = error
                         continue
                     except Exception as error:
                         result = error
-                    order = waiting.pop(future)
+                    task = pending.pop(future)
                     if isinstance(result, MissingData):
-                        waiting[self._ask(order, result.keys)] = order
+                        pending[self._submit(task, result.keys)] = task
                     else:
-                        deaths = 0
-                        yield order, result
-                if lost is not None:
-                    deaths += 1
-                    if self._replaced is None or deaths > _MOST_DEATHS:
+                        restarts = 0
+                        yield task, result
+                if failure is not None:
+                    restarts += 1
+                    if self._new_executor is None or restarts > _MAX_RESTARTS:
                         raise ConnectionError(
-                            "The executor's workers are lost. What they have drawn is kept, and "
-                            "the same call goes on from there. A script that draws by processes "
-                            f"begins under `if __name__ == '__main__':`. Received: {lost!r}"
-                        ) from lost
+                            "The workers of `executor` are lost. Finished pictures are kept. Rerun "
+                            "the call to resume. A script that starts processes must call "
+                            "`draw_atlas` under `if __name__ == '__main__':`. "
+                            f"Received: {failure!r}"
+                        ) from failure
                     self._executor.shutdown(cancel_futures=True)
-                    self._executor = self._replaced()
-                    waiting = {self._ask(order): order for order in waiting.values()}
+                    self._executor = self._new_executor()
+                    pending = {self._submit(task): task for task in pending.values()}
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
-    def _ask(self, order: Task, keys: Iterable[str] = ()) -> futures.Future:
-        shared_data = {key: self._parcels[key] for key in keys}
+    def _submit(self, task: Task, keys: Iterable[str] = ()) -> futures.Future:
+        shared_data = {key: self._shared_data[key] for key in keys}
         try:
-            return self._executor.submit(run_task, order, shared_data)
+            return self._executor.submit(run_task, task, shared_data)
         except futures.BrokenExecutor as error:
             broken: futures.Future = futures.Future()
             broken.set_exception(error)
             return broken
         except RuntimeError as error:
-            raise ConnectionError(f"`executor` must take orders. Received: {error!r}") from error
+            raise ConnectionError(
+                f"`executor` accepts no tasks; is it shut down? Received: {error!r}"
+            ) from error
 
     def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        # What is at hand is of no use after an error.
+        # After an error the results of running tasks are useless: do not wait for them.
         self._executor.shutdown(wait=error is None, cancel_futures=True)
 
 
 @contextlib.contextmanager
 def open_pool(
-    executor: Any, shared_data: Mapping[str, Any], allow_code: bool
+    executor: Any, shared_data: Mapping[str, Any], safe_mode: bool
 ) -> Iterator[WorkerPool]:
-    """The crew that an argument of `draw_atlas` stands for; among the parcels are models."""
+    """The pool for the `executor` argument of `draw_atlas`."""
     if executor is None:
-        keep(shared_data)
+        store(shared_data)
         try:
-            with WorkerPool(futures.ThreadPoolExecutor(_THREADS), shared_data) as crew:
-                yield crew
+            with WorkerPool(futures.ThreadPoolExecutor(_THREADS), shared_data) as pool:
+                yield pool
         finally:
-            forget(shared_data)
+            evict(shared_data)
         return
     packed = {
-        key: PackedModel.of(item, allow_code) if isinstance(item, keras.Model) else item
+        key: PackedModel.pack(item, safe_mode) if isinstance(item, keras.Model) else item
         for key, item in shared_data.items()
     }
     if isinstance(executor, futures.Executor):
         yield WorkerPool(executor, packed)
     elif isinstance(executor, str):
-        with _connected(executor) as client:
-            client.register_plugin(_delivery(packed))
+        with _dask_client(executor) as client:
+            client.register_plugin(_dask_plugin(packed))
             yield WorkerPool(client.get_executor(pure=False), packed)
     else:
-        context = multiprocessing.get_context("spawn")
-        each = max(1, device.processors() // executor)
-        # Nobody writes to it. Its end is that of the work, whatever has ended it.
-        alive, here = context.Pipe(duplex=False)
-
-        def beside() -> futures.Executor:
-            return futures.ProcessPoolExecutor(executor, context, _begin, (packed, alive, each))
-
-        with alive, here, WorkerPool(beside(), packed, beside) as crew:
-            yield crew
+        with _process_pool(executor, packed) as pool:
+            yield pool
 
 
 def check_executor(executor: Any) -> Any:
-    """Returns an argument that says who draws, or raises unless it is one."""
-    if isinstance(executor, str) and "://" not in executor:
-        raise ValueError(
-            "`executor` must be the address of a scheduler, such as 'tcp://10.0.0.1:8786'. "
-            f"Received: executor={executor!r}"
-        )
-    if executor is None or isinstance(executor, (str, futures.Executor)):
+    """Returns the `executor` argument of `draw_atlas`, or raises if it is invalid."""
+    if executor is None or isinstance(executor, futures.Executor):
         return executor
-    if isinstance(executor, int):
-        return check_integer("executor", executor, least=1)
-    raise TypeError(
-        "`executor` must be None, a number of processes, the address of a Dask scheduler or a "
-        f"`concurrent.futures.Executor`. Received: executor={executor!r}"
+    if isinstance(executor, str):
+        expected = "be the address of a scheduler, such as 'tcp://10.0.0.1:8786'"
+        require("://" in executor, "executor", expected, executor)
+        return executor
+    expected = (
+        "be None, a number of processes, the address of a Dask scheduler or a "
+        "`concurrent.futures.Executor`"
     )
+    require(isinstance(executor, int), "executor", expected, executor, TypeError)
+    return check_integer("executor", executor, least=1)
 
 
-def _begin(shared_data: Mapping[str, Any], alive: Connection, processors: int) -> None:
-    """What a process beside this one does first."""
-    device.share_processors(processors)
-    # Its bars are silent, and a lock between processes would outlive one that is killed.
+@contextlib.contextmanager
+def _process_pool(processes: int, packed: Mapping[str, Any]) -> Iterator[WorkerPool]:
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, device.num_threads() // processes)
+    # Nothing is written to this pipe. Its reader sees the end when this process ends, however.
+    reader, writer = context.Pipe(duplex=False)
+
+    def new_executor() -> futures.Executor:
+        arguments = (packed, reader, threads)
+        return futures.ProcessPoolExecutor(processes, context, _start_process, arguments)
+
+    with reader, writer, WorkerPool(new_executor(), packed, new_executor) as pool:
+        yield pool
+
+
+def _start_process(shared_data: Mapping[str, Any], reader: Connection, threads: int) -> None:
+    """Initializer of each worker process."""
+    device.set_num_threads(threads)
+    # Worker bars are disabled. A lock between processes would stay locked by a killed process.
     tqdm.set_lock(threading.RLock())
-    # Ctrl-C is for the process that asks; and who is left without it goes, too.
+    # The parent handles Ctrl-C. Workers end when the parent does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(alive,), daemon=True).start()
-    # What cannot be unpacked here says so when an order needs it.
+    threading.Thread(target=_exit_with_parent, args=(reader,), daemon=True).start()
+    # If this fails, the first task that needs the data raises the error.
     with contextlib.suppress(Exception):
-        keep(shared_data)
+        store(shared_data)
 
 
-def _end_after(alive: Connection) -> None:
+def _exit_with_parent(reader: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
-        alive.recv()
+        reader.recv()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """A client of a Dask cluster."""
+def _dask_client(address: str) -> Iterator[Any]:
     try:
         import distributed
     except ImportError as error:
         raise ImportError(
-            "A cluster needs the package `distributed`: pip install 'keras3-vis[cluster]'"
+            "A Dask cluster requires the package `distributed`: pip install 'keras3-vis[cluster]'"
         ) from error
     try:
-        client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        client = distributed.Client(address, timeout=_SCHEDULER_TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(
             "`executor` must be the address of a Dask scheduler that answers within "
-            f"{_PATIENCE} seconds. Received: {address}"
+            f"{_SCHEDULER_TIMEOUT} seconds. Received: {address}"
         ) from error
     with client:
         yield client
 
 
-def _delivery(shared_data: Mapping[str, Any]) -> Any:
-    """Brings parcels to all workers of a cluster, also to those that join it later."""
+def _dask_plugin(shared_data: Mapping[str, Any]) -> Any:
+    """A plugin that stores the data on all workers of a cluster, including later ones."""
     from distributed import WorkerPlugin
 
-    class Delivery(WorkerPlugin):
+    class StoreSharedData(WorkerPlugin):
         name = "vis.atlas " + " ".join(shared_data)
 
         def setup(self, worker: Any) -> None:
-            device.share_processors(worker.state.nthreads)
-            # Dask has its workers return all memory to the system at once.
-            device.reuse_memory()
-            keep(shared_data)
+            device.set_num_threads(worker.state.nthreads)
+            # By default, Dask's workers return freed memory to the system at once.
+            device.keep_freed_memory()
+            store(shared_data)
 
-    return Delivery()
+    return StoreSharedData()

@@ -1,7 +1,7 @@
-"""The only package that touches TensorFlow; also the old `K` (see `vis.backend.functions`).
+"""The TensorFlow backend, and a replacement for `keras.backend`, `K`, in old losses.
 
 Example:
-    An old loss written with `from keras import backend as K` runs with this import instead:
+    Replace `from keras import backend as K` by:
 
     >>> from vis import backend as K
     >>> float(K.mean(K.square([1.0, 3.0])))

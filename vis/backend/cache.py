@@ -1,4 +1,4 @@
-"""A cache whose entries die with the objects that they were made for."""
+"""`WeakCache`: a cache whose entries live as long as the objects that they belong to."""
 
 import threading
 import weakref
@@ -9,21 +9,21 @@ T = TypeVar("T")
 
 
 class WeakCache:
-    """Maps an owner and a key to a value that is made once.
+    """Maps an owner and a key to a value.
 
-    Neither the owner nor any `weakref.ref` inside the key is kept alive. A value must not refer
-    to its owner strongly.
+    Owners and `weakref.ref` objects in keys are not kept alive. A value must not have a strong
+    reference to its owner.
     """
 
-    # How many entries one owner may have; the one not used for longest goes first.
-    _most = 16
+    # Maximum number of entries of an owner; the least recently used is removed first.
+    _max_entries = 16
 
     def __init__(self) -> None:
         self._entries: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
 
     def get(self, owner: Any, key: Hashable, make: Callable[[], T]) -> T:
-        """The value for `owner` and `key`, from `make()` when it is not there yet."""
+        """The value for `owner` and `key`, from `make()` if there is none yet."""
         with self._lock:
             entries = self._entries.setdefault(owner, {})
             if key in entries:
@@ -31,7 +31,7 @@ class WeakCache:
             else:
                 for stale in [k for k in entries if _has_dead_reference(k)]:
                     del entries[stale]
-                while len(entries) >= self._most:
+                while len(entries) >= self._max_entries:
                     del entries[next(iter(entries))]
                 entries[key] = make()
             return entries[key]

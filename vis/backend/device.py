@@ -1,4 +1,4 @@
-"""What the machine is: the one place that is asked for it."""
+"""The hardware: GPU, CPU threads and memory."""
 
 import contextlib
 import ctypes
@@ -6,44 +6,41 @@ import os
 
 import tensorflow as tf
 
-# Parameters of glibc's `mallopt`: memory at the top of the heap that is kept when it is free, and
-# the size from which on memory comes from the system, and returns to it, piece by piece.
+# Parameters of glibc's `mallopt`: how much free memory is kept at the top of the heap, and the
+# size from which on an allocation is returned to the system as soon as it is freed.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# What both come to by themselves where nobody has set them, at most.
-_KEPT_FREE, _LARGEST_PIECE = 2**26, 2**25
+# The largest values that glibc chooses by itself.
+_MAX_KEPT, _MAX_MMAP_THRESHOLD = 2**26, 2**25
 
 
 def has_gpu() -> bool:
-    """Whether networks run on a GPU, where batches are descended together by its own kernels."""
+    """Whether models run on a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def processors() -> int:
-    """How many threads compute at the same time."""
+def num_threads() -> int:
+    """Number of threads that compute at the same time."""
     return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
 
 
-def share_processors(count: int) -> None:
-    """Computes by so many threads, and leaves the other processors to others.
-
-    Where this process has computed something, it is too late, and it goes on as it did.
-    """
+def set_num_threads(count: int) -> None:
+    """Sets the number of threads. Without effect if TensorFlow has already computed something."""
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)
 
 
-def images_at_once() -> int:
-    """How many images fly through a network together; more crowd each other out of the caches."""
-    return 32 if has_gpu() else 2 * processors()
+def default_batch_size() -> int:
+    """The batch size for inference. On a CPU, larger batches do not fit into its caches."""
+    return 32 if has_gpu() else 2 * num_threads()
 
 
-def reuse_memory() -> None:
-    """Lets what one array frees serve the next, where the environment says otherwise.
+def keep_freed_memory() -> None:
+    """Lets new arrays reuse freed memory, on systems with glibc.
 
-    A system that clears each page anew for every tensor takes a third of the time that the
-    network takes. Only of GNU systems is it known how to say so.
+    If the environment says otherwise, as Dask's does, each tensor gets new pages from the system.
+    Clearing these takes a third of the time of a network.
     """
     with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(_TRIM_THRESHOLD, _KEPT_FREE)
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST_PIECE)
+        library.mallopt(_TRIM_THRESHOLD, _MAX_KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)

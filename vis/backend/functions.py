@@ -1,7 +1,7 @@
-"""The functions of the old `keras.backend` that losses are written with.
+"""Functions of the old `keras.backend` that losses are written with.
 
-`from vis import backend as K` in place of `from keras import backend as K` lets an old
-`build_loss` run on Keras 3 as it stands. Most names are `keras.ops`, under the old spelling.
+With `from vis import backend as K` in place of `from keras import backend as K`, an old
+`build_loss` runs on Keras 3 unchanged. Most functions are those of `keras.ops`.
 """
 
 import math
@@ -25,7 +25,7 @@ from keras.ops import (  # noqa: F401
 
 from vis.utils.validation import require
 
-# What lies elsewhere today, or has another name.
+# Functions with another name or place in Keras 3.
 epsilon = keras.config.epsilon
 floatx = keras.config.floatx
 image_data_format = keras.config.image_data_format
@@ -40,16 +40,19 @@ switch = ops.where
 
 
 def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any = None) -> Any:
-    """A tensor with a value that stays as it is.
+    """Creates a constant tensor.
 
     Args:
         value: A number, a list or an array.
-        dtype: Type of the tensor, `floatx()` by default.
-        shape: Shape of the tensor, that of `value` by default. A single number fills it.
-        name: Of no effect.
+        dtype: The tensor's dtype, by default `floatx()`.
+        shape: The tensor's shape, by default that of `value`. A single number fills it.
+        name: Ignored.
+
+    Returns:
+        A tensor.
 
     Raises:
-        ValueError: If `value` does not fit into `shape`.
+        ValueError: If `shape` does not have the size of `value`.
 
     Example:
         >>> eval(constant([1, 2, 3, 4], shape=(2, 2)))
@@ -57,13 +60,13 @@ def constant(value: Any, dtype: str | None = None, shape: Any = None, name: Any 
                [3., 4.]], dtype=float32)
     """
     dtype = dtype or floatx()
-    # TensorFlow 2.16 makes no integers of a list of floats.
+    # TensorFlow 2.16 cannot convert a list of floats to integers.
     value = value if ops.is_tensor(value) else np.asarray(value).astype(dtype)
     tensor = ops.convert_to_tensor(value, dtype)
     if shape is None:
         return tensor
     count, size = math.prod(tensor.shape), int(np.prod(shape))
-    require(count in (1, size), "shape", f"hold the {count} numbers of `value`", shape)
+    require(count in (1, size), "shape", f"have size {count}, as `value` has", shape)
     return ops.reshape(ops.broadcast_to(ops.reshape(tensor, (-1,)), (size,)), shape)
 
 
@@ -73,16 +76,16 @@ def variable(
     name: str | None = None,
     constraint: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """A value that can be changed: a loss computes with what was last assigned to it.
+    """Creates a variable. A loss uses the value that was last assigned to it.
 
     Args:
-        value: A number, a list or an array.
-        dtype: Type of the variable, `floatx()` by default.
-        name: Name of the variable.
-        constraint: What an optimizer of TensorFlow is to do to the value after each update.
+        value: The initial value: a number, a list or an array.
+        dtype: The variable's dtype, by default `floatx()`.
+        name: The variable's name.
+        constraint: A function that TensorFlow's optimizers apply to the value after each update.
 
     Returns:
-        A TensorFlow variable, which all that takes a tensor takes too.
+        A `tf.Variable`, which can be used like a tensor.
 
     Example:
         >>> weight = variable(2.0)
@@ -95,33 +98,33 @@ def variable(
 
 
 def zeros(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
-    """A `variable` of zeros. Its type is `floatx()` by default."""
+    """A `variable` of zeros, by default of dtype `floatx()`."""
     return variable(ops.zeros(shape, dtype or floatx()), dtype, name)
 
 
 def ones(shape: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
-    """A `variable` of ones. Its type is `floatx()` by default."""
+    """A `variable` of ones, by default of dtype `floatx()`."""
     return variable(ops.ones(shape, dtype or floatx()), dtype, name)
 
 
 def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
-    """Zeros of a tensor's shape, and of its type by default; `name` is of no effect."""
+    """Zeros with the shape of a tensor, and by default its dtype. `name` is ignored."""
     return ops.zeros_like(x, dtype)
 
 
 def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
-    """Ones of a tensor's shape, and of its type by default; `name` is of no effect."""
+    """Ones with the shape of a tensor, and by default its dtype. `name` is ignored."""
     return ops.ones_like(x, dtype)
 
 
 def eval(x: Any) -> np.ndarray:
-    """The value of a tensor or a variable as an array.
+    """The value of a tensor or variable as a NumPy array.
 
     Raises:
-        ValueError: If `x` is symbolic, as those tensors are that a model is built of.
+        ValueError: If `x` is symbolic, such as a model's input.
     """
     has_value = not isinstance(x, keras.KerasTensor)
-    require(has_value, "x", "have a value, and a symbolic tensor has none", x)
+    require(has_value, "x", "not be symbolic: symbolic tensors have no value", x)
     return ops.convert_to_numpy(tf.convert_to_tensor(x))
 
 
@@ -131,32 +134,32 @@ def ndim(x: Any) -> int:
 
 
 def int_shape(x: Any) -> tuple[int | None, ...]:
-    """Static shape of a tensor, `None` where an axis is open."""
+    """Static shape of a tensor, with `None` for axes of unknown size."""
     return tuple(x.shape)
 
 
 def dtype(x: Any) -> str:
-    """Name of a tensor's type."""
+    """A tensor's dtype as a string."""
     return keras.backend.standardize_dtype(x.dtype)
 
 
 def flatten(x: Any) -> Any:
-    """All values of a tensor on one axis."""
+    """A tensor reshaped to one axis."""
     return ops.reshape(x, (-1,))
 
 
 def batch_flatten(x: Any) -> Any:
-    """All values of each sample on one axis: `(samples, values)`."""
+    """A tensor reshaped to `(samples, features)`."""
     return ops.reshape(x, (-1, math.prod(x.shape[1:])))
 
 
 def gather(reference: Any, indices: Any) -> Any:
-    """Rows of `reference` along its first axis."""
+    """Selects `indices` along the first axis of `reference`."""
     return ops.take(reference, indices, axis=0)
 
 
 def l2_normalize(x: Any, axis: int | Sequence[int] | None = None) -> Any:
-    """A tensor divided by its Euclidean norm along `axis`."""
+    """A tensor divided by its L2 norm along `axis`."""
     squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x / ops.sqrt(ops.maximum(squares, epsilon()))
 

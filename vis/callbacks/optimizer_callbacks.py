@@ -1,4 +1,4 @@
-"""Who watches an optimisation."""
+"""Callbacks of `Optimizer.minimize`: losses, progress bar, GIF."""
 
 import contextlib
 import os
@@ -13,11 +13,17 @@ from vis.utils.validation import check_input_range, check_integer, check_path, r
 
 
 class OptimizerCallback:
-    """Base class of all callbacks.
+    """Base class of the callbacks of `Optimizer.minimize`.
+
+    The loop over steps stays in the compiled graph unless a callback needs the gradients or the
+    image of every step.
 
     Attributes:
-        every_step: Whether the callback needs each step. Where none does, the loop stays in the
-            compiled graph, and callbacks are called several times a second with the latest step.
+        every_step: Whether the callback is called for every step. If False, it is called several
+            times a second with the latest step, and the loop stays in the graph.
+        losses_only: Whether the callback uses the losses only. If True, it is called for every
+            step, in order, with None for `grads` and `wrt_value`. The calls come in batches,
+            several times a second, and the loop stays in the graph.
 
     Example:
         >>> class Tell(OptimizerCallback):
@@ -28,6 +34,7 @@ class OptimizerCallback:
     """
 
     every_step = True
+    losses_only = False
 
     def callback(
         self,
@@ -40,11 +47,11 @@ class OptimizerCallback:
         """Called after the gradients were computed, before the image is updated.
 
         Args:
-            i: Number of the iteration, from 0.
-            named_losses: Name and weighted value of each loss, its mean over the samples.
-            overall_loss: The sum of the values.
-            grads: The gradients, `(samples, ...)`; a list where several inputs are optimised.
-            wrt_value: The value of the tensor that they are of, or a list.
+            i: Index of the iteration, from 0.
+            named_losses: Name and weighted value of each loss, averaged over the samples.
+            overall_loss: Sum of the weighted losses.
+            grads: Gradients, `(samples, ...)`; a list if several inputs are optimised.
+            wrt_value: Value of the tensor that the gradients are taken of, or a list.
         """
         raise NotImplementedError(
             "`callback` must be defined by subclasses of `OptimizerCallback`. "
@@ -56,7 +63,9 @@ class OptimizerCallback:
 
 
 class Print(OptimizerCallback):
-    """Prints the losses of each iteration."""
+    """Prints the losses of each iteration, several times a second."""
+
+    losses_only = True
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         print(f"Iteration: {i + 1}, named_losses: {named_losses}, overall loss: {overall_loss}")
@@ -72,7 +81,7 @@ class Progress(OptimizerCallback):
 
     every_step = False
 
-    def __init__(self, max_iter: int, desc: str | None = None) -> None:
+    def __init__(self, max_iter: int, *, desc: str | None = None) -> None:
         self._max_iter = check_integer("max_iter", max_iter, least=1)
         self._desc = desc
         self._bar = None
@@ -90,15 +99,16 @@ class Progress(OptimizerCallback):
 
 
 class History(OptimizerCallback):
-    """Keeps the losses of each iteration, and some of the images.
+    """Records the losses of each iteration and, on request, the image every N iterations.
 
     Args:
-        frames_every: From the first on, every so many iterations the value of `wrt_tensor` is kept;
-            None for never.
+        frames_every: Number of iterations between stored frames, at least 1. A frame is the value
+            of `wrt_tensor`, beginning with that of the first iteration. None stores no frames,
+            and the loop stays in the compiled graph.
 
     Attributes:
-        losses: For each loss its values, by name.
-        overall_loss: Their sums.
+        losses: Dict of the losses' names and the list of each one's values.
+        overall_loss: List of the sums of the losses.
         frames: List of arrays, of the first sample.
 
     Example:
@@ -109,9 +119,10 @@ class History(OptimizerCallback):
         ({'Some Loss': [1.0, 1.0, 1.0]}, 2)
     """
 
-    def __init__(self, frames_every: int | None = None) -> None:
+    def __init__(self, *, frames_every: int | None = None) -> None:
         every = None if frames_every is None else check_integer("frames_every", frames_every, 1)
         self._frames_every = every
+        self.losses_only = every is None
         self.losses: dict[str, list[float]] = {}
         self.overall_loss: list[float] = []
         self.frames: list[np.ndarray] = []

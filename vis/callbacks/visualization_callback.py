@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from vis.backend.summaries import picture_writer, write_picture
+from vis.backend.tensorboard import create_writer, write_image
 from vis.utils.files import written_whole
 from vis.utils.image import stitch_images, to_rgb
 from vis.utils.validation import check_finite, check_integer, expect, require
@@ -32,7 +32,7 @@ class VisualizationCallback(keras.callbacks.Callback):
             are laid over the images: `{"cam": GradCAM()}`.
         images: The images of `maps`, from the validation data for instance, `(samples, height,
             width, channels)` or channels first.
-        every: After how many epochs.
+        every_epochs: Number of epochs between two sets of pictures, at least 1.
         tensorboard: The `keras.callbacks.TensorBoard` of the same `fit`, or its folder.
 
     Raises:
@@ -48,7 +48,7 @@ class VisualizationCallback(keras.callbacks.Callback):
         >>> model.compile("sgd", "mse")
         >>> x, y = np.random.rand(4, 8, 8, 1), np.random.rand(4, 72)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     draw = VisualizationCallback(folder, maps={"cam": GradCAM()}, images=x[:2], every=2)
+        ...     draw = VisualizationCallback(folder, maps={"cam": GradCAM()}, images=x[:2], every_epochs=2)
         ...     _ = model.fit(x, y, epochs=4, verbose=0, callbacks=[draw])
         ...     sorted(path.name for path in Path(folder, "cam").iterdir())
         ['epoch_0002.png', 'epoch_0004.png']
@@ -57,10 +57,11 @@ class VisualizationCallback(keras.callbacks.Callback):
     def __init__(
         self,
         folder: str | os.PathLike,
+        *,
         pictures: Mapping[str, Callable[[keras.Model], np.ndarray]] | None = None,
         maps: Mapping[str, Callable[[keras.Model, np.ndarray], np.ndarray]] | None = None,
         images: np.ndarray | None = None,
-        every: int = 1,
+        every_epochs: int = 1,
         tensorboard: keras.callbacks.TensorBoard | str | os.PathLike | None = None,
     ) -> None:
         super().__init__()
@@ -81,13 +82,13 @@ class VisualizationCallback(keras.callbacks.Callback):
         require(not self.maps or images is not None, "images", "be given for `maps`", images)
         if self.images is not None:
             _pictures("images", self.images)
-        self.every = check_integer("every", every, least=1)
+        self.every_epochs = check_integer("every_epochs", every_epochs, least=1)
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
         self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
         self._writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        if (epoch + 1) % self.every:
+        if (epoch + 1) % self.every_epochs:
             return
         # Training goes the way that it would go unwatched, and noise is the same in each epoch.
         state = np.random.get_state()  # noqa: NPY002
@@ -114,8 +115,8 @@ class VisualizationCallback(keras.callbacks.Callback):
             picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:
-                self._writer = picture_writer(self._log_dir / "visualization")
-            write_picture(self._writer, name, path.read_bytes(), picture.size, epoch)
+                self._writer = create_writer(self._log_dir / "visualization")
+            write_image(self._writer, name, path.read_bytes(), picture.size, epoch)
 
 
 def _checked_folder(name: str, folder: Any) -> Path:

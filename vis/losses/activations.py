@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Graph, Target, check_layer, filters_of
-from vis.backend.step import value_of
+from vis.backend.graph import Graph, ModelInputs, Target, check_layer, filters_of
+from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
     check_images,
@@ -119,7 +119,7 @@ class Neuron(TensorLoss):
     """
 
     def __init__(
-        self, layer: Target, filter_index: int, position: Sequence[int | None] | None = None
+        self, layer: Target, filter_index: int, *, position: Sequence[int | None] | None = None
     ) -> None:
         super().__init__(check_layer(layer), name="Neuron Loss")
         self.layer = layer
@@ -198,7 +198,7 @@ class CosineDirection(Direction):
         Cosine Direction Loss
     """
 
-    def __init__(self, layer: Target, direction: Sequence[float], power: float = 2.0) -> None:
+    def __init__(self, layer: Target, direction: Sequence[float], *, power: float = 2.0) -> None:
         super().__init__(layer, direction)
         self.name = "Cosine Direction Loss"
         self.settings["power"] = check_not_negative("power", power)
@@ -335,7 +335,8 @@ class FeatureInversion(TensorLoss):
         expected = "be the model's input, such as `model.inputs[0]`"
         require(is_tensor, "img_input", expected, img_input, TypeError)
         image = check_images("image", image, tuple(img_input.shape[1:]))
-        self.parameters = {"features": value_of(Graph.of_inputs(img_input), layer, image)}
+        inputs = ModelInputs.with_zeros(Graph.of_inputs(img_input), img_input)
+        self.parameters = {"features": evaluate_tensor(inputs, layer, image)}
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:

@@ -94,6 +94,7 @@ class Optimizer:
         input_range: tuple[float, float] = (0, 255),
         wrt_tensor: keras.KerasTensor | None = None,
         norm_grads: bool = True,
+        *,
         parametrization: Parametrization | None = None,
         optimizer: keras.optimizers.Optimizer | None = None,
         fixed_inputs: Any = None,
@@ -106,8 +107,8 @@ class Optimizer:
         self._update = updates.get(optimizer)
         self._subject = subject = as_model_inputs(input_tensor, fixed_inputs)
         self.network = subject.graph
-        self.inputs = list(subject.fed)
-        self.input_tensors = subject.tensors
+        self.inputs = list(subject.tensors)
+        self.input_tensors = subject.varying
         self.input_tensor = self.input_tensors[0]
         self.input_ranges = optimised_inputs.ranges(subject, input_range)
         self._parametrizations = optimised_inputs.parametrizations(subject, parametrization)
@@ -132,11 +133,12 @@ class Optimizer:
         grad_modifier: str | Callable | None = None,
         callbacks: Sequence[OptimizerCallback] | None = None,
         verbose: bool = True,
+        *,
         seed: int | None = None,
         samples: int = 1,
         image_size: int | Sequence[int] | None = None,
         checkpoint: str | os.PathLike | None = None,
-        every: int = 50,
+        checkpoint_every: int = 50,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Descends from a seed image.
 
@@ -165,7 +167,7 @@ class Optimizer:
                 run is over, so that a later one may go on to a larger `max_iter`. Callbacks then
                 see only the iterations that were left. Modifiers in NumPy must not remember
                 anything from step to step. None keeps no such file.
-            every: Number of iterations from one writing of the file to the next, at least 1.
+            checkpoint_every: Number of iterations between two writes of the file, at least 1.
 
         Returns:
             The image with the lowest loss, brought into `input_range`; the last gradients; and
@@ -185,12 +187,12 @@ class Optimizer:
         watchers = check_all("callbacks", callbacks, OptimizerCallback)
         if check_flag("verbose", verbose):
             watchers = [*watchers, Print()]
-        every = check_integer("every", every, least=1)
+        every = check_integer("checkpoint_every", checkpoint_every, least=1)
         record = None if checkpoint is None else Checkpoint(checkpoint, every)
         if seed is None:
             seed = record.seed if record and record.seed is not None else draw_seed()
         seed = check_integer("seed", seed, least=0)
-        given = self._subject.match_to_inputs("seed_input", seed_input)
+        given = self._subject.match("seed_input", seed_input)
         start = [
             None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
             for t, images in zip(self.input_tensors, given, strict=True)
@@ -204,7 +206,7 @@ class Optimizer:
         if record:
             modifiers, modify = without_memory(modifiers, modify)
         seeds = [(seed, i) for i in range(samples)]
-        run = self.descent(layouts, seeds, start, modifiers, modify)
+        run = self.descent(layouts, seeds, start=start, modifiers=modifiers, grad_modifier=modify)
         descend = record.begin(run, seed, max_iter) if record else run.descend
         # Each is told of the end, even when another's `on_end` fails.
         with contextlib.ExitStack() as watched:
@@ -218,7 +220,7 @@ class Optimizer:
                     "image so far.",
                     stacklevel=2,
                 )
-        images, grads, values = map(self._subject.as_given, run.result())
+        images, grads, values = map(self._subject.like_structure, run.result())
         return images, grads, values
 
     def _samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
@@ -239,6 +241,7 @@ class Optimizer:
         self,
         layouts: Sequence[Layout],
         seeds: Sequence[tuple[int, ...]],
+        *,
         start: Sequence[np.ndarray | None] | None = None,
         modifiers: Sequence[InputModifier] = (),
         grad_modifier: Callable | None = None,
@@ -276,7 +279,7 @@ class Optimizer:
         )
         formula = getattr(grad_modifier, "formula", None)
         problem = StepSpec(
-            fed=tuple(map(TensorRef.of, subject.fed)),
+            input_refs=tuple(map(TensorRef.of, subject.tensors)),
             optimised_inputs=drawn_on,
             terms=objective.terms,
             wrt=None if self._wrt is None else TensorRef.of(self._wrt),
@@ -302,7 +305,7 @@ class Optimizer:
             input_ranges=[ops.convert_to_tensor(r, dtype) for r in self.input_ranges],
             fixed=[
                 ops.convert_to_tensor(np.broadcast_to(v, (len(seeds), *v.shape[1:])), t.dtype)
-                for t, v in zip(subject.fed, subject.values, strict=True)
+                for t, v in zip(subject.tensors, subject.values, strict=True)
                 if v is not None
             ],
         )

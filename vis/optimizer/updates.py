@@ -48,7 +48,7 @@ class RMSprop(Update):
         -3.472
     """
 
-    def __init__(self, learning_rate: float = 1.0, rho: float = 0.95) -> None:
+    def __init__(self, learning_rate: float = 1.0, *, rho: float = 0.95) -> None:
         self.learning_rate = check_positive("learning_rate", learning_rate)
         self.rho = _check_share("rho", rho)
         self.epsilon = keras.config.epsilon()
@@ -85,6 +85,7 @@ class Adam(Update):
     def __init__(
         self,
         learning_rate: float = 0.05,
+        *,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         decay: float = 0.0,

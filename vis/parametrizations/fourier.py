@@ -40,6 +40,7 @@ class Fourier(Parametrization):
 
     def __init__(
         self,
+        *,
         decay_power: float = 1.0,
         decorrelate: bool = True,
         contrast: float = 1.0,

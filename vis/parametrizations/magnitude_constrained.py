@@ -35,7 +35,11 @@ class MagnitudeConstrained(Parametrization):
     """
 
     def __init__(
-        self, spectrum: float | np.ndarray = 1.25, decorrelate: bool = True, contrast: float = 1.0
+        self,
+        spectrum: float | np.ndarray = 1.25,
+        *,
+        decorrelate: bool = True,
+        contrast: float = 1.0,
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
             numbers = np.issubdtype(spectrum.dtype, np.number)

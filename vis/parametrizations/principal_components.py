@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.data import SAMPLE_SIZE, Dataset, check_distinct
+from vis.data.examples import check_examples
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.resampling import larger, smaller
 from vis.parametrizations.spectra import resized
@@ -74,6 +74,7 @@ class PrincipalComponents(Parametrization):
     def __init__(
         self,
         examples: Any,
+        *,
         components: int | None = None,
         noise: float = 0.1,
         decay_power: float = 0.3,
@@ -86,8 +87,7 @@ class PrincipalComponents(Parametrization):
         data_format = data_format or keras.config.image_data_format()
         is_known = data_format in ("channels_last", "channels_first")
         require(is_known, "data_format", "be 'channels_last' or 'channels_first'", data_format)
-        examples = Dataset("examples", examples).sample(SAMPLE_SIZE)
-        check_distinct("examples", examples)
+        examples = check_examples("examples", examples, None)
         self.layout = Layout(examples.shape[1:], spatial_axes_of(examples.shape, data_format))
         self.coarse = _coarse(self.layout)
         ends = float(examples.min()), float(examples.max())

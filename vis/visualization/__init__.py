@@ -1,4 +1,4 @@
-"""What users call."""
+"""Activation maximization, feature visualization, saliency maps and CAM."""
 
 from vis.backend.graph import find_layer, inputs_of
 from vis.visualization.activation_maximization import (

@@ -1,6 +1,6 @@
-"""Generates the input that excites filters most."""
+"""Activation maximization: generates the input with the highest activation of some filters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,7 +8,7 @@ import numpy as np
 
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
 from vis._core.optimised_inputs import ranges
-from vis.backend.graph import Graph, input_data_format, tensor_in_copy
+from vis.backend.graph import Graph, ModelInputs, input_data_format, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
@@ -16,8 +16,14 @@ from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
 from vis.utils.image import match_range_dtype
 from vis.visualization.attribution.base import apply_backprop_modifier
-from vis.visualization.data_prior import fit_prior, fitted_priors, is_fitted, range_of, size_of
-from vis.visualization.defaults import RANGE, WEIGHT, defaults_of
+from vis.visualization.data_prior import (
+    fit_prior,
+    fitted_priors,
+    is_fitted,
+    range_or_default,
+    size_or_default,
+)
+from vis.visualization.defaults import defaults_of
 
 
 def visualize_activation_with_losses(
@@ -25,7 +31,8 @@ def visualize_activation_with_losses(
     losses: Iterable[tuple[Loss, float]],
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = RANGE,
+    input_range: tuple[float, float] | None = None,
+    *,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
@@ -36,9 +43,9 @@ def visualize_activation_with_losses(
     """Generates the input that minimises a weighted sum of losses.
 
     Args:
-        input_tensor: The model's input, `model.input`; a list or dict of several.
+        input_tensor: The model's input, `model.input`; for several inputs a list or dict.
         losses: List of `(Loss, weight)`.
-        wrt_tensor: The tensor that gradients are taken of; the input by default.
+        wrt_tensor: Tensor with respect to which gradients are taken; by default the input.
         seed_input: As in `visualize_activation`.
         input_range: As in `visualize_activation`.
         parametrization: As in `visualize_activation`.
@@ -49,7 +56,7 @@ def visualize_activation_with_losses(
         **optimizer_params: As in `visualize_activation`, and `grad_modifier`.
 
     Returns:
-        As `visualize_activation`.
+        As in `visualize_activation`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -65,39 +72,13 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
-    subject = as_model_inputs(input_tensor, fixed_inputs)
-    parametrization = fit_prior(subject.graph, like, parametrization, fixed_inputs, input_range)
-    settings: dict[str, Any] = {"seed_input": seed_input, "max_iter": 200, "verbose": False}
-    settings |= optimizer_params
-    if is_fitted(parametrization):
-        first = fitted_priors(parametrization)[0]
-        size = size_of(None, parametrization, subject.graph)
-        defaults = {**defaults_of(first, first.layout)._asdict(), "image_size": size}
-        along_components = defaults.pop("optimizer")
-        optimizer = along_components if optimizer is None else optimizer
-        settings |= {**defaults, **{k: v for k, v in optimizer_params.items() if v is not None}}
-    descender = Optimizer(
-        subject,
-        losses,
-        range_of(input_range, parametrization),
-        wrt_tensor=wrt_tensor,
-        parametrization=parametrization,
-        optimizer=optimizer,
-        precision=precision,
+    inputs = as_model_inputs(input_tensor, fixed_inputs)
+    parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs)
+    input_range = range_or_default(input_range, parametrization)
+    params = {"seed_input": seed_input, **optimizer_params}
+    return _minimize(
+        inputs, losses, wrt_tensor, input_range, parametrization, optimizer, precision, params
     )
-    images = subject.match_to_inputs("images", descender.minimize(**settings)[0])
-    each = zip(images, subject.tensors, descender.input_ranges, strict=True)
-    return subject.as_given([_finished(*one) for one in each])
-
-
-def _finished(
-    image: np.ndarray, tensor: keras.KerasTensor, input_range: tuple[float, float]
-) -> np.ndarray:
-    """An image with the channels last, in the type of its range."""
-    rank = len(tensor.shape)
-    if rank > 2 and input_data_format(tensor) == "channels_first":
-        image = np.moveaxis(image, 1 - rank, -1)
-    return match_range_dtype(image, input_range)
 
 
 def visualize_activation(
@@ -106,12 +87,13 @@ def visualize_activation(
     filter_indices: int | Sequence[int] | None = None,
     wrt_tensor: keras.KerasTensor | None = None,
     seed_input: np.ndarray | None = None,
-    input_range: tuple[float, float] = RANGE,
+    input_range: tuple[float, float] | None = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
     act_max_weight: float = 1,
-    lp_norm_weight: float = WEIGHT,
-    tv_weight: float = WEIGHT,
+    lp_norm_weight: float | None = None,
+    tv_weight: float | None = None,
+    *,
     parametrization: Parametrization | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     fixed_inputs: Any = None,
@@ -119,45 +101,48 @@ def visualize_activation(
     like: Any = None,
     **optimizer_params: Any,
 ) -> np.ndarray:
-    """Generates the input that excites filters of a layer most.
+    """Generates the input with the highest activation of filters of a layer.
 
-    For a class of a network that ends in a softmax, replace it by a linear activation first:
-    a softmax grows just as well when all other classes shrink.
-
-    Of words and other integers what the model's embedding makes of them is optimised.
+    For a class of a network that ends in a softmax, replace the softmax by a linear activation
+    first: it also grows if all other classes shrink. For token ids and other integers, the output
+    of the model's embedding is optimised.
 
     Args:
-        model: A Keras model: Functional, Sequential, or a subclassed one that has been built.
-        layer_idx: The layer: an index in `model.layers`, a name or a path such as
-            `"outer/inner"`, the layer itself, or a `vis.utils.utils.LayerOutput`.
-        filter_indices: An index, a list of those that one image excites jointly, or None for all.
-        wrt_tensor: The tensor that gradients are taken of; the input by default.
-        seed_input: Image to start from, or None for noise; of several a list, or a dict by name.
-        input_range: Lowest and highest value of the image; of several inputs a list of pairs, or a
-            dict by name, where they differ. By default (0, 255), or that of the examples in `like`.
+        model: A Keras model: Functional, Sequential, or a subclassed model that has been built.
+        layer_idx: The layer: an index in `model.layers`, a name, a path such as `"outer/inner"`,
+            the layer itself, or a `vis.utils.utils.LayerOutput`.
+        filter_indices: An index, a list of indices that one image activates jointly, or None for
+            all.
+        wrt_tensor: Tensor with respect to which gradients are taken; by default the input.
+        seed_input: Image to start from, or None for noise. For several inputs: a list, or a dict by
+            name.
+        input_range: Lowest and highest value of the image; by default (0, 255), or the range of the
+            examples in `like`. For several inputs with different ranges: a list of pairs, or a dict
+            by name.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
         act_max_weight: Weight of `vis.losses.ActivationMaximization`.
         lp_norm_weight: Weight of `vis.regularizers.LPNorm`; by default 10, or 0 with `like`.
         tv_weight: Weight of `vis.regularizers.TotalVariation`; by default 10, or 0 with `like`.
-        parametrization: What is optimised: `vis.parametrizations.Pixels`, the default, or another.
-        optimizer: A Keras optimizer; RMSprop as keras-vis has it by default.
-        fixed_inputs: Values of other inputs: a dict by name, or a list with None for the optimised.
-        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
-            has it; None for the model's own.
-        like: A few hundred examples of what the model is used on, as it takes them: an array, a
-            list of arrays, or a dataset; of several inputs a dict by name or a list. The image
-            then looks like these, as it is made of their principal components
-            (`vis.parametrizations.PrincipalComponents`), and all other defaults follow.
-        **optimizer_params: Passed to `vis.optimizer.Optimizer.minimize`: `max_iter` (default
-            200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (default False),
-            `seed`, `image_size` for models that leave the size of their input open, and
-            `checkpoint` and `every`, with which a run goes on after an interruption.
+        parametrization: Parametrization of the image; by default `vis.parametrizations.Pixels`.
+        optimizer: A Keras optimizer; by default the RMSprop of keras-vis.
+        fixed_inputs: Values of inputs that are not optimised: a dict by name, or a list with None
+            for those that are.
+        precision: `"bfloat16"` to run the network in this type, which is faster on hardware with
+            bfloat16; None for the model's own.
+        like: A few hundred examples of the model's inputs: an array, a list of arrays, or a
+            dataset; for several inputs a dict by name, or a list. The image then looks like them,
+            because it is composed of their principal components
+            (`vis.parametrizations.PrincipalComponents`).
+        **optimizer_params: Arguments of `vis.optimizer.Optimizer.minimize`: `max_iter` (by default
+            200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (by default False),
+            `seed`, `image_size` for models with an open input size, and `checkpoint` and `checkpoint_every` to
+            resume an interrupted call.
 
     Returns:
-        One image, without the batch axis and channels last; with the batch axis where
-        `seed_input` has several samples. It is `uint8` where both ends of `input_range` are
-        integers from 0 to 255, else float. Of several inputs a list of images, or a dict by name.
+        One image, channels last and without the batch axis; a batch if `seed_input` has several
+        samples. It is `uint8` if `input_range` is (0, 255) in integers, and float otherwise. For
+        several inputs: a list of images, or a dict by name.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -172,30 +157,67 @@ def visualize_activation(
     graph = Graph.of(model)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
-    parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
-    image_size = size_of(optimizer_params.get("image_size"), parametrization, graph)
-    subject = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
-    learnt = is_fitted(parametrization)
-    lp_norm_weight, tv_weight = (
-        0 if learnt and weight is WEIGHT else weight for weight in (lp_norm_weight, tv_weight)
-    )
-    if optimizer is None and subject.embeds and len(subject.tensors) == 1 and not learnt:
-        # Its steps are for images of bytes; embeddings have another scale.
-        ((low, high),) = ranges(subject, input_range)
+    parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
+    image_size = size_or_default(optimizer_params.get("image_size"), parametrization, graph)
+    inputs = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
+    input_range = range_or_default(input_range, parametrization)
+    fitted = is_fitted(parametrization)
+    default_weight = 0 if fitted else 10
+    lp_norm_weight = default_weight if lp_norm_weight is None else lp_norm_weight
+    tv_weight = default_weight if tv_weight is None else tv_weight
+    if optimizer is None and inputs.has_embeddings and len(inputs.varying) == 1 and not fitted:
+        # keras-vis's steps are for images from 0 to 255; embeddings have another scale.
+        ((low, high),) = ranges(inputs, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses: list[tuple[Loss, float]] = []
     losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))
-    for tensor in subject.tensors:
+    for tensor in inputs.varying:
         losses += [(LPNorm(tensor), lp_norm_weight), (TotalVariation(tensor), tv_weight)]
-    return visualize_activation_with_losses(
-        subject,
-        losses,
-        wrt_tensor,
-        seed_input,
-        input_range,
-        parametrization,
-        optimizer,
-        precision=precision,
-        grad_modifier=grad_modifier,
-        **optimizer_params,
+    params = {"seed_input": seed_input, "grad_modifier": grad_modifier, **optimizer_params}
+    return _minimize(
+        inputs, losses, wrt_tensor, input_range, parametrization, optimizer, precision, params
     )
+
+
+def _minimize(
+    inputs: ModelInputs,
+    losses: Iterable[tuple[Loss, float]],
+    wrt_tensor: keras.KerasTensor | None,
+    input_range: Any,
+    parametrization: Any,
+    optimizer: Any,
+    precision: str | None,
+    params: Mapping[str, Any],
+) -> Any:
+    """Images that minimise losses; arguments that are None have the defaults."""
+    args: dict[str, Any] = {"max_iter": 200, "verbose": False}
+    if is_fitted(parametrization):
+        prior = fitted_priors(parametrization)[0]
+        defaults = defaults_of(prior, prior.layout)
+        args["max_iter"] = defaults.max_iter
+        args["input_modifiers"] = defaults.input_modifiers
+        args["image_size"] = size_or_default(None, parametrization, inputs.graph)
+        optimizer = defaults.optimizer if optimizer is None else optimizer
+    args |= {name: value for name, value in params.items() if value is not None}
+    descender = Optimizer(
+        inputs,
+        losses,
+        input_range,
+        wrt_tensor=wrt_tensor,
+        parametrization=parametrization,
+        optimizer=optimizer,
+        precision=precision,
+    )
+    images = inputs.match("images", descender.minimize(**args)[0])
+    each = zip(images, inputs.varying, descender.input_ranges, strict=True)
+    return inputs.like_structure([_to_picture(*one) for one in each])
+
+
+def _to_picture(
+    image: np.ndarray, tensor: keras.KerasTensor, input_range: tuple[float, float]
+) -> np.ndarray:
+    """An image with the channels last, in the type of its range."""
+    rank = len(tensor.shape)
+    if rank > 2 and input_data_format(tensor) == "channels_first":
+        image = np.moveaxis(image, 1 - rank, -1)
+    return match_range_dtype(image, input_range)

@@ -1,4 +1,4 @@
-"""Class activation maps, which `vis.visualization.saliency` has, under a name of their own."""
+"""Grad-CAM, as `vis.visualization.cam`; the functions are in `vis.visualization.saliency`."""
 
 from vis.visualization.saliency import visualize_cam, visualize_cam_with_losses
 

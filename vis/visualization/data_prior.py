@@ -1,111 +1,93 @@
-"""Pictures like the data that a model is used on: what is learnt of examples, and what follows."""
+"""Priors fitted to examples of the data (`like=`), and the defaults that follow from them."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from vis._core.model_inputs import as_numbers
-from vis.backend.graph import Graph, match_to_inputs, names_of, spatial_axes
-from vis.backend.step import value_of
-from vis.data import SAMPLE_SIZE, Dataset, ExampleFormat, check_distinct, sample_inputs
+from vis._core.model_inputs import encode_text
+from vis.backend.graph import Graph, ModelInputs, match_to_inputs, names_of, spatial_axes
+from vis.backend.step import evaluate_tensor
+from vis.data.examples import check_examples, examples_from, joined
 from vis.parametrizations import PrincipalComponents
-from vis.utils.validation import is_iterable, require
-from vis.visualization.defaults import RANGE
+from vis.utils.validation import require
 
 
-def fit_prior(
-    graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any, input_range: Any = None
-) -> Any:
-    """A parametrization learnt of examples, or for a model with several inputs a list of them.
+def fit_prior(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
+    """Fits a prior to the examples in `like`; several inputs have a list of priors.
 
-    Examples of several inputs in `like`, and `fixed_inputs`, go by position or by name. Words are
-    as the model takes them. Where `like` is None, `parametrization` is as the user has said.
+    Without examples, it returns `parametrization`. For several inputs, `like` and `fixed_inputs`
+    are lists by position or dicts by name.
     """
     if like is None:
         return parametrization
-    expected = "not be given together with `like`, which makes one of its own"
+    expected = "be None together with `like`, from which a parametrization is made"
     require(parametrization is None, "parametrization", expected, parametrization)
     fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
-    found = []
+    priors = []
     for tensor, examples, value in zip(graph.inputs, _by_input(like, graph), fixed, strict=True):
         if value is None and examples is None:
             raise ValueError(
-                "`like` must have examples for each input that is optimised; values of others are "
-                "given in `fixed_inputs`. "
-                f"Received: none for the input '{names_of(tensor)[0]}'"
+                "`like` must have examples for each input that is not in `fixed_inputs`. "
+                f"Received: no examples for the input '{names_of(tensor)[0]}'"
             )
         if value is None:
-            found.append(_fit(graph, tensor, examples, input_range))
-    return found[0] if len(found) == 1 else found
+            priors.append(_fit(graph, tensor, examples))
+    return priors[0] if len(priors) == 1 else priors
 
 
 def fitted_priors(parametrization: Any) -> list[PrincipalComponents]:
-    """Those that are learnt of examples, of one parametrization or of several."""
-    found = keras.tree.flatten(parametrization)
-    return [one for one in found if isinstance(one, PrincipalComponents)]
+    """The fitted priors among one parametrization or several."""
+    flat = keras.tree.flatten(parametrization)
+    return [one for one in flat if isinstance(one, PrincipalComponents)]
 
 
 def is_fitted(parametrization: Any) -> bool:
-    """Whether what is optimised, all of it, is learnt of examples."""
-    learnt = fitted_priors(parametrization)
-    return bool(learnt) and len(learnt) == len(keras.tree.flatten(parametrization))
+    """Whether all parametrizations are fitted priors."""
+    priors = fitted_priors(parametrization)
+    return bool(priors) and len(priors) == len(keras.tree.flatten(parametrization))
 
 
-def range_of(input_range: Any, parametrization: Any) -> Any:
-    """The range that the examples have, where the user has given none and all is learnt."""
-    if input_range is not RANGE or not is_fitted(parametrization):
+def range_or_default(input_range: Any, parametrization: Any) -> Any:
+    """The input range, by default that of the examples, or (0, 255) without them."""
+    if input_range is not None:
         return input_range
-    return keras.tree.map_structure(lambda one: one.input_range, parametrization)
+    if not is_fitted(parametrization):
+        return 0, 255
+    return keras.tree.map_structure(lambda prior: prior.input_range, parametrization)
 
 
-def size_of(image_size: Any, parametrization: Any, graph: Graph) -> Any:
-    """The size that the user has given, or else, where an input leaves it open, the examples'."""
-    learnt = fitted_priors(parametrization)
+def size_or_default(image_size: Any, parametrization: Any, graph: Graph) -> Any:
+    """The image size, by default that of the examples if a model leaves it open."""
+    priors = fitted_priors(parametrization)
     is_open = any(None in tensor.shape[1:] for tensor in graph.inputs)
-    if image_size is not None or len(learnt) != 1 or not is_open:
+    if image_size is not None or len(priors) != 1 or not is_open:
         return image_size
-    return learnt[0].layout.spatial_shape or None
+    return priors[0].layout.spatial_shape or None
 
 
-def _fit(
-    graph: Graph, tensor: keras.KerasTensor, examples: Any, input_range: Any
-) -> PrincipalComponents:
+def _fit(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
     """A prior of an input, or of the output of its embedding."""
-    is_folder = isinstance(examples, (str, os.PathLike))
-    folder_range = _range_of_input(graph, tensor, input_range) if is_folder else (0, 255)
-    values = Dataset("like", examples, tensor, folder_range).sample(SAMPLE_SIZE)
-    numbers, values = as_numbers("like", graph, tensor, values)
-    check_distinct("like", values)
+    if graph.gradient_flow.encoded(tensor) is not tensor and not hasattr(examples, "__array__"):
+        texts = examples_from("like", examples, len(tensor.shape) - 1)
+        examples = joined("like", [np.atleast_1d(text) for text in texts], np.concatenate)
+    numbers, examples = encode_text("like", graph, tensor, examples)
+    examples = check_examples("like", examples, tuple(numbers.shape[1:]))
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is not numbers:
-        values = value_of(graph, entry, values, numbers)
+        examples = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, examples)
     is_first = spatial_axes(entry)[:1] == (2,)
     data_format = "channels_first" if is_first else "channels_last"
-    return PrincipalComponents(values, data_format=data_format)
-
-
-def _range_of_input(graph: Graph, tensor: keras.KerasTensor, input_range: Any) -> Any:
-    """The range of an input, from one pair for all inputs or one for each."""
-    are_pairs = isinstance(input_range, (list, tuple)) and any(map(is_iterable, input_range))
-    if isinstance(input_range, Mapping) or are_pairs:
-        pairs = match_to_inputs("input_range", input_range, graph.names)
-        input_range = next(p for t, p in zip(graph.inputs, pairs, strict=True) if t is tensor)
-    return (0, 255) if input_range is None else input_range
+    return PrincipalComponents(examples, data_format=data_format)
 
 
 def _by_input(like: Any, graph: Graph) -> list[Any]:
     """The examples of each input."""
-    is_folder = isinstance(like, (str, os.PathLike))
-    if len(graph.inputs) == 1 or is_folder or isinstance(like, (Mapping, list, tuple)):
+    if len(graph.inputs) == 1 or isinstance(like, (Mapping, list, tuple)):
         return match_to_inputs("like", like, graph.names)
-    formats = [ExampleFormat.of("like", tensor) for tensor in graph.inputs]
-
-    def to_batches(item: Any) -> list[np.ndarray | None]:
-        values = match_to_inputs("like", item, graph.names)
-        pairs = zip(formats, values, strict=True)
-        return [None if value is None else own.as_batch(value) for own, value in pairs]
-
-    return sample_inputs("like", like, to_batches, SAMPLE_SIZE)
+    rows = [
+        match_to_inputs("like", item, graph.names)
+        for item in examples_from("like", like, rank=None)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]

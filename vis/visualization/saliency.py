@@ -1,6 +1,6 @@
-"""Saliency and class activation maps, under the names that keras-vis had here.
+"""Saliency maps and Grad-CAM, with the functions of keras-vis.
 
-`vis.visualization.attribution` has the whole family.
+`vis.visualization.attribution` has a class for each method.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from vis._core.model_inputs import ModelInputs, inputs_to_explain
-from vis.backend.graph import Graph, LayerOutput, tensor_in_copy
+from vis._core.model_inputs import inputs_to_explain
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, tensor_in_copy
 from vis.losses import Loss
 from vis.utils.validation import require
 from vis.visualization.attribution.base import apply_backprop_modifier
@@ -28,19 +28,19 @@ def visualize_saliency_with_losses(
     grad_modifier: str | Callable | None = "absolute",
     keepdims: bool = False,
 ) -> np.ndarray:
-    """Draws the gradient of a weighted sum of losses.
+    """Saliency map of a weighted sum of losses: the gradient with respect to the image.
 
     Args:
         input_tensor: The model's input, `model.input`.
-        losses: List of `(Loss, weight)`. A loss that falls as the model is more excited, such as
-            `vis.losses.ActivationMaximization`, wants a negative weight.
+        losses: List of `(Loss, weight)`. A loss that falls with a higher activation, such as
+            `vis.losses.ActivationMaximization`, needs a negative weight.
         seed_input: As in `visualize_saliency`.
         wrt_tensor: As in `visualize_saliency`.
         grad_modifier: As in `visualize_saliency`.
         keepdims: As in `visualize_saliency`.
 
     Returns:
-        As `visualize_saliency`.
+        As in `visualize_saliency`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -53,8 +53,9 @@ def visualize_saliency_with_losses(
         >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    subject = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
-    return _drawn(Saliency(grad_modifier, keepdims), Score(subject, losses), subject, wrt_tensor)
+    inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
+    method = Saliency(grad_modifier=grad_modifier, keepdims=keepdims)
+    return _saliency_map(method, Score(inputs, losses), inputs, wrt_tensor)
 
 
 def visualize_saliency(
@@ -67,27 +68,27 @@ def visualize_saliency(
     grad_modifier: str | Callable | None = "absolute",
     keepdims: bool = False,
 ) -> np.ndarray:
-    """Draws which pixels of an image excite filters of a layer: the gradient.
+    """Saliency map of filters of a layer: the gradient with respect to the image.
 
-    For a class of a network that ends in a softmax, replace it by a linear activation first: a
-    softmax grows just as well when all other classes shrink.
+    For a class of a network that ends in a softmax, replace the softmax by a linear activation
+    first: it also grows if all other classes shrink.
 
     Args:
         model: A Keras model.
-        layer_idx: The layer: an index in `model.layers`, a name, or the layer itself.
+        layer_idx: The layer, as in `visualize_activation`.
         filter_indices: An index, or a list of indices that are explained jointly. None means the
-            filter that the image excites most, which in the last layer is the class that the
-            model puts first; for each image its own.
-        seed_input: An image, or a batch of images, with the channels at either end.
-        wrt_tensor: The tensor that gradients are taken of; the input by default.
+            filter with the highest activation in each image; in the last layer, this is the
+            predicted class.
+        seed_input: An image or a batch of images, channels first or last.
+        wrt_tensor: Tensor with respect to which the gradient is taken; by default the input.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
-        keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
-            Plain vectors have no channels.
+        keepdims: Whether to return a map for each channel, not their maximum. Plain vectors have no
+            channels.
 
     Returns:
-        A map in [0, 1] of the spatial shape of what gradients are taken of; for a batch of
-        several images one for each, scaled on its own.
+        A map in [0, 1] of the spatial shape of the image or of `wrt_tensor`. For a batch of several
+        images: a map for each, scaled separately.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -98,21 +99,24 @@ def visualize_saliency(
         >>> visualize_saliency(model, -1, 2, np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    method = Saliency(grad_modifier, keepdims, backprop_modifier)
+    method = Saliency(
+        grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier=backprop_modifier
+    )
     graph = Graph.of(model)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
-    subject = inputs_to_explain(graph, seed_input, wrt_tensor)
-    score = Score.for_filters(subject, layer, filter_indices)
-    return _drawn(method, score, subject, wrt_tensor)
+    inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
+    score = Score.for_filters(inputs, layer, filter_indices)
+    return _saliency_map(method, score, inputs, wrt_tensor)
 
 
-def _drawn(
-    method: Saliency, score: Score, subject: ModelInputs, wrt_tensor: keras.KerasTensor | None
+def _saliency_map(
+    method: Saliency, score: Score, inputs: ModelInputs, wrt_tensor: keras.KerasTensor | None
 ) -> np.ndarray:
-    is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in subject.fed)
-    tensor = subject.tensors[0] if is_explained else wrt_tensor
-    return normalise_maps(method.to_maps(score.gradients(subject.images, tensor), tensor))
+    """The gradient of a score at the image or at `wrt_tensor`, as a map."""
+    is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in inputs.tensors)
+    tensor = inputs.varying[0] if is_explained else wrt_tensor
+    return normalise_maps(method.to_maps(score.gradients(inputs.images, tensor), tensor))
 
 
 def visualize_cam_with_losses(
@@ -122,17 +126,17 @@ def visualize_cam_with_losses(
     penultimate_layer: keras.Layer,
     grad_modifier: str | Callable | None = None,
 ) -> np.ndarray:
-    """Draws a gradient-weighted class activation map of a weighted sum of losses.
+    """Grad-CAM of a weighted sum of losses.
 
     Args:
         input_tensor: As in `visualize_saliency_with_losses`.
         losses: As in `visualize_saliency_with_losses`.
         seed_input: As in `visualize_saliency`.
-        penultimate_layer: The layer whose feature maps are looked at.
+        penultimate_layer: The layer whose feature maps are weighted.
         grad_modifier: As in `visualize_saliency`.
 
     Returns:
-        As `visualize_cam`.
+        As in `visualize_cam`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -150,10 +154,10 @@ def visualize_cam_with_losses(
     is_layer = isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer)
     expected = "be a layer of the model"
     require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
-    subject = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
-    score = Score(subject, losses)
+    inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
+    score = Score(inputs, losses)
     method = GradCAM(grad_modifier=grad_modifier)
-    return normalise_maps(method.fuse_maps(score, subject.images, [penultimate_layer]))
+    return normalise_maps(method.fuse_maps(score, inputs.images, [penultimate_layer]))
 
 
 def visualize_cam(
@@ -165,21 +169,24 @@ def visualize_cam(
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
 ) -> np.ndarray:
-    """Draws where in an image a class is seen: a gradient-weighted class activation map.
+    """Grad-CAM, a gradient-weighted class activation map: where an image shows a class.
 
-    A softmax at the end is best replaced by a linear activation first, as in `visualize_saliency`.
+    For a class of a network that ends in a softmax, replace the softmax by a linear activation
+    first, as for `visualize_saliency`.
 
     Args:
         model: As in `visualize_saliency`.
         layer_idx: As in `visualize_saliency`.
         filter_indices: As in `visualize_saliency`.
         seed_input: As in `visualize_saliency`.
-        penultimate_layer_idx: The layer whose feature maps are looked at, or several, as in `CAM`.
+        penultimate_layer_idx: The layer whose feature maps are weighted, or several, as in `CAM`;
+            by default the nearest convolution or pooling layer before `layer_idx`.
         backprop_modifier: As in `visualize_saliency`.
         grad_modifier: As in `visualize_saliency`.
 
     Returns:
-        A map in [0, 1] of the image's spatial shape; for several images one each, scaled alone.
+        A map in [0, 1] of the spatial shape of the image. For a batch of several images: a map for
+        each, scaled separately.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -192,5 +199,9 @@ def visualize_cam(
         >>> visualize_cam(model, -1, filter_indices=2, seed_input=np.ones((8, 8, 3))).shape
         (8, 8)
     """
-    method = GradCAM(penultimate_layer_idx, grad_modifier, backprop_modifier)
+    method = GradCAM(
+        penultimate_layer_idx=penultimate_layer_idx,
+        grad_modifier=grad_modifier,
+        backprop_modifier=backprop_modifier,
+    )
     return method(model, seed_input, layer_idx, filter_indices)

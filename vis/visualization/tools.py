@@ -1,4 +1,4 @@
-"""Small functions that go with the visualizations."""
+"""`get_num_filters` and `overlay`."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from vis.utils.validation import check_array, check_number, require
 
 
 def get_num_filters(layer: keras.Layer) -> int:
-    """Number of filters of a layer: channels of its output, or units.
+    """Number of filters of a layer: the channels or units of its output.
 
     Args:
         layer: A layer of a built model.
@@ -25,18 +25,18 @@ def get_num_filters(layer: keras.Layer) -> int:
 
 
 def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """Blends two images.
+    """Alpha blend of two images.
 
     Args:
         array1: The image on top.
         array2: The image below, of the same shape.
-        alpha: Share of `array1`, in [0, 1].
+        alpha: Opacity of `array1`, in [0, 1].
 
     Returns:
-        The blend, of the type of `array1`.
+        An array of the same shape, of the type of `array1`.
 
     Raises:
-        ValueError: If `alpha` lies outside [0, 1] or the shapes differ.
+        ValueError: If `alpha` is outside [0, 1], or the shapes differ.
 
     Example:
         >>> overlay(np.array([200], "uint8"), np.array([100], "uint8"), alpha=0.25)

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from vis._core.model_inputs import image_layout, inputs_for_images
 from vis.backend import device
-from vis.backend.graph import Graph, spatial_axes, warn_of_range
+from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
-from vis.backend.step import ReceptiveField, maps_of, receptive_fields
-from vis.data import Dataset
+from vis.backend.step import ActivationMaps, ReceptiveField, receptive_fields
+from vis.data.streams import Stream
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
-from vis.visualization.feeds import Feeds
 from vis.visualization.receptive_field_boxes import axes_of, box_and_heatmap
 from vis.visualization.selected_filters import SelectedFilters, select_filters
 
@@ -155,7 +155,7 @@ def top_activating_images(
         input_range: Lowest and highest value of the model's input. Images in a folder are scaled to
             it; other images are used as they are.
         batch_size: Maximum batch size; by default twice the number of processors, or 32 on a GPU.
-        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the images.
+        fixed_inputs: Values of the other inputs: a dict by name, or a list with None for the image.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -178,44 +178,47 @@ def top_activating_images(
     selected = select_filters(graph, "layers", layers, "filters", filters)
     count = check_integer("count", count, least=1)
     input_range = check_input_range(input_range)
-    batch_size = device.images_at_once() if batch_size is None else batch_size
+    batch_size = device.default_batch_size() if batch_size is None else batch_size
     batch_size = check_integer("batch_size", batch_size, least=1)
     progress = check_flag("progress", progress)
-    feeds = Feeds.of(graph, fixed_inputs)
-    dataset = Dataset("images", images, feeds.tensor, input_range)
-    results, top_images = scan_dataset(dataset, feeds, selected, count, batch_size, progress)
-    return TopImages(list(results.values()), top_images, dataset.names)
+    inputs = inputs_for_images(graph, fixed_inputs)
+    (tensor,) = inputs.varying
+    shape = tuple(tensor.shape[1:])
+    stream = Stream("images", images, shape, image_layout(inputs), input_range)
+    results, top_images = scan_dataset(stream, inputs, selected, count, batch_size, progress)
+    return TopImages(list(results.values()), top_images, stream.names)
 
 
 def scan_dataset(
-    dataset: Dataset,
-    feeds: Feeds,
+    stream: Stream,
+    inputs: ModelInputs,
     selected: Sequence[SelectedFilters],
     count: int,
     batch_size: int,
     progress: bool,
     on_error: Callable[[str, ValueError], None] | None = None,
 ) -> tuple[dict[str, TopImagesOfLayer], dict[int, np.ndarray]]:
-    """Runs the images of a dataset through a network once, in batches of at most `batch_size`.
+    """Runs the images of a stream through a network once, in batches of at most `batch_size`.
 
     Returns the result of each layer by path, with the `count` top images of each channel, and the
     images by index. Activations that are not finite raise an error; if there is `on_error`, it is
     called with the layer's path and the error, and the scan goes on with the other layers.
     """
-    graph, layers = feeds.graph, [filters.layer for filters in selected]
+    graph, (tensor,) = inputs.graph, inputs.varying
+    layers = [filters.layer for filters in selected]
     channels = [filters.indices for filters in selected]
-    activation_maps, weight_cache = maps_of(graph, layers), WeightCache()
+    activation_maps, weight_cache = ActivationMaps.of(inputs, layers), WeightCache()
     rankings = {filters.path: _Ranking(filters.indices, count) for filters in selected}
-    axes = spatial_axes(feeds.tensor)
+    axes = spatial_axes(tensor)
     images: dict[int, np.ndarray] = {}
     seen = 0
-    with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
-        for batch in dataset.batches(batch_size):
+    with tqdm(total=stream.count, disable=not progress, unit="image") as bar:
+        for batch in stream.batches(batch_size):
             if not seen:
-                warn_of_range(feeds.tensor, batch, "images")
+                warn_of_range(tensor, batch, "images")
             layout = Layout(batch.shape[1:], axes)
-            fields = receptive_fields(graph, feeds.tensor, layers, layout)
-            maps = activation_maps(graph, weight_cache, feeds.shown(batch), channels)
+            fields = receptive_fields(inputs, layers, layout)
+            maps = activation_maps(graph, weight_cache, inputs.complete(batch), channels)
             for (path, layer, _), field, values in zip(selected, fields, maps, strict=True):
                 if path not in rankings:
                     continue
@@ -263,8 +266,7 @@ class _Ranking:
         spatial shape of the images.
         """
         axes = axes_of(field, maps.shape[2:], pixels)
-        sizes = tuple(stop - start for start, stop in field.middle)
-        self._receptive_field = tuple(map(max, sizes, self._receptive_field or sizes))
+        self._receptive_field = tuple(map(max, field.size, self._receptive_field or field.size))
         flat = maps.reshape(*maps.shape[:2], -1)
         argmax = flat.argmax(axis=2)
         new_values = np.take_along_axis(flat, argmax[..., None], axis=2)[..., 0]

@@ -1,4 +1,4 @@
-"""A model understood once, and everything that is asked of it."""
+"""Graphs of models: finding layers, running them, copying models."""
 
 from vis.backend.graph.axes import (
     channel_axis,
@@ -23,6 +23,7 @@ from vis.backend.graph.layer_paths import (
     path_to,
     resolve_layer,
 )
+from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
 from vis.backend.graph.run import as_input_dtype
 from vis.backend.graph.skip_erosion import Erosion, check_erosion

@@ -1,4 +1,4 @@
-"""Copies of models whose rectifiers pass gradients back differently."""
+"""Guided and rectified backpropagation: copies of models whose rectifiers have other gradients."""
 
 import functools
 import warnings
@@ -17,7 +17,7 @@ from vis.utils.validation import require
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
 
 _RECTIFIERS = [f for m in (keras.activations, keras.ops, tf.nn) for f in (m.relu, m.relu6)]
-# Activations that look like rectifiers, but for which neither paper defines a gradient.
+# Activations similar to rectifiers for which the papers define no gradient.
 _UNDEFINED = {
     "leaky_relu", "leakyrelu", "prelu", "elu", "selu", "celu", "silu", "swish", "gelu", "mish",
     "hard_silu", "hard_swish", "softplus",
@@ -28,10 +28,10 @@ _copies = WeakCache()
 
 @functools.cache
 def _passing_positive_gradients(dtype: tf.DType) -> Callable[[Any, Any], Any]:
-    """A function `(x, y)` to `y`, whose gradient is the positive part of `y`'s, all of it to `x`.
+    """A function `(x, y)` that returns `y` and passes the positive part of its gradient to `x`.
 
-    One traced function serves all models: a custom gradient stays registered for good, together
-    with whatever it refers to.
+    All models share one traced function, because TensorFlow never releases a custom gradient or
+    the objects that it refers to.
     """
 
     @tf.custom_gradient
@@ -45,7 +45,7 @@ def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
     y = rectifier(x)
     if isinstance(y, keras.KerasTensor):
         return y
-    # What is guided goes on through the rectifier's own gradient.
+    # Guided backpropagation applies the rectifier's own gradient as well.
     result = _passing_positive_gradients(y.dtype)(y if kind == "guided" else x, y)
     result.set_shape(y.shape)
     return result
@@ -53,9 +53,9 @@ def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
 
 @keras.saving.register_keras_serializable("vis")
 class ModifiedActivation:
-    """A rectifier with another gradient.
+    """A rectifier with a modified gradient.
 
-    `"guided"` passes back positive gradients where the activation was positive, too, and
+    `"guided"` passes back positive gradients where the activation is positive as well, and
     `"rectified"` all positive gradients.
     """
 
@@ -79,7 +79,7 @@ class ModifiedActivation:
 
 @keras.saving.register_keras_serializable("vis")
 class ModifiedReLU(keras.layers.ReLU):
-    """A `ReLU` layer with another gradient; see `ModifiedActivation`."""
+    """A `ReLU` layer with a modified gradient; see `ModifiedActivation`."""
 
     def __init__(self, *args: Any, kind: str = "guided", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,18 +93,18 @@ class ModifiedReLU(keras.layers.ReLU):
 
 
 def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.Model:
-    """A copy of a model whose rectifiers pass gradients back as a backprop modifier says.
+    """Copies a model and modifies the gradients of its rectifiers.
 
     Args:
-        model: A Keras model that has been built. It is left as it is.
-        backprop_modifier: `"guided"`, or `"rectified"` or one of its other names, `"relu"` and
-            `"deconv"`.
+        model: A Keras model that has been built. It is not changed.
+        backprop_modifier: `"guided"` (Springenberg et al., 2014) or `"rectified"` (Zeiler and
+            Fergus, 2013), which is also called `"relu"` or `"deconv"`.
 
     Returns:
-        A Keras model with the same outputs that shares the weights of `model`.
+        A Keras model with the same outputs, which shares the weights of `model`.
 
     Raises:
-        ValueError: If there is no such modifier.
+        ValueError: If `backprop_modifier` is unknown.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])
@@ -116,44 +116,44 @@ def modify_model_backprop(model: keras.Model, backprop_modifier: str) -> keras.M
     require(is_known, "backprop_modifier", f"be one of {MODIFIERS}", backprop_modifier)
     kind = "guided" if backprop_modifier == "guided" else "rectified"
     key = (kind, Graph.of(model).activations())
-    return _copies.get(model, key, lambda: _rewritten(model, kind))
+    return _copies.get(model, key, lambda: _modified_copy(model, kind))
 
 
-def _rewritten(model: keras.Model, kind: str) -> keras.Model:
-    rewriter = _Rewriter(kind)
-    rewritten = rewriter.layer(model)
-    if rewriter.undefined:
+def _modified_copy(model: keras.Model, kind: str) -> keras.Model:
+    modifier = _RectifierModifier(kind)
+    copy = modifier.copy(model)
+    if modifier.undefined:
         warnings.warn(
-            f"'{kind}' is defined for rectifiers; these activations keep their gradients: "
-            f"{', '.join(sorted(rewriter.undefined))}.",
+            f"'{kind}' is defined for rectifiers only. These activations keep their gradients: "
+            f"{', '.join(sorted(modifier.undefined))}.",
             stacklevel=4,
         )
-    elif not rewriter.found:
+    elif not modifier.has_modified:
         warnings.warn(
-            f"'{kind}' changes nothing: no rectifier was found in the model '{model.name}'. One "
-            "inside a function of your own, or in a layer's `call`, cannot be found; use a layer "
-            "or `activation='relu'` in its place.",
+            f"'{kind}' changes nothing, because no rectifier was found in the model "
+            f"'{model.name}'. A rectifier in a custom function or in a layer's `call` cannot be "
+            "found: use a layer or `activation='relu'` instead.",
             stacklevel=4,
         )
-    return rewritten
+    return copy
 
 
-class _Rewriter(Copier):
-    """Copies layers, and changes the rectifiers among the copies."""
+class _RectifierModifier(Copier):
+    """Copies layers, and modifies the rectifiers of the copies."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        self.found = False
+        self.has_modified = False
         self.undefined: set[str] = set()
 
-    def by_attributes(self, layer: Any) -> Any:
-        copy = super().by_attributes(layer)
+    def copy_attributes(self, layer: Any) -> Any:
+        copy = super().copy_attributes(layer)
         for name in ("activation", "recurrent_activation"):
             activation = vars(copy).get(name)
             if activation in _RECTIFIERS:
                 vars(copy)[name] = ModifiedActivation(activation, self.kind)
-                self.found = True
+                self.has_modified = True
             elif getattr(activation, "__name__", None) in _UNDEFINED:
                 self.undefined.add(activation.__name__)
         kind = type(copy)
@@ -171,10 +171,10 @@ class _Rewriter(Copier):
             vars(copy)["function"] = ModifiedActivation(copy.function, self.kind)
         else:
             return copy
-        self.found = True
+        self.has_modified = True
         return copy
 
 
-# What symbolic calls of these functions leave in a model's graph.
+# Operations that symbolic calls of rectifiers add to a graph.
 _RELU = operation_class(keras.activations.relu)
 _RELU_OPERATIONS = {_RELU, *map(operation_class, (keras.ops.relu, keras.ops.relu6))}

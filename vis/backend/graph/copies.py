@@ -1,4 +1,4 @@
-"""Copies of models and layers: from their configuration, or attribute by attribute without one."""
+"""Copies of models and layers, from their configuration or by copying attributes."""
 
 import contextlib
 import warnings
@@ -14,9 +14,9 @@ from vis.backend.private import (
     Variable,
     attributes_to_copy,
     calls_of,
+    history_of,
     layers_inside,
     operation_of,
-    ref_of,
     with_layers_inside,
     without_compilation,
 )
@@ -24,101 +24,102 @@ from vis.utils.validation import check_model, expect, require
 
 
 class Copier:
-    """Copies layers, each once, so that what is shared in a model is shared in its copy."""
+    """Copies layers, each once, so that shared layers are shared in the copy too."""
 
     def __init__(self, shares_variables: bool = True) -> None:
-        self._copied: dict[int, Any] = {}
-        # Otherwise the copies have variables of their own, of the same values.
+        self._copies: dict[int, Any] = {}
+        # Otherwise the copies have their own variables with the same values.
         self._shares_variables = shares_variables
 
-    def layer(self, layer: Any) -> Any:
+    def copy(self, layer: Any) -> Any:
         """The copy of a layer, a nested model or another operation."""
-        if id(layer) not in self._copied:
-            self._copied[id(layer)] = (
-                cloned(layer, self.layer) if is_container(layer) else self.by_attributes(layer)
+        if id(layer) not in self._copies:
+            self._copies[id(layer)] = (
+                clone(layer, self.copy) if is_container(layer) else self.copy_attributes(layer)
             )
-        return self._copied[id(layer)]
+        return self._copies[id(layer)]
 
-    def by_attributes(self, layer: Any) -> Any:
+    def copy_attributes(self, layer: Any) -> Any:
         """The copy of a layer without a graph of its own."""
         copy = object.__new__(type(layer))
-        self._copied[id(layer)] = copy
+        self._copies[id(layer)] = copy
         for name, value in attributes_to_copy(layer).items():
-            vars(copy)[name] = self._inside(value)
+            vars(copy)[name] = self._copy_value(value)
         return copy
 
-    def _inside(self, value: Any) -> Any:
-        """An attribute's value with the layers and variables in it copied."""
+    def _copy_value(self, value: Any) -> Any:
+        """An attribute's value, with copies of the layers and variables in it."""
         if isinstance(value, keras.Layer):
-            return self.layer(value)
+            return self.copy(value)
         if isinstance(value, Variable):
-            if self._shares_variables:
-                return value
-            if id(value) not in self._copied:
-                self._copied[id(value)] = Variable(
-                    keras.ops.convert_to_numpy(value.value),
-                    dtype=value.dtype,
-                    trainable=value.trainable,
-                    name=value.name,
-                )
-            return self._copied[id(value)]
-        if not _holds_ours(value):
+            return value if self._shares_variables else self._copy_variable(value)
+        if not _has_layers_or_variables(value):
             return value
         if isinstance(value, dict):
-            return {key: self._inside(v) for key, v in value.items()}
+            return {key: self._copy_value(v) for key, v in value.items()}
         kind = tuple if isinstance(value, tuple) else list
-        return kind(self._inside(v) for v in value)
+        return kind(self._copy_value(v) for v in value)
+
+    def _copy_variable(self, variable: Any) -> Any:
+        if id(variable) not in self._copies:
+            self._copies[id(variable)] = Variable(
+                keras.ops.convert_to_numpy(variable.value),
+                dtype=variable.dtype,
+                trainable=variable.trainable,
+                name=variable.name,
+            )
+        return self._copies[id(variable)]
 
 
-def _holds_ours(value: Any) -> bool:
-    """Whether a value is a layer or a variable, or a container that has one in it."""
+def _has_layers_or_variables(value: Any) -> bool:
+    """Whether a value is or contains a layer or a variable."""
     if isinstance(value, (keras.Layer, Variable)):
         return True
-    # Not by `keras.tree`, which sorts the keys of a dict: some have no order.
+    # Not with `keras.tree`, which sorts the keys of a dict: some cannot be compared.
     parts = value.values() if isinstance(value, dict) else value
-    return isinstance(value, (dict, list, tuple)) and any(map(_holds_ours, parts))
+    return isinstance(value, (dict, list, tuple)) and any(map(_has_layers_or_variables, parts))
 
 
 class _Rebuilder(Copier):
-    """Rebuilds layers from their configuration where that says all, and copies the others."""
+    """Rebuilds layers from their configuration if it is complete, and copies the others."""
 
     def __init__(self) -> None:
         super().__init__()
         self._others = Copier(shares_variables=False)
-        # What one of the two has copied is the same in the copies of the other.
-        self._others._copied = self._copied
+        # Both use the same copies.
+        self._others._copies = self._copies
 
-    def by_attributes(self, layer: Any) -> Any:
+    def copy_attributes(self, layer: Any) -> Any:
         kinds = (keras.Model, keras.layers.Lambda, keras.layers.TFSMLayer)
-        if not isinstance(layer, kinds) and not knows_more(layer):
-            # A configuration may fail in any way that its author has not thought of.
+        if not isinstance(layer, kinds) and not has_assets(layer):
+            # The `from_config` of a custom layer may raise any error.
             with contextlib.suppress(Exception):
                 return type(layer).from_config(layer.get_config())
-        return self._others.by_attributes(layer)
+        return self._others.copy_attributes(layer)
 
 
-def knows_more(layer: Any) -> bool:
-    """Whether a layer knows what is neither configuration nor weights, as a vocabulary."""
+def has_assets(layer: Any) -> bool:
+    """Whether a layer has state beside its configuration and weights, such as a vocabulary."""
     return any(hasattr(inner, "save_assets") for inner in with_layers_inside(layer))
 
 
-def take_weights(copy: keras.Model, model: keras.Model) -> None:
-    """Gives a copy the weights of a model, and what its layers have made of these."""
+def copy_weights(copy: keras.Model, model: keras.Model) -> None:
+    """Copies the weights of a model, and updates constants that layers compute from them."""
     copy.set_weights(model.get_weights())
     for layer in with_layers_inside(copy):
-        # Preprocessing layers such as `Normalization` compute with constants made of weights.
+        # Preprocessing layers such as `Normalization` have such constants.
         if layer.built and callable(finalize := getattr(layer, "finalize_state", None)):
             finalize()
 
 
-def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.Model:
-    """A copy of a model of its own graph, not compiled, whose inputs are named as the model's."""
-    # Keras would compile the copy as well, which fails where losses are a user's own.
+def clone(model: keras.Model, clone_function: Callable | None = None) -> keras.Model:
+    """`keras.models.clone_model` without compilation, with the same names of the inputs."""
+    # Keras would compile the clone too, which fails with custom losses.
     view = object.__new__(type(model))
     vars(view).update(vars(model), compiled=False)
     inputs = None
     if isinstance(model, Functional):
-        # Left to itself, Keras names input layers after their tensors.
+        # By default Keras names input layers after their tensors.
         inputs = keras.tree.map_structure(
             lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=operation_of(t).name),
             model.input,
@@ -127,7 +128,7 @@ def cloned(model: keras.Model, clone_function: Callable | None = None) -> keras.
 
 
 def layer_in_copy(layer: Target, model: keras.Model, copy: keras.Model) -> Target:
-    """The layer of a rebuilt model that stands where `layer` stands in the original."""
+    """The layer of a copied model at the position of `layer` in the original."""
     if isinstance(layer, LayerOutput):
         return layer._replace(layer=layer_in_copy(layer.layer, model, copy))
     for old, new in zip(with_layers_inside(model), with_layers_inside(copy), strict=True):
@@ -139,36 +140,36 @@ def layer_in_copy(layer: Target, model: keras.Model, copy: keras.Model) -> Targe
 def tensor_in_copy(
     tensor: keras.KerasTensor | None, model: keras.Model, copy: keras.Model
 ) -> keras.KerasTensor | None:
-    """The symbolic tensor of a rebuilt model that stands where `tensor` stands in the original."""
+    """The symbolic tensor of a copied model at the position of `tensor` in the original."""
     if copy is model or tensor is None:
         return tensor
     check_tensor(tensor)
     for old, new in zip(model.inputs, copy.inputs, strict=True):
         if old is tensor:
             return new
-    operation, call, index = ref_of(tensor)
+    operation, node_index, tensor_index = history_of(tensor)
     calls = calls_of(layer_in_copy(operation, model, copy))
-    # What the original layer does in other models, its copy does not.
-    return calls[call if len(calls) == len(calls_of(operation)) else 0].outputs[index]
+    # The copy has no nodes in other models.
+    node = calls[node_index if len(calls) == len(calls_of(operation)) else 0]
+    return node.outputs[tensor_index]
 
 
 def apply_modifications(
     model: keras.Model, custom_objects: Mapping[str, Any] | None = None
 ) -> keras.Model:
-    """Rebuilds a model so that what was changed on its layers takes effect.
+    """Rebuilds a model so that changed attributes of its layers take effect.
 
     Args:
-        model: A Keras model whose layers' attributes, activations for instance, may have been
-            changed. It is left as it is.
-        custom_objects: Names and the classes or functions that they stand for, where the model
-            holds objects that Keras does not know.
+        model: A Keras model whose layers have changed attributes, such as activations. The model
+            itself is not changed.
+        custom_objects: Dict of names to custom classes or functions in the model.
 
     Returns:
-        A new model with the same weights. It is compiled as the old one was, with a fresh
-        optimizer; where that cannot be made, a warning says so.
+        A new model with the same weights. It is compiled like the old one, with a new optimizer;
+        a warning says if that is not possible.
 
     Raises:
-        TypeError: If `model` is not a Keras 3 model, or `custom_objects` is no dict.
+        TypeError: If `model` is not a Keras 3 model, or `custom_objects` is not a dict.
         ValueError: If the model has no layers.
 
     Example:
@@ -181,40 +182,40 @@ def apply_modifications(
     check_model(model)
     expect(layers_inside(model), "model", "have layers", f"the model '{model.name}'")
     is_dict = isinstance(custom_objects, (Mapping, type(None)))
-    expected = "be a dict of names and what they stand for"
+    expected = "be a dict of names to custom classes or functions"
     require(is_dict, "custom_objects", expected, custom_objects, TypeError)
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
-        new = _anew(model)
+        new = _rebuild(model)
         if not model.compiled:
             return new
-        # A configuration may fail in any way that the author of a loss has not thought of.
+        # The configuration of a custom loss may raise any error.
         try:
             new.compile_from_config(model.get_compile_config())
         except Exception as error:
             reason = str(error).splitlines()[0]
             warnings.warn(
-                f"The copy of the model '{model.name}' is not compiled, as its losses, metrics or "
-                "optimizer cannot be made anew; `custom_objects` helps Keras to find them: "
-                f"{reason}",
+                f"The copy of the model '{model.name}' is not compiled, because its losses, "
+                "metrics or optimizer cannot be rebuilt. Pass custom ones in `custom_objects`. "
+                f"Received: {reason}",
                 stacklevel=2,
             )
     return new
 
 
-def _anew(model: keras.Model) -> keras.Model:
-    """A copy of a model with its weights, not compiled, that shares nothing with it."""
-    if is_container(model) and not knows_more(model):
-        # Where all layers can be rebuilt from their configuration, Keras's own way is best.
+def _rebuild(model: keras.Model) -> keras.Model:
+    """An uncompiled copy of a model with its own weights of the same values."""
+    if is_container(model) and not has_assets(model):
+        # Use Keras's own way if all layers can be rebuilt from their configuration.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
-            clone = cloned(model)
-            take_weights(clone, model)
-            return clone
-    copy = _Rebuilder().layer(model)
+            copy = clone(model)
+            copy_weights(copy, model)
+            return copy
+    copy = _Rebuilder().copy(model)
     if not is_container(model):
         without_compilation(copy)
         return copy
     if len(copy.weights) != len(model.weights):
-        # Layers whose configuration brings a layer along that another one has, too.
-        copy = Copier(shares_variables=False).layer(model)
-    take_weights(copy, model)
+        # The configuration of a layer contains another layer of the model, which was rebuilt twice.
+        copy = Copier(shares_variables=False).copy(model)
+    copy_weights(copy, model)
     return copy

@@ -1,4 +1,4 @@
-"""Losses that a user writes as symbolic expressions over the tensors of a graph."""
+"""Custom losses written as symbolic expressions over the tensors of a graph."""
 
 import re
 import threading
@@ -12,21 +12,21 @@ import keras
 from vis.backend.graph.graph import Graph
 from vis.backend.private import LEGACY_FUNCTIONS, consumers_of
 
-# Or one thread would take the nodes that another is about to undo for the model's own.
-_one_at_a_time = threading.RLock()
+# Otherwise a thread could keep the nodes that another thread is about to remove.
+_lock = threading.RLock()
 
 
 def symbolic_scalar(build: Callable[[], Any], graph: Graph, name: str) -> keras.KerasTensor:
-    """Calls a loss's `build_loss` for a symbolic scalar, and undoes its traces on the model.
+    """Calls a loss's `build_loss` for a symbolic scalar, and removes the new nodes from the model.
 
-    Each operation on a layer's output adds a node to that layer; without the clean-up a loop over
-    thousands of images would make the model grow without end.
+    Each operation on a layer's output adds a node to that layer. In a loop over thousands of
+    images the model would grow without end.
     """
-    with _one_at_a_time:
-        expression = _built(build, graph, name)
+    with _lock:
+        expression = _build(build, graph, name)
     if not isinstance(expression, keras.KerasTensor):
         raise TypeError(
-            f"`build_loss` of the loss '{name}' must return a symbolic scalar, an expression over "
+            f"`build_loss` of the loss '{name}' must return a symbolic scalar, computed from "
             f"`layer.output` or `model.input`. Received: {expression!r}"
         )
     if any(size not in (1, None) for size in expression.shape):
@@ -38,21 +38,20 @@ def symbolic_scalar(build: Callable[[], Any], graph: Graph, name: str) -> keras.
     return expression
 
 
-def _built(build: Callable[[], Any], graph: Graph, name: str) -> Any:
+def _build(build: Callable[[], Any], graph: Graph, name: str) -> Any:
     before = {operation: list(consumers_of(operation)) for operation in graph.operations}
     try:
         return build()
     except (AttributeError, TypeError, ValueError) as error:
         if not _is_about_symbolic_tensors(error):
             raise
-        place = traceback.extract_tb(error.__traceback__)[1:2]
-        where = f" at {place[0].filename}:{place[0].lineno} (`{place[0].line}`)" if place else ""
+        frame = traceback.extract_tb(error.__traceback__)[1:2]
+        position = f" at {frame[0].filename}:{frame[0].lineno} (`{frame[0].line}`)" if frame else ""
         raise TypeError(
-            f"The loss '{name}' is written with functions that Keras 3 has not, or that do not "
-            "take its symbolic tensors. Change one import line: in place of `from keras import "
-            "backend as K`, or `from tensorflow.keras import backend as K`, write `from vis "
-            "import backend as K`. New losses are best written with `keras.ops`. "
-            f"Received: {type(error).__name__}: {error}{where}"
+            f"The loss '{name}' must use functions that take symbolic tensors of Keras 3. Replace "
+            "the import `from keras import backend as K`, or `from tensorflow.keras import backend "
+            "as K`, with `from vis import backend as K`, or write the loss with `keras.ops`. "
+            f"Received: {type(error).__name__}: {error}{position}"
         ) from error
     finally:
         for operation, nodes in before.items():
@@ -61,7 +60,7 @@ def _built(build: Callable[[], Any], graph: Graph, name: str) -> Any:
 
 def _is_about_symbolic_tensors(error: Exception) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    # What Keras has kept of its old functions fails in many ways.
+    # The old backend functions that Keras has kept raise errors of many kinds.
     if Path(frames[-1].filename).parts[-3:] == LEGACY_FUNCTIONS:
         return True
     message = str(error)

@@ -1,8 +1,11 @@
-"""Where gradients enter a model: its inputs, or what embeddings make of words."""
+"""Gradient flow: into which tensors of a graph gradients flow, and where they enter it.
+
+Gradients enter at the inputs, or at the outputs of embeddings, because a look-up has no gradient.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,39 +13,39 @@ from keras import tree
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph.inputs import call_subclassed_model
-from vis.backend.graph.nodes import call_of, is_container, position_of
-from vis.backend.layers import computed_channels_last, in_inference, layer_losses_restored
+from vis.backend.graph.nodes import is_container, node_index_of, position_of
+from vis.backend.graph.structure import GraphStructure
+from vis.backend.layers import call_in_inference, channels_last_convolutions, restore_layer_losses
 from vis.backend.private import layers_inside
 
-if TYPE_CHECKING:
-    from vis.backend.graph.graph import Graph
-
-# Whether gradients flow through the calls of operations to their inputs, each tried once.
-_passages = WeakCache()
+# Whether calls of operations are differentiable by one of their inputs; each is traced once.
+_differentiable = WeakCache()
 
 
 class GradientFlow:
-    """Which tensors of a graph gradients flow into, found out layer by layer."""
+    """The gradient flow of a graph, found by differentiating each layer by itself."""
 
-    def __init__(self, graph: "Graph") -> None:
+    def __init__(self, graph: GraphStructure) -> None:
         self._graph = graph
         self._known: dict[tuple[int, int], bool] = {}
 
     def has_gradient(self, tensor: keras.KerasTensor) -> bool:
-        """Whether a gradient flows into a tensor, from weights or from what a model returns."""
-        return self._flows_into(tensor, self._graph.level_of(tensor))
+        """Whether a gradient of the outputs, or of any layer with weights, flows into a tensor."""
+        return self._has_gradient(tensor, self._graph.level_of(tensor))
 
     def entry_of(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """The input itself, or the first tensor behind it that a gradient flows into.
+        """The first tensor that a gradient flows into: the input, or the output of an embedding.
 
-        Words and categories are looked up, which has no gradient. What a model's embedding makes
-        of them has. Pixels have one in whatever type they come. The input may also be the numbers
-        that are made of one of text. A `ValueError` says that there is no such tensor, or several.
+        The input may also be the integers that text is encoded as. Integer pixels have a gradient,
+        because the graph runs on them as floats.
+
+        Raises:
+            ValueError: If there is no such tensor, or if several layers look up the input.
         """
-        return self._followed(input_tensor, self._flows_into)
+        return self._follow(input_tensor, self._has_gradient)
 
     def has_entry(self, input_tensor: keras.KerasTensor) -> bool:
-        """Whether there is such a tensor."""
+        """Whether `entry_of` returns a tensor."""
         try:
             self.entry_of(input_tensor)
         except ValueError:
@@ -50,133 +53,157 @@ class GradientFlow:
         return True
 
     def encoded(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """The numbers that a model makes of an input of text; any other input itself."""
-        numbers = self._followed(input_tensor, lambda tensor, _: tensor.dtype != "string")
-        inside = self._graph.level_of(numbers)
-        if numbers is not input_tensor and inside is not None:
+        """The numbers that an input of text is encoded as, or any other input itself."""
+        encoded = self._follow(input_tensor, lambda tensor, _: tensor.dtype != "string")
+        model = self._graph.level_of(encoded)
+        if encoded is not input_tensor and model is not None:
             raise ValueError(
-                f"The nested model '{inside.name}' must not take text, unless all that it does is "
-                "to make numbers of it. Look at that model itself, or call its layers one by one. "
-                f"Received: a model with the input '{input_tensor.name}' of text"
+                f"The nested model '{model.name}' must not take text, unless it only encodes the "
+                "text as numbers. Visualize the nested model itself, or call its layers one by "
+                f"one. Received: a model with the input '{input_tensor.name}' of text"
             )
-        return numbers
+        return encoded
+
+    def is_encoded(self, input_tensor: keras.KerasTensor) -> bool:
+        """Whether one layer encodes an input of text as numbers for all others."""
+        try:
+            self.encoded(input_tensor)
+        except ValueError:
+            return False
+        return True
 
     def after_masking(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """What a `Masking` layer makes of a tensor, where such a layer is all that takes it."""
+        """The output of a `Masking` layer if it is the only consumer, or the tensor itself."""
         nodes = self._graph.consumers(tensor, self._graph.level_of(tensor))
         only_masks = len(nodes) == 1 and isinstance(nodes[0].operation, keras.layers.Masking)
         return nodes[0].outputs[0] if only_masks else tensor
 
-    def _flows_into(self, tensor: keras.KerasTensor, level: Any) -> bool:
-        """Whether one does into a tensor on the level of a nested model, or on the outermost."""
+    def _has_gradient(self, tensor: keras.KerasTensor, level: Any) -> bool:
+        """Whether a gradient flows into a tensor on one level of the graph."""
         if tensor.dtype in ("string", "bool"):
             return False
         key = id(tensor), id(level)
         if key not in self._known:
             nodes = self._graph.consumers(tensor, level)
-            flows = (self._passes(n, tensor) and self._flows_out_of(n, level) for n in nodes)
-            # Integers that are looked up are words, whatever else is done with them.
-            every = any if keras.backend.is_float_dtype(tensor.dtype) else all
-            self._known[key] = every(flows) if nodes else self._passes_root(tensor)
+            flows = (
+                self._is_differentiable(node, tensor) and self._passes_gradient(node, level)
+                for node in nodes
+            )
+            # Integers that are looked up are no pixels, whatever other layers do with them.
+            combine = any if keras.backend.is_float_dtype(tensor.dtype) else all
+            self._known[key] = combine(flows) if nodes else self._ends_in_gradient(tensor)
         return self._known[key]
 
-    def _flows_out_of(self, node: Any, level: Any) -> bool:
-        """Whether a gradient comes back to an operation that has none of its own to give."""
+    def _passes_gradient(self, node: Any, level: Any) -> bool:
+        """Whether a node has weights, or a gradient flows into one of its outputs."""
         if getattr(node.operation, "weights", None):
             return True
-        return any(self._flows_into(output, level) for output in node.outputs)
+        return any(self._has_gradient(output, level) for output in node.outputs)
 
-    def _followed(self, input_tensor: keras.KerasTensor, arrived: Callable) -> keras.KerasTensor:
+    def _is_differentiable(self, node: Any, tensor: keras.KerasTensor) -> bool:
+        """Whether a node has a gradient by one of its inputs."""
+        operation, inputs = node.operation, node.input_tensors
+        position = position_of(tensor, inputs)
+        if is_container(operation):
+            return self._has_gradient(operation.inputs[position], operation)
+
+        def run(values: dict[int, Any]) -> Any:
+            return call_in_inference(operation, *node.arguments.fill_in(values))
+
+        key = node_index_of(node), position
+        return _differentiable.get(
+            operation, key, lambda: _trace_gradient(operation, inputs, tensor, run)
+        )
+
+    def _ends_in_gradient(self, tensor: keras.KerasTensor) -> bool:
+        """Whether gradients flow into an output, or into an input of a subclassed model."""
+        model, inputs = self._graph.subclassed_model, self._graph.inputs
+        if model is None:
+            return True
+        key = None, position_of(tensor, inputs)
+        run = functools.partial(call_subclassed_model, model)
+        return _differentiable.get(model, key, lambda: _trace_gradient(model, inputs, tensor, run))
+
+    def _follow(
+        self, input_tensor: keras.KerasTensor, is_end: Callable[[keras.KerasTensor, Any], bool]
+    ) -> keras.KerasTensor:
+        """The first tensor downstream of an input that is the end, as `is_end(tensor, level)`."""
         tensor, level = input_tensor, self._graph.level_of(input_tensor)
-        while not arrived(tensor, level):
-            nodes = self._graph.consumers(tensor, level)
-            # A layer that holds others may make the output of the whole model.
-            made = {id(t) for n in nodes if n.operation in self._graph.opaque for t in n.outputs}
-            if self._graph.subclassed_model is not None or not made.isdisjoint(
-                map(id, self._graph.outputs)
-            ):
-                raise ValueError(
-                    f"The input '{input_tensor.name}' must be looked up by a layer of a model's "
-                    "graph, as no gradient flows into words or categories, but into what is made "
-                    "of them. Build the model by `keras.Model(inputs, outputs)` of its layers, or "
-                    "give the input a value in `fixed_inputs`. Received: a model that looks it up "
-                    "inside the `call` of its own or of its last layer"
-                )
-            if len(nodes) != 1 or not _is_alone(nodes[0], tensor):
-                raise ValueError(
-                    f"The input '{input_tensor.name}' of type {input_tensor.dtype} must lead to "
-                    "one embedding, as no gradient flows into what is looked up; `fixed_inputs` "
-                    "gives inputs such as masks a value. "
-                    f"Received: an input that {len(nodes)} layers take"
-                )
-            (node,) = nodes
-            if is_container(node.operation) and not _only_prepares(node.operation):
-                # What is looked up inside a nested model has its entry there.
+        while not is_end(tensor, level):
+            node = self._next_node(input_tensor, tensor, level)
+            if is_container(node.operation) and not _only_encodes_text(node.operation):
+                # The embedding is inside the nested model.
                 level = node.operation
                 tensor = level.inputs[position_of(tensor, node.input_tensors)]
             else:
                 tensor = node.outputs[0]
         return tensor
 
-    def _passes(self, node: Any, tensor: keras.KerasTensor) -> bool:
-        """Whether gradients flow through one call of an operation to one of its arguments."""
-        operation, inputs = node.operation, node.input_tensors
-        position = position_of(tensor, inputs)
-        if is_container(operation):
-            return self._flows_into(operation.inputs[position], operation)
+    def _next_node(
+        self, input_tensor: keras.KerasTensor, tensor: keras.KerasTensor, level: Any
+    ) -> Any:
+        """The only consumer of a tensor that is reached from an input."""
+        nodes = self._graph.consumers(tensor, level)
+        hidden = {
+            id(t) for n in nodes if n.operation in self._graph.opaque_layers for t in n.outputs
+        }
+        ends_hidden = not hidden.isdisjoint(map(id, self._graph.outputs))
+        if self._graph.subclassed_model is not None or ends_hidden:
+            raise ValueError(
+                f"The input '{input_tensor.name}' must be looked up by a layer of the model's "
+                "graph, because gradients flow into embeddings, not into words or categories. "
+                "Build the model with `keras.Model(inputs, outputs)`, or give the input a value "
+                "in `fixed_inputs`. Received: a model that looks it up in the `call` of the model "
+                "or of its last layer"
+            )
+        if len(nodes) != 1 or not _has_one_input(nodes[0], tensor):
+            raise ValueError(
+                f"The input '{input_tensor.name}' of dtype {input_tensor.dtype} must lead to one "
+                "embedding, because gradients flow into embeddings only; `fixed_inputs` gives "
+                "inputs such as masks a value. "
+                f"Received: an input that {len(nodes)} layers take"
+            )
+        return nodes[0]
 
-        def run(values: dict[int, Any]) -> Any:
-            return in_inference(operation, *node.arguments.fill_in(values))
 
-        key = call_of(node), position
-        return _passages.get(operation, key, lambda: _traced(operation, inputs, tensor, run))
-
-    def _passes_root(self, tensor: keras.KerasTensor) -> bool:
-        """Whether gradients flow to what no node takes: an output, or an input without a graph."""
-        root, inputs = self._graph.subclassed_model, self._graph.inputs
-        if root is None:
-            return True
-        key = None, position_of(tensor, inputs)
-        run = functools.partial(call_subclassed_model, root)
-        return _passages.get(root, key, lambda: _traced(root, inputs, tensor, run))
-
-
-def _is_alone(node: Any, tensor: keras.KerasTensor) -> bool:
-    """Whether an operation makes one thing of a tensor alone, as one that looks up does."""
+def _has_one_input(node: Any, tensor: keras.KerasTensor) -> bool:
+    """Whether a node computes one output from one tensor, as an embedding does."""
     if is_container(node.operation):
-        return len(node.outputs) == 1 or not _only_prepares(node.operation)
+        return len(node.outputs) == 1 or not _only_encodes_text(node.operation)
     return len(node.outputs) == 1 and all(t is tensor for t in node.input_tensors)
 
 
-def _only_prepares(model: keras.Model) -> bool:
-    """Whether a nested model makes numbers of text, and nothing else of these."""
-    texts = any(tensor.dtype == "string" for tensor in model.inputs)
-    return texts and not any(
+def _only_encodes_text(model: keras.Model) -> bool:
+    """Whether a nested model encodes text as numbers and has no embedding or weights to train."""
+    takes_text = any(tensor.dtype == "string" for tensor in model.inputs)
+    return takes_text and not any(
         isinstance(layer, keras.layers.Embedding) or layer.trainable_weights
         for layer in layers_inside(model)
     )
 
 
-def _traced(
-    operation: Any, inputs: Sequence[keras.KerasTensor], looked_at: keras.KerasTensor, run: Callable
+def _trace_gradient(
+    operation: Any, inputs: Sequence[keras.KerasTensor], wrt: keras.KerasTensor, run: Callable
 ) -> bool:
-    is_float = keras.backend.is_float_dtype(looked_at.dtype)
+    """Whether the outputs of `run`, for values of `inputs` by `id`, have a gradient by `wrt`."""
+    is_float = keras.backend.is_float_dtype(wrt.dtype)
 
     @tf.function(autograph=False)
-    def passes(values: dict[int, Any]) -> Any:
+    def has_gradient(values: dict[int, Any]) -> Any:
         outputs = [o for o in tree.flatten(run(values)) if o is not None and o.dtype.is_floating]
-        grads = tf.gradients(outputs, values[id(looked_at)])
+        grads = tf.gradients(outputs, values[id(wrt)])
         return tf.constant(grads[0] is not None)
 
-    # A tensor may be several arguments at once.
+    # By `id`, because a tensor may be several arguments at once.
     specs = {
-        id(t): tf.TensorSpec(t.shape, "float32" if t is looked_at and not is_float else t.dtype)
+        id(t): tf.TensorSpec(t.shape, "float32" if t is wrt and not is_float else t.dtype)
         for t in inputs
     }
     try:
-        with computed_channels_last(), layer_losses_restored([operation]):
-            concrete = passes.get_concrete_function(specs)
+        with channels_last_convolutions(), restore_layer_losses([operation]):
+            concrete = has_gradient.get_concrete_function(specs)
     except Exception:
-        # What takes floats and fails will say so when it is run; what does not, looks things up.
+        # A layer that takes floats raises its error again in the run. A layer that takes no floats
+        # looks up its input.
         return is_float
     return bool(tf.get_static_value(concrete.outputs[0]))

@@ -1,7 +1,7 @@
-"""What layers return that run inside the `call` of another layer, where no graph shows them.
+"""Hidden layers: those that run inside the `call` of another layer, which no graph shows.
 
-A layer's `call` is wrapped for the length of a trace, and what it returns is written down. This
-works for subclassed models and custom layers as well as for wrappers, and gradients flow through.
+The `call` of a hidden layer is wrapped during a trace so that its outputs are recorded. This works
+for subclassed models, custom layers and wrappers, and gradients flow through it.
 """
 
 import contextlib
@@ -11,145 +11,150 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers import in_inference, without_softmax
+from vis.backend.layers import call_in_inference, without_softmax
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
-
-if TYPE_CHECKING:
-    from vis.backend.graph.tensor_refs import TensorRef
 
 _lock = threading.RLock()
 
 
 @dataclass(eq=False)
 class CallRecorder:
-    """What some layers have returned."""
+    """The recorded outputs of some layers."""
 
-    outputs: dict[keras.Layer, list[list[Any]]]  # One list for each time that a layer ran.
-    order: list[keras.Layer] = field(default_factory=list)  # In which order they were done.
-    # The numbers of frames of the `TimeDistributed` layers that are running.
+    outputs: dict[keras.Layer, list[list[Any]]]  # One list for each call of a layer.
+    order: list[keras.Layer] = field(default_factory=list)  # The layers in order of execution.
+    # Numbers of frames of the `TimeDistributed` layers that are running, outermost first.
     frames: list[int] = field(default_factory=list)
 
-    def value(self, place: "TensorRef") -> Any:
-        """The output at a place, unless the layer did not run so often, or in a loop of its own."""
-        layer, call = place.operation(), place.call
-        record = self.outputs[layer]
-        if call >= len(record):
+    def value(self, layer: keras.Layer, call: int, output: int) -> Any:
+        """One output of one call of a layer."""
+        calls = self.outputs[layer]
+        if call >= len(calls):
             raise ValueError(
-                f"The layer '{layer.name}' must run more than {call} times for this call to be "
-                f"looked at. Received: call={call}, where it runs {len(record)} times"
+                f"`call` must be below {len(calls)}, the number of times that the layer "
+                f"'{layer.name}' runs. Received: call={call}"
             )
-        value = record[call][place.output]
+        value = calls[call][output]
         if value.graph is not tf.compat.v1.get_default_graph():
             raise ValueError(
-                f"The layer '{layer.name}' cannot be looked at on its own, as it runs in a loop of "
-                "the layer around it. Look at the layer around it instead. "
+                "`layer` must not run in a loop inside another layer, because its outputs cannot "
+                "be read there. Use the layer around it instead. "
                 f"Received: layer '{layer.name}'"
             )
         return value
 
 
-class Known(NamedTuple):
-    """What is known of a layer that runs inside another."""
-
-    outputs: list[list[keras.KerasTensor]]  # Shapes and types, one list for each time that it runs.
-    rank: int  # How many layers are done before it.
+class _Specs(NamedTuple):
+    outputs: list[list[keras.KerasTensor]]  # One list for each call of the layer.
+    rank: int  # Number of layers that run before it.
 
 
-_known: weakref.WeakKeyDictionary[keras.Layer, Known] = weakref.WeakKeyDictionary()
+_specs: weakref.WeakKeyDictionary[keras.Layer, _Specs] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
-def recorded(
-    layers: Iterable[keras.Layer], owners: Iterable[Any], linear: Collection[int] = ()
+def record_calls(
+    layers: Iterable[keras.Layer], enclosing: Iterable[Any], linear: Collection[int] = ()
 ) -> Iterator[CallRecorder]:
-    """Inside this, what layers return is written down.
+    """Records the outputs of hidden layers inside the context.
 
-    `owners` are the operations of the graph that run them, and `linear` has the `id` of those that
-    are run without their softmax.
+    Args:
+        layers: The hidden layers.
+        enclosing: The operations of the graph in whose `call` they run.
+        linear: `id` of the layers that run without their softmax.
     """
-    records = CallRecorder({layer: [] for layer in layers})
-    if not records.outputs:
-        yield records
+    recorder = CallRecorder({layer: [] for layer in layers})
+    if not recorder.outputs:
+        yield recorder
         return
     with _lock:
-        # So that what is inside them is run once, and not in a loop.
+        # A `TimeDistributed` layer would run its layer in a loop.
         calls = {
-            layer: _on_all_frames(layer, records)
-            for owner in owners
-            for layer in with_layers_inside(owner)
+            layer: _call_with_merged_frames(layer, recorder)
+            for operation in enclosing
+            for layer in with_layers_inside(operation)
             if isinstance(layer, keras.layers.TimeDistributed)
-            and not records.outputs.keys().isdisjoint(layers_inside(layer))
+            and not recorder.outputs.keys().isdisjoint(layers_inside(layer))
         }
-        for layer in records.outputs:
-            shown = without_softmax(layer) if id(layer) in linear else layer
-            calls[layer] = _recording(layer, calls.get(layer, shown.call), records)
-        own = {layer: vars(layer).get("call") for layer in calls}
-        for layer, call in calls.items():
-            vars(layer)["call"] = call
-        try:
-            yield records
-        finally:
-            for layer, before in own.items():
-                # In one step, as other threads may run the layer.
-                if before is None:
-                    del vars(layer)["call"]
-                else:
-                    vars(layer)["call"] = before
+        for layer in recorder.outputs:
+            variant = without_softmax(layer) if id(layer) in linear else layer
+            calls[layer] = _recorded_call(layer, calls.get(layer, variant.call), recorder)
+        with _replaced_calls(calls):
+            yield recorder
 
 
-def _recording(layer: keras.Layer, call: Callable, records: CallRecorder) -> Callable:
-    """A layer's `call` that writes down what it returns."""
+@contextlib.contextmanager
+def _replaced_calls(calls: dict[keras.Layer, Callable]) -> Iterator[None]:
+    originals = {layer: vars(layer).get("call") for layer in calls}
+    for layer, call in calls.items():
+        vars(layer)["call"] = call
+    try:
+        yield
+    finally:
+        for layer, original in originals.items():
+            # In one operation, because other threads may run the layer.
+            if original is None:
+                del vars(layer)["call"]
+            else:
+                vars(layer)["call"] = original
+
+
+def _recorded_call(layer: keras.Layer, call: Callable, recorder: CallRecorder) -> Callable:
+    """A layer's `call` that also records its outputs."""
 
     @functools.wraps(call)
-    def recording(*args: Any, **kwargs: Any) -> Any:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
-        if records.frames:
-            outputs = tree.map_structure(lambda o: _apart(o, records.frames), outputs)
-        # Some return None among their outputs, as attention does in the place of its scores.
+        if recorder.frames:
+            outputs = tree.map_structure(lambda o: _split_frames(o, recorder.frames), outputs)
+        # Some layers return None among their outputs, such as attention without its scores.
         values = [output for output in tree.flatten(outputs) if output is not None]
-        records.outputs[layer].append(values)
-        records.order.append(layer)
-        if records.frames:
-            outputs = tree.map_structure(lambda o: _together(o, len(records.frames)), outputs)
+        recorder.outputs[layer].append(values)
+        recorder.order.append(layer)
+        if recorder.frames:
+            axes = len(recorder.frames)
+            outputs = tree.map_structure(lambda o: _merge_frames(o, axes), outputs)
         return outputs
 
-    return recording
+    return recorded
 
 
-def _on_all_frames(wrapper: keras.layers.TimeDistributed, records: CallRecorder) -> Callable:
-    """A `call` that shows a wrapper's layer all frames at once, as so many samples, if it can."""
-    own = wrapper.call
+def _call_with_merged_frames(
+    wrapper: keras.layers.TimeDistributed, recorder: CallRecorder
+) -> Callable:
+    """A `call` that runs the wrapped layer on all frames at once, as samples, if possible."""
+    original = wrapper.call
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         frames = inputs.shape[1]
         if frames is None or mask is not None or get_keras_mask(inputs) is not None:
-            return own(inputs, training=training, mask=mask)
-        records.frames.append(frames)
+            return original(inputs, training=training, mask=mask)
+        recorder.frames.append(frames)
         try:
-            outputs = in_inference(wrapper.layer, (_together(inputs, 1),), {})
+            outputs = call_in_inference(wrapper.layer, (_merge_frames(inputs, 1),), {})
         finally:
-            records.frames.pop()
-        return tree.map_structure(lambda output: _apart(output, [frames]), outputs)
+            recorder.frames.pop()
+        return tree.map_structure(lambda output: _split_frames(output, [frames]), outputs)
 
     return call
 
 
-def _together(values: Any, axes: int) -> Any:
-    """Values with some axes behind the samples' as parts of these."""
+def _merge_frames(values: Any, axes: int) -> Any:
+    """Merges the axes of frames, which follow the batch axis, into the batch axis."""
     if values is None:
         return None
     return ops.reshape(values, (-1, *values.shape[1 + axes :]))
 
 
-def _apart(values: Any, frames: list[int]) -> Any:
-    """Values with frames on axes of their own again."""
+def _split_frames(values: Any, frames: list[int]) -> Any:
+    """Undoes `_merge_frames`."""
     if values is None:
         return None
     samples = values.shape[0]
@@ -158,33 +163,40 @@ def _apart(values: Any, frames: list[int]) -> Any:
     )
 
 
-def remember(records: CallRecorder) -> None:
-    """Keeps the shapes and types of recorded outputs for as long as their layers live."""
-    for layer, runs in records.outputs.items():
-        if runs:
+def store_specs(recorder: CallRecorder) -> None:
+    """Keeps the shapes and dtypes of recorded outputs as long as the layers live."""
+    for layer, calls in recorder.outputs.items():
+        if calls:
             outputs = tree.map_structure(
-                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), runs
+                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), calls
             )
-            _known[layer] = Known(outputs, records.order.index(layer))
+            _specs[layer] = _Specs(outputs, recorder.order.index(layer))
 
 
-def known_outputs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
-    """Shapes and types of a layer's outputs, for each time that it runs."""
-    if not is_known(layer):
+def has_specs(layer: keras.Layer) -> bool:
+    """Whether the outputs of a hidden layer are known."""
+    return layer in _specs
+
+
+def output_specs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
+    """Shapes and dtypes of a hidden layer's outputs, one list for each of its calls."""
+    if not has_specs(layer):
         raise ValueError(
-            "`layer` must be part of a model that has been built. One inside a custom layer or a "
-            "subclassed model is known once `vis.visualization.find_layer(model, layer)` has "
-            f"returned it. Received: layer '{layer.name}' of type {type(layer).__name__}"
+            "`layer` must be part of a built model. Find a layer inside a custom layer or a "
+            "subclassed model with `vis.visualization.find_layer(model, layer)` first. "
+            f"Received: layer '{layer.name}' of type {type(layer).__name__}"
         )
-    return _known[layer].outputs
+    return _specs[layer].outputs
 
 
-def is_known(layer: keras.Layer) -> bool:
-    """Whether something has looked into what is around a layer that runs inside another."""
-    return layer in _known
+def execution_order(operation: Any) -> list[keras.Layer]:
+    """The hidden layers that run inside an operation, in order of execution."""
+    layers = [x for x in layers_inside(operation) if has_specs(x) and _specs[x].outputs[0]]
+    return sorted(layers, key=lambda layer: _specs[layer].rank)
 
 
-def in_order(outer: Any) -> list[keras.Layer]:
-    """The layers that run inside a custom layer or a subclassed model, in their order."""
-    shown = [x for x in layers_inside(outer) if is_known(x) and _known[x].outputs[0]]
-    return sorted(shown, key=lambda layer: _known[layer].rank)
+def up_to(layer: keras.Layer, operation: Any) -> list[keras.Layer]:
+    """The hidden layers that run inside an operation, from the first up to `layer`."""
+    output_specs(layer)
+    layers = execution_order(operation)
+    return layers[: 1 + layers.index(layer)]

@@ -1,4 +1,4 @@
-"""The range of images that a model says it expects, by beginning with a layer that scales them."""
+"""The input range that a model expects, if it begins with a layer that scales images."""
 
 import warnings
 from typing import Any
@@ -9,16 +9,16 @@ import numpy as np
 from vis.backend.graph.nodes import is_container
 from vis.backend.private import IMAGE_PREPROCESSING, consumers_of, operation_of
 
-# An image whose contrast is a smaller share of the expected range is in other units, not dark.
+# An image with less contrast, as a fraction of the expected range, is in other units, not dark.
 _LEAST_CONTRAST = 0.02
-# By how much of its width an image may overshoot the expected range, as ringing does.
+# Images may exceed the expected range by this fraction of its width, because of ringing.
 _OVERSHOOT = 0.25
 
 
 def warn_of_range(
     input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
 ) -> None:
-    """Warns of images, an argument of that name, in another range than the model expects."""
+    """Warns if images, the value of an argument, are in another range than the model expects."""
     if (expected := _expected_range(input_tensor)) is None:
         return
     low, high = expected
@@ -31,15 +31,15 @@ def warn_of_range(
         and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
     ):
         warnings.warn(
-            f"The model begins by scaling its input, and seems to expect values from about "
-            f"{low:.3g} to {high:.3g}. Received: `{name}` with values from "
-            f"{least:.3g} to {most:.3g}",
+            f"`{name}` should have values from about {low:.3g} to {high:.3g}, because the model "
+            f"begins with a layer that scales this range. Received: values from {least:.3g} to "
+            f"{most:.3g}",
             stacklevel=4,
         )
 
 
 def _expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | None:
-    """The range of images that a model's first layer says it expects, or None."""
+    """The input range for which a model's first layer is made, or None."""
     operation = operation_of(input_tensor)
     while operation is not None:
         if isinstance(operation, keras.layers.Rescaling):
@@ -51,7 +51,7 @@ def _expected_range(input_tensor: keras.KerasTensor) -> tuple[float, float] | No
 
 
 def _next(operation: Any) -> Any:
-    """What is done next to an image whose range an operation has not changed."""
+    """The only operation after one that does not change the range of images, or None."""
     if is_container(operation) and len(operation.inputs) == 1:
         return operation_of(operation.inputs[0])
     module = type(operation).__module__
@@ -64,7 +64,7 @@ def _next(operation: Any) -> Any:
 def _of_rescaling(layer: keras.layers.Rescaling) -> tuple[float, float] | None:
     if np.ndim(layer.scale) or np.ndim(layer.offset) or not layer.scale > 0:
         return None
-    # Values that a network's first trainable layer is usually trained on.
+    # The usual input range of a network's first trainable layer.
     usual = (-1.0, 1.0) if layer.offset < 0 else (0.0, 1.0)
     if layer.scale > 1 and layer.offset == 0:
         return usual

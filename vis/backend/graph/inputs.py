@@ -1,4 +1,4 @@
-"""The inputs of a model, or stand-ins for them, and which of a user's values belongs to which."""
+"""Symbolic inputs of models, placeholders for them, and matching of values to inputs by name."""
 
 import contextlib
 import inspect
@@ -10,64 +10,67 @@ import keras
 from keras import tree
 
 from vis.backend.graph.nodes import is_container
-from vis.backend.layers import in_inference
+from vis.backend.layers import call_in_inference
 from vis.backend.private import operation_of, shapes_built_with
 from vis.utils.validation import close_matches, expect
 
 _placeholders: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
-_roots: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
+# The model of each placeholder, by the placeholder's operation.
+_subclassed_models: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
 
 
-def structure_of(model: keras.Model) -> Any:
-    """The inputs of a model as it takes them, or stand-ins that live as long as the model."""
+def input_structure_of(model: keras.Model) -> Any:
+    """The symbolic inputs of a model in its own structure, or placeholders without a graph.
+
+    Placeholders live as long as the model.
+    """
     if own_inputs(model):
         if not is_container(model):
             raise ValueError(
-                "`model` must not have a graph and a `call` of its own as well, which may do "
-                "something else. With it inside another model its `call` counts: `inputs = "
-                "keras.Input(shape); model = keras.Model(inputs, model(inputs))`. "
+                "`model` must not have both a graph and a `call` of its own. Wrap it in another "
+                "model to use its `call`: `inputs = keras.Input(shape); "
+                "model = keras.Model(inputs, model(inputs))`. "
                 f"Received: model '{model.name}' of type {type(model).__name__}"
             )
         return getattr(model, "input", model.inputs)
     if model not in _placeholders:
-        _placeholders[model] = _made_up(model)
+        _placeholders[model] = _new_placeholders(model)
         for tensor in tree.flatten(_placeholders[model]):
-            _roots[operation_of(tensor)] = weakref.ref(model)
+            _subclassed_models[operation_of(tensor)] = weakref.ref(model)
     return _placeholders[model]
 
 
 def own_inputs(model: Any) -> list[keras.KerasTensor]:
-    """The symbolic inputs of a model; an empty list where it is None or has none."""
+    """The symbolic inputs of a model; empty for None and for a model without a graph."""
     with contextlib.suppress(AttributeError, ValueError):
         return list(model.inputs or [])
     return []
 
 
 def own_outputs(model: Any) -> list[keras.KerasTensor]:
-    """The symbolic outputs of a model; an empty list where it is None or has none."""
+    """The symbolic outputs of a model; empty for None and for a model without a graph."""
     return tree.flatten(getattr(model, "outputs", None) or [])
 
 
-def _made_up(model: keras.Model) -> Any:
-    needed = [
+def _new_placeholders(model: keras.Model) -> Any:
+    required = [
         name
         for name, parameter in inspect.signature(model.call).parameters.items()
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    if len(needed) > 1:
-        # Keras remembers the shape of the first alone.
+    if len(required) > 1:
+        # Keras keeps the shape of the first argument only.
         raise ValueError(
-            "`model` must take its inputs as one argument; make another of it that does: `inputs "
-            "= [keras.Input(shape), ...]; keras.Model(inputs, model(*inputs))`. Received: model "
-            f"'{model.name}', whose `call` needs {', '.join(f'`{name}`' for name in needed)}"
+            "`model` must take its inputs as one argument. Wrap it in another model: `inputs = "
+            "[keras.Input(shape), ...]; keras.Model(inputs, model(*inputs))`. Received: model "
+            f"'{model.name}', whose `call` needs {', '.join(f'`{name}`' for name in required)}"
         )
     shapes = shapes_built_with(model)
     if len(shapes) != 1:
         raise ValueError(
-            "`model` must have been built, so that the shape of its input is known: call it once "
-            f"on data, as in `model(images)`. Received: model '{model.name}' of type "
-            f"{type(model).__name__}"
+            "`model` must have been built. Call it once on data, as in `model(images)`. "
+            f"Received: model '{model.name}' of type {type(model).__name__}"
         )
 
     def placeholder(shape: tuple, name: str | None = None) -> keras.KerasTensor:
@@ -80,24 +83,27 @@ def _made_up(model: keras.Model) -> Any:
 
 
 def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
-    """The model that an input stands in for, or None where the input has a graph."""
-    root = _roots.get(operation_of(input_tensor))
-    return root() if root else None
+    """The model without a graph that a placeholder belongs to, or None for any other tensor."""
+    model = _subclassed_models.get(operation_of(input_tensor))
+    return model() if model else None
 
 
 def call_subclassed_model(model: keras.Model, values: Mapping[int, Any]) -> Any:
-    """What a model without a graph returns, in inference mode, for values of its inputs."""
-    arguments = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
-    return in_inference(model, (arguments,), {})
+    """The outputs of a model without a graph in inference mode.
+
+    `values` has the value of each placeholder by its `id`.
+    """
+    inputs = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
+    return call_in_inference(model, (inputs,), {})
 
 
 def names_of(tensor: keras.KerasTensor) -> tuple[str, ...]:
-    """The names that a tensor goes by: its layer's and its own."""
+    """The names of a tensor: its layer's and its own."""
     return operation_of(tensor).name, tensor.name
 
 
 def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tuple[str, ...]]:
-    """The names that each input goes by: its key in a dict of inputs, its layer's, its own."""
+    """The names of each input: its key in a dict of inputs, its layer's and its own."""
     items = structure.items() if isinstance(structure, Mapping) else ()
     keys = {key: tensor for key, tensor in items if isinstance(tensor, keras.KerasTensor)}
     own = {id(tensor): key for key, tensor in keys.items()}
@@ -109,10 +115,13 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
 
 
 def match_to_inputs(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
-    """One value for each input, None where there is none.
+    """One value for each input, or None for an input without a value.
 
-    `values` is a dict by the `names` that each input goes by, a list in their order, or None; for
-    one input the value alone. `name` is the argument's, for messages.
+    Args:
+        name: The argument's name in error messages.
+        values: A dict by the names of the inputs, a list in their order, or None. For one input:
+            its value.
+        names: The names of each input.
     """
     if values is None:
         return [None] * len(names)
@@ -124,16 +133,16 @@ def match_to_inputs(name: str, values: Any, names: Sequence[tuple[str, ...]]) ->
                 matches = close_matches(str(key), known)
                 hint = f"; did you mean {matches[0]!r}?" if matches else "."
                 raise ValueError(
-                    f"`{name}` must be given by the names of the inputs, {listed}{hint} "
-                    f"Received: {name} with the name {key!r}"
+                    f"`{name}` must have keys among the names of the inputs, {listed}{hint} "
+                    f"Received: {name} with the key {key!r}"
                 )
         return [next((values[n] for n in each if n in values), None) for each in names]
     if len(names) == 1:
         return [values]
-    wanted = f"a value for each of the inputs {listed}"
-    expected = f"be a list with {wanted}, or a dict by their names"
+    all_values = f"a value for each of the inputs {listed}"
+    expected = f"be a list with {all_values}, or a dict by their names"
     received = f"{name} of type {type(values).__name__}"
     expect(isinstance(values, (list, tuple)), name, expected, received, TypeError)
     received = f"{name} with {len(values)} values"
-    expect(len(values) == len(names), name, f"have {wanted}", received)
+    expect(len(values) == len(names), name, f"have {all_values}", received)
     return list(values)

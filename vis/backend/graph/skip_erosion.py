@@ -1,8 +1,7 @@
-"""Random gains of what the skip connections of a network carry.
+"""Ghost Networks: random gains of skip connections ("skip connection erosion").
 
-Each step then sees another network that is as good as the model, and an image for all of them is
-one for networks that took no part (Li et al., "Learning Transferable Adversarial Examples via
-Ghost Networks", AAAI 2020, which calls it skip connection erosion).
+Each step uses another network that is as good as the model, so that the image transfers to other
+networks (Li et al., "Learning Transferable Adversarial Examples via Ghost Networks", AAAI 2020).
 """
 
 import math
@@ -18,23 +17,25 @@ from vis.backend.private import Add
 from vis.backend.tensors import random
 from vis.utils.validation import check_number, require
 
-# With one skip connection its gains are then between 0.13 and 1.87; none changes its sign.
-_MOST = 0.5
+# With one skip connection the gains are then between 0.13 and 1.87, so that no sign changes.
+_MAX_STD = 0.5
 
 
 def check_erosion(skip_erosion: Any) -> float:
     """Returns `skip_erosion` as a float, or raises unless it is a number from 0 to 0.5."""
     std = check_number("skip_erosion", skip_erosion)
-    require(0 <= std <= _MOST, "skip_erosion", f"be between 0 and {_MOST}", skip_erosion)
+    require(0 <= std <= _MAX_STD, "skip_erosion", f"be between 0 and {_MAX_STD}", skip_erosion)
     return std
 
 
 @dataclass(eq=False)
 class Erosion:
-    """The gains of one run of a network, one for each channel that is added to another.
+    """The gains of one run of a network: one for each channel of each summand of an addition.
 
-    `std` is the standard deviation of a gain, times the square root of the number of additions: so
-    much comes together on the way through a network, however deep. `seeds` are `(samples, 2)`.
+    Attributes:
+        std: Standard deviation of a gain times the square root of the number of additions, so that
+            the effect does not depend on the depth of the network.
+        seeds: Seeds of the samples, `(samples, 2)`.
     """
 
     std: float
@@ -42,22 +43,25 @@ class Erosion:
     _gains: Any = None
     _used: int = 0
 
-    def begin(self, nodes: Iterable[Any]) -> None:
-        """Draws the gains of all nodes that are going to run, which is quicker than one by one."""
-        additions = [(node, _added(node)) for node in nodes]
-        numbers = [len(node.input_tensors) * added[1] for node, added in additions if added]
-        # A uniform number that is at most so far from 1 has the standard deviation.
-        spread = self.std * math.sqrt(3 / max(len(numbers), 1))
-        self._gains = random.uniform(self.seeds, [sum(numbers)], 1 - spread, 1 + spread)
+    def draw_gains(self, nodes: Iterable[Any]) -> None:
+        """Draws the gains for all nodes of the run, which is faster than one node at a time."""
+        counts = [
+            len(node.input_tensors) * channels[1]
+            for node in nodes
+            if (channels := _channels_of_addition(node))
+        ]
+        # A uniform distribution of this half-width has the standard deviation.
+        spread = self.std * math.sqrt(3 / max(len(counts), 1))
+        self._gains = random.uniform(self.seeds, [sum(counts)], 1 - spread, 1 + spread)
 
     def __call__(self, node: Any, values: dict[int, Any]) -> dict[int, Any]:
-        """The values that a node is to run on."""
-        added = _added(node)
-        if added is None:
+        """The values, with the inputs of an addition multiplied by gains."""
+        channels = _channels_of_addition(node)
+        if channels is None:
             return values
-        return values | {id(t): self._eroded(values[id(t)], *added) for t in node.input_tensors}
+        return values | {id(t): self._scale(values[id(t)], *channels) for t in node.input_tensors}
 
-    def _eroded(self, value: Any, axis: int, channels: int) -> Any:
+    def _scale(self, value: Any, axis: int, channels: int) -> Any:
         samples = self.seeds.shape[0]
         if value.shape[0] != samples:
             return value
@@ -68,8 +72,8 @@ class Erosion:
         return value * tf.cast(tf.reshape(gains, shape), value.dtype)
 
 
-def _added(node: Any) -> tuple[int, int] | None:
-    """The axis and the number of channels, where a node adds what has come by several ways."""
+def _channels_of_addition(node: Any) -> tuple[int, int] | None:
+    """The axis and the number of channels of a skip connection's addition, or None."""
     first, *others = node.input_tensors or [None]
     if (
         not isinstance(node.operation, (keras.layers.Add, Add))

@@ -1,4 +1,4 @@
-"""Where a value is found in a graph. Compiled steps hold on to places, and not to models."""
+"""Weak references to the tensors of a graph. Compiled steps hold these, and no models."""
 
 import weakref
 from collections.abc import Callable
@@ -7,39 +7,39 @@ from typing import Any, NamedTuple
 import keras
 
 from vis.backend.graph import hidden_layers
-from vis.backend.private import calls_of, ref_of
+from vis.backend.private import calls_of, history_of
 
 
 class TensorRef(NamedTuple):
-    """A weak handle on what an operation returns."""
+    """A weak reference to an output of an operation."""
 
     operation: Callable[[], Any]
-    call: int  # Which of its calls.
-    output: int  # Which of the outputs of that call.
-    # The calls of nested models that it lies inside, the outermost first; empty for the first.
+    node_index: int  # Which of the operation's calls.
+    tensor_index: int  # Which of the outputs of that call.
+    # The calls of nested models around it, outermost first; empty for the first call of each.
     within: tuple[tuple[weakref.ref, int], ...] = ()
-    is_hidden: bool = False  # Whether it runs in the `call` of a layer, where no graph shows it.
+    is_hidden: bool = False  # Whether it is computed in the `call` of another layer.
 
     @classmethod
     def of(cls, tensor: keras.KerasTensor) -> "TensorRef":
-        """The place of a symbolic tensor."""
-        operation, call, output = ref_of(tensor)
-        return cls(weakref.ref(operation), call, output)
+        """The reference to a symbolic tensor."""
+        operation, node_index, tensor_index = history_of(tensor)
+        return cls(weakref.ref(operation), node_index, tensor_index)
 
     @property
     def tensor(self) -> keras.KerasTensor:
-        """The symbolic tensor there; inside another layer one that only has its shape and type."""
+        """The symbolic tensor; for a hidden layer one of the same shape and dtype."""
         operation = self.operation()
         if self.is_hidden:
-            return hidden_layers.known_outputs(operation)[self.call][self.output]
-        return calls_of(operation)[self.call].outputs[self.output]
+            return hidden_layers.output_specs(operation)[self.node_index][self.tensor_index]
+        return calls_of(operation)[self.node_index].outputs[self.tensor_index]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Shape of the value, None where an axis is open."""
+        """Shape of the tensor, with None for open axes."""
         return tuple(self.tensor.shape)
 
     @property
     def dtype(self) -> str:
-        """Type of the value."""
+        """Dtype of the tensor."""
         return self.tensor.dtype

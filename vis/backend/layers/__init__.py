@@ -1,13 +1,13 @@
-"""Other ways to run a layer: faster, on weights made ready, without a softmax."""
+"""Running single layers: faster, on derived weights, or without their softmax."""
 
 from vis.backend.layers.layer_runner import LayerRunner
 from vis.backend.layers.layer_variants import (
+    call_in_inference,
     check_precision,
     has_softmax,
-    in_inference,
-    in_precision,
-    layer_losses_restored,
+    restore_layer_losses,
+    with_precision,
     without_softmax,
 )
-from vis.backend.layers.missing_kernels import computed_channels_last
+from vis.backend.layers.missing_kernels import channels_last_convolutions
 from vis.backend.layers.weight_cache import CachedWeights, TracedWeights, WeightCache

@@ -1,8 +1,7 @@
-"""Convolutions of images on a processor, by the fastest way that there is to their gradients.
+"""Convolutions of images on a CPU, with a faster gradient.
 
-By TensorFlow's own kernels a gradient by the input takes up to three times as long as the
-convolution. But it is a convolution too, with the kernel turned around. Where that can be made
-ahead, both cost the same.
+TensorFlow's gradient takes up to three times as long as the convolution. But it is a convolution
+with the flipped kernel, too. If that is computed beforehand, both take equally long.
 """
 
 import math
@@ -16,12 +15,12 @@ import tensorflow as tf
 from vis.backend import device
 
 _GRADIENT = "VisConvolution"
-_TURNED = "vis/turned/"
+_COLLECTION = "vis/gradient_kernel/"
 _FEW_CHANNELS = 4
 
 
-def is_of_images(layer: keras.Layer) -> bool:
-    """Whether a layer is one of those that this is about."""
+def is_supported(layer: keras.Layer) -> bool:
+    """Whether `convolve` can run a layer."""
     return (
         type(layer) is keras.layers.Conv2D
         and layer.data_format == "channels_last"
@@ -31,81 +30,73 @@ def is_of_images(layer: keras.Layer) -> bool:
     )
 
 
-def is_better_turned(layer: keras.Layer, shape: tf.TensorShape) -> bool:
-    """Whether a layer's gradient is faster with a kernel that was turned ahead."""
-    if not is_of_images(layer) or None in shape[1:3]:
+def needs_gradient_kernel(layer: keras.Layer, shape: tf.TensorShape) -> bool:
+    """Whether a layer's gradient is faster with a `gradient_kernel`."""
+    if not is_supported(layer) or None in shape[1:3]:
         return False
-    return _is_pointwise(layer) or shape[3] <= _FEW_CHANNELS or layer.strides[0] == 1
-
-
-def _is_pointwise(layer: keras.layers.Conv2D) -> bool:
-    return {*layer.kernel_size} == {1}
+    return _stride(layer) == 1 or shape[3] <= _FEW_CHANNELS
 
 
 def _stride(layer: keras.layers.Conv2D) -> int:
-    """The stride that is left when the places that a 1 x 1 kernel never reads are left out."""
-    return 1 if _is_pointwise(layer) else layer.strides[0]
+    """The stride, or 1 for a 1 x 1 kernel, after skipping the pixels that it never reads."""
+    return 1 if {*layer.kernel_size} == {1} else layer.strides[0]
 
 
-def turned(layer: keras.layers.Conv2D, kernel: Any) -> Any:
-    """The kernel that the gradient of a layer's convolution is a convolution with.
+def gradient_kernel(layer: keras.layers.Conv2D, kernel: Any) -> Any:
+    """The kernel of the convolution that computes the gradient of a layer's convolution.
 
-    Of a convolution with stride s it gives the pixels that n steps read first, n s of them along
-    each axis, as channels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using
-    an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016).
-    It is `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
+    For stride s, each output of that convolution is a block of n s x n s pixels, those that n
+    steps along each axis read first, as channels (Shi et al., "Real-Time Single Image and Video
+    Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016). The
+    shape is `(n + ceil(height / s) - 1, n + ceil(width / s) - 1, filters, (n s)^2 channels)`.
     """
     height, width, channels, filters = kernel.shape
     stride = _stride(layer)
-    # The gradient is computed for n steps as one place: for two where an image has few channels,
-    # so that there are enough of them to keep a kernel busy.
+    # If an image has few channels, n is two, so that there are enough to keep the CPU busy.
     span = 2 if channels <= _FEW_CHANNELS else 1
-    # One place more, where it is zero.
+    # One more row and column of zeros, which `_kernel_indices` points to.
     kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
     for axis, size in ((0, height), (2, width)):
-        kernel = tf.gather(kernel, _places(size, stride, span), axis=axis)
+        kernel = tf.gather(kernel, _kernel_indices(size, stride, span), axis=axis)
     kernel = tf.transpose(kernel, (0, 2, 5, 1, 3, 4))
     return tf.reshape(kernel, (*kernel.shape[:2], filters, (span * stride) ** 2 * channels))
 
 
-def _places(size: int, stride: int, span: int) -> np.ndarray:
-    """Which place of a kernel joins an output to a pixel; `size`, the kernel's, where none does.
+def _kernel_indices(size: int, stride: int, span: int) -> np.ndarray:
+    """The index into a kernel that connects outputs (rows) and pixels of a block (columns).
 
-    For each output that reads any of n s pixels, from the first on, a row of n s places; n is the
-    span and s the stride.
+    It is `size`, the kernel's size, where they are not connected.
     """
     outputs = np.arange(1 - -(-size // stride), span)[:, None]
-    places = np.arange(span * stride) - stride * outputs
-    return np.where((places >= 0) & (places < size), places, size)
+    indices = np.arange(span * stride) - stride * outputs
+    return np.where((indices >= 0) & (indices < size), indices, size)
 
 
-def convolution(layer: keras.layers.Conv2D, inputs: Any, kernel: Any, turned: Any) -> Any:
-    """What a layer makes of its inputs, but for its bias, with another kernel than its own.
-
-    `turned` is what the function of that name made of the kernel ahead, or None.
-    """
+def convolve(layer: keras.Layer, inputs: Any, kernel: Any, gradient_kernel: Any = None) -> Any:
+    """A layer's convolution, without its bias, with another kernel and perhaps a gradient kernel."""
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
-    gradient = nullcontext()
-    if turned is not None:
+    context = nullcontext()
+    if gradient_kernel is not None:
         graph = tf.compat.v1.get_default_graph()
-        graph.add_to_collection(_TURNED + kernel.name, turned)
-        gradient = graph.gradient_override_map({"Conv2D": _GRADIENT})
-    with gradient:
+        graph.add_to_collection(_COLLECTION + kernel.name, gradient_kernel)
+        context = graph.gradient_override_map({"Conv2D": _GRADIENT})
+    with context:
         return tf.nn.conv2d(inputs, kernel, _stride(layer), layer.padding.upper())
 
 
 @tf.RegisterGradient(_GRADIENT)
 def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None]:
-    """Of the inputs alone; weights are not what is optimised here."""
+    """The gradient of the inputs only: weights are not optimised."""
     inputs, kernel = operation.inputs
-    (turned,) = operation.graph.get_collection(_TURNED + kernel.name)
+    (gradient_kernel,) = operation.graph.get_collection(_COLLECTION + kernel.name)
     stride = operation.get_attr("strides")[1]
     same = operation.get_attr("padding") == b"SAME"
-    block = math.isqrt(turned.shape[3] // inputs.shape[3])
+    block = math.isqrt(gradient_kernel.shape[3] // inputs.shape[3])
     sizes = zip(inputs.shape[1:3], kernel.shape[:2], grads.shape[1:3], strict=True)
-    (rows, above), (columns, left) = (_along_axis(*s, stride, same, block) for s in sizes)
-    pixels = tf.nn.conv2d(grads, turned, block // stride, [[0, 0], above, left, [0, 0]])
+    (rows, top), (columns, left) = (_along_axis(*s, stride, same, block) for s in sizes)
+    padding = [[0, 0], top, left, [0, 0]]
+    pixels = tf.nn.conv2d(grads, gradient_kernel, block // stride, padding)
     if block > 1:
         pixels = tf.nn.depth_to_space(pixels, block)
     return pixels[:, rows, columns], None
@@ -114,12 +105,12 @@ def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None]:
 def _along_axis(
     size: int, window: int, outputs: int, stride: int, same: bool, block: int
 ) -> tuple[slice, list[int]]:
-    """Where along an axis the pixels lie in a gradient, and how it pads what it is made of.
+    """The slice of an axis that holds the gradient's pixels, and the padding of its convolution.
 
-    A convolution of `size` pixels by a kernel of `window` reads the pixel `s i + j - p` for its
-    output `i` and the place `j` of its kernel, where s is the stride and the image is padded by p
-    pixels before the first, if it is. The gradient is computed for whole blocks of pixels, of a
-    multiple of s, counted from `p` before the first, each from the outputs that read any of them.
+    A convolution of `size` pixels by a kernel of size `window`, with stride s and p pixels of
+    padding before the first, reads pixel `s i + j - p` for output `i` and kernel index `j`. The
+    gradient is computed in whole blocks of pixels that begin with the padding, each from all
+    outputs that read any of its pixels.
     """
     padded = max((outputs - 1) * stride + window - size, 0) // 2 if same else 0
     span, before = block // stride, -(-window // stride) - 1

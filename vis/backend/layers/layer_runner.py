@@ -1,13 +1,12 @@
-"""Runs layers on weights that were made ready before, batch normalisation folded into them.
+"""Running layers on derived weights, with batch normalisation folded into the layer before it.
 
-In inference a batch normalisation is a scale and a shift of each channel, which the convolution
-or dense layer before it can do itself, exactly to rounding and for free. Only where nobody looks
-at what lies between the two.
+In inference mode, batch normalisation scales and shifts channels. The layer before it can do this
+at no cost, with the same result up to rounding, if the tensor in between is not used elsewhere.
 """
 
 import weakref
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
@@ -21,11 +20,11 @@ _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _FOLDABLE = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *_DEPTHWISE, layers.Dense)
 
 
-def folded_batch_norms(nodes: Sequence[Any], wanted: Collection[int]) -> dict[int, Any]:
-    """The batch normalisations that can be folded, among the nodes that will run, in order.
+def folded_batch_norms(nodes: Sequence[Any], requested: Collection[int]) -> dict[int, Any]:
+    """Maps the `id` of each batch normalisation node that can be folded to the node before it.
 
-    For the `id` of each one's node this has the node of the layer before it. `wanted` has the `id`
-    of each tensor that somebody looks at.
+    `nodes` are all nodes that run, in order, and `requested` has the `id` of tensors whose values
+    are needed.
     """
     producers = {id(t): node for node in nodes for t in node.outputs}
     uses = Counter(id(t) for node in nodes for t in node.input_tensors)
@@ -35,7 +34,7 @@ def folded_batch_norms(nodes: Sequence[Any], wanted: Collection[int]) -> dict[in
             continue
         between = node.input_tensors[0]
         before = producers.get(id(between))
-        if before is None or uses[id(between)] != 1 or id(between) in wanted:
+        if before is None or uses[id(between)] != 1 or id(between) in requested:
             continue
         if len(before.input_tensors) == 1 and _fits(before.operation, node.operation, between):
             pairs[id(node)] = before
@@ -43,7 +42,7 @@ def folded_batch_norms(nodes: Sequence[Any], wanted: Collection[int]) -> dict[in
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether a layer does with its kernel and bias what its type says, in one type of numbers."""
+    """Whether a layer is of a type that can be folded, unmodified and with one dtype."""
     return (
         type(layer) in _FOLDABLE
         and "call" not in vars(layer)
@@ -69,39 +68,40 @@ def _is_channels_first(layer: Any) -> bool:
 
 
 class LayerRunner:
-    """Runs layers on weights that were made ready for it, in a precision or in their own."""
+    """Runs layers on derived weights, in a given precision or in their own."""
 
-    def __init__(
-        self, weights: TracedWeights | CachedWeights, precision: str | None = None
-    ) -> None:
+    def __init__(self, weights: TracedWeights | CachedWeights, precision: str | None = None):
         self._weights = weights
         self.precision = precision
 
     def can_run(self, node: Any) -> bool:
-        """Whether a layer with no normalisation behind it is better run here than by itself."""
+        """Whether a layer without batch normalisation after it runs faster here than by itself."""
         layer = node.operation
-        if not self._weights.ahead or not _is_plain(layer) or len(node.input_tensors) != 1:
+        if not self._weights.is_precomputed or not _is_plain(layer) or len(node.input_tensors) != 1:
             return False
         if self.precision is None:
-            return convolution.is_of_images(layer) or onednn.is_for(layer, layer.compute_dtype)
-        # A dense layer passes masks on, of which an input of this rank has none.
+            return convolution.is_supported(layer) or onednn.is_supported(
+                layer, layer.compute_dtype
+            )
+        # Dense layers pass on masks, and inputs of rank 2 have none.
         return not isinstance(layer, layers.Dense) or len(node.input_tensors[0].shape) == 2
 
     def __call__(
         self, layer: Any, inputs: Any, norm: layers.BatchNormalization | None = None
     ) -> Any:
-        """What `layer(inputs)` is in inference, or `norm(layer(inputs))`."""
+        """Computes `layer(inputs)` in inference mode, or `norm(layer(inputs))`."""
         dtype = self.precision or layer.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        is_turned = self._weights.ahead and convolution.is_better_turned(layer, inputs.shape)
-        formula = _turned if is_turned else _folded
+        formula: Callable = _folded_weights
+        if self._weights.is_precomputed and convolution.needs_gradient_kernel(layer, inputs.shape):
+            formula = _with_gradient_kernel
         parts = (layer,) if norm is None else (layer, norm)
         weights = self._weights(DerivedWeights(formula, tuple(map(weakref.ref, parts)), dtype))
         return layer.activation(_run(layer, inputs, **weights))
 
 
-def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
-    """Kernel and bias of a layer, with the normalisation behind it if there is one."""
+def _folded_weights(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[str, Any]:
+    """Kernel and bias of a layer, with the batch normalisation after it, if any."""
     kernel = ops.convert_to_tensor(layer.kernel)
     if norm is None:
         return {"kernel": kernel, "bias": layer.bias} if layer.use_bias else {"kernel": kernel}
@@ -118,25 +118,27 @@ def _folded(layer: Any, norm: layers.BatchNormalization | None = None) -> dict[s
     return {"kernel": kernel * scale, "bias": shift}
 
 
-def _turned(*parts: Any) -> dict[str, Any]:
-    weights = _folded(*parts)
-    return {**weights, "turned": convolution.turned(parts[0], weights["kernel"])}
+def _with_gradient_kernel(layer: Any, *norm: layers.BatchNormalization) -> dict[str, Any]:
+    weights = _folded_weights(layer, *norm)
+    return {**weights, "gradient_kernel": convolution.gradient_kernel(layer, weights["kernel"])}
 
 
-def _run(layer: Any, inputs: Any, kernel: Any, bias: Any = None, turned: Any = None) -> Any:
-    if onednn.is_for(layer, inputs.dtype.name) and onednn.is_worth_it(layer, inputs):
+def _run(
+    layer: Any, inputs: Any, kernel: Any, bias: Any = None, gradient_kernel: Any = None
+) -> Any:
+    if onednn.is_supported(layer, inputs.dtype.name) and onednn.is_faster(layer, inputs):
         return onednn.depthwise_convolution(inputs, kernel, bias, layer.strides[0], layer.padding)
-    if convolution.is_of_images(layer):
-        outputs = convolution.convolution(layer, inputs, kernel, turned)
+    if convolution.is_supported(layer):
+        outputs = convolution.convolve(layer, inputs, kernel, gradient_kernel)
     elif isinstance(layer, layers.Dense):
         outputs = ops.matmul(inputs, kernel)
     elif isinstance(layer, _DEPTHWISE):
-        how = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
-        outputs = ops.depthwise_conv(inputs, kernel, *how)
+        settings = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
+        outputs = ops.depthwise_conv(inputs, kernel, *settings)
     else:
         outputs = layer.convolution_op(inputs, kernel)
     if bias is None:
         return outputs
-    # Unlike an addition, TensorFlow fuses this with the convolution and the rectifier.
+    # Unlike an addition, TensorFlow fuses this with the convolution and the ReLU.
     data_format = "NC..." if _is_channels_first(layer) else "N...C"
     return tf.nn.bias_add(outputs, bias, data_format=data_format)

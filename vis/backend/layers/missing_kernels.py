@@ -1,8 +1,7 @@
-"""Convolutions for which TensorFlow has no kernels on a processor, by those that it has.
+"""Convolutions for which TensorFlow has no CPU kernels, rewritten for those that it has.
 
-Those with the channels first it cannot run. Those of each channel by itself that are written as
-grouped convolutions Keras compiles with XLA, as they have no gradient there: it takes a second for
-each such layer, and then computes it slowly.
+It cannot run channels first. Grouped convolutions have no gradient, so Keras compiles them with
+XLA, which takes a second per layer and computes slowly; those of single channels are depthwise.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ _lock = threading.RLock()
 
 
 @contextlib.contextmanager
-def computed_channels_last() -> Iterator[None]:
-    """Inside this, Keras's convolutions run channels last wherever there is no GPU.
+def channels_last_convolutions() -> Iterator[None]:
+    """A context in which Keras's convolutions run channels last, unless there is a GPU.
 
-    What they compute stays the same. Every layer and operation is reached, those in wrappers and
-    in layers of a user's own too, as it is Keras's own functions that are replaced meanwhile.
+    The results are the same. It replaces Keras's own functions, and so reaches the layers inside
+    wrappers and custom layers, too.
     """
     if device.has_gpu():
         yield
@@ -46,24 +45,24 @@ def _channels_last(convolution: Callable) -> Callable:
 
     @functools.wraps(convolution)
     def transposed(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        if (given.get("data_format") or keras.config.image_data_format()) == "channels_last":
+        bound = signature.bind(*args, **kwargs).arguments
+        if (bound.get("data_format") or keras.config.image_data_format()) == "channels_last":
             return convolution(*args, **kwargs)
-        given["inputs"] = ops.moveaxis(given["inputs"], 1, -1)
-        return ops.moveaxis(convolution(**{**given, "data_format": "channels_last"}), -1, 1)
+        bound["inputs"] = ops.moveaxis(bound["inputs"], 1, -1)
+        return ops.moveaxis(convolution(**{**bound, "data_format": "channels_last"}), -1, 1)
 
     return transposed
 
 
 def _as_depthwise(convolution: Callable) -> Callable:
-    """A convolution, channels last, that leaves those of single channels to a kernel for them."""
+    """Makes a channels-last convolution use the depthwise kernel for groups of single channels."""
     signature = inspect.signature(convolution)
 
     @functools.wraps(convolution)
     def convolved(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        inputs, kernel, strides, padding, data_format, dilation = given.arguments.values()
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        inputs, kernel, strides, padding, data_format, dilation = bound.arguments.values()
         *spatial, per_group, filters = kernel.shape
         channels = inputs.shape[-1]
         strides = _for_each_axis(strides, len(spatial))

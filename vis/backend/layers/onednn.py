@@ -1,8 +1,8 @@
-"""Depthwise convolutions by oneDNN where TensorFlow would leave it off.
+"""Depthwise convolutions by oneDNN where TensorFlow does not use it.
 
-TensorFlow's packages bring oneDNN's kernels along. It uses them where the processor has AVX-512,
-and not even there in functions that are mapped over samples. Its own kernels convolve as quickly,
-but not channel by channel: there oneDNN takes half the time, and a quarter for the gradient.
+TensorFlow includes oneDNN's kernels, but uses them only on CPUs with AVX-512, and never in
+functions that are mapped over samples. For depthwise convolutions oneDNN takes half the time of
+TensorFlow's own kernels, and a quarter for the gradient.
 """
 
 import functools
@@ -16,20 +16,20 @@ import tensorflow as tf
 from vis.backend import device
 from vis.backend.private import AttrValue, add_operation
 
-# Of a value and a weight, the least for which oneDNN is the quicker of the two.
-_LEAST_PRODUCTS = 800_000
+# The number of multiplications from which on oneDNN is faster.
+_MIN_PRODUCTS = 800_000
 _FORWARD = "_MklNativeFusedDepthwiseConv2dNative"
 _BACKWARD = "_MklNativeDepthwiseConv2dNativeBackpropInput"
 _GRADIENT = "VisDepthwiseConvolution"
 _COMMON = {
     "T": AttrValue(type=tf.float32.as_datatype_enum),
-    # The label of the kernels that TensorFlow's own rewriting of a graph would choose.
+    # The label of the kernels that TensorFlow's graph rewriting chooses.
     "_kernel": AttrValue(s=b"MklNameChangeOp"),
 }
 
 
-def is_for(layer: keras.Layer, dtype: str) -> bool:
-    """Whether a layer is better run by `depthwise_convolution` than by TensorFlow's own."""
+def is_supported(layer: keras.Layer, dtype: str) -> bool:
+    """Whether `depthwise_convolution` can run a layer."""
     return (
         type(layer) is keras.layers.DepthwiseConv2D
         and dtype == "float32"
@@ -42,16 +42,16 @@ def is_for(layer: keras.Layer, dtype: str) -> bool:
     )
 
 
-def is_worth_it(layer: keras.Layer, inputs: Any) -> bool:
-    """Whether images are large enough for what each call of oneDNN's costs."""
+def is_faster(layer: keras.Layer, inputs: Any) -> bool:
+    """Whether images are large enough to make up for the overhead of a call of oneDNN."""
     shape = inputs.shape[1:]
-    return None in shape or math.prod((*shape, *layer.kernel_size)) >= _LEAST_PRODUCTS
+    return None in shape or math.prod((*shape, *layer.kernel_size)) >= _MIN_PRODUCTS
 
 
 def depthwise_convolution(
     inputs: Any, kernel: Any, bias: Any | None, stride: int, padding: str
 ) -> Any:
-    """A convolution of each channel by itself, inside a graph and in float32.
+    """A depthwise convolution, inside a graph and in float32.
 
     Inputs are `(samples, height, width, channels)`, the kernel is `(height, width, channels, 1)`.
     """
@@ -70,11 +70,11 @@ def depthwise_convolution(
 
 @tf.RegisterGradient(_GRADIENT)
 def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None, None]:
-    """Of the inputs alone; weights are not what is optimised here."""
+    """The gradient of the inputs only: weights are not optimised."""
     inputs, kernel, _ = operation.inputs
     attributes = {**_COMMON, **{n: operation.node_def.attr[n] for n in ("strides", "padding")}}
     sources = [tf.shape(inputs), kernel, grads]
-    # Where the gradient is wanted, which may be a loop's body inside the operation's own graph.
+    # The graph of the gradient, which may be a loop's body inside the graph of the operation.
     graph = tf.compat.v1.get_default_graph()
     pixels = add_operation(graph, _BACKWARD, sources, attributes, "grads")
     pixels.set_shape(inputs.shape)
@@ -83,26 +83,26 @@ def _gradient(operation: tf.Operation, grads: Any) -> tuple[Any, None, None]:
 
 @functools.cache
 def _works() -> bool:
-    """Whether TensorFlow has the kernels, and they compute what its own do."""
+    """Whether TensorFlow has the kernels, with the same results as its own."""
     rng = np.random.default_rng(0)
     image, kernel = rng.normal(size=(1, 5, 4, 8)), rng.normal(size=(3, 3, 8, 1))
 
-    def ours(image: Any, kernel: Any) -> Any:
+    def onednn(image: Any, kernel: Any) -> Any:
         return depthwise_convolution(image, kernel, None, 2, "same")
 
-    def theirs(image: Any, kernel: Any) -> Any:
+    def tensorflow(image: Any, kernel: Any) -> Any:
         return tf.nn.depthwise_conv2d(image, kernel, [1, 2, 2, 1], "SAME")
 
     @tf.function(autograph=False)
-    def differentiated(convolve: Any) -> tuple[Any, Any]:
+    def with_gradient(convolve: Any) -> tuple[Any, Any]:
         x = tf.constant(image, tf.float32)
         value = convolve(x, tf.constant(kernel, tf.float32))
         return value, tf.gradients(tf.square(value), x)[0]
 
-    # Names inside TensorFlow are no promise.
+    # The names of TensorFlow's internal kernels may change.
     try:
         with tf.init_scope():
-            pairs = zip(differentiated(ours), differentiated(theirs), strict=True)
+            pairs = zip(with_gradient(onednn), with_gradient(tensorflow), strict=True)
             return all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
     except (AttributeError, TypeError, ValueError, RuntimeError, tf.errors.OpError):
         return False

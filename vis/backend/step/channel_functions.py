@@ -1,187 +1,198 @@
-"""What the channels of several layers are at each place, and what those of one owe to the others.
+"""Activation maps of channels of several layers, and contributions of channels to each other.
 
-A network is run once for each image. What is owed is gradient times activation.
+Each image goes through the network once. A contribution is gradient times activation.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, LayerOutput, Target, TensorRef, as_input_dtype, filters_of
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    ModelInputs,
+    Target,
+    TensorRef,
+    as_input_dtype,
+    filters_of,
+)
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
 
+_channel_functions = WeakCache()
+
 
 class LayerTap(NamedTuple):
-    """A layer that is looked at, before its softmax where it ends in one."""
+    """A layer whose output is read, before its softmax if it has one."""
 
-    place: TensorRef
-    axis: int  # That of its channels.
+    ref: TensorRef
+    axis: int  # The channel axis.
     before_softmax: bool
 
     @classmethod
     def of(cls, graph: Graph, layer: Target) -> "LayerTap":
-        """What is looked at of a layer of a graph."""
+        """The tap of a layer of a graph."""
         _, axis, _ = filters_of(layer)
         return cls(graph.ref_of(layer), axis, has_softmax(LayerOutput.of(layer).layer))
 
 
 class ChannelFunction:
-    """Looks at channels of several layers at once, compiled for each shape of images."""
+    """A function of images and of channels of several layers, compiled for each size of images."""
 
-    made: ClassVar[WeakCache]
-
-    def __init__(self, graph: Graph, wanted: Sequence[LayerTap]) -> None:
-        self._places = list(map(TensorRef.of, graph.inputs))
-        self._wanted = wanted
-        # What is computed in one run: what needs none of its own, and all else.
-        alone = [w for w in wanted if _is_needed(graph, w, wanted)]
-        self._runs = [[w for w in wanted if w not in alone], *([w] for w in alone)]
-        self._compiled = CompiledFunction(self._of_all, _refused, _of_any_number)
+    def __init__(self, inputs: ModelInputs, taps: Sequence[LayerTap]) -> None:
+        graph = inputs.graph
+        self._inputs = list(map(TensorRef.of, inputs.tensors))
+        self._taps = taps
+        # The forward passes: one for most layers, and one for each that needs its own.
+        separate = [tap for tap in taps if _needs_own_pass(graph, tap, taps)]
+        self._passes = [[tap for tap in taps if tap not in separate], *([tap] for tap in separate)]
+        self._compiled = CompiledFunction(self._evaluate, _error_message, _input_specs)
 
     @classmethod
-    def of(cls, graph: Graph, *wanted: LayerTap) -> Any:
-        """Those at some layers of a graph, the same for all who ask."""
-        key = tuple(map(TensorRef.of, graph.inputs)), wanted, graph.activations()
-        return cls.made.get(graph.owner, key, lambda: cls(graph, wanted))
+    def _cached(cls, inputs: ModelInputs, *taps: LayerTap) -> Any:
+        graph = inputs.graph
+        key = cls, tuple(map(TensorRef.of, inputs.tensors)), taps, graph.activations()
+        return _channel_functions.get(graph.owner, key, lambda: cls(inputs, taps))
 
     def __call__(
         self,
         graph: Graph,
         weight_cache: WeightCache,
-        shown: Sequence[np.ndarray],
+        inputs: Sequence[np.ndarray],
         channels: Sequence[Any],
     ) -> list[np.ndarray]:
-        """What is found where each input is shown `(samples, ...)`, of channels of each layer."""
-        tensors = [tf.convert_to_tensor(values) for values in shown]
-        indices = [tf.convert_to_tensor(np.asarray(some, "int32")) for some in channels]
-        return [found.numpy() for found in self._compiled(graph, weight_cache, tensors, indices)]
+        """Evaluates the function for `(samples, ...)` of each input, and channels of each layer."""
+        tensors = [tf.convert_to_tensor(values) for values in inputs]
+        indices = [tf.convert_to_tensor(np.asarray(c, "int32")) for c in channels]
+        return [o.numpy() for o in self._compiled(graph, weight_cache, tensors, indices)]
 
-    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
-        """What is compiled."""
+    def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
+        """The function that is compiled."""
         raise NotImplementedError
 
-    def _seen(self, run: Callable, shown: Sequence[Any]) -> list[Any]:
-        """What the layers are, where values are shown to the graph's inputs."""
-        pairs = zip(self._places, shown, strict=True)
-        feeds = [(place.tensor, as_input_dtype(value, place.dtype)) for place, value in pairs]
-        found: dict[LayerTap, Any] = {}
-        for together in self._runs:
-            without_softmax = [w.place.operation() for w in together if w.before_softmax]
-            values = run(feeds, [w.place for w in together], without_softmax=without_softmax)
-            found.update(zip(together, values, strict=True))
-        return [found[w] for w in self._wanted]
+    def _layer_outputs(self, run: Callable, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs of the layers, in the order of the taps."""
+        pairs = zip(self._inputs, inputs, strict=True)
+        feeds = [(ref.tensor, as_input_dtype(value, ref.dtype)) for ref, value in pairs]
+        outputs: dict[LayerTap, Any] = {}
+        for taps in self._passes:
+            without_softmax = [tap.ref.operation() for tap in taps if tap.before_softmax]
+            values = run(feeds, [tap.ref for tap in taps], without_softmax=without_softmax)
+            outputs.update(zip(taps, values, strict=True))
+        return [outputs[tap] for tap in self._taps]
 
 
 class ActivationMaps(ChannelFunction):
-    """What channels of several layers are, `(samples, channels, places...)` of each in float32."""
+    """Activations of channels of several layers, each `(samples, channels, positions...)`."""
 
-    made = WeakCache()
+    @classmethod
+    def of(cls, inputs: ModelInputs, layers: Sequence[Target]) -> "ActivationMaps":
+        """The activation maps of layers of a graph."""
+        return cls._cached(inputs, *(LayerTap.of(inputs.graph, layer) for layer in layers))
 
-    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
-        def look(*shown: Any) -> list[Any]:
-            each = zip(self._seen(run, shown), self._wanted, channels, strict=True)
-            return [_channels_of(value, w.axis, some) for value, w, some in each]
+    def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
+        def activations(*inputs: Any) -> list[Any]:
+            outputs = self._layer_outputs(run, inputs)
+            per_layer = zip(outputs, self._taps, channels, strict=True)
+            return [_select_channels(value, tap.axis, c) for value, tap, c in per_layer]
 
-        return per_sample.image_by_image(look, shown)
+        return per_sample.map_images(activations, inputs)
 
 
 class Contributions(ChannelFunction):
-    """What channels of the first layer owe to those of the others, one trace for all channels.
+    """Contributions of channels of earlier layers to channels of a layer, in one trace for all.
 
-    An image goes through the network once, and the gradients of the channels come one after the
-    other back through the part in between. Each sample has channels of the first layer of its own,
-    `(samples, channels)`. Of each other layer `(samples, channels of the first, its channels)` is
-    found.
+    An image goes through the network once. The gradients of the channels then go back through the
+    layers in between, one after the other. Each sample has its own channels of the layer,
+    `(samples, channels)`. The results are `(samples, channels, channels of the earlier layer)`.
     """
 
-    made = WeakCache()
+    @classmethod
+    def of(cls, inputs: ModelInputs, layer: Target, earlier: Sequence[Target]) -> "Contributions":
+        """The contributions of earlier layers of a graph to a layer."""
+        graph = inputs.graph
+        # The earlier layers keep their softmax: the layer is computed with it.
+        taps = (LayerTap.of(graph, e)._replace(before_softmax=False) for e in earlier)
+        return cls._cached(inputs, LayerTap.of(graph, layer), *taps)
 
-    def _of_all(self, run: Callable, shown: list[Any], channels: list[Any]) -> list[Any]:
-        of_first, *chosen = channels
+    def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
+        layer_channels, *earlier_channels = channels
 
-        def contributions(of_first: Any, *shown: Any) -> list[Any]:
-            behind, *before = self._seen(run, shown)
-            axis, *axes = (w.axis for w in self._wanted)
-            count = behind.shape[axis]
-            scores = _over_places(tf.reduce_mean, _channels_of(behind, axis, tf.range(count)))
+        def contributions(layer_channels: Any, *inputs: Any) -> list[Any]:
+            output, *earlier = self._layer_outputs(run, inputs)
+            axis, *axes = (tap.axis for tap in self._taps)
+            maps = _select_channels(output, axis, tf.range(output.shape[axis]))
+            scores = _over_positions(tf.reduce_mean, maps)
 
-            def to(of_each: Any) -> list[Any]:
-                # All samples at once, as none depends on another.
-                grads = self._gradients(scores * tf.one_hot(of_each, count), before)
-                parts = (
-                    _channels_of(value, axis, some) * _channels_of(grad, axis, some)
-                    for value, grad, axis, some in zip(before, grads, axes, chosen, strict=True)
-                )
-                return [_over_places(tf.reduce_sum, part) for part in parts]
+            def contributions_to(channel: Any) -> list[Any]:
+                # All samples at once: they do not depend on each other.
+                grads = self._gradients(scores * tf.one_hot(channel, output.shape[axis]), earlier)
+                per_layer = zip(earlier, grads, axes, earlier_channels, strict=True)
+                return [
+                    _over_positions(
+                        tf.reduce_sum,
+                        _select_channels(value, axis, c) * _select_channels(grad, axis, c),
+                    )
+                    for value, grad, axis, c in per_layer
+                ]
 
-            dtypes = [tf.float32 for _ in before]
-            rows = tf.transpose(of_first)
-            found = tf.map_fn(to, rows, parallel_iterations=1, fn_output_signature=dtypes)
-            return [tf.transpose(f, [1, 0, 2]) for f in found]
+            per_channel = tf.map_fn(
+                contributions_to,
+                tf.transpose(layer_channels),
+                parallel_iterations=1,
+                fn_output_signature=[tf.float32 for _ in earlier],
+            )
+            return [tf.transpose(values, [1, 0, 2]) for values in per_channel]
 
-        return per_sample.image_by_image(contributions, [of_first, *shown])
+        return per_sample.map_images(contributions, [layer_channels, *inputs])
 
-    def _gradients(self, scores: Any, before: list[Any]) -> list[Any]:
-        grads = tf.gradients(scores, before)
-        for wanted, grad in zip(self._wanted[1:], grads, strict=True):
+    def _gradients(self, scores: Any, earlier: list[Any]) -> list[Any]:
+        grads = tf.gradients(scores, earlier)
+        for tap, grad in zip(self._taps[1:], grads, strict=True):
             if grad is None:
-                layer, name = (w.place.operation().name for w in (self._wanted[0], wanted))
+                layer, name = (t.ref.operation().name for t in (self._taps[0], tap))
                 raise ValueError(
-                    f"No gradient flows from layer '{layer}' back to '{name}'. It must lie before "
-                    "the other, with nothing in between that cannot be differentiated. "
+                    f"No gradient flows from layer '{layer}' back to '{name}'. Choose a layer "
+                    "before the other, with only differentiable operations in between. "
                     f"Received: the layers '{layer}' and '{name}'"
                 )
         return grads
 
 
-def maps_of(graph: Graph, layers: Sequence[Target]) -> ActivationMaps:
-    """The `ActivationMaps` of some layers of a graph."""
-    return ActivationMaps.of(graph, *(LayerTap.of(graph, layer) for layer in layers))
-
-
-def links_of(graph: Graph, layer: Target, before: Sequence[Target]) -> Contributions:
-    """The `Contributions` of a layer of a graph to those before it."""
-    # These do all their work, of which a softmax is part.
-    others = (LayerTap.of(graph, one)._replace(before_softmax=False) for one in before)
-    return Contributions.of(graph, LayerTap.of(graph, layer), *others)
-
-
-def _refused(reason: str, shown: Sequence[Any], *_: Any) -> str:
-    """What to say where a network does not take some images."""
+def _error_message(reason: str, inputs: Sequence[Any], *_: Any) -> str:
     return (
-        f"`images` must have a size and values that the model takes: {reason}. "
-        f"Received: images of shape {tuple(shown[0].shape[1:])}"
+        f"`images` must have a size and values that the model accepts ({reason}). "
+        f"Received: images of shape {tuple(inputs[0].shape[1:])}"
     )
 
 
-def _of_any_number(shown: Sequence[Any], channels: Sequence[Any]) -> tuple:
-    """What is traced for any number of samples, and of their channels."""
-    specs = [tf.TensorSpec([None, *values.shape[1:]], values.dtype) for values in shown]
-    return specs, [tf.TensorSpec([None] * len(some.shape), some.dtype) for some in channels]
+def _input_specs(inputs: Sequence[Any], channels: Sequence[Any]) -> tuple:
+    """The specs of a trace for any number of samples and of channels."""
+    specs = [tf.TensorSpec([None, *values.shape[1:]], values.dtype) for values in inputs]
+    return specs, [tf.TensorSpec([None] * len(c.shape), c.dtype) for c in channels]
 
 
-def _is_needed(graph: Graph, one: LayerTap, wanted: Sequence[LayerTap]) -> bool:
-    """Whether others are computed with a softmax, so that it needs a run of its own."""
-    own = one.place.operation()
-    return one.before_softmax and any(
-        id(own) in graph.upstream(other.place.operation())
-        for other in wanted
-        if other.place.operation() is not own
+def _needs_own_pass(graph: Graph, tap: LayerTap, taps: Sequence[LayerTap]) -> bool:
+    """Whether a layer is read before its softmax while others are computed with it."""
+    own = tap.ref.operation()
+    return tap.before_softmax and any(
+        id(own) in graph.upstream(other.ref.operation())
+        for other in taps
+        if other.ref.operation() is not own
     )
 
 
-def _channels_of(value: Any, axis: int, channels: Any) -> Any:
-    """Some channels of what a layer is, `(samples, channels, places...)`, in float32."""
-    chosen = tf.cast(tf.gather(value, channels, axis=axis), tf.float32)
-    places = [i for i in range(1, len(value.shape)) if i != axis]
-    return tf.transpose(chosen, [0, axis, *places])
+def _select_channels(value: Any, axis: int, channels: Any) -> Any:
+    """Channels of a layer's output as `(samples, channels, positions...)`, in float32."""
+    selected = tf.cast(tf.gather(value, channels, axis=axis), tf.float32)
+    positions = [i for i in range(1, len(value.shape)) if i != axis]
+    return tf.transpose(selected, [0, axis, *positions])
 
 
-def _over_places(reduce: Callable, value: Any) -> Any:
-    """The mean or sum over all places of `(samples, channels, places...)`."""
+def _over_positions(reduce: Callable, value: Any) -> Any:
+    """The mean or sum over all positions of `(samples, channels, positions...)`."""
     return reduce(value, axis=list(range(2, len(value.shape))))

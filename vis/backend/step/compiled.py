@@ -1,4 +1,4 @@
-"""Functions that are compiled once for each signature, and say what went wrong in their call."""
+"""A function that is traced once per signature, and turns TensorFlow's errors into clear ones."""
 
 import contextlib
 import functools
@@ -12,62 +12,62 @@ import tensorflow as tf
 from vis.backend.graph import Graph
 from vis.backend.layers import CachedWeights, LayerRunner, TracedWeights, WeightCache
 
-_ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+# Lines of TensorFlow's messages that say where an error occurred, and not why.
+_LOCATIONS = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
 
 
 @dataclass(eq=False)
 class CompiledFunction:
-    """A function of tensors, traced when it is first called with those of some types and shapes."""
+    """A function of tensors that is traced at the first call with each signature."""
 
-    # Called with what runs the graph, `Graph.run` with a `LayerRunner`, and the tensors.
+    # Called with `run`, which is `Graph.run` with a `LayerRunner`, and the tensors.
     function: Callable[..., Any]
-    # From the reason why a call failed, and its tensors, to the message of an error.
-    refusal: Callable[..., str]
-    # From the tensors to what one trace is to serve.
-    specified: Callable[..., tuple] = lambda *tensors: tensors
-    # What is entered for each call.
-    turns: contextlib.AbstractContextManager = field(default_factory=contextlib.nullcontext)
-    precision: str | None = None  # The type that the network computes in, or None for its own.
+    # Makes an error message of the reason why a call failed, and of its tensors.
+    error_message: Callable[..., str]
+    # Makes of the tensors the specs that a trace is made for.
+    input_specs: Callable[..., tuple] = lambda *tensors: tensors
+    lock: contextlib.AbstractContextManager = field(default_factory=contextlib.nullcontext)
+    precision: str | None = None  # The compute dtype, or None for the model's own.
 
     def __post_init__(self) -> None:
-        self._concrete: dict[tuple, tuple[Callable, tuple]] = {}
-        self._lock = threading.Lock()
+        self._traces: dict[tuple, tuple[Callable, tuple]] = {}
+        self._tracing = threading.Lock()
 
     def __call__(self, graph: Graph, weight_cache: WeightCache | None, *tensors: Any) -> Any:
-        """What the function returns; without weights made ready it makes them in each call."""
-        # Looked up here rather than by `tf.function`, which warns of many traces where many models
-        # are looked at.
-        specs = self.specified(*tensors)
+        """Calls the function. Without a `weight_cache`, derived weights are computed in the call."""
+        # Not by `tf.function`, which warns of retracing if there are many models.
+        specs = self.input_specs(*tensors)
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
-        with self._lock:
-            if signature not in self._concrete:
-                self._concrete[signature] = self._traced(graph, weight_cache, specs)
-            compiled, recipes = self._concrete[signature]
+        with self._tracing:
+            if signature not in self._traces:
+                self._traces[signature] = self._trace(graph, weight_cache, specs)
+            compiled, derived = self._traces[signature]
         try:
-            with self.turns:
-                return compiled(weight_cache.packed(recipes) if weight_cache else {}, *tensors)
+            with self.lock:
+                return compiled(weight_cache.lists(derived) if weight_cache else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
-            raise ValueError(self.refusal(reason_of(error), *tensors)) from None
+            raise ValueError(self.error_message(reason_of(error), *tensors)) from None
 
-    def _traced(
+    def _trace(
         self, graph: Graph, weight_cache: WeightCache | None, specs: tuple
     ) -> tuple[Callable, tuple]:
-        recipes: tuple = ()
+        """The concrete function, and the derived weights that it must be called with."""
+        derived: tuple = ()
 
-        def traced(packed: dict[str, Any], *tensors: Any) -> Any:
-            nonlocal recipes
-            ready = CachedWeights(packed, weight_cache) if weight_cache else TracedWeights()
-            run = functools.partial(graph.run, runner=LayerRunner(ready, self.precision))
+        def traced(lists: dict[str, Any], *tensors: Any) -> Any:
+            nonlocal derived
+            weights = CachedWeights(lists, weight_cache) if weight_cache else TracedWeights()
+            run = functools.partial(graph.run, runner=LayerRunner(weights, self.precision))
             outputs = self.function(run, *tensors)
-            recipes = tuple(ready.recipes)
+            derived = tuple(weights.used)
             return outputs
 
-        packed = WeightCache.signature if weight_cache else {}
-        return tf.function(traced, autograph=False).get_concrete_function(packed, *specs), recipes
+        lists = WeightCache.signature if weight_cache else {}
+        return tf.function(traced, autograph=False).get_concrete_function(lists, *specs), derived
 
 
 def reason_of(error: tf.errors.OpError) -> str:
-    r"""The sentence of an error's message that gives the reason, without where in the graph it is.
+    r"""The line of an error's message that gives the reason.
 
     Example:
         >>> text = "Graph execution error:\n\nDetected at node x\nindices = 9 [Op:Gather]"
@@ -75,5 +75,5 @@ def reason_of(error: tf.errors.OpError) -> str:
         'indices = 9'
     """
     lines = [line.strip() for line in error.message.splitlines()]
-    said = [line for line in lines if line and not line.startswith(_ABOUT_THE_GRAPH)]
-    return said[-1].split(" [Op:")[0] if said else type(error).__name__
+    reasons = [line for line in lines if line and not line.startswith(_LOCATIONS)]
+    return reasons[-1].split(" [Op:")[0] if reasons else type(error).__name__

@@ -1,4 +1,4 @@
-"""The compiled step of activation maximization, and the loop over steps inside the graph."""
+"""The compiled step of activation maximization, and the compiled loop over steps."""
 
 import contextlib
 import functools
@@ -15,46 +15,51 @@ from vis.backend.private import select
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
-from vis.backend.step.forward import evaluate_losses, named, split_for_scalar_losses
+from vis.backend.step.forward import evaluate_losses, split_for_scalar_losses
 from vis.backend.step.step_spec import OptimisedInput, State, StepInputs, StepOutput, StepSpec
 from vis.backend.tensors import random
 
-# Transforms fold numbers from 0 up into the seeds of a step, and further canvases from -1 down.
+# Folded into a step's seeds. Transforms fold in numbers from 0 up, further inputs from -1 down.
 _EROSION = 2**30
 
-# Those of problems without any `Expression`, which would keep the model alive.
+# Engines of specs without an `Expression`, which would keep the model alive.
 engines = WeakCache()
 
 
 class Engine:
-    """The compiled functions of one problem: of a graph, weights made ready for it, and tensors."""
+    """The compiled functions of one `StepSpec`, called with a graph, a weight cache and tensors."""
 
-    def __init__(self, problem: StepSpec) -> None:
-        self._problem = problem
-        # A rule with a memory of its own serves one thread at a time.
-        self._turns = threading.RLock() if problem.is_stateful else contextlib.nullcontext()
-        compiled = functools.partial(
-            CompiledFunction, refusal=self._refusal, turns=self._turns, precision=problem.precision
+    def __init__(self, spec: StepSpec) -> None:
+        self._spec = spec
+        # A stateful update rule can serve one thread at a time.
+        self._lock = threading.RLock() if spec.is_stateful else contextlib.nullcontext()
+
+        def compiled(function: Callable, **settings: Any) -> CompiledFunction:
+            settings |= {"lock": self._lock, "precision": spec.precision}
+            return CompiledFunction(function, self._error_message, **settings)
+
+        self.images = compiled(lambda run, *args: spec.images(*args))
+        self.evaluate = compiled(self._evaluate)
+        self.update = compiled(self._update)
+        self._loop = compiled(self._run_steps)
+        self._loop_per_sample = compiled(
+            self._run_steps_per_sample, input_specs=per_sample.input_specs
         )
-        self.images = compiled(lambda run, *args: problem.images(*args))
-        self.evaluate = compiled(self._evaluated)
-        self.update = compiled(lambda run, *args: self._updated(*args))
-        self._loop = compiled(self._steps)
-        self._loops = compiled(self._steps_apart, specified=per_sample.of_any_number)
 
-    def _refusal(self, reason: str, *_: Any) -> str:
-        shown = ", ".join(f"'{place.tensor.name}' {place.shape}" for place in self._problem.fed)
+    def _error_message(self, reason: str, *_: Any) -> str:
+        inputs = ", ".join(f"'{ref.tensor.name}' {ref.shape}" for ref in self._spec.input_refs)
         return (
-            "`model` must take whatever images its inputs may hold, of the size and in the "
-            f"range that are asked for: {reason}. Received: a model with the inputs {shown}"
+            f"`model` must accept images of the requested size and range ({reason}). Choose "
+            "others with `image_size` and `input_range`. "
+            f"Received: a model with the inputs {inputs}"
         )
 
-    def initial_state(self, variables: Sequence[Sequence[Any]], given: StepInputs) -> State:
-        """The state before the first step, from arrays of `(samples, ...)` for each canvas."""
-        update = self._problem.update
+    def initial_state(self, variables: Sequence[Sequence[Any]], step_inputs: StepInputs) -> State:
+        """The state before the first step, from arrays `(samples, ...)` for each input."""
+        update = self._spec.update
         tensors = [[tf.convert_to_tensor(value) for value in values] for values in variables]
-        images = self._problem.images(tensors, given)
-        with self._turns:
+        images = self._spec.images(tensors, step_inputs)
+        with self._lock:
             slots = update.slots(tf.nest.flatten(tensors)) if update else []
         return State(
             step=tf.constant(0),
@@ -65,166 +70,161 @@ class Engine:
             failed=tf.constant(False),
         )
 
-    def fingerprint(self, graph: Graph, state: State, given: StepInputs) -> Fingerprint:
-        """Of the losses as a function of the variables, with the model's weights in it."""
+    def fingerprint(self, graph: Graph, state: State, step_inputs: StepInputs) -> Fingerprint:
+        """The fingerprint of the losses as a function of the variables, weights included."""
 
-        def losses(variables: list[list[Any]], given: StepInputs) -> Any:
-            images = self._problem.images(variables, given)
+        def losses(variables: list[list[Any]], step_inputs: StepInputs) -> Any:
+            images = self._spec.images(variables, step_inputs)
             run = functools.partial(
-                graph.run, runner=LayerRunner(TracedWeights(), self._problem.precision)
+                graph.run, runner=LayerRunner(TracedWeights(), self._spec.precision)
             )
-            return self._losses(run, images, given, tf.constant(0))[0]
+            return self._losses(run, images, step_inputs, tf.constant(0))[0]
 
         traced = tf.function(losses, autograph=False)
-        return fingerprint(traced.get_concrete_function(state.variables, given))
+        return fingerprint(traced.get_concrete_function(state.variables, step_inputs))
 
     def loop(
-        self, graph: Graph, weight_cache: WeightCache, state: State, given: StepInputs, steps: Any
-    ) -> tuple[State, StepOutput]:
-        """The `State` and `StepOutput` after some steps, or after the first that failed."""
-        if not per_sample.use_per_sample_loop(self._problem, samples=state.best_loss.shape[0]):
-            return self._loop(graph, weight_cache, state, given, steps)
+        self, graph: Graph, weights: WeightCache, state: State, step_inputs: StepInputs, steps: Any
+    ) -> tuple[State, StepOutput, Any]:
+        """Takes a number of steps, or as many until one fails.
 
-        def loops(*of_some: Any) -> tuple:
-            return self._loops(graph, weight_cache, *of_some, steps)
+        Returns the `State` and `StepOutput` after the last step, and the losses of all steps,
+        `(steps, terms, samples)`.
+        """
+        if not per_sample.use_per_sample_loop(self._spec, samples=state.best_loss.shape[0]):
+            return self._loop(graph, weights, state, step_inputs, steps)
+        loop = functools.partial(self._loop_per_sample, graph, weights)
+        return per_sample.run_in_chunks(loop, self._spec.threads, state, step_inputs, steps)
 
-        return per_sample.run_in_chunks(loops, self._problem.threads, state, given)
+    # The methods below are traced. `run` is `Graph.run` with a `LayerRunner`.
 
-    # What follows runs where a function is traced. `run` runs the graph there.
+    def _run_steps(
+        self, run: Callable, state: State, step_inputs: StepInputs, steps: Any
+    ) -> tuple[State, StepOutput, Any]:
+        spec = self._spec
 
-    def _steps(
-        self, run: Callable, state: State, given: StepInputs, steps: Any
-    ) -> tuple[State, StepOutput]:
-        problem = self._problem
-
-        def body(i: Any, state: State, _: StepOutput) -> tuple:
-            state, images, observation = self._evaluated(run, state, given)
-            return i + 1, self._advanced(state, observation, images), observation
+        def body(i: Any, state: State, _: StepOutput, losses: tf.TensorArray) -> tuple:
+            state, images, output = self._evaluate(run, state, step_inputs)
+            losses = losses.write(i, output.losses)
+            return i + 1, self._advance(state, output, images), output, losses
 
         dtype, samples = state.best_loss.dtype, state.best_loss.shape[0]
-        wrt = problem.wrt_places
-        # The first body replaces this; only its types and ranks matter.
+        wrt = spec.wrt_refs
+        # Replaced by the first step; only types and ranks matter.
         empty = StepOutput(
-            losses=tf.zeros([len(problem.terms), samples], dtype),
+            losses=tf.zeros([len(spec.terms), samples], dtype),
             overall=tf.zeros([samples], dtype),
-            grads=[tf.zeros([0] * len(w.shape), w.dtype if problem.wrt else dtype) for w in wrt],
+            grads=[tf.zeros([0] * len(w.shape), w.dtype if spec.wrt else dtype) for w in wrt],
             wrt_values=[as_input_dtype(tf.zeros([0] * len(w.shape), dtype), w.dtype) for w in wrt],
         )
         start = (tf.constant(0), state, empty)
         shapes = tf.nest.map_structure(lambda t: t.shape, start)
         open_shapes = [tf.TensorShape([None] * len(w.shape)) for w in wrt]
         shapes = (*shapes[:2], shapes[2]._replace(grads=open_shapes, wrt_values=open_shapes))
-        _, state, observation = tf.while_loop(
-            lambda i, state, _: (i < steps) & ~state.failed,
+        losses = tf.TensorArray(dtype, steps, element_shape=empty.losses.shape)
+        _, state, output, losses = tf.while_loop(
+            lambda i, state, *_: (i < steps) & ~state.failed,
             body,
-            start,
-            shape_invariants=shapes,
+            (*start, losses),
+            shape_invariants=(*shapes, tf.TensorShape([])),
             parallel_iterations=1,
         )
-        return state, observation
+        return state, output, losses.stack()
 
-    def _steps_apart(self, run: Callable, *args: Any) -> tuple[State, StepOutput]:
-        return per_sample.loops(functools.partial(self._steps, run), self._problem.threads, *args)
+    def _run_steps_per_sample(self, run: Callable, *args: Any) -> tuple[State, StepOutput, Any]:
+        loop = functools.partial(self._run_steps, run)
+        return per_sample.loop_per_sample(loop, self._spec.threads, *args)
 
-    def _evaluated(
-        self, run: Callable, state: State, given: StepInputs
+    def _evaluate(
+        self, run: Callable, state: State, step_inputs: StepInputs
     ) -> tuple[State, list[Any], StepOutput]:
-        """The state with its variables moved, the images that they stand for, and what is seen."""
-        optimised_inputs = enumerate(
-            zip(self._problem.optimised_inputs, state.variables, strict=True)
-        )
+        """The state with transformed variables, their images, and the losses and gradients."""
         variables = [
-            [
-                _transformed(optimised_input, number, optimised_input.moves, v, given, state.step)
-                for v in values
-            ]
-            for number, (optimised_input, values) in optimised_inputs
-        ]
-        images = self._problem.images(variables, given)
-        observation = self._looked(run, images, given, state.step)
-        return state._replace(variables=variables), images, observation
-
-    def _looked(self, run: Callable, images: list[Any], given: StepInputs, step: Any) -> StepOutput:
-        """Shows images to the network, and differentiates the losses."""
-        problem = self._problem
-        losses, wrt_values = self._losses(run, images, given, step)
-        overall = tf.reduce_sum(losses, axis=0)
-        grads = tf.gradients(overall, [v for (v,) in wrt_values] if problem.wrt else images)
-        if all(g is None for g in grads):
-            behind = " and ".join(f"'{place.operation().name}'" for place in problem.wrt_places)
-            raise ValueError(
-                "The losses must depend on what they are differentiated by. No gradient flows "
-                f"from them back to {behind}: in between is something that cannot be "
-                "differentiated, such as a comparison or a look-up. "
-                f"Received: {named(problem.terms)}"
+            [_transform(o.variable_transforms, v, o, i, step_inputs, state.step) for v in values]
+            for i, (o, values) in enumerate(
+                zip(self._spec.optimised_inputs, state.variables, strict=True)
             )
-        if problem.wrt:
+        ]
+        images = self._spec.images(variables, step_inputs)
+        output = self._differentiate(run, images, step_inputs, state.step)
+        return state._replace(variables=variables), images, output
+
+    def _differentiate(
+        self, run: Callable, images: list[Any], step_inputs: StepInputs, step: Any
+    ) -> StepOutput:
+        """The losses of images, and their gradients."""
+        spec = self._spec
+        losses, wrt_values = self._losses(run, images, step_inputs, step)
+        overall = tf.reduce_sum(losses, axis=0)
+        grads = tf.gradients(overall, [v for (v,) in wrt_values] if spec.wrt else images)
+        if all(g is None for g in grads):
+            wrt = " and ".join(f"'{ref.operation().name}'" for ref in spec.wrt_refs)
+            raise ValueError(
+                f"`losses` must have a gradient with respect to {wrt}. Use losses without "
+                "comparisons, look-ups and other operations that cannot be differentiated. "
+                f"Received: {' and '.join(term.name for term in spec.terms)}"
+            )
+        if spec.wrt:
             grads = [tf.concat(grads, axis=0)]
-        # Of several inputs some may have nothing to do with the losses.
+        # Of several inputs, some may not affect the losses.
         else:
             pairs = zip(images, grads, strict=True)
             grads = [tf.zeros_like(i) if g is None else g for i, g in pairs]
-        if problem.norm_grads:
+        if spec.norm_grads:
             grads = [_unit_norm(g) for g in grads]
-        if problem.grad_modifier:
-            grads = [problem.grad_modifier(g) for g in grads]
+        if spec.grad_modifier:
+            grads = [spec.grad_modifier(g) for g in grads]
         values = [tf.concat(v, axis=0) for v in zip(*wrt_values, strict=True)]
         return StepOutput(losses, overall, grads, values)
 
     def _losses(
-        self, run: Callable, images: list[Any], given: StepInputs, step: Any
+        self, run: Callable, images: list[Any], step_inputs: StepInputs, step: Any
     ) -> tuple[Any, list[list[Any]]]:
-        """Weighted losses `(terms, samples)`, and what they may be differentiated by, by look."""
-        problem, dtype = self._problem, images[0].dtype
+        """Weighted losses `(terms, samples)`, and the values of `wrt_refs` in each forward pass."""
+        spec, dtype = self._spec, images[0].dtype
         views = [
-            _transformed(optimised_input, number, optimised_input.transforms, image, given, step)
-            for number, (optimised_input, image) in enumerate(
-                zip(problem.optimised_inputs, images, strict=True)
-            )
+            _transform(o.transforms, image, o, i, step_inputs, step)
+            for i, (o, image) in enumerate(zip(spec.optimised_inputs, images, strict=True))
         ]
-        inputs_to_optimise = [
-            problem.fed[optimised_input.number] for optimised_input in problem.optimised_inputs
+        optimised_refs = [
+            spec.input_refs[optimised.input_index] for optimised in spec.optimised_inputs
         ]
-        places = [
-            *inputs_to_optimise,
-            *(place for place in problem.fed if place not in inputs_to_optimise),
-        ]
+        refs = [*optimised_refs, *(ref for ref in spec.input_refs if ref not in optimised_refs)]
         losses, wrt_values = [], []
-        everything = views, given.fixed, given.parameters, given.seeds
-        looks = split_for_scalar_losses(everything, views[0].shape[0], problem.terms)
-        for seen, fixed, parameters, seeds in looks:
+        batch = views, step_inputs.fixed, step_inputs.parameters, step_inputs.seeds
+        parts = split_for_scalar_losses(batch, views[0].shape[0], spec.terms)
+        for part_views, fixed, parameters, seeds in parts:
             erosion = None
-            if problem.skip_erosion:
+            if spec.skip_erosion:
                 seeds = random.fold_in(random.fold_in(seeds, step), _EROSION)
-                erosion = Erosion(problem.skip_erosion, seeds)
-            shown = list(zip(places, (*seen, *fixed), strict=True))
-            wanted = problem.wrt_places
-            values, found = evaluate_losses(
-                run, shown, problem.terms, parameters, wanted, dtype, erosion
+                erosion = Erosion(spec.skip_erosion, seeds)
+            feeds = list(zip(refs, (*part_views, *fixed), strict=True))
+            part_losses, part_values = evaluate_losses(
+                run, feeds, spec.terms, parameters, spec.wrt_refs, dtype, erosion
             )
-            losses.append(tf.stack(values) * given.weights[:, None])
-            wrt_values.append(found)
+            losses.append(tf.stack(part_losses) * step_inputs.weights[:, None])
+            wrt_values.append(part_values)
         return tf.concat(losses, axis=1), wrt_values
 
-    def _updated(self, state: State, observation: StepOutput, given: StepInputs) -> State:
-        return self._advanced(state, observation, self._problem.images(state.variables, given))
+    def _update(self, run: Callable, state: State, output: StepOutput, inputs: StepInputs) -> State:
+        return self._advance(state, output, self._spec.images(state.variables, inputs))
 
-    def _advanced(self, state: State, observation: StepOutput, images: list[Any]) -> State:
-        """The state after a step; the same state, marked as failed, where it was not finite."""
-        overall = observation.overall
-        checked = [tf.math.is_finite(value) for value in (overall, *observation.grads)]
+    def _advance(self, state: State, output: StepOutput, images: list[Any]) -> State:
+        """The state after a step, or the same state marked as failed if it was not finite."""
+        overall = output.overall
+        checked = [tf.math.is_finite(value) for value in (overall, *output.grads)]
         finite = tf.reduce_all([tf.reduce_all(values) for values in checked])
         better = tf.math.is_finite(overall) & (overall < state.best_loss)
-        variables, slots, update = state.variables, state.slots, self._problem.update
+        variables, slots, update = state.variables, state.slots, self._spec.update
         if update:
             flat = tf.nest.flatten(variables)
-            pulled_back = tf.gradients(images, flat, grad_ys=observation.grads)
-            moved, slots = tf.nest.map_structure(
+            grads = tf.gradients(images, flat, grad_ys=output.grads)
+            updated, slots = tf.nest.map_structure(
                 lambda new, old: select(condition=finite, x=new, y=old),
-                update.apply(flat, pulled_back, slots),
+                update.apply(flat, grads, slots),
                 (flat, slots),
             )
-            variables = tf.nest.pack_sequence_as(variables, moved)
+            variables = tf.nest.pack_sequence_as(variables, updated)
         return State(
             step=state.step + tf.cast(finite, tf.int32),
             variables=variables,
@@ -238,20 +238,20 @@ class Engine:
         )
 
 
-def _transformed(
-    optimised_input: OptimisedInput,
-    number: int,
-    transforms: tuple,
+def _transform(
+    transforms: Sequence[Callable],
     images: Any,
-    given: StepInputs,
+    optimised: OptimisedInput,
+    i: int,
+    step_inputs: StepInputs,
     step: Any,
 ) -> Any:
-    """Images seen through transforms, those of each canvas by random numbers of its own."""
+    """Transforms the images of the i-th optimised input with random numbers of its own."""
     if transforms:
-        seeds = random.fold_in(given.seeds, step)
-        seeds = random.fold_in(seeds, -number) if number else seeds
-        for i, transform in enumerate(transforms):
-            images = transform(images, random.fold_in(seeds, i), optimised_input.layout.axes)
+        seeds = random.fold_in(step_inputs.seeds, step)
+        seeds = random.fold_in(seeds, -i) if i else seeds
+        for number, transform in enumerate(transforms):
+            images = transform(images, random.fold_in(seeds, number), optimised.layout.axes)
     return images
 
 

@@ -1,7 +1,7 @@
-"""What a compiled function computes, as text that is the same in every process.
+"""Fingerprints of compiled functions, which are the same in every process.
 
-Names of layers, functions and tensors are no part of it, nor is what nobody looks at. So a model
-that was built anew, or loaded from a file, has the fingerprint of the one before.
+Names of layers, functions and tensors do not count, nor do unused operations. A model that is
+rebuilt, or loaded from a file, has the same fingerprint.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import tensorflow as tf
 from vis.backend.graph import Graph
 from vis.utils.description import digest
 
-# Others may round otherwise.
+# Other versions may round differently.
 VERSIONS = {"TensorFlow's version": tf.__version__, "Keras's version": keras.__version__}
 
-# What is named differently in each process, or says how rather than what to compute.
+# Attributes that differ between processes, or do not affect the result.
 _INCIDENTAL = {"shared_name", "container", "config", "config_proto", "executor_type", "token"}
-# Operations whose value is not a function of their inputs.
+# Operations whose outputs are not a function of their inputs.
 _OWN_STATE = re.compile(
     "Random(?!IndexShuffle)|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)"
     "|(Parameterized)?TruncatedNormal|Multinomial|SampleDistorted|Rng|(Eager)?PyFunc"
@@ -28,12 +28,11 @@ _OWN_STATE = re.compile(
 
 
 class Fingerprint(NamedTuple):
-    """What a function computes."""
+    """Digests of a function, and its operations that cannot be repeated exactly."""
 
-    structure: str  # Of its operations and how they are connected.
+    structure: str  # Of its operations and their connections.
     weights: str  # Of the variables that it reads.
-    # Operations that make it more than a function of its inputs: those that draw random numbers,
-    # call Python, or write to variables that are read.
+    # Operations that draw random numbers, call Python, or write to variables that are read.
     own_state: tuple[str, ...]
 
 
@@ -41,9 +40,9 @@ def fingerprint(function: Any) -> Fingerprint:
     """The fingerprint of a concrete function."""
     graph = function.graph
     graph_def = graph.as_graph_def()
-    reader = _Reader({f.signature.name: f for f in graph_def.library.function})
+    hasher = _GraphHasher({f.signature.name: f for f in graph_def.library.function})
     arguments = [tensor.op.name for tensor in function.inputs]
-    structure, used = reader.read(graph_def.node, arguments, [t.name for t in function.outputs])
+    structure, used = hasher.hash(graph_def.node, arguments, [t.name for t in function.outputs])
     values = {id(variable.handle): variable for variable in graph.variables}
     captured = [
         (values.get(id(outside), outside), inside.op.name)
@@ -55,57 +54,60 @@ def fingerprint(function: Any) -> Fingerprint:
         for node in graph_def.node
         if node.op.startswith("Assign") and node.op.endswith("VariableOp")
     }
-    own = reader.own_state | {f"Assign of {_name(v)}" for v, name in captured if name in written}
-    return Fingerprint(
-        structure, digest(v.numpy() for v, _ in captured if _readable(v)), tuple(sorted(own))
+    weights = digest(
+        value.numpy()
+        for value, _ in captured
+        if hasattr(value, "numpy") and value.dtype.name not in ("resource", "variant")
     )
+    assigned = {f"Assign of {_name(value)}" for value, name in captured if name in written}
+    return Fingerprint(structure, weights, tuple(sorted(hasher.own_state | assigned)))
 
 
 def fingerprint_of(model: keras.Model) -> Fingerprint:
-    """The fingerprint of what a model computes in inference."""
+    """The fingerprint of a model in inference mode."""
     graph = Graph.of(model)
     specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in graph.inputs]
 
     @tf.function(autograph=False)
     def run(*inputs: Any) -> Any:
         is_one = isinstance(graph.input_structure, (list, tuple)) and len(inputs) == 1
-        arranged = keras.tree.pack_sequence_as(graph.input_structure, list(inputs))
-        return keras.tree.flatten(model(inputs[0] if is_one else arranged, training=False))
+        nested = keras.tree.pack_sequence_as(graph.input_structure, list(inputs))
+        return keras.tree.flatten(model(inputs[0] if is_one else nested, training=False))
 
     return fingerprint(run.get_concrete_function(*specs))
 
 
-class _Reader:
-    """Describes graphs, each operation by its kind, its attributes and what it is fed with."""
+class _GraphHasher:
+    """Hashes graphs: each operation by its type, its attributes and its inputs."""
 
     def __init__(self, functions: Mapping[str, Any]) -> None:
         self._functions = functions
-        self._read: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
         self.own_state: set[str] = set()
 
-    def read(
+    def hash(
         self, nodes: Sequence[Any], arguments: Sequence[str], results: Sequence[str]
     ) -> tuple[str, set[str]]:
-        """The description of a graph, and the names of those that its results depend on."""
+        """The hash of a graph, and the names of the operations that its results depend on."""
         by_name = {node.name: node for node in nodes}
-        found = {name: f"argument {i}" for i, name in enumerate(arguments)}
+        hashes = {name: f"argument {i}" for i, name in enumerate(arguments)}
         used = set()
-        # Not by recursion, which deep networks would take too far.
+        # A stack instead of recursion, which deep networks would take too far.
         stack = [_source(result) for result in results]
         while stack:
             name = stack.pop()
             used.add(name)
-            if name in found:
+            if name in hashes:
                 continue
             node = by_name[name]
             inputs = [i for i in node.input if not i.startswith("^")]
             sources = [_source(i) for i in inputs]
             used.update(sources)
-            if missing := [source for source in sources if source not in found]:
+            if missing := [source for source in sources if source not in hashes]:
                 stack += [name, *missing]
                 continue
-            found[name] = self._operation(node, [found[_source(i)] + _output(i) for i in inputs])
-        return _hash(*(found[_source(result)] + _output(result) for result in results)), used
+            hashes[name] = self._operation(node, [hashes[_source(i)] + _output(i) for i in inputs])
+        return _hash(*(hashes[_source(result)] + _output(result) for result in results)), used
 
     def _operation(self, node: Any, inputs: Sequence[str]) -> str:
         if _OWN_STATE.match(node.op):
@@ -118,19 +120,18 @@ class _Reader:
         return _hash(node.op, *attributes, *inputs)
 
     def _attribute(self, value: Any) -> str:
-        functions = [value.func.name] if value.HasField("func") else []
-        functions += [function.name for function in value.list.func]
+        functions = [value.func] if value.HasField("func") else value.list.func
         if functions:
-            return _hash(*map(self._function, functions))
+            return _hash(*(self._function(function.name) for function in functions))
         return value.SerializeToString(deterministic=True).hex()
 
     def _function(self, name: str) -> str:
-        if name not in self._read:
+        if name not in self._hashes:
             function = self._functions[name]
             arguments = [argument.name for argument in function.signature.input_arg]
             results = [function.ret[r.name] for r in function.signature.output_arg]
-            self._read[name] = self.read(function.node_def, arguments, results)[0]
-        return self._read[name]
+            self._hashes[name] = self.hash(function.node_def, arguments, results)[0]
+        return self._hashes[name]
 
 
 def _source(tensor: str) -> str:
@@ -138,16 +139,12 @@ def _source(tensor: str) -> str:
 
 
 def _output(tensor: str) -> str:
-    """Which output of an operation is meant; the first is not always named."""
+    """The index of an operation's output; the first may be left out."""
     return tensor.partition(":")[2] or "0"
 
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _readable(value: Any) -> bool:
-    return hasattr(value, "numpy") and value.dtype.name not in ("resource", "variant")
 
 
 def _name(value: Any) -> str:

@@ -1,8 +1,7 @@
-"""Samples that descend each in a loop of its own, so that none depends on its neighbours.
+"""Loops over the samples of a batch, so that a picture does not depend on the others.
 
-How a processor's kernels split up their sums depends on the size of the batch, and over a hundred
-steps the rounding grows into another picture. One by one, which on a processor costs nothing, a
-picture does not depend on its neighbours at all. On a GPU it would cost too much.
+On a CPU, kernels split up their sums by batch size, and over a hundred steps the rounding errors
+grow into another picture. Single samples cost no more there. On a GPU batches stay whole.
 """
 
 import operator
@@ -15,81 +14,84 @@ from vis.backend import device
 from vis.backend.private import map_function
 from vis.backend.step.step_spec import State, StepInputs, StepOutput, StepSpec
 
-# What an operation of TensorFlow's takes for no limit to the threads that work on it.
+# No limit, as an argument of TensorFlow's `MapDefun`.
 _ALL_THREADS = 0
-# How many samples descend at a time for each that there are threads for; more crowd each other
-# out of the caches.
+# Number of samples at a time per available thread. More evict each other from the CPU's caches.
 _PER_THREAD = 2
 
 
-def use_per_sample_loop(problem: StepSpec, samples: int) -> bool:
-    """Whether the samples of a batch descend each in a loop of its own."""
-    if samples == 1 and problem.threads is None:
+def use_per_sample_loop(spec: StepSpec, samples: int) -> bool:
+    """Whether each sample of a batch is optimised in a loop of its own."""
+    if samples == 1 and spec.threads is None:
         return False
-    couples_samples = any(term.couples_samples for term in problem.terms)
-    return not (couples_samples or problem.is_stateful or device.has_gpu())
+    couples_samples = any(term.couples_samples for term in spec.terms)
+    return not (couples_samples or spec.is_stateful or device.has_gpu())
 
 
 def run_in_chunks(
-    loops: Callable, threads: int | None, state: State, given: StepInputs
-) -> tuple[State, StepOutput]:
-    """What `loops` makes of the states of all samples and what they are given, some at a time."""
-    processors, samples = device.processors(), state.best_loss.shape[0]
-    split_for_scalar_losses = _PER_THREAD * max(1, processors // (threads or processors))
+    loop: Callable, threads: int | None, state: State, step_inputs: StepInputs, steps: Any
+) -> tuple[State, StepOutput, Any]:
+    """Calls `loop` with the states and inputs of a few samples at a time."""
+    available, samples = device.num_threads(), state.best_loss.shape[0]
+    chunk_size = _PER_THREAD * max(1, available // (threads or available))
     parameters = tf.nest.map_structure(
-        lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, given.parameters
+        lambda p: tf.repeat(p, samples, axis=0) if p.shape[0] == 1 else p, step_inputs.parameters
     )
-    given = given._replace(parameters=parameters)
-    turns = [
-        slice(first, first + split_for_scalar_losses)
-        for first in range(0, samples, split_for_scalar_losses)
+    step_inputs = step_inputs._replace(parameters=parameters)
+    chunks = [slice(first, first + chunk_size) for first in range(0, samples, chunk_size)]
+    parts = [
+        loop(*_map_per_sample(operator.itemgetter(chunk), state, step_inputs), steps)
+        for chunk in chunks
     ]
-    parts = [loops(*_with_own(operator.itemgetter(some), state, given)) for some in turns]
-    found, seen = tf.nest.map_structure(lambda *each: tf.concat(each, axis=0), *parts)
-    # One sample that failed stops all, and what else is a scalar is everybody's.
-    found = found._replace(step=tf.reduce_min(found.step), failed=tf.reduce_any(found.failed))
-    joined = tf.nest.map_structure(
-        lambda new, old: new if new.shape.rank == old.shape.rank else new[0], found, state
+    joined, output, losses = tf.nest.map_structure(lambda *ts: tf.concat(ts, axis=0), *parts)
+    # Scalars are shared by all samples. If one sample fails, all stop.
+    joined = joined._replace(step=tf.reduce_min(joined.step), failed=tf.reduce_any(joined.failed))
+    state = tf.nest.map_structure(
+        lambda new, old: new if new.shape.rank == old.shape.rank else new[0], joined, state
     )
-    return joined, seen._replace(losses=tf.transpose(seen.losses))
+    output = output._replace(losses=tf.transpose(output.losses))
+    return state, output, tf.transpose(losses, [1, 2, 0])
 
 
-def loops(
-    loop: Callable, threads: int | None, state: State, given: StepInputs, steps: Any
-) -> tuple[State, StepOutput]:
-    """What `loop` makes of each sample, as a batch of one. All it makes has an axis of samples."""
+def loop_per_sample(
+    loop: Callable, threads: int | None, state: State, step_inputs: StepInputs, steps: Any
+) -> tuple[State, StepOutput, Any]:
+    """Calls `loop` with each sample as a batch of one. All outputs have an axis of samples."""
 
-    def alone(*sample: Any) -> tuple[State, StepOutput]:
-        remaining = iter(sample)
-        found, seen = loop(*_with_own(lambda t: next(remaining), state, given), steps)
-        return found, seen._replace(losses=tf.transpose(seen.losses))
+    def loop_sample(*tensors: Any) -> tuple[State, StepOutput, Any]:
+        remaining = iter(tensors)
+        sample = _map_per_sample(lambda t: next(remaining), state, step_inputs)
+        new_state, output, losses = loop(*sample, steps)
+        output = output._replace(losses=tf.transpose(output.losses))
+        return new_state, output, tf.transpose(losses, [2, 0, 1])
 
-    own = [t for t in tf.nest.flatten(_own(state, given)) if t.shape.rank]
-    return map_samples(alone, own, threads)
+    tensors = [t for t in tf.nest.flatten(_per_sample(state, step_inputs)) if t.shape.rank]
+    return map_samples(loop_sample, tensors, threads)
 
 
-def image_by_image(function: Callable[..., list[Any]], tensors: Sequence[Any]) -> list[Any]:
-    """What a function makes of a batch: on a processor of each image by itself, by one thread.
+def map_images(function: Callable[..., list[Any]], tensors: Sequence[Any]) -> list[Any]:
+    """Calls a function with a batch: on a CPU image by image, each with one thread.
 
-    How kernels split up their sums depends on the size of a batch and on the number of threads,
-    and so would the last digits.
+    The last digits then depend neither on the size of the batch nor on the number of threads.
     """
     return function(*tensors) if device.has_gpu() else map_samples(function, tensors, threads=1)
 
 
 def map_samples(function: Callable, tensors: Sequence[Any], threads: int | None) -> Any:
-    """What a function makes of samples as batches of one, several of them at the same time.
+    """Calls a function with samples as batches of one, several at the same time.
 
-    `threads` is how many share the work on one sample, or None for all.
+    `threads` is the number of threads per sample, or None for all.
     """
 
-    def alone(*sample: Any) -> Any:
-        found = function(*(values[None] for values in sample))
-        return tf.nest.map_structure(lambda t: tf.squeeze(t, axis=0) if t.shape.rank else t, found)
+    def call(*sample: Any) -> Any:
+        outputs = function(*(values[None] for values in sample))
+        return tf.nest.map_structure(
+            lambda t: tf.squeeze(t, axis=0) if t.shape.rank else t, outputs
+        )
 
     specs = [tf.TensorSpec(t.shape[1:], t.dtype) for t in tensors]
-    traced = tf.function(alone, autograph=False).get_concrete_function(*specs)
-    results = map_function(
+    traced = tf.function(call, autograph=False).get_concrete_function(*specs)
+    outputs = map_function(
         arguments=list(tensors),
         captured_inputs=traced.captured_inputs,
         output_types=[t.dtype for t in traced.outputs],
@@ -97,23 +99,28 @@ def map_samples(function: Callable, tensors: Sequence[Any], threads: int | None)
         f=traced,
         max_intra_op_parallelism=threads or _ALL_THREADS,
     )
-    return tf.nest.pack_sequence_as(traced.structured_outputs, results)
+    return tf.nest.pack_sequence_as(traced.structured_outputs, outputs)
 
 
-def of_any_number(state: State, given: StepInputs, steps: Any) -> tuple:
-    """What `loops` is traced with, for whatever number of samples."""
-    each = _with_own(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state, given)
-    return *each, steps
+def input_specs(state: State, step_inputs: StepInputs, steps: Any) -> tuple:
+    """The specs of the inputs of `loop_per_sample` for any number of samples."""
+
+    def spec(tensor: Any) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+    return *_map_per_sample(spec, state, step_inputs), steps
 
 
-def _own(state: State, given: StepInputs) -> tuple:
-    """What each sample has a value of its own of; the scalars in it are everybody's."""
-    return state, given.parameters, given.seeds, given.fixed
+def _per_sample(state: State, step_inputs: StepInputs) -> tuple:
+    """The tensors with an axis of samples; scalars among them are shared."""
+    return state, step_inputs.parameters, step_inputs.seeds, step_inputs.fixed
 
 
-def _with_own(function: Callable, state: State, given: StepInputs) -> tuple[State, StepInputs]:
-    """The same with other values of what each sample has its own of."""
+def _map_per_sample(
+    function: Callable, state: State, step_inputs: StepInputs
+) -> tuple[State, StepInputs]:
+    """Applies a function to all tensors with an axis of samples."""
     state, parameters, seeds, fixed = tf.nest.map_structure(
-        lambda t: function(t) if t.shape.rank else t, _own(state, given)
+        lambda t: function(t) if t.shape.rank else t, _per_sample(state, step_inputs)
     )
-    return state, given._replace(parameters=parameters, seeds=seeds, fixed=fixed)
+    return state, step_inputs._replace(parameters=parameters, seeds=seeds, fixed=fixed)

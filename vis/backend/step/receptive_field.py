@@ -1,4 +1,4 @@
-"""Which sizes of images a model takes up to a layer, and how much of them a place there sees."""
+"""Receptive fields of layers, and the image sizes that a model accepts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,22 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from vis.backend.cache import WeakCache
-from vis.backend.graph import Graph, Target, TensorRef, channel_axis
+from vis.backend.graph import Graph, ModelInputs, Target, TensorRef, channel_axis
 from vis.backend.layers import LayerRunner, TracedWeights
-from vis.backend.step.forward import feeds_of
 from vis.utils.layout import Layout
 
-_acceptances = WeakCache()
+_accepted_shapes = WeakCache()
 _receptive_fields = WeakCache()
 
-# How many images what a place sees is read off.
-_LOOKS = 4
+# Random images per receptive field.
+_IMAGES = 4
 
 
-def accepts(
+def accepts_shape(
     graph: Graph, input_tensor: keras.KerasTensor, layer: Target, shape: Sequence[int]
 ) -> bool:
-    """Whether a model takes images of some shape, as values of an input or what is made of it."""
+    """Whether a model, up to a layer, accepts images of some shape as values of a tensor."""
     target = graph.ref_of(layer)
 
     def traces() -> bool:
@@ -41,80 +40,81 @@ def accepts(
             return False
         return True
 
-    return _acceptances.get(graph.owner, (TensorRef.of(input_tensor), target, tuple(shape)), traces)
+    key = TensorRef.of(input_tensor), target, tuple(shape)
+    return _accepted_shapes.get(graph.owner, key, traces)
 
 
 class ReceptiveField(NamedTuple):
-    """What two places of a layer see of an image: along each spatial axis from where to where."""
+    """The part of an image that a layer's positions depend on: (start, end) along each axis."""
 
-    middle: tuple[tuple[int, int], ...]
-    quarter: tuple[tuple[int, int], ...]  # The place a quarter of the way along each axis.
+    middle: tuple[tuple[int, int], ...]  # Of the middle position.
+    quarter: tuple[tuple[int, int], ...]  # Of the position a quarter of the way along each axis.
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The size in the middle, along each spatial axis."""
+        return tuple(end - start for start, end in self.middle)
 
 
 def receptive_fields(
-    graph: Graph, input_tensor: keras.KerasTensor, layers: Sequence[Target], layout: Layout
+    inputs: ModelInputs, layers: Sequence[Target], layout: Layout
 ) -> list[ReceptiveField]:
-    """How much of an image places of some layers see; all of it where no gradient tells.
+    """The receptive fields of layers in the input that varies; the whole image without gradients.
 
-    It is read off a gradient, so that it holds whatever the layers in between are.
+    They are measured by gradients, and so are right for any kind of layer.
     """
+    graph, (input_tensor,) = inputs.graph, inputs.varying
     targets = tuple(map(graph.ref_of, layers))
     whole = tuple((0, size) for size in layout.spatial_shape)
+    shape = (2 * _IMAGES, *layout.shape)
+    placeholder = np.zeros(shape, "float32")
 
     @tf.function(autograph=False)
-    def seen() -> list[Any]:
-        # Several images, as a rectifier that is shut in one may be open in the next.
-        shape = (2 * _LOOKS, *layout.shape)
+    def masks() -> list[Any]:
+        # Several images: a rectifier that blocks gradients in one may pass them in another.
         images = tf.random.stateless_uniform(shape, (0, 0), -1, 1, "float32")
         images = tf.cast(images, input_tensor.dtype)
-        values = graph.run(
-            feeds_of(graph, input_tensor, images), targets, LayerRunner(TracedWeights())
-        )
-        return [_seen(layer, v, images, layout) for layer, v in zip(layers, values, strict=True)]
+        feeds = [
+            (tensor, images if tensor is input_tensor else tf.constant(value))
+            for tensor, value in zip(inputs.tensors, inputs.complete(placeholder), strict=True)
+        ]
+        outputs = graph.run(feeds, targets, LayerRunner(TracedWeights()))
+        return [_masks(*pair, images, layout) for pair in zip(layers, outputs, strict=True)]
 
-    def measured() -> list[ReceptiveField]:
+    def measure() -> list[ReceptiveField]:
         if not graph.gradient_flow.has_gradient(input_tensor):
             return [ReceptiveField(whole, whole) for _ in layers]
         return [
-            ReceptiveField(*zip(*map(_ends, along), strict=True))
-            if along
+            ReceptiveField(*zip(*map(_extents, axes), strict=True))
+            if axes
             else ReceptiveField(whole, whole)
-            for along in seen.get_concrete_function()()
+            for axes in masks.get_concrete_function()()
         ]
 
-    return _receptive_fields.get(
-        graph.owner, (TensorRef.of(input_tensor), targets, layout), measured
-    )
+    key = TensorRef.of(input_tensor), targets, layout, inputs.fixed_digest()
+    return _receptive_fields.get(graph.owner, key, measure)
 
 
-def receptive_field(
-    graph: Graph, input_tensor: keras.KerasTensor, layer: Target, layout: Layout
-) -> tuple[int, ...]:
-    """How much of an image the place in the middle of a layer sees, along each spatial axis."""
-    (sight,) = receptive_fields(graph, input_tensor, [layer], layout)
-    return tuple(high - low for low, high in sight.middle)
-
-
-def _seen(layer: Target, value: Any, images: Any, layout: Layout) -> list[Any]:
-    """Along each spatial axis whether the middle, and a quarter, see each pixel: `(2, pixels)`."""
-    axis, sizes = channel_axis(layer, len(value.shape)), value.shape.as_list()
-    looked_at = []
-    for part, some in ((2, slice(None, _LOOKS)), (4, slice(_LOOKS, None))):
-        # The end of an axis that is still open, such as that of words, sees as much as any place.
-        place = [-1 if size is None else size // part for size in sizes]
-        place[0], place[axis] = some, slice(None)
-        looked_at.append(value[tuple(place)])
-    (grads,) = tf.gradients(looked_at, [images])
+def _masks(layer: Target, output: Any, images: Any, layout: Layout) -> list[Any]:
+    """For each spatial axis the pixels that both positions depend on, `(2, pixels)`, as a mask."""
+    axis, sizes = channel_axis(layer, len(output.shape)), output.shape.as_list()
+    positions = []
+    for part, samples in ((2, slice(None, _IMAGES)), (4, slice(_IMAGES, None))):
+        # On an axis of unknown size, such as that of words, the last position will do.
+        index = [-1 if size is None else size // part for size in sizes]
+        index[0], index[axis] = samples, slice(None)
+        positions.append(output[tuple(index)])
+    (grads,) = tf.gradients(positions, [images])
     if grads is None:
         return []
-    of_each = tf.reshape(grads != 0, (2, _LOOKS, *grads.shape[1:]))
+    depends = tf.reshape(grads != 0, (2, _IMAGES, *grads.shape[1:]))
     return [
-        tf.reduce_any(of_each, axis=[i for i in range(1, len(of_each.shape)) if i != axis + 1])
+        tf.reduce_any(depends, axis=[i for i in range(1, len(depends.shape)) if i != axis + 1])
         for axis in layout.axes
     ]
 
 
-def _ends(along: Any) -> list[tuple[int, int]]:
-    """From where to where the pixels are that each of some places sees."""
-    found = [np.flatnonzero(pixels) for pixels in along.numpy()]
-    return [(int(p[0]), int(p[-1]) + 1) if len(p) else (0, along.shape[1]) for p in found]
+def _extents(mask: Any) -> list[tuple[int, int]]:
+    """The start and end of the pixels that each position depends on."""
+    indices = [np.flatnonzero(pixels) for pixels in mask.numpy()]
+    return [(int(i[0]), int(i[-1]) + 1) if len(i) else (0, mask.shape[1]) for i in indices]

@@ -1,8 +1,4 @@
-"""What a compiled step is made for, and what changes from call to call without another trace.
-
-A problem says what is optimised, how it is looked at and what is wanted, and holds nothing but
-formulas and weak handles.
-"""
+"""`StepSpec`, which a trace depends on, and `StepInputs`, which may change from call to call."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -14,96 +10,105 @@ from vis.utils.layout import Layout
 
 
 class Formula(NamedTuple):
-    """A loss that is a function of one tensor, sample by sample."""
+    """A loss that is a function of one tensor, with a value for each sample."""
 
-    function: Callable  # Called as `function(value, **parameters, **settings)`; gives (samples,).
-    target: TensorRef  # Where the value is found.
-    settings: tuple[tuple[str, Hashable], ...] = ()  # Names and values, fixed in the trace.
-    before_softmax: bool = False  # Whether the layer of the target runs without its softmax.
-    couples_samples: bool = False  # Whether a sample's value depends on the others in the batch.
+    function: Callable  # `function(value, **parameters, **settings)` returns (samples,).
+    target: TensorRef
+    settings: tuple[tuple[str, Hashable], ...] = ()  # Keyword arguments that are fixed in a trace.
+    before_softmax: bool = False  # Whether the target's layer is run without its softmax.
+    couples_samples: bool = False  # Whether a sample's value depends on the rest of the batch.
+
+    @property
+    def name(self) -> str:
+        """A name for messages; those given by users would be another thing to depend on."""
+        return f"{self.function.__qualname__.split('.')[0]} of '{self.target.operation().name}'"
 
 
 class Expression(NamedTuple):
-    """A loss that is a symbolic scalar over tensors of the graph. Keeps the model alive."""
+    """A loss that is a symbolic scalar over tensors of the graph. It keeps the model alive."""
 
     target: keras.KerasTensor
     couples_samples: bool = True
+    before_softmax: bool = False
+    name: str = "a custom loss"
 
 
 Term = Formula | Expression
 
 
 class OptimisedInput(NamedTuple):
-    """An input that is optimised: how its image is made, and how the model sees it."""
+    """An input that is optimised, and how its image is made and transformed."""
 
-    number: int  # Which of what is fed it is.
+    input_index: int  # Into `StepSpec.input_refs`.
     parametrization: Any  # Makes images of variables.
     layout: Layout
-    # What happens to the variables themselves before each step, and what the model sees the image
-    # through. Each is called with images, seeds and axes.
-    moves: tuple[Any, ...]
-    transforms: tuple[Any, ...]
+    variable_transforms: tuple[Any, ...]  # Of the variables themselves, before each step.
+    transforms: tuple[Any, ...]  # Between the image and the model.
 
 
 class StepSpec(NamedTuple):
-    """Everything that a trace depends on."""
+    """Everything that a trace depends on, with weak references to the model."""
 
-    fed: tuple[TensorRef, ...]  # What is given values: the graph's inputs, or what is made of them.
-    optimised_inputs: tuple[OptimisedInput, ...]  # Those that are optimised; the others are fixed.
+    input_refs: tuple[TensorRef, ...]  # The tensors that get values.
+    optimised_inputs: tuple[OptimisedInput, ...]  # All other inputs are fixed.
     terms: tuple[Term, ...]
-    wrt: TensorRef | None  # What gradients are taken of; None is the images themselves.
-    norm_grads: bool  # Whether they are divided by their L2 norm, by sample and by input.
-    grad_modifier: Callable | None  # A function of the gradients in `keras.ops`.
-    update: Any  # The rule of the descent, or None where nothing moves.
-    activations: tuple[Any, ...]  # Weak references to those that the trace is made with.
-    precision: str | None = None  # The type that the network computes in, or None for its own.
-    skip_erosion: float = 0.0  # As for `vis.backend.graph.Erosion`.
-    threads: int | None = None  # How many share the work on one sample, or None for all.
+    wrt: TensorRef | None  # The tensor to differentiate by, or None for the images.
+    norm_grads: bool  # Whether gradients are divided by their L2 norm, per sample and input.
+    grad_modifier: Callable | None  # A function of gradients, in `keras.ops`.
+    update: Any  # The update rule, or None if nothing is updated.
+    activations: tuple[Any, ...]  # Weak references to the model's activation functions.
+    precision: str | None = None  # The compute dtype, or None for the model's own.
+    skip_erosion: float = 0.0  # As in `vis.backend.graph.Erosion`.
+    threads: int | None = None  # Number of threads per sample, or None for all.
 
     @property
-    def wrt_places(self) -> list[TensorRef]:
-        """What gradients are taken of: one tensor, or the images."""
-        return [self.wrt] if self.wrt else [self.fed[c.number] for c in self.optimised_inputs]
+    def wrt_refs(self) -> list[TensorRef]:
+        """The tensors to differentiate by: `wrt`, or the optimised inputs."""
+        return (
+            [self.wrt]
+            if self.wrt
+            else [self.input_refs[o.input_index] for o in self.optimised_inputs]
+        )
 
     @property
     def is_stateful(self) -> bool:
-        """Whether the rule has a memory of its own, filled before a step and read after it."""
+        """Whether the update rule has variables, filled before a step and read after it."""
         return self.update is not None and not self.update.stateless
 
-    def images(self, variables: list[list[Any]], given: "StepInputs") -> list[Any]:
-        """For each canvas the images that its variables stand for."""
-        each = zip(self.optimised_inputs, variables, given.input_ranges, strict=True)
+    def images(self, variables: list[list[Any]], step_inputs: "StepInputs") -> list[Any]:
+        """The images that the variables of each optimised input stand for."""
+        per_input = zip(self.optimised_inputs, variables, step_inputs.input_ranges, strict=True)
         return [
-            optimised_input.parametrization.image(v, optimised_input.layout, ends)
-            for optimised_input, v, ends in each
+            optimised.parametrization.image(values, optimised.layout, input_range)
+            for optimised, values, input_range in per_input
         ]
 
 
 class StepInputs(NamedTuple):
-    """What changes from call to call without another trace."""
+    """The tensors that change from call to call without a new trace."""
 
-    parameters: list[dict[str, Any]]  # For each term what its formula is called with, by name.
-    weights: Any  # Of each term, (terms,).
-    seeds: Any  # One for each sample, (samples, 2).
-    input_ranges: list[Any]  # For each canvas the lowest and highest value of an image, (2,).
-    fixed: list[Any]  # The values of the inputs that are not optimised, (samples, ...).
+    parameters: list[dict[str, Any]]  # For each term the parameters of its formula, by name.
+    weights: Any  # Weights of the terms, (terms,).
+    seeds: Any  # Random seeds, (samples, 2).
+    input_ranges: list[Any]  # For each optimised input (low, high), (2,).
+    fixed: list[Any]  # Values of the other inputs, (samples, ...).
 
 
 class State(NamedTuple):
-    """What a step hands to the next."""
+    """The state that one step passes to the next."""
 
     step: Any  # Number of steps taken.
-    variables: list[list[Any]]  # What is optimised, for each canvas tensors of (samples, ...).
-    slots: list[Any]  # The update rule's own memory.
+    variables: list[list[Any]]  # For each optimised input its variables, (samples, ...).
+    slots: list[Any]  # The update rule's own state.
     best_loss: Any  # Lowest overall loss of each sample, (samples,).
-    best_images: list[Any]  # The images that had it, for each canvas (samples, ...).
+    best_images: list[Any]  # For each optimised input the images that had it, (samples, ...).
     failed: Any  # Whether a loss or gradient of the step after `step` was not finite.
 
 
 class StepOutput(NamedTuple):
-    """What one evaluation has seen."""
+    """The losses and gradients of one evaluation."""
 
     losses: Any  # Weighted losses, (terms, samples).
     overall: Any  # Their sum, (samples,).
-    grads: list[Any]  # Normalised and modified: of one tensor, or of each canvas's image.
-    wrt_values: list[Any]  # The values of what they are of.
+    grads: list[Any]  # Normalised and modified gradients, by `StepSpec.wrt_refs`.
+    wrt_values: list[Any]  # The values of those tensors.

@@ -1,4 +1,4 @@
-"""Functions of tensors that `keras.ops` does not have."""
+"""Tensor functions that `keras.ops` lacks: image operations and stateless random numbers."""
 
 from vis.backend.tensors.images import blur, irfftn, roll, warp, zoom
 from vis.backend.tensors.random import draw_seed, fold_in, normal, set_random_seed, uniform

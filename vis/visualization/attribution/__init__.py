@@ -1,4 +1,4 @@
-"""Which parts of an image a model's score rests on."""
+"""Attribution methods: saliency, Grad-CAM, integrated gradients, occlusion and others."""
 
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.cam import CAM

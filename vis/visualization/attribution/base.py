@@ -1,4 +1,4 @@
-"""What all attribution methods have in common."""
+"""Base class of the attribution methods."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,18 +6,17 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis._core.model_inputs import ModelInputs, explained_tensor, inputs_to_explain
-from vis.backend.graph import Graph, Target, layer_in_copy
+from vis._core.model_inputs import default_input, inputs_to_explain
+from vis.backend.graph import Graph, ModelInputs, Target, layer_in_copy
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.score import Score
 
 
 class Attribution(Value):
-    """Base class of methods that say which parts of an image a model's score rests on.
+    """Attribution: base class of methods that explain a model's score by parts of the image.
 
-    A method is an object that holds its settings, and nothing of a model. A subclass defines
-    `measure`; five lines are a method of your own.
+    An object holds the settings of the method and no model. A subclass defines `measure`.
 
     Example:
         >>> class Brightness(Attribution):
@@ -38,26 +37,27 @@ class Attribution(Value):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """Draws the attributions as a map.
+        """Attribution map of an image, scaled to [0, 1].
 
         Args:
             model: A Keras model.
-            seed_input: An image, or a batch of images. For a model with several inputs a list,
-                or a dict by name; the first that is an image is explained. Of words and other
-                integers what the model's embedding makes of them is explained.
+            seed_input: An image, or a batch of images. For a model with several inputs: a list,
+                or a dict by name; the first image is explained. For token ids and other integers:
+                the output of the embedding is explained.
             layer_idx: The layer whose activation is explained, as in `visualize_saliency`.
             filter_indices: As in `visualize_saliency`.
 
         Returns:
-            A map in [0, 1] of the image's spatial shape; for several one each, scaled on its own.
+            A map of the image's spatial shape; for a batch of several images one map per image,
+            `(samples, ...)`, each scaled by itself.
 
         Raises:
-            TypeError: If an argument is of the wrong kind.
+            TypeError: If an argument has the wrong type.
             ValueError: If an argument has a wrong value.
         """
         graph = Graph.of(model)
         attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return normalise_maps(self.to_maps(attributions, explained_tensor(graph)))
+        return normalise_maps(self.to_maps(attributions, default_input(graph)))
 
     def attributions(
         self,
@@ -66,13 +66,13 @@ class Attribution(Value):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """The attributions as they are, signed and not scaled.
+        """Signed attributions, without scaling.
 
         Args:
-            model: As for the call.
-            seed_input: As for the call.
-            layer_idx: As for the call.
-            filter_indices: As for the call.
+            model: As in `__call__`.
+            seed_input: As in `__call__`.
+            layer_idx: As in `__call__`.
+            filter_indices: As in `__call__`.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
@@ -88,18 +88,18 @@ class Attribution(Value):
         return self.measure(score, subject.images, *feature_layers)
 
     def feature_layers(self, graph: Graph, layer: Target) -> list[Target]:
-        """The layers that `measure` is given besides, to explain one."""
+        """Further layers that `measure` needs; passed to it after the images."""
         return []
 
     def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
-        """What of the graph is explained."""
+        """The input to explain, and the values of all inputs."""
         return inputs_to_explain(graph, seed_input)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """The attributions of each image's score.
+        """Computes the attributions.
 
         Args:
-            score: What is explained.
+            score: The score that is explained.
             images: `(samples, ...)`.
 
         Returns:
@@ -110,11 +110,11 @@ class Attribution(Value):
         )
 
     def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """What is drawn of attributions.
+        """Converts attributions to maps that are not scaled yet.
 
         Args:
             attributions: `(samples, ...)`.
-            tensor: The symbolic tensor whose attributions these are.
+            tensor: The symbolic tensor that is explained.
         """
         return attributions
 
@@ -122,7 +122,7 @@ class Attribution(Value):
 def apply_backprop_modifier(
     backprop_modifier: str | Callable | None, graph: Graph, layers: Sequence[Target]
 ) -> tuple[Graph, list[Target]]:
-    """The graph as a backprop modifier changes its model, and where layers are in it."""
+    """The graph of the modified model, and its counterparts of some layers."""
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is None:
         return graph, list(layers)

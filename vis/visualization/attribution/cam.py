@@ -1,4 +1,4 @@
-"""Class activation maps: weighted sums of feature maps."""
+"""Class activation maps (CAM): weighted sums of feature maps."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,16 +16,16 @@ from vis.visualization.attribution.score import Score
 
 
 class CAM(Attribution):
-    """Base class of class activation maps.
+    """Class activation map (CAM): base class of weighted sums of feature maps.
 
-    A map is the weighted sum of a layer's feature maps, rectified, and resize_maps to the image's
-    size. A subclass defines `weighted_features`.
+    The sum is rectified and resized to the image. A subclass defines `weighted_features`.
 
     Args:
-        penultimate_layer_idx: The layer whose feature maps are looked at: index, name or layer;
-            the nearest convolution or pooling layer before the layer explained by default. A
-            list of layers gives the mean of their maps, each scaled to [0, 1] before.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
+        penultimate_layer_idx: The layer of the feature maps: index, name or layer. The default is
+            the nearest convolution or pooling layer before the layer that is explained. A list of
+            layers gives the mean of their maps, each scaled to [0, 1].
+        backprop_modifier: A name in `vis.backprop_modifiers`, a function from model to model, or
+            None.
     """
 
     def __init__(
@@ -37,15 +37,15 @@ class CAM(Attribution):
         self.backprop_modifier = backprop_modifier
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        """A layer's feature maps times their weights.
+        """The feature maps of a layer times their weights.
 
         Args:
-            score: What is explained.
+            score: The score that is explained.
             images: `(samples, ...)`.
-            layer: The layer.
+            layer: The layer of the feature maps.
 
         Returns:
-            `(samples, spatial..., channels)`, whatever the model's data format.
+            `(samples, spatial..., channels)`, for both data formats.
         """
         raise NotImplementedError(
             f"`weighted_features` must be defined by subclasses of `CAM`. Received: {type(self)}"
@@ -58,7 +58,7 @@ class CAM(Attribution):
         return self.fuse_maps(score, images, layers)
 
     def fuse_maps(self, score: Score, images: np.ndarray, layers: Sequence[Target]) -> np.ndarray:
-        """The map of one layer, or the mean of the scaled maps of several."""
+        """The map of one layer, or the mean of the scaled maps of several layers."""
         maps = [self._map(score, images, layer) for layer in layers]
         return maps[0] if len(maps) == 1 else np.mean([scale_maps(m) for m in maps], axis=0)
 
@@ -67,15 +67,14 @@ class CAM(Attribution):
         shape = score.output_ref(layer).shape
         if not spatial_shape or len(shape) != len(spatial_shape) + 2:
             raise ValueError(
-                f"`penultimate_layer_idx` must be a layer that has the spatial axes of the input, "
-                f"{len(spatial_shape)} and at least 1, for its maps to be laid over the image. "
-                f"Received: layer '{layer.name}' with an output of shape {shape}, and an input of "
-                f"shape {score.input_tensor.shape}"
+                "`penultimate_layer_idx` must be a layer with as many spatial axes as the input, "
+                f"at least one. Received: layer '{layer.name}' with an output of shape {shape}, "
+                f"and an input of shape {score.input_tensor.shape}"
             )
         maps = self.weighted_features(score, images, layer).sum(axis=-1)
         return resize_maps(np.maximum(maps, 0), spatial_shape)
 
 
 def channels_last(array: np.ndarray, layer: keras.Layer) -> np.ndarray:
-    """A layer's activations, or gradients at them, as `(samples, spatial..., channels)`."""
+    """Moves the channels of a layer's activations, or of their gradients, to the last axis."""
     return np.moveaxis(array, channel_axis(layer, array.ndim), -1)

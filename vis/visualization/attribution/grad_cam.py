@@ -1,11 +1,11 @@
-"""Grad-CAM and its kin, whose weights are made of the score's gradients at feature maps."""
+"""Grad-CAM, Grad-CAM++, LayerCAM and guided Grad-CAM: feature maps weighted by gradients."""
 
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
-from vis._core.model_inputs import explained_tensor
+from vis._core.model_inputs import default_input
 from vis.backend.graph import Graph, input_data_format
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.cam import CAM, channels_last
@@ -15,7 +15,7 @@ from vis.visualization.attribution.score import Score
 
 
 class GradCAM(CAM):
-    """Feature maps weighted by the spatial mean of the score's gradients at them.
+    """Grad-CAM: feature maps weighted by the spatial mean of the score's gradients.
 
     Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
     Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391.
@@ -42,17 +42,17 @@ class GradCAM(CAM):
         self.grad_modifier = grad_modifier
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        answer = score.value_and_gradient(images, score.output_ref(layer))
-        values = channels_last(answer.values[0], layer)
-        grads = channels_last(modified_gradients(self.grad_modifier, answer.grads[0]), layer)
-        return self.weights(values, grads) * values
+        output = score.value_and_gradient(images, score.output_ref(layer))
+        features = channels_last(output.values[0], layer)
+        grads = channels_last(modified_gradients(self.grad_modifier, output.grads[0]), layer)
+        return self.weights(features, grads) * features
 
-    def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
-        """The weights of feature maps; all that the methods of this family differ in.
+    def weights(self, features: np.ndarray, grads: np.ndarray) -> np.ndarray:
+        """The weights of the feature maps. Subclasses override this.
 
         Args:
-            values: The feature maps, `(samples, spatial..., channels)`.
-            grads: The gradients of the score at them, of the same shape.
+            features: The feature maps, `(samples, spatial..., channels)`.
+            grads: The gradients of the score with respect to them, of the same shape.
 
         Returns:
             An array that broadcasts to that shape.
@@ -61,15 +61,15 @@ class GradCAM(CAM):
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Feature maps weighted by their positive gradients, each place by its share in the score.
+    """Grad-CAM++: feature maps weighted by positive gradients, for several objects of a class.
 
-    The exponential of the score is explained, whose higher derivatives are powers of the first
-    where only rectifiers are not linear. It shows several objects of a class better than `GradCAM`.
+    The weight of a channel is the sum over all positions of `alpha * relu(gradient)`, with
+    `alpha = g**2 / (2 * g**2 + sum(features) * g**3)` for the gradient `g`.
 
     Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
     Explanations for Deep Convolutional Networks", WACV 2018, https://arxiv.org/abs/1710.11063.
 
-    Takes what `GradCAM` takes.
+    Args: as in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -78,26 +78,26 @@ class GradCAMPlusPlus(GradCAM):
         (8, 8)
     """
 
-    def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
-        spatial = tuple(range(1, values.ndim - 1))
-        # Equations 10 and 19; the largest gradient is 1, as its powers would leave float32.
+    def weights(self, features: np.ndarray, grads: np.ndarray) -> np.ndarray:
+        spatial = tuple(range(1, features.ndim - 1))
+        # Equations 10 and 19. Gradients are scaled to at most 1: their powers overflow float32.
         largest = np.abs(grads).max(axis=(*spatial, -1), keepdims=True)
         unit = np.divide(grads, largest, out=np.zeros_like(grads), where=largest > 0)
-        below = 2 * unit**2 + values.sum(axis=spatial, keepdims=True) * largest * unit**3
-        shares = np.divide(unit**2, below, out=np.zeros_like(unit), where=below != 0)
-        return (shares * np.maximum(unit, 0)).sum(axis=spatial, keepdims=True)
+        divisor = 2 * unit**2 + features.sum(axis=spatial, keepdims=True) * largest * unit**3
+        alpha = np.divide(unit**2, divisor, out=np.zeros_like(unit), where=divisor != 0)
+        return (alpha * np.maximum(unit, 0)).sum(axis=spatial, keepdims=True)
 
 
 class LayerCAM(GradCAM):
-    """Feature maps weighted by the positive gradients, each place by its own.
+    """LayerCAM: feature maps weighted by the positive gradient at each position.
 
-    It is sharp in early layers too, and good at fusing several.
+    Maps of early layers are sharp too, and several layers can be fused.
 
     Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
     Localization", IEEE Transactions on Image Processing 2021,
     https://doi.org/10.1109/TIP.2021.3089943.
 
-    Takes what `GradCAM` takes.
+    Args: as in `GradCAM`.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -106,14 +106,14 @@ class LayerCAM(GradCAM):
         (8, 8)
     """
 
-    def weights(self, values: np.ndarray, grads: np.ndarray) -> np.ndarray:
+    def weights(self, features: np.ndarray, grads: np.ndarray) -> np.ndarray:
         return np.maximum(grads, 0)
 
 
 class GuidedGradCAM(Saliency):
-    """Guided backpropagation times Grad-CAM: fine detail, where the class is.
+    """Guided Grad-CAM: guided backpropagation times Grad-CAM.
 
-    It is in section 3.2 of the paper of `GradCAM`.
+    Section 3.2 of the paper of `GradCAM`.
 
     Args:
         penultimate_layer_idx: As in `CAM`.
@@ -147,5 +147,5 @@ class GuidedGradCAM(Saliency):
         where = (model, seed_input, layer_idx, filter_indices)
         maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
         guided = super().attributions(*where)
-        first = input_data_format(explained_tensor(graph)) == "channels_first"
+        first = input_data_format(default_input(graph)) == "channels_first"
         return guided * np.expand_dims(maps, 1 if first else -1)

@@ -5,32 +5,32 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from vis._core.model_inputs import ModelInputs, inside
-from vis.backend.graph import Graph
+from vis._core.model_inputs import moved_to
+from vis.backend.graph import Graph, ModelInputs
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import Score
 
-# Powers of two apart from the end, so that the points stay evenly spaced where nothing happens.
+# A power of two plus one: halved intervals stay equal if the score is linear.
 _FIRST_STEPS = 17
 _STEPS_AT_ONCE = 4
 
 
 class IntegratedGradients(Saliency):
-    """The gradient integrated along the line from a baseline to the image, times their difference.
+    """Integrated gradients: `(image - baseline)` times the mean gradient between the two.
 
-    The attributions add up to the difference between the scores of image and baseline, which is
-    called completeness. Most of the points are where the score bends: for networks with batch
-    normalisation near a black baseline.
+    The attributions sum to the difference of the scores of image and baseline (completeness). The
+    points are denser where the gradient changes: for networks with batch normalisation near a
+    black baseline.
 
     Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
     https://arxiv.org/abs/1703.01365.
 
     Args:
         steps: Number of points on the line, at least 2. Memory grows with it.
-        baseline: The image that says nothing: a number for a uniform one, or an array of its shape.
-        batch_size: How many points are shown to the model at once.
+        baseline: Reference image without content: a number, or an array of the image's shape.
+        batch_size: Number of points per batch.
         grad_modifier: As in `Saliency`.
         keepdims: As in `Saliency`.
         backprop_modifier: As in `Saliency`.
@@ -59,7 +59,7 @@ class IntegratedGradients(Saliency):
     def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
         # A baseline of the value that a mask stands for would hide everything.
         subject = super().model_inputs(graph, seed_input)
-        return inside(subject, graph.gradient_flow.after_masking(subject.tensors[0]))
+        return moved_to(subject, graph.gradient_flow.after_masking(subject.varying[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.map_samples(self._of_sample, images, self._baselines(images))
@@ -67,10 +67,10 @@ class IntegratedGradients(Saliency):
     def _of_sample(self, score: Score, image: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         line = _Line(score, image, baseline, self.batch_size)
         line.add(np.linspace(0, 1, min(_FIRST_STEPS, self.steps)))
-        while (missing := self.steps - len(line.places)) > 0:
-            # Each halved interval adds to what is known of the next that should be.
+        while (missing := self.steps - len(line.points)) > 0:
+            # A few at a time: each point changes the errors of the others.
             worst = np.argsort(-line.errors(), kind="stable")[: min(missing, _STEPS_AT_ONCE)]
-            line.add((line.places[worst] + line.places[worst + 1]) / 2)
+            line.add((line.points[worst] + line.points[worst + 1]) / 2)
         return (image - baseline) * line.mean_gradient()
 
     def _baselines(self, images: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ class IntegratedGradients(Saliency):
             baselines = np.broadcast_to(np.asarray(self.baseline, "float64"), images.shape)
         except (TypeError, ValueError):
             raise ValueError(
-                "`baseline` must be a number, or an array of an image's shape "
+                "`baseline` must be a number, or an array of the image's shape "
                 f"{images.shape[1:]}. Received: baseline={self.baseline!r}"
             ) from None
         return check_finite("baseline", baselines)
@@ -91,17 +91,17 @@ class IntegratedGradients(Saliency):
         layer_idx: int | str | keras.Layer = -1,
         filter_indices: int | Sequence[int] | None = None,
     ) -> np.ndarray:
-        """How far the attributions are from adding up to what they explain.
+        """Completeness error: how far the attributions are from summing to the score difference.
 
         Args:
-            attributions: What `attributions` has returned for the other arguments.
-            model: As for the call.
-            seed_input: As for the call.
-            layer_idx: As for the call.
-            filter_indices: As for the call.
+            attributions: Returned by `attributions` for the other arguments.
+            model: As in `__call__`.
+            seed_input: As in `__call__`.
+            layer_idx: As in `__call__`.
+            filter_indices: As in `__call__`.
 
         Returns:
-            For each image the difference as a share of what is explained, `(samples,)`.
+            The error relative to the score difference of image and baseline, `(samples,)`.
 
         Example:
             >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softplus")])
@@ -113,65 +113,68 @@ class IntegratedGradients(Saliency):
         graph = Graph.of(model)
         subject = self.model_inputs(graph, seed_input)
         images = subject.images
-        same = f"the same images, of shape {images.shape}"
-        received = f"an array of shape {np.shape(attributions)}"
-        fits = np.shape(attributions) == images.shape
-        expect(fits, "attributions", f"be what `attributions` has returned for {same}", received)
+        expect(
+            np.shape(attributions) == images.shape,
+            "attributions",
+            f"be returned by `attributions` for the same images, of shape {images.shape}",
+            f"an array of shape {np.shape(attributions)}",
+        )
         score = Score.for_filters(subject, graph.find(layer_idx), filter_indices)
-        inputs_to_explain = score.values(images) - score.values(self._baselines(images))
+        difference = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
-        return np.abs(total - inputs_to_explain) / np.abs(inputs_to_explain)
+        return np.abs(total - difference) / np.abs(difference)
 
 
 class _Line:
-    """The score and its gradients at points between a baseline, at 0, and an image, at 1."""
+    """Scores and gradients at points between a baseline, at 0, and an image, at 1."""
 
     def __init__(
         self, score: Score, image: np.ndarray, baseline: np.ndarray, batch_size: int
     ) -> None:
         self._score, self._batch_size = score, batch_size
-        self._baseline, self._way = baseline, image - baseline
-        self.places, self.scores = np.zeros(0), np.zeros(0)
+        self._baseline, self._difference = baseline, image - baseline
+        self.points, self.scores = np.zeros(0), np.zeros(0)
         self.grads = np.zeros((0, *image.shape), "float32")
 
-    def add(self, places: np.ndarray) -> None:
-        """Looks at more points."""
-        for batch in batches(len(places), self._batch_size):
-            share = places[batch].reshape(-1, *[1] * self._way.ndim)
-            answer = self._score.value_and_gradient(self._baseline + share * self._way)
-            self.places = np.append(self.places, places[batch])
-            self.scores = np.append(self.scores, answer.overall)
-            self.grads = np.concatenate([self.grads, answer.grads[0]])
-        order = np.argsort(self.places)
-        self.places, self.scores = self.places[order], self.scores[order]
+    def add(self, points: np.ndarray) -> None:
+        """Evaluates the score and its gradient at more points."""
+        for batch in batches(len(points), self._batch_size):
+            fractions = points[batch].reshape(-1, *[1] * self._difference.ndim)
+            images = self._baseline + fractions * self._difference
+            output = self._score.value_and_gradient(images)
+            self.points = np.append(self.points, points[batch])
+            self.scores = np.append(self.scores, output.scores)
+            self.grads = np.concatenate([self.grads, output.grads[0]])
+        order = np.argsort(self.points)
+        self.points, self.scores = self.points[order], self.scores[order]
         self.grads = self.grads[order]
 
     def mean_gradient(self) -> np.ndarray:
-        """The gradients' integral."""
-        *_, share = self._intervals()
-        widths = np.diff(self.places)
-        weights = np.append(widths * (1 - share), 0) + np.append(0, widths * share)
+        """The integral of the gradient from 0 to 1."""
+        *_, end_weight = self._intervals()
+        widths = np.diff(self.points)
+        weights = np.append(widths * (1 - end_weight), 0) + np.append(0, widths * end_weight)
         return np.tensordot(weights, self.grads, 1)
 
     def errors(self) -> np.ndarray:
-        """How little is known of the gradient in each interval.
+        """The estimated error of each interval, `(intervals,)`.
 
-        The change of the score that the two gradients do not explain, and a share of what they
-        would not with equal weights, so that smooth curves are followed as well.
+        It is the change of the score that the weighted gradients at both ends do not explain, plus
+        a quarter of the same for equal weights, so that smooth curves are refined as well.
         """
-        before, after, mean, share = self._intervals()
-        unexplained = [mean - (before * (1 - s) + after * s) for s in (share, 0.5)]
-        return np.diff(self.places) * (np.abs(unexplained[0]) + np.abs(unexplained[1]) / 4)
+        start, end, mean, end_weight = self._intervals()
+        unexplained = [mean - (start * (1 - w) + end * w) for w in (end_weight, 0.5)]
+        return np.diff(self.points) * (np.abs(unexplained[0]) + np.abs(unexplained[1]) / 4)
 
     def _intervals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """How the score changes where each begins, where it ends and on average, and a weight.
+        """The score's slope at the start, at the end and on average, and the end's weight.
 
-        That of the gradient at the end: by their weights the two gradients add up to the change of
-        the score. Where a network of rectifiers has a single kink in the interval, this is exact.
+        With these weights the two gradients sum to the change of the score. For a network of
+        rectifiers with a single kink in the interval, the integral is exact.
         """
-        slopes = np.tensordot(self.grads, self._way, self._way.ndim)
-        before, after = slopes[:-1], slopes[1:]
-        mean = np.diff(self.scores) / np.diff(self.places)
-        share = np.full(len(mean), 0.5)
-        np.divide(mean - before, after - before, out=share, where=after != before)
-        return before, after, mean, np.clip(share, 0, 1)
+        slopes = np.tensordot(self.grads, self._difference, self._difference.ndim)
+        start, end = slopes[:-1], slopes[1:]
+        mean = np.diff(self.scores) / np.diff(self.points)
+        end_weight = np.full(len(mean), 0.5)
+        np.divide(mean - start, end - start, out=end_weight, where=end != start)
+        return start, end, mean, np.clip(end_weight, 0, 1)

@@ -1,4 +1,4 @@
-"""Maps over images: their scale, their size, and where channels go."""
+"""Attribution maps: normalised to [0, 1] and resized to the image."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ import numpy as np
 
 
 def normalise_maps(maps: np.ndarray) -> np.ndarray:
-    """Maps as they are returned: in [0, 1], a single one without the samples' axis."""
+    """Scales each map to [0, 1]. A single map loses the batch axis."""
     if not np.isfinite(maps).all():
         raise ValueError(
-            "`model` must give finite values and gradients for `seed_input`; do its weights hold "
-            f"NaN? Received: a map of which {np.isfinite(maps).mean():.0%} is finite"
+            "`model` must have finite outputs and gradients for `seed_input`. Check its weights "
+            f"for NaN. Received: a map of which {np.isfinite(maps).mean():.0%} is finite"
         )
     scaled = scale_maps(maps)
     return scaled[0] if len(scaled) == 1 else scaled
 
 
 def scale_maps(maps: np.ndarray) -> np.ndarray:
-    """Each map stretched to [0, 1] on its own; one without any contrast becomes 0."""
+    """Scales each map, `(samples, ...)`, to [0, 1]. Constant maps become 0."""
     axes = tuple(range(1, maps.ndim))
     low = maps.min(axis=axes, keepdims=True)
     width = maps.max(axis=axes, keepdims=True) - low
@@ -25,7 +25,7 @@ def scale_maps(maps: np.ndarray) -> np.ndarray:
 
 
 def resize_maps(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
-    """Maps, `(samples, ...)`, resized by linear interpolation between their cells' centres."""
+    """Resizes maps, `(samples, ...)`, by linear interpolation between cell centres."""
     from scipy import ndimage
 
     factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
@@ -33,5 +33,5 @@ def resize_maps(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
 
 
 def batches(count: int, batch_size: int) -> list[slice]:
-    """Slices of at most `batch_size` that together cover `range(count)`."""
+    """Splits `range(count)` into slices of at most `batch_size`."""
     return [slice(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]

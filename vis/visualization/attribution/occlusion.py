@@ -1,4 +1,4 @@
-"""Occlusion sensitivity, which needs nothing but the score."""
+"""Occlusion sensitivity, which needs no gradients."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,26 @@ from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.score import Score
 
-# A patch is so many times smaller than the image, and moved by half its size.
-_PATCHES_ALONG_AN_AXIS = 7
+# The default patch is this many times smaller than the image.
+_PATCHES_PER_AXIS = 7
 
 
 class Occlusion(Attribution):
-    """How much the score falls when a patch of the image is covered.
+    """Occlusion sensitivity: how much the score falls when a patch of the image is covered.
 
-    Each place is given the mean over the patches that cover it. The map shows where covering
-    lowers the score; `attributions` also holds where it raises it, as negative numbers.
+    Each pixel has the mean over the patches that cover it. `attributions` are negative if covering
+    raises the score. The map shows positive values only.
 
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
     https://arxiv.org/abs/1311.2901, section 4.2.
 
     Args:
-        patch: Its size in pixels, for all spatial axes or each; a seventh of the image by default.
-        stride: By how many pixels it is moved; half its size by default.
-        fill: What the patch shows; the image's mean colour by default.
-        batch_size: How many covered images are shown to the model at once.
+        patch: Patch size in pixels: an integer, or one per spatial axis. The default is a seventh
+            of the image.
+        stride: Distance between patches in pixels: an integer, or one per spatial axis. The
+            default is half the patch size.
+        fill: Value of the patch. The default is the image's mean per channel.
+        batch_size: Number of covered images per batch.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
@@ -55,45 +57,46 @@ class Occlusion(Attribution):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        whole = score.values(images)
-        return score.map_samples(self._of_sample, np.asarray(images, "float32"), whole)
+        scores = score.values(images)
+        return score.map_samples(self._of_sample, np.asarray(images, "float32"), scores)
 
-    def _of_sample(self, score: Score, image: np.ndarray, whole: float) -> np.ndarray:
-        # A plain vector has its features in place of pixels.
+    def _of_sample(self, score: Score, image: np.ndarray, image_score: float) -> np.ndarray:
+        # The features of a vector are treated as pixels.
         axes = tuple(axis - 1 for axis in spatial_axes(score.input_tensor) or (1,))
-        shape = tuple(image.shape[axis] for axis in axes)
+        spatial_shape = tuple(image.shape[axis] for axis in axes)
         fill = image.mean(axis=axes, keepdims=True) if self.fill is None else self.fill
-        patches = list(self._patches(shape))
-        falls, covered = np.zeros(shape), np.zeros(shape)
-        before = (slice(None),) * axes[0]
+        patches = list(self._patches(spatial_shape))
+        total, count = np.zeros(spatial_shape), np.zeros(spatial_shape)
+        leading = (slice(None),) * axes[0]
         for batch in batches(len(patches), self.batch_size):
-            places = patches[batch]
-            images = np.repeat(image[None], len(places), axis=0)
-            for copy, place in zip(images, places, strict=True):
-                copy[before + place] = fill
-            for place, value in zip(places, score.values(images), strict=True):
-                falls[place] += whole - value
-                covered[place] += 1
-        return falls / covered
+            covered = np.repeat(image[None], len(patches[batch]), axis=0)
+            for copy, patch in zip(covered, patches[batch], strict=True):
+                copy[leading + patch] = fill
+            for patch, value in zip(patches[batch], score.values(covered), strict=True):
+                total[patch] += image_score - value
+                count[patch] += 1
+        return total / count
 
-    def _patches(self, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-        """All places of the patch, which together cover the image."""
+    def _patches(self, spatial_shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+        """All positions of the patch. Together they cover the image."""
         patch, stride = self.patch, self.stride
         if patch is None:
-            patch = tuple(max(1, round(size / _PATCHES_ALONG_AN_AXIS)) for size in shape)
-        sizes = per_axis("patch", patch, range(len(shape))).values()
+            patch = tuple(max(1, round(size / _PATCHES_PER_AXIS)) for size in spatial_shape)
+        sizes = per_axis("patch", patch, range(len(spatial_shape))).values()
         if stride is None:
             stride = tuple(max(1, size // 2) for size in sizes)
-        steps = per_axis("stride", stride, range(len(shape))).values()
-        along = []
-        for size, step, whole in zip(sizes, steps, shape, strict=True):
-            image = f"the image of shape {shape}"
-            expected = f"not be greater than `patch`, nor `patch` greater than {image}"
-            received = f"patch={self.patch}, stride={self.stride}"
-            expect(step <= size <= whole, "stride", expected, received)
-            starts = [*range(0, whole - size, step), whole - size]
-            along.append([slice(start, start + size) for start in starts])
-        return itertools.product(*along)
+        strides = per_axis("stride", stride, range(len(spatial_shape))).values()
+        slices = []
+        for size, step, length in zip(sizes, strides, spatial_shape, strict=True):
+            expect(
+                step <= size <= length,
+                "stride",
+                f"be at most `patch`, and `patch` at most the image size {spatial_shape}",
+                f"patch={self.patch}, stride={self.stride}",
+            )
+            starts = [*range(0, length - size, step), length - size]
+            slices.append([slice(start, start + size) for start in starts])
+        return itertools.product(*slices)
 
     def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
         return np.maximum(attributions, 0)

@@ -1,4 +1,4 @@
-"""Saliency, and what is made of gradients at the image: times the image, or over noisy copies."""
+"""Saliency, gradient x input and SmoothGrad: gradients with respect to the image."""
 
 from collections.abc import Callable
 
@@ -15,19 +15,20 @@ from vis.visualization.attribution.score import Score
 
 
 class Saliency(Attribution):
-    """The gradient of the score with respect to the image.
+    """Saliency: the gradient of the score with respect to the image.
 
     Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks: Visualising Image
     Classification Models and Saliency Maps", 2013, https://arxiv.org/abs/1312.6034. With
-    `backprop_modifier="guided"` it is guided backpropagation (Springenberg et al., "Striving for
+    `backprop_modifier="guided"`: guided backpropagation (Springenberg et al., "Striving for
     Simplicity", https://arxiv.org/abs/1412.6806).
 
     Args:
-        grad_modifier: What is drawn of the attributions: a name in `vis.grad_modifiers`, a
-            function of the array, or None for all, signs included.
-        keepdims: Whether each channel has its own map; otherwise its greatest value is drawn.
-            Plain vectors have no channels.
-        backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
+        grad_modifier: Applied to the attributions for the map: a name in `vis.grad_modifiers`, a
+            function of the array, or None.
+        keepdims: Whether each channel has its own map. If False, the map is the maximum over the
+            channels. Vectors have no channels.
+        backprop_modifier: A name in `vis.backprop_modifiers`, a function from model to model, or
+            None.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 8)])
@@ -56,12 +57,12 @@ class Saliency(Attribution):
 
 
 class GradientTimesInput(Saliency):
-    """The gradient times the image: what each value adds to the score, to first order.
+    """Gradient x input: the contribution of each value to the score, to first order.
 
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features
     Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713.
 
-    Takes what `Saliency` takes.
+    Args: as in `Saliency`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -75,16 +76,16 @@ class GradientTimesInput(Saliency):
 
 
 class SmoothGrad(Saliency):
-    """The mean gradient over noisy copies of the image.
+    """SmoothGrad: the mean gradient over noisy copies of the image.
 
     Smilkov, Thorat, Kim, Viegas, Wattenberg, "SmoothGrad: removing noise by adding noise", 2017,
     https://arxiv.org/abs/1706.03825.
 
     Args:
         samples: Number of noisy copies.
-        noise: Standard deviation of the noise, as a share of the width of the image's own range.
-        seed: Whole number that the noise follows from; None draws one from NumPy's global state.
-        batch_size: How many copies are shown to the model at once.
+        noise: Standard deviation of the noise, as a fraction of the range of the image's values.
+        seed: Random seed, a non-negative integer. None draws one from NumPy's global state.
+        batch_size: Number of copies per batch.
         grad_modifier: As in `Saliency`.
         keepdims: As in `Saliency`.
         backprop_modifier: As in `Saliency`.

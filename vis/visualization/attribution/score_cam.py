@@ -1,4 +1,4 @@
-"""Score-CAM, which needs no gradient."""
+"""Score-CAM and Faster Score-CAM, which need no gradients."""
 
 import keras
 import numpy as np
@@ -13,14 +13,16 @@ from vis.visualization.attribution.score import Score
 
 
 class ScoreCAM(CAM):
-    """Feature maps weighted by the score of the image seen through each of them as a mask.
+    """Score-CAM: feature maps weighted by the softmax of the scores of masked images.
+
+    Each feature map, resized and scaled to [0, 1], is the mask of one image.
 
     Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
     for Convolutional Neural Networks", CVPR workshops 2020, https://arxiv.org/abs/1910.01279.
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        batch_size: How many masked images are shown to the model at once.
+        batch_size: Number of masked images per batch.
 
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
@@ -36,37 +38,37 @@ class ScoreCAM(CAM):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        values = channels_last(score.activations(images, score.output_ref(layer)), layer)
-        return score.map_samples(self._of_sample, images, values)
+        features = channels_last(score.activations(images, score.output_ref(layer)), layer)
+        return score.map_samples(self._of_sample, images, features)
 
-    def select_channels(self, values: np.ndarray) -> np.ndarray:
-        """Indices of the feature maps that take part, of maps `(spatial..., channels)`."""
-        return np.arange(values.shape[-1])
+    def select_channels(self, features: np.ndarray) -> np.ndarray:
+        """Indices of the channels to use, for feature maps `(spatial..., channels)`."""
+        return np.arange(features.shape[-1])
 
-    def _of_sample(self, score: Score, image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def _of_sample(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
         from scipy.special import softmax
 
         layout = Layout(image.shape, spatial_axes(score.input_tensor))
-        chosen = self.select_channels(values)
-        features = np.moveaxis(values[..., chosen], -1, 0)
+        channels = self.select_channels(features)
+        maps = np.moveaxis(features[..., channels], -1, 0)
         scores = []
-        for batch in batches(len(features), self.batch_size):
-            masks = scale_maps(resize_maps(features[batch], layout.spatial_shape))
+        for batch in batches(len(maps), self.batch_size):
+            masks = scale_maps(resize_maps(maps[batch], layout.spatial_shape))
             masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
-        weights = np.zeros(values.shape[-1])
-        weights[chosen] = softmax(np.concatenate(scores))
-        return values * weights
+        weights = np.zeros(features.shape[-1])
+        weights[channels] = softmax(np.concatenate(scores))
+        return features * weights
 
 
 class FasterScoreCAM(ScoreCAM):
-    """Score-CAM with only those feature maps that vary most over the image.
+    """Faster Score-CAM: Score-CAM with the feature maps that vary most over the image.
 
     Tabayashi, "Faster-Score-CAM", 2020, https://github.com/tabayashi0117/Score-CAM.
 
     Args:
         penultimate_layer_idx: As in `CAM`.
-        max_channels: How many feature maps. The original's ten miss all but the largest object.
+        max_channels: Number of feature maps. The original's ten miss all but the largest object.
         batch_size: As in `ScoreCAM`.
 
     Example:
@@ -85,6 +87,6 @@ class FasterScoreCAM(ScoreCAM):
         super().__init__(penultimate_layer_idx, batch_size)
         self.max_channels = check_integer("max_channels", max_channels, least=1)
 
-    def select_channels(self, values: np.ndarray) -> np.ndarray:
-        deviation = values.std(axis=tuple(range(values.ndim - 1)))
+    def select_channels(self, features: np.ndarray) -> np.ndarray:
+        deviation = features.std(axis=tuple(range(features.ndim - 1)))
         return np.argsort(-deviation, kind="stable")[: self.max_channels]

@@ -1,28 +1,32 @@
-// A channel or a class: its picture, what excites it and what it speaks to.
+// The page of a channel or class: its picture, links, top-activating images and histogram.
 "use strict";
 {
   const { make } = atlas;
 
-  const beside = (layer, index, step) => {
-    const other = layer.neighbour(index, step);
-    if (other === undefined) return null;
-    const text = make("span", { class: "name" }, layer.label(other) ?? String(other));
-    const label = `${step < 0 ? "Previous" : "Next"}: ${layer.title(other)}`;
+  const neighbourLink = (layer, index, step) => {
+    const neighbour = layer.neighbour(index, step);
+    if (neighbour === undefined) return null;
+    const name = make("span", { class: "name" }, layer.label(neighbour) ?? String(neighbour));
+    const label = `${step < 0 ? "Previous" : "Next"}: ${layer.title(neighbour)}`;
     return make(
       "a",
-      { href: layer.addressOf(other), rel: step < 0 ? "prev" : "next", "aria-label": label },
-      step < 0 ? ["\u2190 ", text] : [text, " \u2192"],
+      {
+        href: layer.addressOf(neighbour),
+        rel: step < 0 ? "prev" : "next",
+        "aria-label": label,
+      },
+      step < 0 ? ["\u2190 ", name] : [name, " \u2192"],
     );
   };
 
-  const portrait = (layer, index, look) =>
+  const pictureButton = (layer, index, enlarge) =>
     make(
       "button",
-      { type: "button", class: "portrait tile", "aria-keyshortcuts": "z", click: look },
+      { type: "button", class: "picture tile", "aria-keyshortcuts": "z", click: enlarge },
       atlas.picture(
         layer,
         index,
-        `Picture of ${layer.title(index)} of ${layer.name}; makes it larger`,
+        `Picture of ${layer.title(index)} of ${layer.name}; enlarge`,
         "eager",
       ),
     );
@@ -36,124 +40,106 @@
       content,
     );
 
-  const photographs = (network, channel, seen, heat) => {
-    if (!network.photographs) {
-      return section(
-        "photographs",
-        "In photographs",
-        null,
-        make("p", { class: "note" }, "This atlas was made without photographs."),
-      );
-    }
-    const title = "Photographs that excite it most";
-    if (!channel.strongest.length) {
-      return section(
-        "photographs",
-        title,
-        null,
-        make(
-          "p",
-          { class: "note" },
-          channel.spread === null
-            ? "It has no finite numbers for these photographs."
-            : "None of the photographs excites it.",
-        ),
-      );
+  const note = (text) => make("p", { class: "note" }, text);
+
+  const topImages = (network, channel, images, heatmaps) => {
+    const id = "top-images";
+    const title = "Top-activating images";
+    if (!network.images) return section(id, title, null, note("This atlas has no images."));
+    if (!channel.top_images.length) {
+      const reason =
+        channel.histogram === null
+          ? "Its activations are not finite."
+          : "No image activates this channel.";
+      return section(id, title, null, note(reason));
     }
     return section(
-      "photographs",
+      id,
       title,
-      "Cropped to what the channel sees there, with its activation. Choose one to see the whole.",
-      make("div", { class: "heating" }, heat.button, atlas.heatLegend()),
-      atlas.strongest(channel.strongest, seen),
+      "Cropped to the receptive field, with the activation as a heat map. Select a crop to see the whole image.",
+      make("div", { class: "heatmap-controls" }, heatmaps.button, atlas.heatmapLegend()),
+      atlas.topImages(channel.top_images, images),
     );
   };
 
-  // What its layer's file tells of a channel.
-  const told = (network, layer, channel, seen, heat) => {
-    const links = (id, title, hint, found, nothing) =>
-      section(
-        id,
-        title,
-        hint,
-        found.length ? atlas.links(network, found) : make("p", { class: "note" }, nothing),
-      );
+  // The sections for which the data of the layer are needed.
+  const sections = (network, layer, channel, images, heatmaps) => {
+    const links = (id, title, hint, entries, empty) =>
+      section(id, title, hint, entries.length ? atlas.links(network, entries) : note(empty));
     return [
       links(
-        "excited",
+        "excited-by",
         "Excited by",
-        "Channels before it, by gradient times activation.",
+        "Channels of earlier layers, by gradient times activation.",
         channel.excited_by,
-        "Nothing in this atlas comes before it.",
+        "This atlas has no earlier layer.",
       ),
       links(
-        "speaks",
-        "Speaks to",
-        "Channels and classes behind it, by gradient times activation.",
-        channel.speaks_to,
+        "excites",
+        "Excites",
+        "Channels of later layers and classes, by gradient times activation.",
+        channel.excites,
         layer.is_classes
-          ? "A class is what the network answers: nothing comes behind it."
-          : "Nothing in this atlas comes behind it.",
+          ? "The classes are the output of the network."
+          : "This atlas has no later layer.",
       ),
-      photographs(network, channel, seen, heat),
-      channel.spread &&
+      topImages(network, channel, images, heatmaps),
+      channel.histogram &&
         section(
-          "spreads",
-          "How it is spread",
-          `The strongest activation in each of ${atlas.count(network.photographs, "photograph")}.`,
-          atlas.spread(channel.spread),
+          "activations",
+          "Distribution of activations",
+          `The maximum activation in each of ${atlas.count(network.images, "image")}.`,
+          atlas.histogram(channel.histogram),
         ),
     ];
   };
 
-  atlas.channel = (network, layer, index) => {
-    const look = () => {
-      if (!figure.querySelector("img")) return; // There is no picture.
-      atlas.look([
+  atlas.channelPage = (network, layer, index) => {
+    const enlarge = () => {
+      if (!figure.querySelector("img")) return; // The picture is missing.
+      atlas.openViewer([
         {
           title: `${layer.title(index)} of ${layer.name}`,
-          width: layer.size[1],
-          height: layer.size[0],
+          width: layer.picture_size[1],
+          height: layer.picture_size[0],
           show: () => atlas.picture(layer, index, `Picture of ${layer.title(index)}`, "eager"),
         },
       ]);
     };
-    const heat = atlas.heatButton();
-    const figure = make("div", { class: "figure" }, portrait(layer, index, look));
-    const body = make("div", { class: "walk" }, figure);
-    const key = `layers/${layer.file}`;
+    const heatmaps = atlas.heatmapButton();
+    const figure = make("div", { class: "figure" }, pictureButton(layer, index, enlarge));
+    const body = make("div", { class: "channel" }, figure);
 
-    const failed = (why) => {
-      figure.replaceChildren(make("p", { class: "note" }, why));
+    const fail = (message) => {
+      figure.replaceChildren(note(message));
     };
-    const fill = ({ channels, photographs: seen }) => {
+    const fill = ({ channels, images }) => {
       const channel =
-        channels.find((one) => one.index === index) ?? channels[layer.ranks.get(index)];
-      if (!channel) return failed("Nothing is told of this channel yet.");
-      if (channel.failed !== null) failed(`This channel could not be drawn: ${channel.failed}`);
-      body.append(...told(network, layer, channel, seen, heat).filter(Boolean));
+        channels.find((candidate) => candidate.index === index) ??
+        channels[layer.ranks.get(index)];
+      if (!channel) return fail("This channel has no data yet.");
+      if (channel.error !== null) fail(`This channel could not be drawn: ${channel.error}`);
+      body.append(...sections(network, layer, channel, images, heatmaps).filter(Boolean));
     };
-    // The picture is there at once; what is told of it comes with the layer's file.
-    const ready = atlas.data(key).then(fill, (error) => {
+    // The picture appears at once, the rest when the layer's data are loaded.
+    const ready = atlas.data(`layers/${layer.file}`).then(fill, (error) => {
       body.append(
-        make(
-          "p",
-          { class: "note" },
+        note(
           network.finished
-            ? `${error.message}. Is the folder whole?`
-            : "What is told of this layer is still being drawn.",
+            ? `${error.message}. Is the folder complete?`
+            : "The data of this layer are not ready yet.",
         ),
       );
     });
 
-    const previous = beside(layer, index, -1);
-    const next = beside(layer, index, 1);
+    const previous = neighbourLink(layer, index, -1);
+    const next = neighbourLink(layer, index, 1);
     return {
       title: [layer.title(index), layer.key],
       up: layer.address,
       previous: previous?.getAttribute("href"),
       next: next?.getAttribute("href"),
-      keys: { h: heat.toggle, z: look },
+      keys: { h: heatmaps.toggle, z: enlarge },
       ready,
       content: [
         make(
@@ -164,13 +150,13 @@
             {},
             make(
               "nav",
-              { class: "trail", "aria-label": "Where you are" },
+              { class: "breadcrumb", "aria-label": "Breadcrumb" },
               make("a", { href: "#/" }, "Map"),
               " / ",
               make("a", { href: layer.address, class: "name" }, layer.name),
             ),
             make("h1", { class: "name" }, layer.title(index)),
-            atlas.factsOf([
+            atlas.factList([
               ...(layer.label(index) === null ? [] : [`Class ${index}`]),
               ...atlas.facts(layer),
             ]),

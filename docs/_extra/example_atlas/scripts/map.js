@@ -1,15 +1,15 @@
-// The map: the layers from the image to the classes, and which comes before which.
+// The map: all layers from the image to the classes, and their connections.
 "use strict";
 {
   const { make, makeSvg } = atlas;
-  const SAMPLE = 8; // Pictures of a layer; style sheets show fewer where there is less room.
+  const SAMPLE = 8; // Pictures of a layer. Narrow windows show fewer.
 
-  const sample = (all) => {
-    const many = Math.min(SAMPLE, all.length);
-    return Array.from({ length: many }, (_, at) => all[Math.floor((at * all.length) / many)]);
+  const sample = (items) => {
+    const count = Math.min(SAMPLE, items.length);
+    return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)]);
   };
 
-  // A half of a row: lines between its edge, where they are in lanes, and the height of its node.
+  // Half of a row: lines from lanes at its edge to lanes at the height of its node.
   const half = (side, ends, width) => {
     const x = (lane) => lane + 0.5;
     const paths = ends.map(
@@ -28,34 +28,34 @@
     );
   };
 
-  const track = ({ lane, lines }, width, kind) => {
+  const lanes = ({ lane, lines }, width, kind) => {
     const above = lines
       .filter(([top]) => top !== null)
       .map(([top, bottom]) => [top, bottom ?? lane]);
     const below = lines
       .filter(([, bottom]) => bottom !== null)
       .map(([top, bottom]) => [bottom, top ?? lane]);
-    const stop = atlas.style(make("span", { class: `stop ${kind}` }), { "--at": lane });
+    const node = atlas.style(make("span", { class: `node ${kind}` }), { "--at": lane });
     return make(
       "div",
-      { class: "track" },
+      { class: "lanes" },
       half("above", above, width),
       half("below", below, width),
-      stop,
+      node,
     );
   };
 
-  // Which layers come before, in words, where it is not simply the row above.
-  const origin = (layer, layers) => {
-    const { before, position } = layer;
-    if (before.length === 1 && before[0] === position - 1) return null;
-    if (before.length === 0)
+  // The predecessors as text, unless that is just the row above.
+  const predecessorText = (layer, layers) => {
+    const { predecessors, position } = layer;
+    if (predecessors.length === 1 && predecessors[0] === position - 1) return null;
+    if (predecessors.length === 0)
       return position === 0 ? null : make("p", { class: "facts" }, "from the image");
-    const names = before.map((at) =>
-      make("a", { href: layers[at].address, class: "name" }, layers[at].name),
+    const names = predecessors.map((i) =>
+      make("a", { href: layers[i].address, class: "name" }, layers[i].name),
     );
-    const joined = names.flatMap((name, at) =>
-      at ? [at === names.length - 1 ? " and " : ", ", name] : [name],
+    const joined = names.flatMap((name, i) =>
+      i ? [i === names.length - 1 ? " and " : ", ", name] : [name],
     );
     return make("p", { class: "facts" }, "from ", joined);
   };
@@ -72,34 +72,34 @@
       ),
     );
 
-  const row = (layer, place, width, layers) => {
-    const kind = layer.failed !== null ? "broken" : layer.is_classes ? "classes" : "";
+  const layerRow = (layer, row, width, layers) => {
+    const kind = layer.error !== null ? "failed" : layer.is_classes ? "classes" : "";
     return make(
       "li",
-      { class: `stage ${kind}` },
-      track(place, width, kind),
+      { class: `layer ${kind}` },
+      lanes(row, width, kind),
       make(
         "div",
-        { class: "what" },
+        { class: "description" },
         make("h3", {}, make("a", { href: layer.address, class: "name" }, layer.name)),
-        atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
-        origin(layer, layers),
-        layer.failed === null && layer.lacks !== null
-          ? make("p", { class: "note" }, `Not whole: ${layer.lacks}`)
+        atlas.factList([...atlas.facts(layer), atlas.filterCount(layer)]),
+        predecessorText(layer, layers),
+        layer.error === null && layer.warning !== null
+          ? make("p", { class: "note" }, `Incomplete: ${layer.warning}`)
           : null,
       ),
-      layer.failed !== null
-        ? make("p", { class: "note" }, `Could not be drawn: ${layer.failed}`)
+      layer.error !== null
+        ? make("p", { class: "note" }, `This layer could not be drawn: ${layer.error}`)
         : make(
             "ul",
-            { class: "strip", "aria-label": `Some of ${layer.name}` },
-            sample(layer.drawn).map((index) => tile(layer, index)),
+            { class: "strip", "aria-label": `Channels of ${layer.name}` },
+            sample(layer.filters).map((index) => tile(layer, index)),
           ),
     );
   };
 
   const about = (network) => {
-    const said = [
+    const entries = [
       ["Model", network.model],
       ["Made with", network.made_with],
       ...Object.entries(network.settings),
@@ -111,69 +111,73 @@
       make(
         "dl",
         {},
-        said.map(([term, text]) =>
+        entries.map(([term, text]) =>
           make("div", {}, make("dt", {}, term), make("dd", { class: "name" }, String(text))),
         ),
       ),
     );
   };
 
-  atlas.map = (network) => {
+  // What the keyboard and the router need to focus a layer.
+  const items = (links, layers) => ({
+    count: links.length,
+    columns: () => 1,
+    focused: () =>
+      links.includes(document.activeElement) ? links.indexOf(document.activeElement) : null,
+    firstInView: () =>
+      Math.max(
+        0,
+        links.findIndex((link) => link.getBoundingClientRect().top >= 0),
+      ),
+    rank: (address) =>
+      layers.findIndex(
+        (layer) => address === layer.address || address.startsWith(`${layer.address}/`),
+      ),
+    show: (rank) => links[rank],
+  });
+
+  atlas.mapPage = (network) => {
     const { layers } = network;
-    // The image is the first row; layers with none before them come right behind it.
-    const before = [
+    // The image is row 0, and the predecessor of layers without another.
+    const predecessors = [
       [],
-      ...layers.map((layer) => (layer.before.length ? layer.before.map((at) => at + 1) : [0])),
+      ...layers.map((layer) =>
+        layer.predecessors.length ? layer.predecessors.map((i) => i + 1) : [0],
+      ),
     ];
-    const { rows, width } = atlas.lanes(before);
-    const drawn = layers.reduce((sum, layer) => sum + layer.drawn.length, 0);
-    const numbers = [atlas.count(layers.length, "layer"), atlas.count(drawn, "picture")];
-    if (network.photographs) numbers.push(atlas.count(network.photographs, "photograph"));
+    const { rows, width } = atlas.lanes(predecessors);
+    const pictures = layers.reduce((sum, layer) => sum + layer.filters.length, 0);
+    const counts = [atlas.count(layers.length, "layer"), atlas.count(pictures, "picture")];
+    if (network.images) counts.push(atlas.count(network.images, "dataset image"));
     const list = make(
       "ol",
       { class: "map" },
       make(
         "li",
-        { class: "stage start" },
-        track(rows[0], width, "start"),
-        make("p", { class: "facts" }, "The image comes in here"),
+        { class: "layer start" },
+        lanes(rows[0], width, "start"),
+        make("p", { class: "facts" }, "Input image"),
       ),
-      layers.map((layer, at) => row(layer, rows[at + 1], width, layers)),
+      layers.map((layer, i) => layerRow(layer, rows[i + 1], width, layers)),
     );
-    const links = [...list.querySelectorAll("h3 a")];
     return {
       title: [],
       up: null,
-      steps: {
-        many: links.length,
-        columns: () => 1,
-        now: () =>
-          links.includes(document.activeElement) ? links.indexOf(document.activeElement) : null,
-        firstInView: () =>
-          Math.max(
-            0,
-            links.findIndex((link) => link.getBoundingClientRect().top >= 0),
-          ),
-        rank: (address) =>
-          layers.findIndex(
-            (layer) => address === layer.address || address.startsWith(`${layer.address}/`),
-          ),
-        show: (rank) => links[rank],
-      },
+      items: items([...list.querySelectorAll("h3 a")], layers),
       content: [
         make("h1", { class: "name" }, network.model),
         make(
           "p",
           { class: "lead" },
-          "Each picture is drawn so that one channel of the network answers to it as strongly ",
-          "as it can. Follow the layers from the image down to the classes, and choose a picture ",
-          "to see what excites its channel and what the channel speaks to.",
+          "Each picture is optimized to activate one channel of the network. The layers are in ",
+          "order from the input image to the classes. Select a picture to see which channels ",
+          "excite its channel, and which ones it excites.",
         ),
-        atlas.factsOf(numbers),
+        atlas.factList(counts),
         make(
           "section",
           { "aria-labelledby": "layers" },
-          make("h2", { id: "layers", class: "unseen" }, "Layers"),
+          make("h2", { id: "layers", class: "visually-hidden" }, "Layers"),
           atlas.style(list, { "--lanes": width }),
         ),
         about(network),

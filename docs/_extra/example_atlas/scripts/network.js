@@ -1,32 +1,32 @@
-// The network as data/atlas.js describes it, with an address for each layer and channel.
+// The network described by data/atlas.js, with an address for each layer and channel.
 "use strict";
 {
-  // Names may hold half of a surrogate pair, of which no address can be made.
-  const whole = (name) => String(name).replace(/\p{Surrogate}/gu, "\ufffd");
+  // Half of a surrogate pair in a name cannot be part of an address.
+  const wellFormed = (name) => String(name).replace(/\p{Surrogate}/gu, "\ufffd");
 
-  // A key for each layer: its name, or the name and the position where it is not the only one.
-  const keys = (names) => {
-    const times = new Map();
-    for (const name of names) times.set(name, (times.get(name) ?? 0) + 1);
-    const taken = new Set(names.filter((name) => name !== "" && times.get(name) === 1));
+  // A unique key for each layer: its name, or name and position if the name is not unique.
+  const uniqueKeys = (names) => {
+    const counts = new Map();
+    for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+    const used = new Set(names.filter((name) => name !== "" && counts.get(name) === 1));
     return names.map((name, position) => {
-      if (taken.has(name) && times.get(name) === 1) return name;
+      if (used.has(name) && counts.get(name) === 1) return name;
       let key = `${name}~${position}`;
-      while (taken.has(key)) key += "~";
-      taken.add(key);
+      while (used.has(key)) key += "~";
+      used.add(key);
       return key;
     });
   };
 
   class Layer {
-    constructor(described, position, key) {
-      Object.assign(this, described);
+    constructor(data, position, key) {
+      Object.assign(this, data);
       this.position = position;
       this.key = key;
-      this.name = whole(described.name) || "(without a name)";
+      this.name = wellFormed(data.name) || "(no name)";
       this.address = `#/${encodeURIComponent(key)}`;
-      this.before = this.before.filter((other) => other >= 0 && other < position);
-      this.ranks = new Map(this.drawn.map((index, rank) => [index, rank]));
+      this.predecessors = this.predecessors.filter((other) => other >= 0 && other < position);
+      this.ranks = new Map(this.filters.map((index, rank) => [index, rank]));
       this.file = String(position).padStart(4, "0");
     }
 
@@ -34,10 +34,10 @@
       return this.ranks.has(index);
     }
 
-    // What a channel of a layer of classes is called, else null.
+    // The name of a class, or null.
     label(index) {
       const label = this.labels?.[this.ranks.get(index)];
-      return label === null || label === undefined ? null : whole(label);
+      return label === null || label === undefined ? null : wellFormed(label);
     }
 
     title(index) {
@@ -53,14 +53,14 @@
     }
 
     neighbour(index, step) {
-      return this.drawn[this.ranks.get(index) + step];
+      return this.filters[this.ranks.get(index) + step];
     }
   }
 
-  atlas.understand = (described) => {
-    const found = keys(described.layers.map((layer) => whole(layer.name)));
-    const layers = described.layers.map((layer, at) => new Layer(layer, at, found[at]));
+  atlas.buildNetwork = (data) => {
+    const keys = uniqueKeys(data.layers.map((layer) => wellFormed(layer.name)));
+    const layers = data.layers.map((layer, i) => new Layer(layer, i, keys[i]));
     const byKey = new Map(layers.map((layer) => [layer.key, layer]));
-    return { ...described, model: whole(described.model) || "Atlas", layers, byKey };
+    return { ...data, model: wellFormed(data.model) || "Atlas", layers, byKey };
   };
 }

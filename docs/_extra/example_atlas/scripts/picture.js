@@ -1,22 +1,21 @@
-// The picture of a channel, which is loaded when it comes into view.
+// The picture of a channel, loaded when it comes into view.
 "use strict";
 {
   const { make } = atlas;
 
-  // In place of what could not be drawn, or is not there yet.
-  const absent = (alt) =>
+  const placeholder = (alt) =>
     alt
       ? make(
           "span",
-          { class: "absent", role: "img", "aria-label": `${alt}: no picture` },
+          { class: "placeholder", role: "img", "aria-label": `${alt}: no picture` },
           "no picture",
         )
-      : make("span", { class: "absent", "aria-hidden": "true" }, "no picture");
+      : make("span", { class: "placeholder", "aria-hidden": "true" }, "no picture");
 
   atlas.picture = (layer, index, alt = `Picture of ${layer.title(index)}`, loading = "lazy") => {
-    const [height, width] = layer.size;
+    const [height, width] = layer.picture_size;
     const image = make("img", { alt, width, height, loading, decoding: "async" });
-    image.addEventListener("error", () => image.replaceWith(absent(alt)), { once: true });
+    image.addEventListener("error", () => image.replaceWith(placeholder(alt)), { once: true });
     image.src = layer.pictureOf(index);
     return image;
   };

@@ -1,56 +1,56 @@
-// The one name that the scripts share, and how data reach them.
+// The global `atlas` that the scripts share, and how data are loaded.
 //
-// An atlas is opened from the disk as well as from a server. There a page's origin is "null", and
-// Chromium refuses it both modules and fetch(); a script, though, it loads. So the scripts are
-// classic ones, and each file of data is a script that calls `atlas.receive`.
+// Pages work from the disk as well as from a server. With a `file:` address, Chromium refuses
+// modules and fetch(), but loads scripts. So these are classic scripts, and each data file is a
+// script that calls `atlas.receive`.
 "use strict";
 const atlas = {};
 {
-  const waiting = new Map(); // What was asked for or has come, by key.
+  const entries = new Map(); // Requested and received data, by key.
 
-  const entry = (key) => {
-    if (!waiting.has(key)) {
-      const made = {};
-      made.value = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-      made.value.catch(() => {}); // Whoever asks is told; nobody else has to listen.
-      waiting.set(key, made);
+  const entryOf = (key) => {
+    if (!entries.has(key)) {
+      const entry = {};
+      entry.value = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
+      entry.value.catch(() => {}); // Callers handle rejections.
+      entries.set(key, entry);
     }
-    return waiting.get(key);
+    return entries.get(key);
   };
 
   atlas.receive = (key, value) => {
-    const received = entry(key);
-    received.asked = true;
-    received.resolve(value);
+    const entry = entryOf(key);
+    entry.requested = true;
+    entry.resolve(value);
   };
 
-  // The promise of what data/KEY.js holds, which is loaded when it is first asked for.
+  // A promise of the data in data/KEY.js, which is loaded on the first request.
   atlas.data = (key) => {
-    const wanted = entry(key);
-    if (!wanted.asked) {
-      wanted.asked = true;
+    const entry = entryOf(key);
+    if (!entry.requested) {
+      entry.requested = true;
       const script = document.createElement("script");
       script.src = `data/${key}.js`;
       script.addEventListener("error", () => {
-        waiting.delete(key); // So that it is tried again.
-        wanted.reject(new Error(`data/${key}.js could not be read`));
+        entries.delete(key); // The next request tries again.
+        entry.reject(new Error(`Cannot read data/${key}.js`));
       });
       script.addEventListener("load", () => {
         script.remove();
-        wanted.reject(new Error(`data/${key}.js holds something else`)); // Unless it has come.
+        entry.reject(new Error(`Wrong content in data/${key}.js`)); // No effect if received.
       });
       document.head.append(script);
     }
-    return wanted.value;
+    return entry.value;
   };
 
-  // What a browser remembers for us, where it is allowed to.
+  // Settings in localStorage, which a browser may forbid.
   atlas.remember = (key, value) => {
     try {
       if (value === null) localStorage.removeItem(`atlas-${key}`);
       else localStorage.setItem(`atlas-${key}`, value);
     } catch {
-      // It lasts as long as the page, then.
+      // The setting lasts as long as the page.
     }
   };
   atlas.remembered = (key) => {

@@ -1,23 +1,23 @@
-// What opens over a page. It has the keyboard to itself, and is gone once it is closed.
+// Dialogs over a page. An open dialog receives all key presses, and is removed when it closes.
 "use strict";
 {
   const { make } = atlas;
 
-  // Runs what `keys` has for a key, unless it belongs to the browser or to a field one types in.
+  // Runs the function in `keys` for a key press, unless it belongs to the browser or a text field.
   atlas.press = (event, keys, typing = false) => {
     const inField = event.target.matches("input, textarea, select") && !typing;
     const run = !event.ctrlKey && !event.metaKey && !event.altKey && !inField && keys[event.key];
     if (run && run() !== false) event.preventDefault();
   };
 
-  atlas.isOpen = () => document.querySelector("dialog[open]") !== null;
+  atlas.isDialogOpen = () => document.querySelector("dialog[open]") !== null;
 
-  // `fill` makes the content of what closes it, and may tell of `keys` of its own.
-  atlas.open = (attributes, fill) => {
+  // `fill` gets the close button and a function that closes, and returns `content` and `keys`.
+  atlas.openDialog = (attributes, fill) => {
     const dialog = make("dialog", attributes);
     const close = () => {
-      dialog.close(); // Gives the focus back,
-      dialog.remove(); // and leaves none behind where there was none.
+      dialog.close(); // Restores the focus.
+      dialog.remove();
     };
     const button = make(
       "button",

@@ -1,31 +1,30 @@
-// The lanes in which the lines between layers run beside them, as those of a railway map do.
+// Lays out the graph beside the map: nodes in lanes, and lines between them.
 "use strict";
 {
-  // Of rows, each with the rows before it, what a map draws in each row:
-  // `lane` of its node, and `lines` as [lane at the top or null, lane at the bottom or null];
-  // null is the node itself.
-  atlas.lanes = (before) => {
-    const taken = []; // By lane and row: the node there, or the node from which a line passes.
-    const isFree = (lane, from, to, source) => {
-      for (let row = from; row <= to; row++) {
-        const there = taken[lane]?.[row];
-        if (there !== undefined && there !== source) return false;
+  // `predecessors` has the earlier rows of each row. Returns for each row the `lane` of its node,
+  // and `lines` as [lane at the top, lane at the bottom], where null is the node itself.
+  atlas.lanes = (predecessors) => {
+    const occupied = []; // By lane and row: the node there, or the node that a line starts from.
+    const isFree = (lane, first, last, source) => {
+      for (let row = first; row <= last; row++) {
+        const occupant = occupied[lane]?.[row];
+        if (occupant !== undefined && occupant !== source) return false;
       }
       return true;
     };
-    const take = (lane, from, to, source) => {
-      taken[lane] ??= [];
-      for (let row = from; row <= to; row++) taken[lane][row] = source;
+    const occupy = (lane, first, last, source) => {
+      occupied[lane] ??= [];
+      for (let row = first; row <= last; row++) occupied[lane][row] = source;
     };
-    const firstFree = (from, to, source) => {
+    const firstFree = (first, last, source) => {
       let lane = 0;
-      while (!isFree(lane, from, to, source)) lane++;
+      while (!isFree(lane, first, last, source)) lane++;
       return lane;
     };
 
-    const rows = before.map(() => ({ lane: 0, lines: [] }));
-    before.forEach((sources, row) => {
-      // A node goes on in the lane of one before it where nothing stands between them.
+    const rows = predecessors.map(() => ({ lane: 0, lines: [] }));
+    predecessors.forEach((sources, row) => {
+      // A node continues the lane of a predecessor if nothing is in between.
       const open = sources
         .filter((source) => isFree(rows[source].lane, source + 1, row, `from ${source}`))
         .map((source) => rows[source].lane);
@@ -33,19 +32,21 @@
         ? Math.min(...open)
         : firstFree(Math.min(row, ...sources.map((source) => source + 1)), row);
       rows[row].lane = lane;
-      take(lane, row, row, `node ${row}`);
+      occupy(lane, row, row, `node ${row}`);
       for (const source of sources) {
-        const passes = `from ${source}`;
-        const choice = [rows[source].lane, lane].find((one) =>
-          isFree(one, source + 1, row - 1, passes),
+        const line = `from ${source}`;
+        const straight = [rows[source].lane, lane].find((candidate) =>
+          isFree(candidate, source + 1, row - 1, line),
         );
-        const way = choice ?? firstFree(source + 1, row - 1, passes);
-        take(way, source + 1, row - 1, passes);
-        rows[source].lines.push([null, way]);
-        for (let at = source + 1; at < row; at++) rows[at].lines.push([way, way]);
-        rows[row].lines.push([way, null]);
+        const lineLane = straight ?? firstFree(source + 1, row - 1, line);
+        occupy(lineLane, source + 1, row - 1, line);
+        rows[source].lines.push([null, lineLane]);
+        for (let between = source + 1; between < row; between++) {
+          rows[between].lines.push([lineLane, lineLane]);
+        }
+        rows[row].lines.push([lineLane, null]);
       }
     });
-    return { rows, width: Math.max(1, taken.length) };
+    return { rows, width: Math.max(1, occupied.length) };
   };
 }

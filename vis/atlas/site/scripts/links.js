@@ -1,18 +1,18 @@
-// Links from a channel to those that excite it, or to which it speaks, with bars of their value.
+// A list of links to channels, with bars for their values.
 "use strict";
 {
   const { make, style } = atlas;
 
   atlas.links = (network, links) => {
     const sizes = links.map(([, , value]) => Math.abs(value)).filter(Number.isFinite);
-    const most = Math.max(...sizes, Number.MIN_VALUE);
+    const largest = Math.max(...sizes, Number.MIN_VALUE);
     const known = links.filter(([position, index]) => network.layers[position]?.has(index));
     return make(
       "ol",
       { class: "links" },
       known.map(([position, index, value]) => {
         const layer = network.layers[position];
-        const share = Number.isFinite(value) ? Math.abs(value) / most : 0;
+        const share = Number.isFinite(value) ? Math.abs(value) / largest : 0;
         const bar = style(make("span", { class: value < 0 ? "bar negative" : "bar" }), {
           "--share": share,
         });
@@ -25,12 +25,12 @@
             atlas.picture(layer, index, ""),
             make(
               "span",
-              { class: "who" },
+              { class: "caption" },
               make("span", { class: "name" }, layer.title(index)),
               make("span", { class: "facts name" }, layer.name),
               make(
                 "span",
-                { class: "measure" },
+                { class: "link-value" },
                 bar,
                 make("span", { class: "value" }, atlas.number(value)),
               ),

@@ -1,67 +1,72 @@
-// From the address to the page: `#/`, `#/LAYER` and `#/LAYER/INDEX`.
+// Shows the page for an address: `#/`, `#/LAYER` or `#/LAYER/INDEX`.
 "use strict";
 {
   const { make } = atlas;
   const main = document.getElementById("main");
 
-  const find = (network, hash) => {
-    const [key, index, ...more] = hash.replace(/^#?\/?/, "").split("/");
-    if (key === "" && index === undefined) return atlas.map(network);
+  const pageFor = (network, hash) => {
+    const [key, index, ...rest] = hash.replace(/^#?\/?/, "").split("/");
+    if (key === "" && index === undefined) return atlas.mapPage(network);
     let name;
     try {
       name = decodeURIComponent(key);
     } catch {
-      return atlas.lost("The address was cut off or mistyped.");
+      return atlas.notFoundPage("The address is incomplete or mistyped.");
     }
     const layer = network.byKey.get(name);
     if (!layer) {
-      const near = atlas.find(name).filter(({ index: channel }) => channel === undefined);
-      const layers = near.slice(0, 3).map((found) => found.layer);
-      return atlas.lost(`There is no layer \u201c${name}\u201d.`, { near: layers });
+      const matches = atlas.search(name).filter(({ index: channel }) => channel === undefined);
+      const suggestions = matches.slice(0, 3).map((match) => match.layer);
+      return atlas.notFoundPage(`There is no layer \u201c${name}\u201d.`, { suggestions });
     }
-    if (index === undefined || (index === "" && !more.length)) return atlas.grid(network, layer);
-    if (!/^\d+$/.test(index) || more.length || !layer.has(Number(index))) {
-      return atlas.lost(`Of ${layer.name}, this atlas has nothing with that number.`, { layer });
+    if (index === undefined || (index === "" && !rest.length)) {
+      return atlas.layerPage(network, layer);
     }
-    return atlas.channel(network, layer, Number(index));
+    if (!/^\d+$/.test(index) || rest.length || !layer.has(Number(index))) {
+      const message = `This atlas has no channel \u201c${[index, ...rest].join("/")}\u201d of ${layer.name}.`;
+      return atlas.notFoundPage(message, { layer });
+    }
+    return atlas.channelPage(network, layer, Number(index));
   };
 
-  const unfinished = () =>
+  const unfinishedNote = () =>
     make(
       "p",
       { class: "note" },
-      "This atlas is still being drawn. Load the page again for what has come since.",
+      "This atlas is not finished yet. Reload the page to see new pictures.",
     );
 
-  let came = null; // The address of the page before this one.
+  let previousAddress = null;
+
+  // Back on a page, the focus goes to the item that was left. On a new page, to the heading.
+  const restorePosition = (view, heading, from, scroll) => {
+    const rank = view.items?.rank(from) ?? -1;
+    scrollTo(0, scroll ?? 0);
+    const target = rank < 0 ? heading : view.items.show(rank);
+    target.focus({ preventScroll: true });
+    if (scroll === undefined && rank >= 0) target.scrollIntoView({ block: "center" });
+  };
 
   const show = async (network) => {
     document.querySelector("dialog[open]")?.remove();
-    const view = { ...find(network, location.hash), address: location.hash };
+    const view = { ...pageFor(network, location.hash), address: location.hash };
     atlas.view = view;
     document.title = [...view.title, network.model].join(" \u00b7 ");
     main.replaceChildren(
-      ...(network.finished ? [] : [unfinished()]),
+      ...(network.finished ? [] : [unfinishedNote()]),
       ...view.content.filter(Boolean),
     );
     view.attached?.();
     const heading = main.querySelector("h1");
     heading.tabIndex = -1;
-    const before = came;
-    came = location.hash;
+    const from = previousAddress;
+    previousAddress = location.hash;
     const { scroll } = history.state ?? {};
-    if (before !== null) {
-      // Who goes back up finds the focus where it came from; others begin with the heading.
-      const rank = view.steps?.rank(before) ?? -1;
-      scrollTo(0, scroll ?? 0);
-      const from = rank < 0 ? heading : view.steps.show(rank);
-      from.focus({ preventScroll: true });
-      if (scroll === undefined && rank >= 0) from.scrollIntoView({ block: "center" });
-    }
+    if (from !== null) restorePosition(view, heading, from, scroll);
     if (scroll === undefined) return;
     scrollTo(0, scroll);
     await view.ready;
-    // Once the page is as long as it was, and nobody has scrolled meanwhile.
+    // Again once the page has its full height, unless the reader has moved on.
     if (atlas.view === view) scrollTo(0, scroll);
   };
 
@@ -72,22 +77,22 @@
   const start = async () => {
     let network;
     try {
-      network = atlas.understand(await atlas.data("atlas"));
+      network = atlas.buildNetwork(await atlas.data("atlas"));
     } catch (error) {
       main.replaceChildren(
         make("h1", {}, "No atlas"),
-        make("p", { class: "note" }, `${error.message}. Is the folder whole?`),
+        make("p", { class: "note" }, `${error.message}. Is the folder complete?`),
       );
       return;
     }
     atlas.network = network;
     document.getElementById("brand").textContent = network.model;
-    // Pages differ in length, so that we know better than the browser where one was.
+    // Pages differ in height, so restoring the scroll position is left to `show`.
     history.scrollRestoration = "manual";
-    let resting;
+    let timer;
     addEventListener("scroll", () => {
-      clearTimeout(resting);
-      resting = setTimeout(() => history.replaceState({ scroll: scrollY }, ""), 100);
+      clearTimeout(timer);
+      timer = setTimeout(() => history.replaceState({ scroll: scrollY }, ""), 100);
     });
     addEventListener("hashchange", () => show(network));
     await show(network);

@@ -1,23 +1,23 @@
-// Light or dark: as the system has it, until the reader chooses otherwise.
+// Light or dark theme: the system's, unless the reader chooses the other.
 "use strict";
 {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const ofSystem = () => (dark.matches ? "dark" : "light");
+  const systemTheme = () => (dark.matches ? "dark" : "light");
   let chosen = atlas.remembered("theme");
 
   const show = () => {
-    const now = chosen ?? ofSystem();
-    root.dataset.theme = now;
+    const theme = chosen ?? systemTheme();
+    root.dataset.theme = theme;
     const button = document.getElementById("theme");
-    if (button) button.textContent = now === "dark" ? "Light" : "Dark";
-    button?.setAttribute("aria-label", `${now === "dark" ? "Light" : "Dark"} theme`);
+    if (button) button.textContent = theme === "dark" ? "Light" : "Dark";
+    button?.setAttribute("aria-label", `${theme === "dark" ? "Light" : "Dark"} theme`);
   };
 
   atlas.switchTheme = () => {
     const other = root.dataset.theme === "dark" ? "light" : "dark";
-    // Who comes back to what the system has goes on with the system.
-    chosen = other === ofSystem() ? null : other;
+    // Back at the system's theme, follow the system again.
+    chosen = other === systemTheme() ? null : other;
     atlas.remember("theme", chosen);
     show();
   };

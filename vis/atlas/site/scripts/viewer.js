@@ -1,53 +1,53 @@
-// A picture as large as the window and larger, to move about in; with others beside it to go on to.
+// A viewer with zoom and pan for one picture or several.
 "use strict";
 {
   const { make, style } = atlas;
-  const STEP = 1.25;
-  const MOST = 32; // Times the picture's own size.
+  const ZOOM_STEP = 1.25;
+  const MAX_ZOOM = 32; // Times the picture's own size.
 
-  // Each of `sights` has a title, a width, a height and `show`, which makes what fills the frame.
-  atlas.look = (sights, at = 0) => {
-    const stage = make("div", {
-      class: "stage-of-view",
+  // Each of `views` has a title, a width, a height, and `show`, which creates the content.
+  atlas.openViewer = (views, current = 0) => {
+    const viewport = make("div", {
+      class: "viewport",
       tabindex: "0",
       autofocus: true,
       role: "group",
-      "aria-label": "The picture, which arrow keys move",
+      "aria-label": "Picture; arrow keys move it",
     });
-    const title = make("h2", { class: "name", id: "viewed" });
+    const title = make("h2", { class: "name", id: "viewer-title" });
     const percent = make("output", { "aria-label": "Zoom" });
-    let frame, scale, fitting;
+    let frame, scale, fittingScale;
 
-    const zoom = (wanted, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
-      const { width, height } = sights[at];
-      const next = Math.min(Math.max(wanted, fitting / 2), MOST);
-      // What is under the pointer stays there.
-      const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y].map(
-        (place) => (place * next) / (scale ?? next),
+    const zoom = (target, x = viewport.clientWidth / 2, y = viewport.clientHeight / 2) => {
+      const { width, height } = views[current];
+      const next = Math.min(Math.max(target, fittingScale / 2), MAX_ZOOM);
+      // The point under the pointer stays in place.
+      const [left, top] = [viewport.scrollLeft + x, viewport.scrollTop + y].map(
+        (position) => (position * next) / (scale ?? next),
       );
       scale = next;
       style(frame, { width: `${width * scale}px`, height: `${height * scale}px` });
-      stage.scrollTo(left - x, top - y);
+      viewport.scrollTo(left - x, top - y);
       percent.textContent = `${Math.round(scale * 100)} %`;
     };
     const fit = () => {
-      const { width, height } = sights[at];
-      const room = Math.min(stage.clientWidth / width, stage.clientHeight / height);
-      fitting = Math.min(room * 0.94, MOST);
-      zoom(fitting);
+      const { width, height } = views[current];
+      const room = Math.min(viewport.clientWidth / width, viewport.clientHeight / height);
+      fittingScale = Math.min(room * 0.94, MAX_ZOOM);
+      zoom(fittingScale);
     };
-    const show = (which) => {
-      at = (which + sights.length) % sights.length;
-      title.textContent = sights[at].title;
-      frame = make("div", { class: "frame" }, sights[at].show());
-      stage.replaceChildren(frame);
+    const show = (i) => {
+      current = (i + views.length) % views.length;
+      title.textContent = views[current].title;
+      frame = make("div", { class: "frame" }, views[current].show());
+      viewport.replaceChildren(frame);
       scale = undefined;
       fit();
     };
 
-    // To another picture, unless there is none, or these keys move about in a larger one.
-    const go = (step, most = Infinity) =>
-      sights.length > 1 && scale <= most ? show(at + step) : false;
+    // False leaves the key to the browser: there is one picture, or arrow keys pan a larger one.
+    const go = (step, maxScale = Infinity) =>
+      views.length > 1 && scale <= maxScale ? show(current + step) : false;
 
     const button = (label, text, click, key) =>
       make(
@@ -55,34 +55,35 @@
         { type: "button", "aria-label": label, "aria-keyshortcuts": key, click },
         text,
       );
-    const larger = () => zoom(scale * STEP);
-    const smaller = () => zoom(scale / STEP);
-    const others =
-      sights.length > 1
+    const zoomIn = () => zoom(scale * ZOOM_STEP);
+    const zoomOut = () => zoom(scale / ZOOM_STEP);
+    const neighbourButtons =
+      views.length > 1
         ? [
             button("Previous picture", "\u2190", () => go(-1), "k"),
             button("Next picture", "\u2192", () => go(1), "j"),
           ]
         : [];
-    stage.addEventListener(
+    viewport.addEventListener(
       "wheel",
       (event) => {
         event.preventDefault();
-        const box = stage.getBoundingClientRect();
+        const box = viewport.getBoundingClientRect();
         zoom(
-          scale * STEP ** Math.max(-1, Math.min(1, -event.deltaY / 100)),
+          scale * ZOOM_STEP ** Math.max(-1, Math.min(1, -event.deltaY / 100)),
           event.clientX - box.left,
           event.clientY - box.top,
         );
       },
       { passive: false },
     );
-    stage.addEventListener("pointermove", (event) => {
-      // Fingers scroll by themselves.
+    viewport.addEventListener("pointermove", (event) => {
+      // Touch scrolls without this.
       if (event.pointerType === "mouse" && event.buttons === 1)
-        stage.scrollBy(-event.movementX, -event.movementY);
+        viewport.scrollBy(-event.movementX, -event.movementY);
     });
-    atlas.open({ class: "viewer", "aria-labelledby": "viewed" }, (closing, close) => ({
+    const attributes = { class: "viewer", "aria-labelledby": "viewer-title" };
+    atlas.openDialog(attributes, (closeButton, close) => ({
       content: [
         make(
           "div",
@@ -91,28 +92,28 @@
           make(
             "div",
             { class: "tools" },
-            others,
-            button("Smaller", "\u2212", smaller, "-"),
+            neighbourButtons,
+            button("Zoom out", "\u2212", zoomOut, "-"),
             percent,
-            button("Larger", "+", larger, "+"),
+            button("Zoom in", "+", zoomIn, "+"),
             button("Fit to the window", "Fit", fit, "0"),
-            closing,
+            closeButton,
           ),
         ),
-        stage,
+        viewport,
       ],
       keys: {
-        "+": larger,
-        "=": larger,
-        "-": smaller,
+        "+": zoomIn,
+        "=": zoomIn,
+        "-": zoomOut,
         0: fit,
         z: close,
         j: () => go(1),
         k: () => go(-1),
-        ArrowRight: () => go(1, fitting),
-        ArrowLeft: () => go(-1, fitting),
+        ArrowRight: () => go(1, fittingScale),
+        ArrowLeft: () => go(-1, fittingScale),
       },
     }));
-    show(at);
+    show(current);
   };
 }

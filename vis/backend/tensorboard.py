@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard."""
+"""Writing images for TensorBoard."""
 
 import os
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import tensorflow as tf
 
 
-def picture_writer(folder: str | os.PathLike) -> Any:
-    """What writes to a folder that TensorBoard reads, until it is closed."""
+def create_writer(folder: str | os.PathLike) -> Any:
+    """A writer of TensorBoard's files, to be closed in the end."""
     return tf.summary.create_file_writer(os.fspath(folder))
 
 
-def write_picture(writer: Any, name: str, png: bytes, size: tuple[int, int], step: int) -> None:
-    """Writes a picture of `(width, height)`, a PNG file, as one step of those of a name."""
+def write_image(writer: Any, name: str, png: bytes, size: tuple[int, int], step: int) -> None:
+    """Writes a PNG image of size `(width, height)`."""
     width, height = size
-    # As a protocol buffer, for `tf.summary.image` needs TensorBoard to be installed here.
+    # Not by `tf.summary.image`, which needs TensorBoard to be installed.
     image = tf.compat.v1.Summary.Image(
         encoded_image_string=png, width=width, height=height, colorspace=3
     )

@@ -1,24 +1,24 @@
-// A page that is not there, with the way back.
+// The page for a wrong address.
 "use strict";
 {
   const { make } = atlas;
 
-  atlas.lost = (said, { layer = null, near = [] } = {}) => ({
-    title: ["Not here"],
+  atlas.notFoundPage = (message, { layer = null, suggestions = [] } = {}) => ({
+    title: ["Not found"],
     up: layer?.address ?? "#/",
     content: [
-      make("h1", {}, "This page is not in the atlas"),
-      make("p", { class: "lead name" }, said),
-      near.length
+      make("h1", {}, "Page not found"),
+      make("p", { class: "lead name" }, message),
+      suggestions.length
         ? make(
             "p",
             {},
-            "Perhaps you mean ",
-            near.flatMap((other, at) => [
-              at ? " or " : "",
+            "Did you mean ",
+            suggestions.flatMap((other, i) => [
+              i ? " or " : "",
               make("a", { href: other.address, class: "name" }, other.name),
             ]),
-            ".",
+            "?",
           )
         : null,
       make(

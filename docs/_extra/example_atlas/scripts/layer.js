@@ -1,14 +1,14 @@
-// A layer: all of its channels that were drawn, as a grid whose pictures can be made larger.
+// The page of a layer: a grid of its channels, with pictures of adjustable size.
 "use strict";
 {
   const { make } = atlas;
   const SIZES = [72, 96, 128, 176, 240];
   const GAP = 18;
   const CAPTION = 24;
-  // Three in a row on a telephone.
-  const usual = matchMedia("(max-width: 40rem)").matches ? 96 : 128;
+  // Three in a row on a phone.
+  const defaultSize = matchMedia("(max-width: 40rem)").matches ? 96 : 128;
   let size = SIZES.indexOf(Number(atlas.remembered("tile")));
-  if (size < 0) size = SIZES.indexOf(usual);
+  if (size < 0) size = SIZES.indexOf(defaultSize);
 
   const tile = (layer, index) => {
     const title = layer.title(index);
@@ -24,46 +24,46 @@
     );
   };
 
-  const sized = (layer) => {
-    const tall = layer.size[0] / layer.size[1];
+  const resizableGrid = (layer) => {
+    const aspect = layer.picture_size[0] / layer.picture_size[1];
     const list = make("ul", { class: layer.labels ? "grid labelled" : "grid" });
-    const rows = atlas.rows(
+    const grid = atlas.virtualGrid(
       list,
-      layer.drawn.length,
-      (rank) => tile(layer, layer.drawn[rank]),
-      tall,
-      () => ({ tile: SIZES[size], gap: GAP, below: CAPTION }),
+      layer.filters.length,
+      (rank) => tile(layer, layer.filters[rank]),
+      aspect,
+      () => ({ tile: SIZES[size], gap: GAP, caption: CAPTION }),
     );
     const resize = (step) => {
       size = Math.min(SIZES.length - 1, Math.max(0, size + step));
       atlas.remember("tile", SIZES[size]);
-      rows.layout();
+      grid.layout();
     };
     const button = (text, label, step) =>
       make("button", { type: "button", "aria-label": label, click: () => resize(step) }, text);
     const buttons = make(
       "div",
-      { class: "sizes", role: "group", "aria-label": "Size of the pictures" },
+      { class: "sizes", role: "group", "aria-label": "Picture size" },
       button("\u2212", "Smaller pictures", -1),
       button("+", "Larger pictures", 1),
     );
-    return { list, buttons, resize, rows };
+    return { list, buttons, resize, grid };
   };
 
   const neighbours = (network, layer) => {
     const link = (step, text) => {
-      const other = network.layers[layer.position + step];
+      const neighbour = network.layers[layer.position + step];
       return (
-        other &&
+        neighbour &&
         make(
           "a",
           {
-            href: other.address,
+            href: neighbour.address,
             rel: step < 0 ? "prev" : "next",
-            "aria-label": `${text} layer: ${other.name}`,
+            "aria-label": `${text} layer: ${neighbour.name}`,
           },
           step < 0 ? "\u2190 " : "",
-          make("span", { class: "name" }, other.name),
+          make("span", { class: "name" }, neighbour.name),
           step > 0 ? " \u2192" : "",
         )
       );
@@ -76,37 +76,37 @@
     );
   };
 
-  atlas.grid = (network, layer) => {
+  atlas.layerPage = (network, layer) => {
     const head = [
       make(
         "nav",
-        { class: "trail", "aria-label": "Where you are" },
+        { class: "breadcrumb", "aria-label": "Breadcrumb" },
         make("a", { href: "#/" }, "Map"),
       ),
       make("h1", { class: "name" }, layer.name),
-      atlas.factsOf([...atlas.facts(layer), atlas.extent(layer)]),
+      atlas.factList([...atlas.facts(layer), atlas.filterCount(layer)]),
     ];
     const page = { title: [layer.key], up: "#/" };
-    if (layer.failed !== null || layer.drawn.length === 0) {
-      const why =
-        layer.failed === null
+    if (layer.error !== null || layer.filters.length === 0) {
+      const message =
+        layer.error === null
           ? "No channel of this layer was drawn."
-          : `This layer could not be drawn: ${layer.failed}`;
+          : `This layer could not be drawn: ${layer.error}`;
       return {
         ...page,
-        content: [...head, make("p", { class: "note" }, why), neighbours(network, layer)],
+        content: [...head, make("p", { class: "note" }, message), neighbours(network, layer)],
       };
     }
-    const { list, buttons, resize, rows } = sized(layer);
+    const { list, buttons, resize, grid } = resizableGrid(layer);
     return {
       ...page,
-      steps: {
-        ...rows,
-        many: layer.drawn.length,
-        rank: (address) => layer.drawn.findIndex((index) => layer.addressOf(index) === address),
-        show: (rank) => rows.show(rank).querySelector("a"),
+      items: {
+        ...grid,
+        count: layer.filters.length,
+        rank: (address) => layer.filters.findIndex((index) => layer.addressOf(index) === address),
+        show: (rank) => grid.show(rank).querySelector("a"),
       },
-      attached: rows.layout,
+      attached: grid.layout,
       content: [
         make("div", { class: "head" }, make("div", {}, head), buttons),
         list,

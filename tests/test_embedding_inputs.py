@@ -82,7 +82,7 @@ def test_nested_model_that_looks_up_twice():
     inner = sequential((5,), layers.Embedding(9, 4), layers.Flatten())
     a, b = words(), words()
     model = keras.Model([a, b], layers.Dense(2)(layers.Add()([inner(a), inner(b)])))
-    with pytest.raises(ValueError, match=r"`model` must look up.*Received: .* 2 inputs"):
+    with pytest.raises(ValueError, match=r"`model` must call the embedding.*Received: .* 2 inputs"):
         visualize_activation(model, -1, 0, **QUICK)
     with pytest.raises(ValueError, match=r"`model` must call.*Received: .*several times"):
         visualize_activation(model, -1, 0, fixed_inputs=[None, WORDS], **QUICK)

@@ -1,4 +1,4 @@
-// Elements made of text alone: nothing that a name holds is ever read as HTML.
+// Creates elements from text only: names are never parsed as HTML.
 "use strict";
 {
   const fill = (element, attributes, children) => {
@@ -20,7 +20,7 @@
   atlas.makeSvg = (tag, attributes = {}, ...children) =>
     fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
-  // Sets properties of style sheets, which the content security policy allows to scripts.
+  // Sets styles, which the content security policy allows to scripts but not to attributes.
   atlas.style = (element, properties) => {
     for (const [name, value] of Object.entries(properties)) {
       element.style.setProperty(name, value);
