@@ -1,9 +1,10 @@
-"""How the code itself is built: what is private stays in one place, imports run one way."""
+"""Architecture: private names in one module, one-way imports, one graph for each call."""
 
 from __future__ import annotations
 
 import ast
 import weakref
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +31,17 @@ from vis.visualization import (
 
 ROOT = Path(vis.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-# From the ground up: a wing may import what stands before it.
-WINGS = ("private", "device", "cache", "tensors", "layers", "graph", "step")
-# Modules of Keras and TensorFlow that are nobody's business but `private.py`'s.
+# From the bottom up: a subpackage may import those before it.
+SUBPACKAGES = ("private", "device", "cache", "tensors", "layers", "graph", "step")
+# Private modules of Keras and TensorFlow, which only `private.py` may import.
 PRIVATE_MODULES = ("keras.src", "tensorflow.python", "tensorflow.core", "tensorflow.compiler")
 PRIVATE_ATTRIBUTES = ("_keras", "_inbound", "_outbound", "_flatten", "_all_reduce", "_dtype_pol")
-# What is public of a name that begins with an underscore.
-OURS = {"_replace", "_asdict", "_fields", "_make"}
+# Public names that begin with an underscore.
+PUBLIC = {"_replace", "_asdict", "_fields", "_make"}
 
 
-def names(tree):
-    """Private names that a module reaches for on objects that are not its own."""
+def private_names(tree):
+    """Private names that a module uses on objects of other modules."""
     own = {
         node.attr
         for node in ast.walk(tree)
@@ -51,7 +52,7 @@ def names(tree):
         if isinstance(node, ast.Attribute) and node.attr == "raw_ops":
             yield node.attr
         elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
-            if not node.attr.startswith("__") and node.attr not in own | OURS:
+            if not node.attr.startswith("__") and node.attr not in own | PUBLIC:
                 yield node.attr
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = [alias.name for alias in node.names]
@@ -62,7 +63,7 @@ def names(tree):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_says_what_it_is_for_and_is_short(path):
+def test_every_file_has_a_docstring_and_is_short(path):
     source = path.read_text()
     if source:
         assert ast.get_docstring(ast.parse(source)), path
@@ -70,15 +71,15 @@ def test_every_file_says_what_it_is_for_and_is_short(path):
 
 
 def test_private_names_of_keras_and_tensorflow_are_in_one_module():
-    found = {
-        str(path.relative_to(ROOT)): sorted(set(names(ast.parse(path.read_text()))))
+    used = {
+        str(path.relative_to(ROOT)): sorted(set(private_names(ast.parse(path.read_text()))))
         for path in FILES
     }
-    assert found.pop("backend/private.py")
-    assert not {path: what for path, what in found.items() if what}
+    assert used.pop("backend/private.py")
+    assert not {path: names for path, names in used.items() if names}
 
 
-def test_the_test_for_private_names_finds_them():
+def test_private_names_are_detected():
     for code in (
         "x._keras_history",
         "layer._flatten_layers()",
@@ -87,35 +88,55 @@ def test_the_test_for_private_names_finds_them():
         "tf.raw_ops.Select",
         "vars(x)['_inbound_nodes']",
     ):
-        assert list(names(ast.parse(code))), code
-    for code in ("self._own", "given._replace(x=1)", "import keras", "tf.gradients"):
-        assert not list(names(ast.parse(code))), code
+        assert list(private_names(ast.parse(code))), code
+    for code in ("self._own", "pair._replace(x=1)", "import keras", "tf.gradients"):
+        assert not list(private_names(ast.parse(code))), code
 
 
-def imported(path):
-    """The modules of this library that a file imports when it is run."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("vis"):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def module_of(path):
+    return ".".join(("vis", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
 
 
-def wing(module):
+def imported_names(node):
+    """The names that a statement imports from this library."""
+    if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "vis":
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def subpackage(module):
     parts = module.split(".")
     return parts[2] if parts[:2] == ["vis", "backend"] and len(parts) > 2 else None
 
 
-def test_imports_between_the_wings_of_the_backend_run_one_way():
+def test_imports_have_no_cycle():
+    """Imports in functions or under `TYPE_CHECKING` count as well."""
+    modules = {module_of(path): ast.walk(ast.parse(path.read_text())) for path in FILES}
+    imports = {
+        module: {
+            name if name in modules else name.rpartition(".")[0]
+            for node in nodes
+            for name in imported_names(node)
+        }
+        for module, nodes in modules.items()
+    }
+    TopologicalSorter(imports).prepare()
+
+
+def test_imports_between_subpackages_of_the_backend_run_one_way():
     for path in (ROOT / "backend").rglob("*.py"):
-        own = wing(".".join(("vis", *path.relative_to(ROOT).with_suffix("").parts)))
-        if own not in WINGS:
+        own = subpackage(module_of(path))
+        if own not in SUBPACKAGES:
             continue
-        for module in imported(path):
-            if wing(module) in WINGS:
-                assert WINGS.index(wing(module)) <= WINGS.index(own), (path, module)
-            assert module.split(".")[1] in ("backend", "utils"), (path, module)
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in imported_names(node):
+                if subpackage(name) in SUBPACKAGES:
+                    assert SUBPACKAGES.index(subpackage(name)) <= SUBPACKAGES.index(own), name
+                assert name.split(".")[1] in ("backend", "utils"), (path, name)
 
 
-def test_tensorflow_is_for_the_backend_alone():
+def test_only_the_backend_imports_tensorflow():
     for path in FILES:
         if ROOT / "backend" not in path.parents:
             for node in ast.walk(ast.parse(path.read_text())):
@@ -154,27 +175,27 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_model_is_understood_once_in_each_call(name, monkeypatch):
-    """A backprop modifier makes another model, which is understood once, too."""
-    made = []
-    understand = Graph.__init__
+def test_each_call_builds_one_graph(name, monkeypatch):
+    """One more for the copy of a backprop modifier."""
+    built = []
+    init = Graph.__init__
 
-    def counting(self, structure, model=None):
-        made.append(structure if model is None else model)
-        understand(self, structure, model)
+    def counting(self, input_structure, model=None):
+        built.append(input_structure if model is None else model)
+        init(self, input_structure, model)
 
     model = classifier()
     monkeypatch.setattr(Graph, "__init__", counting)
     CALLS[name](model)
-    assert len({id(of) for of in made}) == len(made) == (2 if "guided" in name else 1)
+    assert len({id(x) for x in built}) == len(built) == (2 if "guided" in name else 1)
 
 
-def test_who_asks_again_gets_the_same_graph_while_somebody_has_it():
+def test_graph_is_shared_while_it_is_in_use():
     model = classifier()
     graph = Graph.of(model)
     assert Graph.of(model) is graph
     assert inputs_of(model).graph is graph
-    # A model that has grown is another.
+    # Added layers need another graph.
     growing = sequential((4,), layers.Dense(3))
     before = Graph.of(growing)
     growing.add(layers.Dense(2, name="new"))
@@ -182,10 +203,10 @@ def test_who_asks_again_gets_the_same_graph_while_somebody_has_it():
     assert Graph.of(growing).has(growing.get_layer("new"))
 
 
-def test_a_graph_goes_with_those_who_have_it():
+def test_graph_is_released_after_use():
     model = classifier()
     graph = Graph.of(model)
     graph.gradient_flow.has_gradient(graph.inputs[0])
-    seen = weakref.ref(graph)
+    reference = weakref.ref(graph)
     del graph
-    assert seen() is None
+    assert reference() is None

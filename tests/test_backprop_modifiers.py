@@ -1,4 +1,4 @@
-"""Gradients of small networks worked out by hand."""
+"""Gradients of small networks with backprop modifiers, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def modified(model, kind):
 
 
 def rectify(grads, activation, kind):
-    """What a rectifier passes back."""
+    """The gradient by the input of a rectifier."""
     active = activation > 0
     return {
         "plain": grads * active,
@@ -38,7 +38,7 @@ def rectify(grads, activation, kind):
 
 
 def gradients(model, image, unit=1):
-    """Of minus one unit of the output, by a tape and by an optimisation."""
+    """The gradients of minus one unit, by `tf.GradientTape` and by an `Optimizer`."""
     with tf.GradientTape() as tape:
         tape.watch(x := tf.convert_to_tensor(image))
         loss = -tf.reduce_sum(model(x)[..., unit])
@@ -49,7 +49,7 @@ def gradients(model, image, unit=1):
 
 
 def check_gradients(model, expected, image=None):
-    """Expected is a function of the kind."""
+    """Compares gradients with `expected(kind)`."""
     image = noise(1, *model.inputs[0].shape[1:]) if image is None else image
     different = set()
     for kind in KINDS:
@@ -62,7 +62,7 @@ def check_gradients(model, expected, image=None):
 
 
 def rectifying(units):
-    """Each way to write a dense layer with a rectifier."""
+    """All ways to write a dense layer with a rectifier."""
     return {
         "argument": [layers.Dense(units, activation="relu")],
         "function": [layers.Dense(units, activation=keras.activations.relu)],
@@ -79,9 +79,9 @@ def rectifying(units):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", rectifying(1))
-def test_two_rectifiers(how):
-    model = sequential((7,), *rectifying(6)[how], layers.Dense(5, "relu"), layers.Dense(3))
+@pytest.mark.parametrize("kind", rectifying(1))
+def test_two_rectifiers(kind):
+    model = sequential((7,), *rectifying(6)[kind], layers.Dense(5, "relu"), layers.Dense(3))
     model.set_weights([noise(*w.shape, seed=i) for i, w in enumerate(model.get_weights())])
     image = noise(1, 7, seed=9)
     w1, b1, w2, b2, w3, _ = map(np.float64, model.get_weights())
@@ -123,12 +123,12 @@ def test_bounded_rectifier():
 
 
 def test_convolutions():
-    """Along one channel and without padding, a convolution is easily turned round by hand."""
+    """With one channel and without padding, NumPy computes the transposed convolution."""
     model = sequential(
         (9, 1), layers.Conv1D(1, 3, activation="relu"), layers.Conv1D(1, 3, activation="relu"),
         layers.Flatten(), layers.Dense(2),
     )  # fmt: skip
-    # Weights for which something comes through to the image, whatever the kind.
+    # With these weights all three gradients are nonzero.
     model.set_weights([noise(*w.shape, seed=4 + i) for i, w in enumerate(model.get_weights())])
     image = noise(1, 9, 1, seed=10)
     w1, b1, w2, b2, w3, _ = (np.float64(w) for w in model.get_weights())
@@ -168,7 +168,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("wrong", [None, "model", 3, layers.Dense(2), keras.Sequential()])
-def test_model_that_is_none(wrong):
+def test_wrong_model(wrong):
     with pytest.raises((TypeError, ValueError), match=r"`model` .*Received: "):
         backprop_modifiers.guided(wrong)
 
@@ -196,8 +196,8 @@ def test_copy_shares_weights_and_leaves_the_original_alone(kind):
     copy = modified(model, kind)
     assert copy is not model
     assert len(copy.weights) == len(model.weights)
-    for ours, theirs in zip(copy.weights, model.weights, strict=True):
-        assert ours is theirs
+    for copied, original in zip(copy.weights, model.weights, strict=True):
+        assert copied is original
     assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
     assert copy.get_layer("first").kernel is model.get_layer("first").kernel
     np.testing.assert_allclose(copy(image), expected, rtol=1e-5)
@@ -206,9 +206,9 @@ def test_copy_shares_weights_and_leaves_the_original_alone(kind):
 
     assert nodes(model) == before
     assert model.get_config() == config
-    for now, then in zip(gradients(model, image[:1]), plain, strict=True):
-        np.testing.assert_array_equal(now, then)
-    # Weights that are set later are those of both.
+    for actual, expected in zip(gradients(model, image[:1]), plain, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    # Weights that are set later are shared, too.
     model.set_weights([w * 0.5 for w in model.get_weights()])
     np.testing.assert_allclose(copy(image), model(image), rtol=1e-5)
 
@@ -224,7 +224,7 @@ def test_copy_can_be_saved_and_loaded(tmp_path, kind):
     np.testing.assert_allclose(loaded(image), model(image), rtol=1e-5)
     for actual, expected in zip(gradients(loaded, image), gradients(copy, image), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
-    # And the original, with the copy around, is saved as it is.
+    # The original is saved without changes.
     model.save(tmp_path / "model.keras")
     plain = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(
@@ -267,15 +267,15 @@ def test_other_activations_keep_their_gradients_with_a_warning():
         np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-def test_modifier_of_the_users_own():
+def test_custom_modifier():
     model = sequential((7,), layers.Dense(6, "relu"), layers.Dense(3))
 
-    def without_rectifiers(given):
-        assert given is model
-        given.layers[0].activation = keras.activations.linear
-        changed = apply_modifications(given)
-        given.layers[0].activation = keras.activations.relu
-        return changed
+    def without_rectifiers(original):
+        assert original is model
+        original.layers[0].activation = keras.activations.linear
+        copy = apply_modifications(original)
+        original.layers[0].activation = keras.activations.relu
+        return copy
 
     seed = noise(7)
     settings = {"seed_input": seed, "max_iter": 4, "input_range": (0.0, 1.0)}

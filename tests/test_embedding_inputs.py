@@ -1,4 +1,4 @@
-"""What is optimised and explained: inputs, or what a model makes of what it looks up."""
+"""Inputs of tokens, text and integer pixels: where gradients enter the model."""
 
 from __future__ import annotations
 
@@ -24,72 +24,72 @@ from vis.visualization import (
 from vis.visualization.attribution.score import Score
 
 QUICK = {"max_iter": 4, "seed": 0}
-WORDS = np.array([3, 1, 4, 1, 5])
+TOKENS = np.array([3, 1, 4, 1, 5])
 KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 
 
-def behind(embedded):
-    """The rest of a model of words."""
+def head(embedded):
+    """The layers after an embedding."""
     return layers.Dense(3)(layers.LSTM(6)(embedded))
 
 
-def words(dtype="int32"):
+def token_input(dtype="int32"):
     return keras.Input((5,), dtype=dtype)
 
 
 @pytest.fixture
 def plain():
-    """A model of words as integers."""
-    inputs = words()
-    return keras.Model(inputs, behind(layers.Embedding(9, 4)(inputs)))
+    """A model of integer tokens."""
+    inputs = token_input()
+    return keras.Model(inputs, head(layers.Embedding(9, 4)(inputs)))
 
 
-def check_same(model, plain, seed_input=WORDS):
-    """Both draw the same, of the same weights."""
+def check_equal(model, plain, seed_input=TOKENS):
+    """Compares the results of two models with the same weights."""
     model.set_weights(plain.get_weights())
     expected = visualize_activation(plain, -1, 1, **QUICK)
     assert expected.shape == (5, 4)
     np.testing.assert_array_equal(visualize_activation(model, -1, 1, **QUICK), expected)
-    expected = visualize_saliency(plain, -1, 1, WORDS)
+    expected = visualize_saliency(plain, -1, 1, TOKENS)
     assert expected.shape == (5,)
     np.testing.assert_allclose(visualize_saliency(model, -1, 1, seed_input), expected, atol=1e-5)
 
 
-def test_words_in_an_input_of_floats(plain):
+def test_float_tokens(plain):
     inputs = keras.Input((5,))
-    check_same(keras.Model(inputs, behind(layers.Embedding(9, 4)(inputs))), plain)
+    check_equal(keras.Model(inputs, head(layers.Embedding(9, 4)(inputs))), plain)
 
 
-def test_words_in_a_model_that_was_built_by_its_first_call(plain):
+def test_model_that_was_built_by_its_first_call(plain):
     model = keras.Sequential([layers.Embedding(9, 4), layers.LSTM(6), layers.Dense(3)])
-    model(WORDS[None])
-    check_same(model, plain)
+    model(TOKENS[None])
+    check_equal(model, plain)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_embedding_inside_nested_models(plain, depth, dtype):
-    inputs = words()
+    inputs = token_input()
     model = keras.Model(inputs, layers.LSTM(6)(layers.Embedding(9, 4)(inputs)))
     for _ in range(depth):
-        inputs = words(dtype)
+        inputs = token_input(dtype)
         model = keras.Model(inputs, model(inputs))
-    # The input of the innermost may be the outermost's as well.
-    check_same(keras.Model(inputs, layers.Dense(3)(model(inputs))), plain)
+    # The innermost and the outermost model may share their input.
+    check_equal(keras.Model(inputs, layers.Dense(3)(model(inputs))), plain)
 
 
-def test_nested_model_that_looks_up_twice():
+def test_nested_embedding_that_is_called_twice():
     inner = sequential((5,), layers.Embedding(9, 4), layers.Flatten())
-    a, b = words(), words()
+    a, b = token_input(), token_input()
     model = keras.Model([a, b], layers.Dense(2)(layers.Add()([inner(a), inner(b)])))
     with pytest.raises(ValueError, match=r"`model` must call the embedding.*Received: .* 2 inputs"):
         visualize_activation(model, -1, 0, **QUICK)
     with pytest.raises(ValueError, match=r"`model` must call.*Received: .*several times"):
-        visualize_activation(model, -1, 0, fixed_inputs=[None, WORDS], **QUICK)
+        visualize_activation(model, -1, 0, fixed_inputs=[None, TOKENS], **QUICK)
 
 
 class TokensAndPositions(layers.Layer):
-    """Looks up words and their places, as many a transformer does."""
+    """The sum of token and position embeddings, as in many transformers."""
 
     def __init__(self):
         super().__init__()
@@ -107,9 +107,11 @@ def test_embedding_inside_a_custom_layer():
     model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(attended)))
     rest = keras.Model(embedded, model.output)
     assert visualize_activation(model, -1, 1, **QUICK).shape == (5, 4)
-    seen = model.layers[1](WORDS[None])[0]
+    embedded = model.layers[1](TOKENS[None])[0]
     np.testing.assert_allclose(
-        visualize_saliency(model, -1, 1, WORDS), visualize_saliency(rest, -1, 1, seen), atol=1e-5
+        visualize_saliency(model, -1, 1, TOKENS),
+        visualize_saliency(rest, -1, 1, embedded),
+        atol=1e-5,
     )
 
 
@@ -123,14 +125,14 @@ def test_text():
         return dense(layers.GlobalAveragePooling1D()(embedding(numbers)))
 
     model = keras.Model(texts, rest(look_up(texts)))
-    numbers = words("int64")
+    numbers = token_input("int64")
     plain = keras.Model(numbers, rest(numbers))
     np.testing.assert_array_equal(
         visualize_activation(model, -1, 1, **QUICK), visualize_activation(plain, -1, 1, **QUICK)
     )
-    for said in (["three five one"], [["three five one"]], np.array([["three five one"]])):
+    for text in (["three five one"], [["three five one"]], np.array([["three five one"]])):
         np.testing.assert_allclose(
-            visualize_saliency(model, -1, 1, said),
+            visualize_saliency(model, -1, 1, text),
             visualize_saliency(plain, -1, 1, look_up(["three five one"])),
             atol=1e-6,
         )
@@ -146,7 +148,7 @@ def convnet(dtype, *first):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
 @pytest.mark.parametrize("nested", [False, True])
-def test_images_of_integers(dtype, nested):
+def test_integer_images(dtype, nested):
     inner, plain = convnet(dtype), convnet("float32")
     inner.set_weights(plain.get_weights())
     model = inner
@@ -166,7 +168,7 @@ def test_images_of_integers(dtype, nested):
     )
 
 
-def test_pictures_of_filters_for_images_of_integers():
+def test_filters_for_integer_images():
     model, plain = convnet("uint8"), convnet("float32")
     model.set_weights(plain.get_weights())
     pictures, expected = (
@@ -176,7 +178,7 @@ def test_pictures_of_filters_for_images_of_integers():
     np.testing.assert_array_equal(pictures, expected)
 
 
-def test_images_of_integers_that_are_resized():
+def test_integer_images_that_are_resized():
     model = convnet("uint8", layers.Resizing(8, 8))
     image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype="uint8")
     assert visualize_activation(model, -1, 1, **QUICK).shape == (16, 16, 3)
@@ -184,7 +186,7 @@ def test_images_of_integers_that_are_resized():
     assert GradCAM()(model, image).shape == (16, 16)
 
 
-def test_inputs_whose_names_are_not_the_models():
+def test_keys_that_differ_from_the_names_of_inputs():
     pixels, numbers = keras.Input((4, 4, 1), name="pixels"), keras.Input((3,), name="numbers")
     dense = layers.Dense(2)
     joined = dense(layers.Concatenate()([layers.Flatten()(pixels), numbers]))
@@ -209,16 +211,16 @@ def test_inputs_whose_names_are_not_the_models():
 
 def test_layer_inside_a_nested_model_that_gets_a_mask():
     inner = sequential((5, 4), layers.LSTM(6, name="recurrent"))
-    inputs = words()
+    inputs = token_input()
     masked = layers.Embedding(9, 4, mask_zero=True)(inputs)
     with pytest.warns(UserWarning, match="does not support masking"):
         model = keras.Model(inputs, layers.Dense(3)(inner(masked)))
     padded = np.array([3, 1, 4, 0, 0])
-    seen = model.layers[1](padded[None])
+    embedded = model.layers[1](padded[None])
     with tf.GradientTape() as tape:
-        tape.watch(seen)
-        activation = inner.layers[-1](seen[:, :3])[0, 2]
-    grads = np.abs(tape.gradient(activation, seen)[0]).max(axis=1)
+        tape.watch(embedded)
+        activation = inner.layers[-1](embedded[:, :3])[0, 2]
+    grads = np.abs(tape.gradient(activation, embedded)[0]).max(axis=1)
     assert grads[:3].all()
     heat = visualize_saliency(model, inner.layers[-1], 2, padded)
     np.testing.assert_allclose(heat, grads / grads.max(), atol=1e-5)
@@ -229,40 +231,42 @@ def test_layer_inside_a_nested_model_that_gets_a_mask():
     [lambda x: x + 1, lambda x: x[:, :4], lambda x: ops.minimum(x, 3), layers.Reshape((5,))],
     ids=["shifted", "cut", "clipped", "reshaped"],
 )
-def test_operations_between_words_and_their_embedding(before):
-    inputs, embedding = words(), layers.Embedding(9, 4)
+def test_operations_before_the_embedding(before):
+    inputs, embedding = token_input(), layers.Embedding(9, 4)
     changed = before(inputs)
     embedded = embedding(changed)
-    model = keras.Model(inputs, behind(embedded))
+    model = keras.Model(inputs, head(embedded))
     rest = keras.Model(embedded, model.output)
     assert visualize_activation(model, -1, 1, **QUICK).shape == tuple(embedded.shape[1:])
-    seen = keras.Model(inputs, embedded)(WORDS[None])[0]
+    values = keras.Model(inputs, embedded)(TOKENS[None])[0]
     np.testing.assert_allclose(
-        visualize_saliency(model, -1, 1, WORDS), visualize_saliency(rest, -1, 1, seen), atol=1e-5
+        visualize_saliency(model, -1, 1, TOKENS),
+        visualize_saliency(rest, -1, 1, values),
+        atol=1e-5,
     )
 
 
-def test_words_with_a_mask_of_integers():
-    tokens, mask = words(), words()
+def test_integer_mask_as_an_input():
+    tokens, mask = token_input(), token_input()
     embedded = layers.Embedding(9, 4)(tokens)
     attended = layers.MultiHeadAttention(2, 2)(embedded, embedded, attention_mask=mask[:, None, :])
     model = keras.Model(
         {"tokens": tokens, "mask": mask}, layers.Dense(2)(layers.GlobalAveragePooling1D()(attended))
     )
-    heat = visualize_saliency(model, -1, 0, {"tokens": WORDS, "mask": np.ones(5)})
+    heat = visualize_saliency(model, -1, 0, {"tokens": TOKENS, "mask": np.ones(5)})
     assert heat.shape == (5,)
     assert heat.max() == 1
     fixed = {"mask": np.ones(5)}
     assert visualize_activation(model, -1, 0, fixed_inputs=fixed, **QUICK).shape == (5, 4)
     if KERAS < (3, 7):
-        # There a gradient flows into the mask of an attention.
+        # In Keras 3.6 a gradient flows into the mask of an attention.
         return
     with pytest.raises(ValueError, match=r"`fixed_inputs` gives.*Received: "):
         visualize_activation(model, -1, 0, **QUICK)
 
 
-def structured(own):
-    """A model of text and numbers whose preprocessing is a model of its own."""
+def structured(shares_inputs):
+    """A model of text and numbers with a nested preprocessing model."""
     inputs = {
         "kind": keras.Input((1,), dtype="string", name="kind"),
         "size": keras.Input((1,), name="size"),
@@ -270,7 +274,7 @@ def structured(own):
     look_up = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     joined = layers.Concatenate()([look_up(inputs["kind"]), inputs["size"]])
     prepare = keras.Model(inputs, joined)
-    if not own:
+    if not shares_inputs:
         inputs = {
             "kind": keras.Input((1,), dtype="string", name="kind"),
             "size": keras.Input((1,), name="size"),
@@ -278,9 +282,9 @@ def structured(own):
     return keras.Model(inputs, layers.Dense(2)(prepare(inputs)))
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_structured_inputs_behind_a_nested_preprocessing_model(own):
-    model = structured(own)
+@pytest.mark.parametrize("shares_inputs", [True, False])
+def test_structured_inputs_behind_a_nested_preprocessing_model(shares_inputs):
+    model = structured(shares_inputs)
     values = {"kind": np.array([["a"]], object), "size": np.array([[0.5]])}
     assert np.isfinite(visualize_saliency(model, -1, 0, values)).all()
     size = visualize_activation(
@@ -293,8 +297,8 @@ def test_structured_inputs_behind_a_nested_preprocessing_model(own):
 def test_text_and_nested_models(nested):
     look_up = layers.TextVectorization(9, output_sequence_length=5)
     look_up.adapt(["one two three", "one two", "three four"])
-    numbers = words("int64")
-    rest = keras.Model(numbers, behind(layers.Embedding(9, 4)(numbers)))
+    numbers = token_input("int64")
+    rest = keras.Model(numbers, head(layers.Embedding(9, 4)(numbers)))
     inner = keras.Input((1,), dtype="string")
     prepare = keras.Model(inner, look_up(inner))
     texts = keras.Input((1,), dtype="string")
@@ -311,7 +315,7 @@ def test_text_and_nested_models(nested):
         np.testing.assert_allclose(heat, expected, atol=1e-5)
 
 
-def test_text_that_is_looked_up_and_embedded_inside_a_nested_model():
+def test_text_that_a_nested_model_encodes_and_embeds():
     look_up = layers.TextVectorization(9, output_sequence_length=5)
     look_up.adapt(["one two three"])
     inner, texts = (keras.Input((1,), dtype="string") for _ in range(2))
@@ -326,17 +330,17 @@ def test_text_that_is_looked_up_and_embedded_inside_a_nested_model():
             call()
 
 
-def test_nested_model_that_another_model_calls_too():
-    inputs = words()
+def test_nested_model_that_two_models_share():
+    inputs = token_input()
     tower = sequential((5,), layers.Embedding(9, 4), layers.Flatten())
     one = keras.Model(inputs, layers.Dense(2)(tower(inputs)))
-    before = visualize_saliency(one, -1, 0, WORDS)
+    before = visualize_saliency(one, -1, 0, TOKENS)
     two = keras.Model(inputs, layers.Dense(3)(tower(inputs)))
-    np.testing.assert_array_equal(visualize_saliency(one, -1, 0, WORDS), before)
-    assert visualize_saliency(two, -1, 0, WORDS).shape == (5,)
+    np.testing.assert_array_equal(visualize_saliency(one, -1, 0, TOKENS), before)
+    assert visualize_saliency(two, -1, 0, TOKENS).shape == (5,)
 
 
-def test_what_is_no_text():
+def test_seeds_of_text():
     look_up = layers.TextVectorization(9, output_sequence_length=5)
     look_up.adapt(["one two three"])
     texts = keras.Input((1,), dtype="string")
@@ -350,21 +354,21 @@ def test_what_is_no_text():
 
 
 class Positions(layers.Layer):
-    """Words and their places, with a mask of the words."""
+    """Token and position embeddings, with a mask of the tokens."""
 
     def __init__(self):
         super().__init__()
-        self.words, self.places = layers.Embedding(9, 4), layers.Embedding(5, 4)
+        self.tokens, self.positions = layers.Embedding(9, 4), layers.Embedding(5, 4)
 
     def call(self, inputs):
-        return self.words(inputs) + self.places(ops.arange(5))
+        return self.tokens(inputs) + self.positions(ops.arange(5))
 
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0)
 
 
 class Block(layers.Layer):
-    """Attention of a layer's own, which takes the mask that its input carries."""
+    """Attention inside a custom layer, which uses the mask of its input."""
 
     def __init__(self):
         super().__init__()
@@ -384,7 +388,7 @@ def attended(x):
 
 
 @pytest.mark.parametrize(
-    ("look_up", "read"),
+    ("embed", "read"),
     [
         (embedding, layers.LSTM(4)),
         (embedding, attended),
@@ -400,18 +404,18 @@ def attended(x):
         (lambda: sequential((5,), embedding(), layers.Dense(4)), attended),
     ],
 )
-def test_padding_is_masked(look_up, read):
-    """No gradient goes back to words that are padding, as the model itself has it."""
+def test_padding_is_masked(embed, read):
+    """Padding has no gradient."""
     keras.utils.set_random_seed(0)
-    inputs = words()
-    x = read(look_up()(inputs))
+    inputs = token_input()
+    x = read(embed()(inputs))
     x = layers.GlobalAveragePooling1D()(x) if len(x.shape) == 3 else x
     model = keras.Model(inputs, layers.Dense(2)(x))
     tokens = np.array([[7, 3, 2, 0, 0]])
     heat = visualize_saliency(model, -1, 1, tokens, keepdims=True, grad_modifier=None)
     flat = np.ptp(heat.reshape(5, -1)[3:], axis=0)
     np.testing.assert_allclose(flat, 0, atol=1e-6)
-    # The score is the one that the model gives with the mask.
+    # The score is that of the model with the mask.
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     subject = inputs_to_explain(Graph.of(model), tokens)
     expected = -model(tokens, training=False)[0, 1]
@@ -419,7 +423,7 @@ def test_padding_is_masked(look_up, read):
     np.testing.assert_allclose(values, [expected], rtol=1e-4)
 
 
-def test_words_that_are_looked_up_where_no_graph_shows_it():
+def test_embedding_inside_a_subclassed_model():
     class Classifier(keras.Model):
         def __init__(self):
             super().__init__()
@@ -430,12 +434,12 @@ def test_words_that_are_looked_up_where_no_graph_shows_it():
             return self.dense(self.pool(self.embedding(inputs)))
 
     model = Classifier()
-    model(WORDS[None])
-    inputs = words()
+    model(TOKENS[None])
+    inputs = token_input()
     for wrong in (model, keras.Model(inputs, Classifier()(inputs))):
-        for draw in (
-            lambda model: visualize_saliency(model, -1, 0, WORDS),
+        for method in (
+            lambda model: visualize_saliency(model, -1, 0, TOKENS),
             lambda model: visualize_activation(model, -1, 0, **QUICK),
         ):
             with pytest.raises(ValueError, match=r"must be looked up by a layer.*Received: "):
-                draw(wrong)
+                method(wrong)

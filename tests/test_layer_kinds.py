@@ -1,4 +1,4 @@
-"""Layers and files of all kinds: data formats, preprocessing, quantised weights, saved models."""
+"""Layers of many kinds: data formats, preprocessing, quantised weights, saved models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vis.visualization import visualize_activation, visualize_cam, visualize_sal
 
 QUICK = {"max_iter": 3, "seed": 0}
 
-# What computes the same for either data format, built for one.
+# Layers that compute the same for both data formats.
 SPATIAL = {
     "convolution": lambda f: layers.Conv2D(4, 3, strides=2, padding="same", data_format=f),
     "dilated": lambda f: layers.Conv2D(4, 3, dilation_rate=2, data_format=f),
@@ -34,7 +34,7 @@ SPATIAL = {
 
 @pytest.mark.parametrize("name", SPATIAL)
 def test_channels_first_gives_what_channels_last_gives(name):
-    """TensorFlow has no kernels for many of these on a processor."""
+    """TensorFlow has no CPU kernels for many of these layers."""
     image = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype("float32")
     last = keras.Sequential(
         [
@@ -77,12 +77,12 @@ def test_preprocessing_inside_the_model():
     augmented = keras.Sequential([inputs, *augmentation, *scaling, *head])
     plain = keras.Sequential([inputs, *scaling, *head])
     photograph = np.random.default_rng(0).uniform(0, 255, (20, 20, 3))
-    for draw in (
+    for method in (
         lambda m: visualize_activation(m, -1, 1, **QUICK),
         lambda m: visualize_saliency(m, -1, 1, photograph),
         lambda m: visualize_cam(m, -1, 1, photograph),
     ):
-        np.testing.assert_array_equal(draw(augmented), draw(plain))
+        np.testing.assert_array_equal(method(augmented), method(plain))
 
 
 def test_quantised_model():
@@ -146,7 +146,7 @@ def subclassed():
 
 
 @pytest.mark.parametrize("build", [functional, wrapped, subclassed])
-def test_apply_modifications_of_what_has_no_configuration(build):
+def test_apply_modifications_without_a_configuration(build):
     model = build()
     model.compile("adam", "mse")
     x = np.random.default_rng(0).uniform(-1, 1, (2, 5)).astype("float32")
@@ -157,9 +157,9 @@ def test_apply_modifications_of_what_has_no_configuration(build):
 
     np.testing.assert_allclose(keras.ops.softmax(new(x)), before, atol=1e-6)
     assert new.compiled
-    for ours, theirs in zip(new.weights, model.weights, strict=True):
-        assert ours is not theirs
-        np.testing.assert_array_equal(ours, theirs)
+    for copied, original in zip(new.weights, model.weights, strict=True):
+        assert copied is not original
+        np.testing.assert_array_equal(copied, original)
     new.fit(x, np.eye(3)[:2], epochs=2, verbose=0)
     assert not np.allclose(new.get_weights()[0], weights[0])
     np.testing.assert_array_equal(model(x), before)

@@ -1,4 +1,4 @@
-"""Reaching inside models: each value is compared with the parts called by hand."""
+"""Losses on layers inside nested models, compared with calls of the layers one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def seen(model, losses, image):
+def loss_values(model, losses, image):
     """Values of the losses, and the gradient of their sum."""
     recorder = Recorder()
     before = nodes(model)
@@ -31,7 +31,7 @@ def seen(model, losses, image):
 
 
 class Mean(Loss):
-    """Mean of a tensor's square, written by a user."""
+    """A custom loss: the mean square of a tensor."""
 
     def __init__(self, tensor):
         super().__init__()
@@ -41,22 +41,22 @@ class Mean(Loss):
         return ops.mean(ops.square(self.tensor))
 
 
-def check(model, layer, by_hand, image, index=1):
-    """The loss on a layer is that of the layer's parts called by hand, and so is its gradient."""
+def check(model, layer, reference, image, index=1):
+    """Compares the loss on a layer, and its gradient, with a function that computes the output."""
     losses = [ActivationMaximization(layer, index), Mean(layer.output)]
-    values, grads = seen(model, losses, image)
+    values, grads = loss_values(model, losses, image)
 
     def expected(x):
-        y = ops.convert_to_numpy(by_hand(x))
+        y = ops.convert_to_numpy(reference(x))
         others = tuple(range(1, y.ndim - 1))
         return [-y.mean(axis=others)[0, index], np.mean(np.square(y))]
 
     np.testing.assert_allclose(values, expected(image), rtol=1e-4, atol=1e-5)
-    # One direction is enough to know that the gradient flows all the way.
-    way = noise(*image.shape, seed=1)
-    step = 1e-2
-    slope = (sum(expected(image + step * way)) - sum(expected(image - step * way))) / (2 * step)
-    assert np.sum(grads * way) == pytest.approx(slope, rel=2e-2, abs=1e-3)
+    # The derivative in one direction shows that the gradient is complete.
+    direction = noise(*image.shape, seed=1)
+    step = 1e-2 * direction
+    slope = (sum(expected(image + step)) - sum(expected(image - step))) / 2e-2
+    assert np.sum(grads * direction) == pytest.approx(slope, rel=2e-2, abs=1e-3)
 
 
 def base_model(name="base"):
@@ -78,10 +78,10 @@ def test_functional_in_functional():
     check(model, model.layers[-1], model, image)
 
 
-def test_nested_model_is_a_layer_too():
+def test_loss_on_a_nested_model():
     base = base_model()
     model = sequential((6, 6, 3), layers.Rescaling(0.5), base, layers.Flatten(), layers.Dense(3))
-    values, _ = seen(
+    values, _ = loss_values(
         model,
         [ActivationMaximization(base, 1), Mean(base.outputs[0]), Mean(base.layers[1].output)],
         noise(1, 6, 6, 3),
@@ -105,18 +105,18 @@ def test_sequential_in_sequential():
 
 
 def test_nested_twice():
-    inmost = sequential((5, 5, 4), layers.Conv2D(3, 2, activation="tanh"))
+    innermost = sequential((5, 5, 4), layers.Conv2D(3, 2, activation="tanh"))
     inputs = keras.Input((6, 6, 3))
     conv = layers.Conv2D(4, 2, activation="tanh")
-    middle = keras.Model(inputs, layers.Conv2D(2, 2)(inmost(conv(inputs))))
+    middle = keras.Model(inputs, layers.Conv2D(2, 2)(innermost(conv(inputs))))
     model = sequential((6, 6, 3), layers.Rescaling(2.0), middle, layers.GlobalAveragePooling2D())
     image = 0.3 * noise(1, 6, 6, 3)
-    check(model, inmost.layers[0], lambda x: inmost.layers[0](conv(2 * x)), image)
+    check(model, innermost.layers[0], lambda x: innermost.layers[0](conv(2 * x)), image)
     check(model, middle.layers[-1], lambda x: middle(2 * x), image)
 
 
 def test_transfer_learning():
-    """The base goes on being used by itself, before and after."""
+    """The base model is used by itself, before and afterwards."""
     base = base_model()
     image = noise(1, 6, 6, 3)
     conv = base.layers[1]
@@ -130,26 +130,28 @@ def test_transfer_learning():
     assert visualize_activation(model, "base", 0, max_iter=2).shape == (6, 6, 3)
 
 
-def test_layer_shared_between_two_models_is_looked_at_in_each():
+def test_layer_shared_between_two_models():
     shared = layers.Dense(3, "tanh")
     double, negative = layers.Rescaling(2.0), layers.Rescaling(-1.0)
     one = sequential((4,), double, shared)
     two = sequential((4,), negative, shared)
     image = noise(1, 4)
-    values, _ = seen(one, [ActivationMaximization(shared, 0)], image)
+    values, _ = loss_values(one, [ActivationMaximization(shared, 0)], image)
     assert values[0] == pytest.approx(-shared(2 * image).numpy()[0, 0], rel=1e-4)
-    values, _ = seen(two, [ActivationMaximization(shared, 0)], image)
+    values, _ = loss_values(two, [ActivationMaximization(shared, 0)], image)
     assert values[0] == pytest.approx(-shared(-image).numpy()[0, 0], rel=1e-4)
 
 
-def test_layer_called_twice_stands_for_its_first_call():
+def test_first_call_of_a_shared_layer_is_the_default():
     shared = layers.Dense(4, "tanh")
     inputs = keras.Input((4,))
     once = shared(inputs)
     twice = shared(once)
     model = keras.Model(inputs, layers.Dense(2)(twice))
     image = noise(1, 4)
-    values, _ = seen(model, [ActivationMaximization(shared, 2), Mean(once), Mean(twice)], image)
+    values, _ = loss_values(
+        model, [ActivationMaximization(shared, 2), Mean(once), Mean(twice)], image
+    )
     y = shared(image)
     expected = [-y.numpy()[0, 2], np.mean(y.numpy() ** 2), np.mean(shared(y).numpy() ** 2)]
     np.testing.assert_allclose(values, expected, rtol=1e-4)
@@ -163,7 +165,9 @@ def test_nested_model_called_twice():
     model = keras.Model(inputs, twice)
     image = noise(1, 4)
     inside = base.layers[0]
-    values, _ = seen(model, [ActivationMaximization(inside, 2), Mean(once), Mean(twice)], image)
+    values, _ = loss_values(
+        model, [ActivationMaximization(inside, 2), Mean(once), Mean(twice)], image
+    )
     y = base(0.5 * image)
     expected = [
         -inside(0.5 * image).numpy()[0, 2],
@@ -197,12 +201,12 @@ def test_operations_in_the_graph():
 
     image = noise(1, 6)
     check(model, dense, before, image)
-    values, _ = seen(model, [Mean(x)], image)
+    values, _ = loss_values(model, [Mean(x)], image)
     assert values[0] == pytest.approx(np.mean(np.tanh(before(image).numpy()) ** 2), rel=1e-4)
 
 
 def test_batch_normalisation_after_convolutions():
-    """What follows a convolution is folded into it, unless somebody looks between them."""
+    """A normalisation is folded into the convolution, unless the tensor in between is a target."""
     x = inputs = keras.Input((6, 6, 3))
     for make in (
         lambda: layers.Conv2D(4, 3, use_bias=False),
@@ -265,7 +269,7 @@ def test_convolutions_and_their_gradients(kernels, kind, channels, settings, nor
     twin.set_weights(model.get_weights())
 
     image = noise(11, 9, channels)
-    values, grads = seen(
+    values, grads = loss_values(
         model, [Mean(model.outputs[0])], np.moveaxis(image, -1, 0) if first else image
     )
     x = tf.Variable(image[None])
@@ -321,7 +325,7 @@ def test_layers_with_arguments():
     check(model, attention, lambda x: attention(x, x, use_causal_mask=True), noise(1, 5, 4))
 
 
-def test_layer_of_the_users_own():
+def test_custom_layer():
     class Twice(layers.Layer):
         def __init__(self):
             super().__init__()
@@ -336,7 +340,7 @@ def test_layer_of_the_users_own():
     check(model, layer, lambda x: 2 * layer.dense(x), noise(1, 4))
 
 
-def test_model_inside_a_wrapper():
+def test_model_in_a_time_distributed_layer():
     inner = sequential((4,), layers.Dense(3, "tanh"))
     wrapper = layers.TimeDistributed(inner)
     model = sequential((5, 4), wrapper)
@@ -345,7 +349,9 @@ def test_model_inside_a_wrapper():
 
 def test_input_layer():
     model = base_model()
-    values, grads = seen(model, [ActivationMaximization(model.layers[0], 2)], noise(1, 6, 6, 3))
+    values, grads = loss_values(
+        model, [ActivationMaximization(model.layers[0], 2)], noise(1, 6, 6, 3)
+    )
     assert values[0] == pytest.approx(-noise(1, 6, 6, 3)[..., 2].mean(), rel=1e-4)
     np.testing.assert_allclose(grads, np.broadcast_to([0, 0, -1 / 36], (6, 6, 3)), rtol=1e-5)
 
@@ -367,17 +373,17 @@ def test_inner_tensor_of_a_nested_model_as_wrt_tensor():
     np.testing.assert_allclose(value, base(0.5 * image), rtol=1e-4, atol=1e-6)
 
 
-def test_half_precision_and_double():
+def test_half_and_double_precision():
     for dtype, tolerance in (("mixed_float16", 1e-2), ("mixed_bfloat16", 5e-2), ("float64", 1e-4)):
         model = sequential((6,), layers.Dense(5, "tanh", dtype=dtype), layers.Dense(3, dtype=dtype))
         image = noise(1, 6)
         expected = -float(model(image)[0, 1])
-        values, grads = seen(model, [ActivationMaximization(model.layers[-1], 1)], image)
+        values, grads = loss_values(model, [ActivationMaximization(model.layers[-1], 1)], image)
         assert values[0] == pytest.approx(expected, rel=tolerance, abs=tolerance)
         assert np.isfinite(grads).all()
 
 
-def test_model_that_needs_another_input():
+def test_loss_that_depends_on_another_input():
     image, condition = keras.Input((4,), name="image"), keras.Input((3,), name="condition")
     x = layers.Dense(2)(layers.Concatenate()([image, condition]))
     model = keras.Model([image, condition], x)
@@ -385,20 +391,20 @@ def test_model_that_needs_another_input():
         Optimizer(image, [(ActivationMaximization(model.layers[-1], 0), 1)])
 
 
-def test_changed_activation_is_noticed():
-    """Even without `apply_modifications`, a picture is of the model as it is."""
+def test_changed_activation_takes_effect():
+    """Even without `apply_modifications`."""
     model = sequential((4,), layers.Dense(3, "sigmoid"))
     image = noise(1, 4)
     loss = [ActivationMaximization(model.layers[0], 1)]
-    seen(model, loss, image)
+    loss_values(model, loss, image)
     model.layers[0].activation = keras.activations.linear
     kernel, bias = model.get_weights()
-    values, _ = seen(model, loss, image)
+    values, _ = loss_values(model, loss, image)
     assert values[0] == pytest.approx(-(image @ kernel + bias)[0, 1], rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", [None, "bfloat16"])
-def test_changed_weights_are_noticed(precision):
+def test_changed_weights_take_effect(precision):
     model = sequential(
         (4, 4, 3),
         layers.Conv2D(3, 2),
@@ -420,8 +426,8 @@ def test_changed_weights_are_noticed(precision):
         model.set_weights([w + 0.3 * np.abs(noise(*w.shape)) for w in model.get_weights()])
 
 
-def test_what_lies_before_inside_a_nested_model_with_custom_layers():
-    """What runs in the model around does not lie before what runs in it."""
+def test_layers_upstream_of_a_hidden_layer_in_a_nested_model():
+    """Later layers of the enclosing model are not upstream."""
 
     class Block(keras.Layer):
         def __init__(self, **settings):
@@ -437,5 +443,15 @@ def test_what_lies_before_inside_a_nested_model_with_custom_layers():
     graph = Graph.of(model)
     graph.layers()
     for number, block in enumerate(blocks):
-        before = graph.upstream(block.inner)
-        assert [id(other.inner) in before for other in blocks] == [i <= number for i in range(3)]
+        upstream = graph.upstream(block.inner)
+        assert [id(other.inner) in upstream for other in blocks] == [i <= number for i in range(3)]
+
+
+def test_layers_upstream_of_all_calls_of_a_shared_layer():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    first, second, shared = layers.Dense(3), layers.Dense(3), layers.Dense(2)
+    joined = layers.Add()([shared(first(inputs[0])), shared(second(inputs[1]))])
+    model = keras.Model(inputs, layers.Dense(2)(joined))
+    graph = Graph.of(model)
+    assert {id(first), id(second), id(shared)} <= graph.upstream(model.layers[-1])
+    assert graph.upstream(shared) == set(map(id, (model.layers[0], first, shared)))

@@ -1,4 +1,4 @@
-"""Which rectifiers guided and rectified backpropagation change, and what each passes back."""
+"""Guided and rectified backpropagation through each kind of rectifier."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vis import backprop_modifiers
 from vis.visualization import Saliency
 
 IMAGE = np.array([1.0, 1.0], "float32")
-# One hidden unit a column. At IMAGE they are 3, 1, -4 and -2, and the last 8.
-INTO = np.array([[1, 2, -1, 1, 4], [2, -1, -3, -3, 4]], "float32")
-OUT_OF = np.array([[1], [-1], [1], [-1], [2]], "float32")
+# One column per hidden unit. At IMAGE the units are 3, 1, -4, -2 and 8.
+KERNEL = np.array([[1, 2, -1, 1, 4], [2, -1, -3, -3, 4]], "float32")
+OUTPUT_KERNEL = np.array([[1], [-1], [1], [-1], [2]], "float32")
 
 
 def two_layers(*rectifier, activation=None):
@@ -28,8 +28,8 @@ def two_layers(*rectifier, activation=None):
         *rectifier,
         layers.Dense(1, use_bias=False),
     )
-    model.layers[0].set_weights([INTO])
-    model.layers[-1].set_weights([OUT_OF])
+    model.layers[0].set_weights([KERNEL])
+    model.layers[-1].set_weights([OUTPUT_KERNEL])
     return model
 
 
@@ -38,8 +38,8 @@ def from_operation(operation):
     x = layers.Dense(5, use_bias=False)(x)
     outputs = layers.Dense(1, use_bias=False)(operation(x))
     model = keras.Model(inputs, outputs)
-    model.layers[1].set_weights([INTO])
-    model.layers[-1].set_weights([OUT_OF])
+    model.layers[1].set_weights([KERNEL])
+    model.layers[-1].set_weights([OUTPUT_KERNEL])
     return model
 
 
@@ -47,16 +47,16 @@ def gradient(model, modifier, image=IMAGE):
     return Saliency(backprop_modifier=modifier).attributions(model, image)[0].tolist()
 
 
-# Worked out by hand: the sum over units of column times weight, over those that pass it back.
+# Expected gradients: the sum of column times output weight over the units that pass a gradient.
 UNBOUNDED = {
     # Units 1, 2 and 5 are active: (1, 2) - (2, -1) + 2 (4, 4).
     None: [7.0, 11.0],
-    # Of these 1 and 5 have a positive gradient: (1, 2) + 2 (4, 4).
+    # Of these, units 1 and 5 have a positive gradient: (1, 2) + 2 (4, 4).
     "guided": [9.0, 10.0],
     # Units 1, 3 and 5 have a positive gradient: (1, 2) + (-1, -3) + 2 (4, 4).
     "rectified": [8.0, 7.0],
 }
-# Unit 5 is above 6, and no longer moves.
+# Unit 5 is above 6, where the gradient is zero.
 AT_MOST_6 = {None: [-1.0, 3.0], "guided": [1.0, 2.0], "rectified": [8.0, 7.0]}
 # Units 1 and 5 are above a threshold of 2, unit 2 is not.
 ABOVE_2 = {None: [9.0, 10.0], "guided": [9.0, 10.0], "rectified": [8.0, 7.0]}
@@ -89,7 +89,7 @@ RECTIFIERS = {
 
 @pytest.mark.parametrize("modifier", [None, "guided", "rectified"])
 @pytest.mark.parametrize("rectifier", RECTIFIERS)
-def test_two_layers_by_hand(rectifier, modifier):
+def test_two_layers(rectifier, modifier):
     build, expected = RECTIFIERS[rectifier]
     assert gradient(build(), modifier) == expected[modifier]
 
@@ -100,9 +100,9 @@ def test_other_names_of_rectified(other_name):
     assert gradient(model, other_name) == UNBOUNDED["rectified"]
 
 
-def test_through_two_rectifiers():
-    # y = relu(relu(x) * -1 + 3) * 2 at x = 1: the gradient at the outer one is positive, at the
-    # inner one negative.
+def test_two_rectifiers_in_sequence():
+    # y = relu(relu(x) * -1 + 3) * 2 at x = 1: the gradient is positive at the outer rectifier and
+    # negative at the inner one.
     model = sequential((1,), *(layers.Dense(1, "relu") for _ in range(2)), layers.Dense(1))
     for layer, (kernel, bias) in zip(model.layers, [(1, 0), (-1, 3), (2, 0)], strict=True):
         layer.set_weights([np.array([[kernel]]), np.array([bias])])
@@ -130,7 +130,7 @@ def test_wrappers_and_recurrent_cells():
 
 
 @pytest.mark.parametrize(
-    ("layer", "named"),
+    ("layer", "name"),
     [
         (layers.LeakyReLU(), "LeakyReLU"),
         (layers.PReLU(), "PReLU"),
@@ -141,9 +141,9 @@ def test_wrappers_and_recurrent_cells():
         (layers.ReLU(negative_slope=0.1), "ReLU with a negative slope"),
     ],
 )
-def test_others_keep_their_gradient_with_one_warning(layer, named):
+def test_other_activations_keep_their_gradient_with_one_warning(layer, name):
     model = two_layers(layer)
-    with pytest.warns(UserWarning, match=named) as caught:
+    with pytest.warns(UserWarning, match=name) as caught:
         guided = gradient(model, "guided")
     assert len(caught) == 1
     assert guided == gradient(model, None)
@@ -152,12 +152,12 @@ def test_others_keep_their_gradient_with_one_warning(layer, named):
         gradient(model, "guided")
 
 
-def test_a_model_without_any_rectifier_is_warned_of():
+def test_model_without_rectifiers_warns():
     with pytest.warns(UserWarning, match="changes nothing"):
         backprop_modifiers.guided(two_layers(activation="tanh"))
 
 
-def test_the_copy_is_a_model_that_shares_its_weights():
+def test_copy_shares_weights():
     model = two_layers(layers.BatchNormalization(), layers.ReLU(6.0))
     before = nodes(model)
     guided = backprop_modifiers.guided(model)
@@ -168,11 +168,11 @@ def test_the_copy_is_a_model_that_shares_its_weights():
     np.testing.assert_array_equal(guided.predict(image, verbose=0), model.predict(image, verbose=0))
     assert backprop_modifiers.guided(model) is guided
     assert nodes(model) == before
-    model.layers[0].set_weights([INTO * 2])
+    model.layers[0].set_weights([KERNEL * 2])
     np.testing.assert_array_equal(guided(image), model(image))
 
 
-def test_the_copy_dies_with_its_model():
+def test_copy_lives_no_longer_than_its_model():
     model = two_layers(activation="relu")
     gradient(model, "guided")
     references = [weakref.ref(model), weakref.ref(backprop_modifiers.guided(model))]
@@ -182,7 +182,7 @@ def test_the_copy_dies_with_its_model():
     assert [reference() for reference in references] == [None, None]
 
 
-def test_the_copy_can_be_saved(tmp_path):
+def test_copy_can_be_saved(tmp_path):
     model = two_layers(layers.ReLU(6.0))
     guided = backprop_modifiers.guided(model)
     guided.save(tmp_path / "guided.keras")

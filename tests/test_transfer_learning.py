@@ -1,7 +1,7 @@
-"""The transfer learning model of keras.io, as it is, in all calls.
+"""The transfer learning model of keras.io in all functions.
 
-It augments and scales its input, and has a network of `keras.applications` nested in it. Unless
-it is told that it is not being trained, Keras augments in each call.
+It augments and scales its input, and has a model of `keras.applications` nested in it. Keras
+augments in each call unless `training=False`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNIT = 0
 INNER = "block_3_expand"
 LAST_CONVOLUTION = "Conv_1"
 
-# What takes long is asked for less; all other methods are called as they come.
+# Fewer computations for slow methods; all others have their default settings.
 SETTINGS = {
     "FasterScoreCAM": {"max_channels": 4},
     "IntegratedGradients": {"steps": 4},
@@ -81,7 +81,7 @@ def base(model):
 
 @pytest.fixture(scope="module")
 def linear(model):
-    """The model without its softmax, as its users are told to make it."""
+    """The model without its softmax."""
     model.layers[-1].activation = keras.activations.linear
     copy = apply_modifications(model)
     model.layers[-1].activation = keras.activations.softmax
@@ -89,26 +89,27 @@ def linear(model):
 
 
 @pytest.fixture(autouse=True)
-def left_as_it_was(model, linear):
+def check_unchanged(model, linear):
     before = [nodes(m) for m in (model, linear)]
     weights = [w.numpy() for m in (model, linear) for w in m.weights]
     yield
     assert [nodes(m) for m in (model, linear)] == before
-    for now, then in zip((w for m in (model, linear) for w in m.weights), weights, strict=True):
-        np.testing.assert_array_equal(now, then)
+    after = (w for m in (model, linear) for w in m.weights)
+    for weight, expected in zip(after, weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def base_of(model):
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
-def by_hand(model, image, layer_name):
-    """A unit's value and gradient at a layer of the base, by a tape along the layers."""
+def reference(model, image, layer_name):
+    """A unit's value and gradient at a layer of the base, by `tf.GradientTape`."""
     base, head = base_of(model), model.layers[-1]
-    known = keras.Model(base.inputs, [base.get_layer(layer_name).output, base.output])
+    features_of = keras.Model(base.inputs, [base.get_layer(layer_name).output, base.output])
     with tf.GradientTape() as tape:
         tape.watch(x := tf.constant(image[None]))
-        activation, features = known(x / 127.5 - 1)
+        activation, features = features_of(x / 127.5 - 1)
         unit = head(tf.reduce_mean(features, axis=(1, 2)))[0, UNIT]
     return unit, activation, *tape.gradient(unit, [x, activation])
 
@@ -130,7 +131,7 @@ def losses_of(model, layer, image):
 
 
 def test_activation_of_the_head(linear, image):
-    unit, *_ = by_hand(linear, image, INNER)
+    unit, *_ = reference(linear, image, INNER)
     first, *others = losses_of(linear, -1, image)
     assert first == pytest.approx(-float(unit), rel=1e-3)
     assert min(others) < first
@@ -138,16 +139,18 @@ def test_activation_of_the_head(linear, image):
 
 
 def test_activation_inside_the_base(model, base, image):
-    _, activation, *_ = by_hand(model, image, INNER)
+    _, activation, *_ = reference(model, image, INNER)
     first, *others = losses_of(model, base.get_layer(INNER), image)
     assert first == pytest.approx(-float(activation.numpy()[..., UNIT].mean()), rel=1e-3)
     assert min(others) < first
 
 
 def test_filters(model):
-    # A network that was never trained answers otherwise to each look at an image.
-    looks = {"input_modifiers": [], "skip_erosion": 0}
-    pictures = visualize_filters(model, -1, [1, UNIT], max_iter=60, seed=0, progress=False, **looks)
+    # An untrained network gives other outputs for each transform of an image.
+    settings = {"input_modifiers": [], "skip_erosion": 0}
+    pictures = visualize_filters(
+        model, -1, [1, UNIT], max_iter=60, seed=0, progress=False, **settings
+    )
     assert pictures.shape == (2, SIZE, SIZE, 3)
     assert pictures.dtype == np.uint8
     logs = np.log(model(pictures.astype("float32"), training=False))
@@ -160,14 +163,14 @@ def test_filters_inside_the_base(model, base):
     layer = base.get_layer(INNER)
     pictures = visualize_filters(model, layer, [0, 5], max_iter=6, seed=0, progress=False)
     assert pictures.shape == (2, SIZE, SIZE, 3)
-    known = keras.Model(base.inputs, layer.output)
-    means = known([pictures / np.float32(127.5) - 1]).numpy().mean(axis=(1, 2))
+    layer_model = keras.Model(base.inputs, layer.output)
+    means = layer_model([pictures / np.float32(127.5) - 1]).numpy().mean(axis=(1, 2))
     assert means[0, 0] > means[1, 0]
     assert means[1, 5] > means[0, 5]
 
 
 def test_saliency(linear, image):
-    *_, grads, _ = by_hand(linear, image, INNER)
+    *_, grads, _ = reference(linear, image, INNER)
     expected = scaled(abs(grads.numpy()[0]).max(axis=-1))
     heat = visualize_saliency(linear, -1, UNIT, image)
     np.testing.assert_allclose(heat, expected, atol=0.005)
@@ -187,7 +190,7 @@ def test_guided_saliency(linear, image, recwarn):
 
 
 def test_cam(linear, image):
-    _, maps, _, grads = by_hand(linear, image, LAST_CONVOLUTION)
+    _, maps, _, grads = reference(linear, image, LAST_CONVOLUTION)
     expected = np.maximum(maps.numpy()[0] @ grads.numpy()[0].mean(axis=(0, 1)), 0)
     expected = scaled(resize_maps(expected[None], (SIZE, SIZE))[0])
     layer = base_of(linear).get_layer(LAST_CONVOLUTION)
@@ -209,14 +212,14 @@ def test_attribution(name, linear, image):
 
 def test_modifications(model, linear, base, image):
     logits = linear(image[None], training=False).numpy()[0]
-    powers = np.exp(logits - logits.max())
+    exponentials = np.exp(logits - logits.max())
     np.testing.assert_allclose(
-        powers / powers.sum(), model(image[None], training=False)[0], rtol=1e-4
+        exponentials / exponentials.sum(), model(image[None], training=False)[0], rtol=1e-4
     )
     assert [layer.name for layer in linear.layers] == [layer.name for layer in model.layers]
-    for ours, theirs in zip(linear.weights, model.weights, strict=True):
-        assert ours is not theirs
-        np.testing.assert_array_equal(ours, theirs)
+    for copied, original in zip(linear.weights, model.weights, strict=True):
+        assert copied is not original
+        np.testing.assert_array_equal(copied, original)
 
 
 def test_modifications_inside_the_base(model, base, image):

@@ -1,4 +1,4 @@
-"""Models that people write and few tests hold: each is compared with what Keras makes of it."""
+"""Unusual models and layers, compared with the results of Keras."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def convnet(*last):
 
 
 class Rows(keras.Model):
-    """Keeps its layers in lists of lists."""
+    """A model with its layers in nested lists."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ class Rows(keras.Model):
 
 
 class Squared(keras.Model):
-    """Has a graph, and does something before it."""
+    """A model with a graph, and a `call` that squares the input first."""
 
     def __init__(self):
         inputs = keras.Input(SHAPE)
@@ -60,7 +60,7 @@ class Squared(keras.Model):
         return super().call(ops.square(x), training=training, mask=mask)
 
 
-def test_modifications_keep_what_a_normalisation_has_learnt():
+def test_modifications_keep_the_statistics_of_a_normalization():
     norm = layers.Normalization()
     norm.adapt(np.random.default_rng(0).normal(3, 2, (50, 4)))
     for others in ([], [layers.Lambda(lambda x: 2 * x)]):
@@ -69,7 +69,7 @@ def test_modifications_keep_what_a_normalisation_has_learnt():
         np.testing.assert_allclose(apply_modifications(model)(values), model(values), rtol=1e-5)
 
 
-def test_layers_in_lists_of_lists(image):
+def test_layers_in_nested_lists(image):
     model = Rows()
     model(image[None])
     plain = visualize_saliency(model, "out", 0, image)
@@ -83,7 +83,7 @@ def test_layers_in_lists_of_lists(image):
     np.testing.assert_array_equal(model(image[None]), before)
 
 
-def test_copy_of_a_subclassed_model_predicts_by_itself():
+def test_copy_of_a_subclassed_model_compiles_its_own_predict_function():
     class Classifier(keras.Model):
         def __init__(self):
             super().__init__()
@@ -100,11 +100,11 @@ def test_copy_of_a_subclassed_model_predicts_by_itself():
     np.testing.assert_allclose(copy.predict(values, verbose=0), logits, rtol=1e-5)
 
 
-def test_graph_with_a_call_of_its_own(image):
+def test_model_with_a_graph_and_a_call_of_its_own(image):
     model = Squared()
-    for draw in (visualize_saliency, visualize_cam):
+    for method in (visualize_saliency, visualize_cam):
         with pytest.raises(ValueError, match=r"`call` of its own.*Received: model 'squared"):
-            draw(model, -1, 0, image)
+            method(model, -1, 0, image)
     inputs = keras.Input(SHAPE)
     heat = visualize_saliency(keras.Model(inputs, model(inputs)), -1, 0, image)
     x = tf.constant(image[None])
@@ -116,20 +116,20 @@ def test_graph_with_a_call_of_its_own(image):
     np.testing.assert_allclose(heat, expected, atol=1e-4)
 
 
-def test_weights_that_are_no_numbers(image):
+def test_weights_that_are_nan(image):
     model = convnet(layers.Dense(2))
     model.layers[-1].kernel.assign(np.full((4, 2), np.nan))
-    draw = [visualize_saliency, visualize_cam]
-    draw += [
+    functions = [visualize_saliency, visualize_cam]
+    functions += [
         lambda model, layer, index, image, method=method: method(model, image, layer, index)
         for method in (SmoothGrad(samples=2), ScoreCAM())
     ]
-    for function in draw:
+    for function in functions:
         with pytest.raises(ValueError, match=r"`model` must give finite.*Received: "):
             function(model, -1, 0, image)
 
 
-def test_softmax_layer_is_looked_at_before_it():
+def test_softmax_layer_is_removed():
     model = convnet(layers.Dense(3), layers.Softmax())
     logits = keras.Model(model.inputs, model.layers[-2].output)
     settings = {"max_iter": 3, "seed": 0, "progress": False}
@@ -141,7 +141,7 @@ def mean_square(true, predicted):
     return ops.mean(ops.square(true - predicted))
 
 
-def test_model_compiled_with_a_loss_of_the_users_own(image):
+def test_model_compiled_with_a_custom_loss(image):
     model = convnet(layers.Dense(3))
     model.compile("sgd", loss=mean_square)
     visualize_saliency(model, -1, 0, image, backprop_modifier="guided")
@@ -153,7 +153,7 @@ def test_model_compiled_with_a_loss_of_the_users_own(image):
     assert apply_modifications(model, {"mean_square": mean_square}).compiled
 
 
-def test_feature_maps_of_a_second_call(image):
+def test_cam_of_a_second_call(image):
     convolution = layers.Conv2D(3, 3, padding="same")
     inputs = keras.Input(SHAPE)
     last = convolution(convolution(inputs))
@@ -165,7 +165,7 @@ def test_feature_maps_of_a_second_call(image):
     np.testing.assert_allclose(heat, (expected - expected.min()) / np.ptp(expected), atol=1e-4)
 
 
-def test_inputs_that_are_nested():
+def test_nested_structure_of_inputs():
     a, b, c = (keras.Input((6,), name=name) for name in "abc")
     model = keras.Model({"pair": [a, b], "single": c}, layers.Dense(2)(layers.Add()([a, b, c])))
     images = visualize_activation(model, -1, 0, max_iter=2, seed=0)
@@ -184,7 +184,7 @@ def test_sizes_that_do_not_fit():
         visualize_activation(flat, -1, 0, max_iter=1, image_size=20)
 
 
-def test_words_that_a_model_does_not_know():
+def test_token_out_of_range():
     inputs = keras.Input((5,), dtype="int32")
     embedded = layers.Flatten()(layers.Embedding(9, 4)(inputs))
     model = keras.Model(inputs, layers.Dense(2)(embedded))
@@ -193,7 +193,7 @@ def test_words_that_a_model_does_not_know():
 
 
 class TiedHead(layers.Layer):
-    """Scores words by the embedding of another layer."""
+    """Scores tokens by the embedding of another layer."""
 
     def __init__(self, embedding):
         super().__init__()
@@ -204,7 +204,7 @@ class TiedHead(layers.Layer):
 
 
 class ConfiguredTiedHead(TiedHead):
-    """Brings the other layer along in its configuration."""
+    """The configuration contains the other layer."""
 
     def get_config(self):
         return {"embedding": keras.saving.serialize_keras_object(self.embedding)}
@@ -215,21 +215,21 @@ class ConfiguredTiedHead(TiedHead):
 
 
 @pytest.mark.parametrize("kind", [TiedHead, ConfiguredTiedHead])
-def test_layer_that_holds_another_layer_of_the_model(kind):
+def test_layer_that_refers_to_another_layer_of_the_model(kind):
     embedding, dense = layers.Embedding(20, 4), layers.Dense(4, "tanh")
     inputs = keras.Input((6,), dtype="int32")
     model = keras.Model(inputs, kind(embedding)(dense(embedding(inputs))))
-    words = np.arange(6)[None]
-    before = model(words)
+    tokens = np.arange(6)[None]
+    before = model(tokens)
     dense.activation = keras.activations.linear
     copy = apply_modifications(model)
-    expected = embedding(words) @ dense.kernel + dense.bias
-    np.testing.assert_allclose(copy(words), expected @ ops.transpose(embedding.embeddings), 1e-5)
+    expected = embedding(tokens) @ dense.kernel + dense.bias
+    np.testing.assert_allclose(copy(tokens), expected @ ops.transpose(embedding.embeddings), 1e-5)
     assert copy.layers[-1].embedding is copy.layers[1] is not embedding
     copy.layers[1].embeddings.assign(ops.zeros((20, 4)))
-    assert not np.any(copy(words))
+    assert not np.any(copy(tokens))
     dense.activation = keras.activations.tanh
-    np.testing.assert_array_equal(model(words), before)
+    np.testing.assert_array_equal(model(tokens), before)
 
 
 class TwoArguments(keras.Model):
@@ -254,7 +254,7 @@ def test_call_with_two_arguments():
     np.testing.assert_allclose(grads, (kernel - kernel.min()) / np.ptp(kernel), atol=1e-5)
 
 
-def test_regularizer_of_activations_leaves_nothing_on_the_model(image):
+def test_activity_regularizer_leaves_no_losses_on_the_model(image):
     model = sequential(
         SHAPE,
         layers.Conv2D(4, 3, activity_regularizer="l2"),
@@ -299,15 +299,15 @@ def test_subclassed_model_that_takes_a_dict(image):
             self.join, self.out = layers.Concatenate(), layers.Dense(2)
 
         def call(self, inputs):
-            seen = self.flat(self.conv(inputs["image"]))
-            return self.out(self.join([seen, inputs["meta"]]))
+            features = self.flat(self.conv(inputs["image"]))
+            return self.out(self.join([features, inputs["meta"]]))
 
     model = Two()
     values = {"image": image[None], "meta": np.ones((1, 5), "float32")}
     model(values)
     assert visualize_saliency(model, -1, 0, values).shape == image.shape[:2]
-    drawn = visualize_activation(model, -1, 0, max_iter=2)
-    assert {name: picture.shape for name, picture in drawn.items()} == {
+    images = visualize_activation(model, -1, 0, max_iter=2)
+    assert {name: value.shape for name, value in images.items()} == {
         "image": image.shape,
         "meta": (5,),
     }
@@ -316,7 +316,7 @@ def test_subclassed_model_that_takes_a_dict(image):
 
 
 @pytest.mark.parametrize("wrap", [lambda layer: layer, layers.Bidirectional])
-def test_stateful_layers_begin_anew_and_keep_their_state(wrap):
+def test_stateful_layers_are_reset_and_keep_their_state(wrap):
     series = np.random.default_rng(0).normal(size=(1, 7, 3)).astype("float32")
     stateful = keras.Input(batch_shape=(1, 7, 3))
     model = keras.Sequential([stateful, wrap(layers.LSTM(4, stateful=True)), layers.Dense(2)])
@@ -324,12 +324,12 @@ def test_stateful_layers_begin_anew_and_keep_their_state(wrap):
     plain.set_weights(model.get_weights())
     model(series)
     before = [state.numpy() for state in model.non_trainable_variables]
-    for draw in (
+    for method in (
         lambda m: visualize_saliency(m, -1, 0, series),
         lambda m: SmoothGrad(samples=3, seed=0)(m, series, -1, 0),
         lambda m: visualize_activation(m, -1, 0, max_iter=3, seed=0),
     ):
-        np.testing.assert_allclose(draw(model), draw(plain), atol=1e-5)
+        np.testing.assert_allclose(method(model), method(plain), atol=1e-5)
     assert any(np.any(state) for state in before)
     for state, old in zip(model.non_trainable_variables, before, strict=True):
         np.testing.assert_array_equal(state, old)

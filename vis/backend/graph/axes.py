@@ -39,13 +39,9 @@ def filters_of(layer: Target) -> tuple[tuple[int | None, ...], int, int]:
 
 
 def channel_axis(target: Target, rank: int) -> int:
-    """The axis of the channels, or units, of a layer's output.
+    """The axis of the channels, or units, of a layer's output of a rank, which counts the batch.
 
     A layer without a data format, such as an activation, has that of the nearest layer before it.
-
-    Args:
-        target: A layer or a `LayerOutput`.
-        rank: Number of axes of the output, including the batch axis.
     """
     layer = LayerOutput.of(target).layer
     if rank <= 2:
@@ -65,12 +61,9 @@ def channel_axis(target: Target, rank: int) -> int:
 
 
 def input_data_format(input_tensor: keras.KerasTensor) -> str:
-    """Data format of a model's input: `"channels_last"` or `"channels_first"`.
+    """Data format of a symbolic input: `"channels_last"` or `"channels_first"`.
 
     It is that of the nearest layer after the input, or else `keras.config.image_data_format()`.
-
-    Args:
-        input_tensor: A model's symbolic input.
     """
     for operation in _nearest_first(operation_of(input_tensor), consumers_of):
         if isinstance(operation, keras.Layer):
@@ -114,12 +107,10 @@ def channel_axis_of(tensor: keras.KerasTensor) -> int | None:
 def layout_of(
     input_tensor: keras.KerasTensor, image_size: int | Sequence[int] | None = None
 ) -> Layout:
-    """The layout of an image for a model's input.
+    """The layout of images for a symbolic input.
 
-    Args:
-        input_tensor: A model's symbolic input.
-        image_size: Size along each spatial axis, one number for all or one for each. None is the
-            input's own size; if that is open, 256, 224 or 64 for one, two or three axes.
+    `image_size` is one number for all spatial axes, or one for each. None is the input's own size;
+    if that is open, 256, 224 or 64 for one, two or three axes.
     """
     own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
     sizes = own.spatial_shape

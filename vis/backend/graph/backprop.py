@@ -41,7 +41,7 @@ def _passing_positive_gradients(dtype: tf.DType) -> Callable[[Any, Any], Any]:
     return tf.function(pass_positive, input_signature=[tf.TensorSpec(None, dtype)] * 2)
 
 
-def _rectified(rectifier: Callable, x: Any, kind: str) -> Any:
+def _call_rectifier(rectifier: Callable, x: Any, kind: str) -> Any:
     y = rectifier(x)
     if isinstance(y, keras.KerasTensor):
         return y
@@ -65,7 +65,7 @@ class ModifiedActivation:
         self.__name__ = f"{kind}_{getattr(activation, '__name__', 'rectifier')}"
 
     def __call__(self, x: Any) -> Any:
-        return _rectified(self.activation, x, self.kind)
+        return _call_rectifier(self.activation, x, self.kind)
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.saving.serialize_keras_object(self.activation)
@@ -86,7 +86,7 @@ class ModifiedReLU(keras.layers.ReLU):
         self.kind = kind
 
     def call(self, inputs: Any) -> Any:
-        return _rectified(super().call, inputs, self.kind)
+        return _call_rectifier(super().call, inputs, self.kind)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind}

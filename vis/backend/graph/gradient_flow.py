@@ -36,11 +36,7 @@ class GradientFlow:
     def entry_of(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
         """The first tensor that a gradient flows into: the input, or the output of an embedding.
 
-        The input may also be the integers that text is encoded as. Integer pixels have a gradient,
-        because the graph runs on them as floats.
-
-        Raises:
-            ValueError: If there is no such tensor, or if several layers look up the input.
+        Integer pixels have a gradient, because the graph runs on them as floats.
         """
         return self._follow(input_tensor, self._has_gradient)
 
@@ -107,13 +103,13 @@ class GradientFlow:
         if is_container(operation):
             return self._has_gradient(operation.inputs[position], operation)
 
-        def run(values: dict[int, Any]) -> Any:
-            return call_in_inference(operation, *node.arguments.fill_in(values))
+        def trace() -> bool:
+            def run(values: dict[int, Any]) -> Any:
+                return call_in_inference(operation, *node.arguments.fill_in(values))
 
-        key = node_index_of(node), position
-        return _differentiable.get(
-            operation, key, lambda: _trace_gradient(operation, inputs, tensor, run)
-        )
+            return _trace_gradient(operation, inputs, tensor, run)
+
+        return _differentiable.get(operation, (node_index_of(node), position), trace)
 
     def _ends_in_gradient(self, tensor: keras.KerasTensor) -> bool:
         """Whether gradients flow into an output, or into an input of a subclassed model."""
@@ -203,7 +199,7 @@ def _trace_gradient(
         with channels_last_convolutions(), restore_layer_losses([operation]):
             concrete = has_gradient.get_concrete_function(specs)
     except Exception:
-        # A layer that takes floats raises its error again in the run. A layer that takes no floats
-        # looks up its input.
+        # Layers of integers raise an error for floats because they look up their input. Any other
+        # error is raised again in the run.
         return is_float
     return bool(tf.get_static_value(concrete.outputs[0]))

@@ -180,25 +180,16 @@ class Graph(GraphStructure):
         without_softmax: Sequence[Any] = (),
         erosion: Erosion | None = None,
     ) -> list[Any]:
-        """Runs the graph in inference mode.
+        """The values of some tensors, or of symbolic expressions over them, in inference mode.
 
-        Args:
-            feeds: Pairs of a tensor and its value, for each input or for a tensor computed from it.
-            targets: References to tensors of the graph, of nested models or of hidden layers, or
-                symbolic expressions over tensors of the graph.
-            runner: Runs layers in their fastest form.
-            without_softmax: Layers to run without their softmax.
-            erosion: Random gains of skip connections.
-
-        Returns:
-            The values of the targets.
+        `feeds` are pairs of a tensor and its value, for each input or a tensor computed from it.
+        Layers in `without_softmax` run without their softmax.
         """
         refs = [t if isinstance(t, TensorRef) else TensorRef.of(t) for t in targets]
         hidden = [ref.operation() for ref in refs if ref.is_hidden]
         enclosing = {id(o): o for o in map(self.enclosing_operation, hidden)}.values()
-        linear = {id(layer) for layer in without_softmax}
-        with hidden_layers.record_calls(hidden, enclosing, linear) as recorder:
-            run = Run(self, feeds, runner, linear, erosion)
+        with hidden_layers.record_calls(hidden, enclosing, without_softmax) as recorder:
+            run = Run(self, feeds, runner, without_softmax, erosion)
             values = iter(run.values([ref for ref in refs if not ref.is_hidden], enclosing))
             return [
                 recorder.value(ref.operation(), ref.node_index, ref.tensor_index)

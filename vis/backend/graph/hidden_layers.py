@@ -6,10 +6,9 @@ for subclassed models, custom layers and wrappers, and gradients flow through it
 
 import contextlib
 import functools
-import math
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers import call_in_inference, without_softmax
+from vis.backend.layers import call_in_inference, layer_variants
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 
 _lock = threading.RLock()
@@ -60,15 +59,9 @@ _specs: weakref.WeakKeyDictionary[keras.Layer, _Specs] = weakref.WeakKeyDictiona
 
 @contextlib.contextmanager
 def record_calls(
-    layers: Iterable[keras.Layer], enclosing: Iterable[Any], linear: Collection[int] = ()
+    layers: Iterable[keras.Layer], enclosing: Iterable[Any], without_softmax: Sequence[Any] = ()
 ) -> Iterator[CallRecorder]:
-    """Records the outputs of hidden layers inside the context.
-
-    Args:
-        layers: The hidden layers.
-        enclosing: The operations of the graph in whose `call` they run.
-        linear: `id` of the layers that run without their softmax.
-    """
+    """Records the outputs of hidden layers, which run in the `call` of enclosing operations."""
     recorder = CallRecorder({layer: [] for layer in layers})
     if not recorder.outputs:
         yield recorder
@@ -83,7 +76,8 @@ def record_calls(
             and not recorder.outputs.keys().isdisjoint(layers_inside(layer))
         }
         for layer in recorder.outputs:
-            variant = without_softmax(layer) if id(layer) in linear else layer
+            is_linear = layer in without_softmax
+            variant = layer_variants.without_softmax(layer) if is_linear else layer
             calls[layer] = _recorded_call(layer, calls.get(layer, variant.call), recorder)
         with _replaced_calls(calls):
             yield recorder
@@ -112,15 +106,13 @@ def _recorded_call(layer: keras.Layer, call: Callable, recorder: CallRecorder) -
     def recorded(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
         if recorder.frames:
-            outputs = tree.map_structure(lambda o: _split_frames(o, recorder.frames), outputs)
+            outputs = _split_frames(outputs, recorder.frames)
         # Some layers return None among their outputs, such as attention without its scores.
         values = [output for output in tree.flatten(outputs) if output is not None]
         recorder.outputs[layer].append(values)
         recorder.order.append(layer)
-        if recorder.frames:
-            axes = len(recorder.frames)
-            outputs = tree.map_structure(lambda o: _merge_frames(o, axes), outputs)
-        return outputs
+        # What follows depends on the recorded values, so that gradients flow into them.
+        return _merge_frames(outputs, len(recorder.frames)) if recorder.frames else outputs
 
     return recorded
 
@@ -141,25 +133,22 @@ def _call_with_merged_frames(
             outputs = call_in_inference(wrapper.layer, (_merge_frames(inputs, 1),), {})
         finally:
             recorder.frames.pop()
-        return tree.map_structure(lambda output: _split_frames(output, [frames]), outputs)
+        return _split_frames(outputs, [frames])
 
     return call
 
 
-def _merge_frames(values: Any, axes: int) -> Any:
+def _split_frames(outputs: Any, frames: list[int]) -> Any:
+    """Splits the batch axis into samples and frames, which become axes of their own."""
+    return tree.map_structure(
+        lambda v: None if v is None else ops.reshape(v, (-1, *frames, *v.shape[1:])), outputs
+    )
+
+
+def _merge_frames(outputs: Any, axes: int) -> Any:
     """Merges the axes of frames, which follow the batch axis, into the batch axis."""
-    if values is None:
-        return None
-    return ops.reshape(values, (-1, *values.shape[1 + axes :]))
-
-
-def _split_frames(values: Any, frames: list[int]) -> Any:
-    """Undoes `_merge_frames`."""
-    if values is None:
-        return None
-    samples = values.shape[0]
-    return ops.reshape(
-        values, (samples // math.prod(frames) if samples else -1, *frames, *values.shape[1:])
+    return tree.map_structure(
+        lambda v: None if v is None else ops.reshape(v, (-1, *v.shape[1 + axes :])), outputs
     )
 
 

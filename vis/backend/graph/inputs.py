@@ -20,10 +20,7 @@ _subclassed_models: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKe
 
 
 def input_structure_of(model: keras.Model) -> Any:
-    """The symbolic inputs of a model in its own structure, or placeholders without a graph.
-
-    Placeholders live as long as the model.
-    """
+    """The symbolic inputs of a model in its own structure; placeholders if it has no graph."""
     if own_inputs(model):
         if not is_container(model):
             raise ValueError(
@@ -89,10 +86,7 @@ def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
 
 
 def call_subclassed_model(model: keras.Model, values: Mapping[int, Any]) -> Any:
-    """The outputs of a model without a graph in inference mode.
-
-    `values` has the value of each placeholder by its `id`.
-    """
+    """The outputs of a model without a graph, for the values of its placeholders by `id`."""
     inputs = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
     return call_in_inference(model, (inputs,), {})
 
@@ -117,11 +111,8 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
 def match_to_inputs(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
     """One value for each input, or None for an input without a value.
 
-    Args:
-        name: The argument's name in error messages.
-        values: A dict by the names of the inputs, a list in their order, or None. For one input:
-            its value.
-        names: The names of each input.
+    `values`, the argument of that name, are a dict by the names of the inputs, a list in their
+    order, or None; for one input its value.
     """
     if values is None:
         return [None] * len(names)

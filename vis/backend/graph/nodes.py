@@ -27,23 +27,18 @@ def topological_order(
 ) -> list[Any]:
     """The nodes that compute some tensors, each after the nodes of its inputs.
 
-    Args:
-        targets: Symbolic tensors.
-        known: `id` of tensors that need not be computed.
-        producer_of: Returns the node that computes a tensor.
+    Tensors whose `id` is `known` need not be computed.
     """
     done: dict[Any, None] = {}
     stack = [(producer_of(t), False) for t in reversed(targets) if id(t) not in known]
     while stack:
         node, is_expanded = stack.pop()
-        if node in done:
-            continue
         if is_expanded:
             done[node] = None
-        else:
+        elif node not in done:
             stack.append((node, True))
-            needed = (t for t in node.input_tensors if id(t) not in known)
-            stack.extend((producer_of(tensor), False) for tensor in needed)
+            inputs = (t for t in node.input_tensors if id(t) not in known)
+            stack.extend((producer_of(tensor), False) for tensor in inputs)
     return list(done)
 
 

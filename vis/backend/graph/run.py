@@ -1,7 +1,7 @@
 """One run of a graph, node by node, through nested models."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Run:
     graph: GraphStructure
     feeds: Sequence[tuple[keras.KerasTensor, Any]]
     runner: LayerRunner
-    linear: Collection[int] = ()  # `id` of layers to run without their softmax.
+    without_softmax: Sequence[Any] = ()  # Layers to run without their softmax.
     erosion: Erosion | None = None
 
     def __post_init__(self) -> None:
@@ -103,16 +103,15 @@ class Run:
         if node.is_input:
             names = ", ".join(f"'{t.name}'" for t in node.outputs)
             raise ValueError(f"A value for the input {names} is required. Received: no value")
-        if id(operation) not in self.linear and self.runner.can_run(node):
+        is_linear = operation in self.without_softmax
+        if not is_linear and self.runner.can_run(node):
             return self.runner(operation, values[id(node.input_tensors[0])])
         if self.erosion:
             values = self.erosion(node, values)
         args, kwargs = node.arguments.fill_in(values)
         if is_container(operation):
             return self._call_model(node, args, kwargs)
-        if id(operation) in self.linear:
-            operation = without_softmax(operation)
-        return self._call(operation, args, kwargs)
+        return self._call(without_softmax(operation) if is_linear else operation, args, kwargs)
 
     def _call(self, operation: Any, args: tuple, kwargs: dict) -> Any:
         if self.runner.precision is not None and isinstance(operation, keras.Layer):
