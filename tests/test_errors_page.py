@@ -35,7 +35,7 @@ SOURCE = [text for path in sorted((ROOT / "vis").rglob("*.py")) for text in stri
 
 def is_in_source(entry):
     """Whether a string of the code has this text, or what follows "`argument` must" in it."""
-    rest = re.sub(r"^`\w+` (must )?", "", entry)
+    rest = re.sub(r"^`\w+` (must |should )?", "", entry)
     return len(rest.split()) >= FEWEST_WORDS and any(rest in text for text in SOURCE)
 
 
