@@ -84,7 +84,7 @@ def test_fourier_pictures_survive_a_change_of_size():
     fourier = Fourier(decay_power=2.0)
     small, large = Layout((16, 12, 3), axes=(1, 2)), Layout((32, 24, 3), axes=(1, 2))
     variables = [v[None] for v in fourier.variables(None, small, (0, 255), rng())]
-    enlarged = fourier.resized(variables, small, large, [rng(1)])
+    enlarged = fourier.resize_variables(variables, small, large, [rng(1)])
     before = image_of(fourier, small, [v[0] for v in variables])
     after = image_of(fourier, large, [v[0] for v in enlarged])
     # A place in the small picture is the same place in the large one, two pixels further on.
@@ -95,7 +95,7 @@ def test_fourier_pictures_survive_a_change_of_spectrum():
     layout = Layout((16, 12, 3), axes=(1, 2))
     steep, flat = Fourier(decay_power=2.5), Fourier(decay_power=1.5)
     variables = steep.variables(None, layout, (0, 255), rng())
-    converted = flat.converted([v[None] for v in variables], layout, steep)
+    converted = flat.convert_variables([v[None] for v in variables], layout, steep)
     before = image_of(steep, layout, variables)
     after = image_of(flat, layout, [v[0] for v in converted])
     np.testing.assert_allclose(before, after, atol=0.05)

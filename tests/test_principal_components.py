@@ -187,12 +187,12 @@ def test_pictures_survive_a_change_of_size_and_of_spectrum():
     steep, (low, high) = fine.with_decay(2), fine.input_range
     variables = steep.variables(None, small, (low, high), rng())
     before = image_of(steep, small, variables, (low, high))
-    batch = steep.resized([v[None] for v in variables], small, large, [rng(1)])
-    batch = fine.converted(batch, large, steep)
+    batch = steep.resize_variables([v[None] for v in variables], small, large, [rng(1)])
+    batch = fine.convert_variables(batch, large, steep)
     after = image_of(fine, large, [v[0] for v in batch], (low, high))
     reduced = after.reshape(60, 2, 60, 2, 3).mean((1, 3))
     assert np.corrcoef(before.ravel(), reduced.ravel())[0, 1] > 0.95
-    same = fine.converted([v[None] for v in variables], small, steep)
+    same = fine.convert_variables([v[None] for v in variables], small, steep)
     again = image_of(fine, small, [v[0] for v in same], (low, high))
     np.testing.assert_allclose(again, before, atol=1e-3 * (high - low))
 

@@ -9,14 +9,14 @@ from scipy import ndimage
 from vis import backend
 from vis.input_modifiers import (
     Blur,
-    Composed,
+    ComposedTransform,
     Crop,
     Jitter,
     Noise,
     Pad,
     Rotate,
     Scale,
-    fused,
+    compose_linear,
 )
 from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
@@ -92,10 +92,10 @@ def test_channels_first_is_the_same_transform():
 
 
 def test_neighbouring_planar_maps_are_composed():
-    composed = fused([Jitter(2), Rotate(10), Scale(0.9, 1.1), Noise(1.0), Rotate(5)])
-    assert [type(t) for t in composed] == [Jitter, Composed, Noise, Rotate]
+    composed = compose_linear([Jitter(2), Rotate(10), Scale(0.9, 1.1), Noise(1.0), Rotate(5)])
+    assert [type(t) for t in composed] == [Jitter, ComposedTransform, Noise, Rotate]
     image = photograph((41, 41))[None]
-    still = Composed([Scale(1.25, 1.25), Scale(0.8, 0.8)])
+    still = ComposedTransform([Scale(1.25, 1.25), Scale(0.8, 0.8)])
     np.testing.assert_allclose(apply(still, image), image, atol=1e-4)
 
 

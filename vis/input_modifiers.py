@@ -1,4 +1,4 @@
-"""How the image is looked at."""
+"""Image transforms and other modifiers of the optimised image."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ from vis.utils.value import Value
 
 
 class InputModifier:
-    """Base class of modifiers of the image itself, in NumPy, before and after each step.
+    """Base class of modifiers in NumPy, called with the image before and after each step.
 
     Example:
         >>> class Dim(InputModifier):
@@ -51,20 +51,20 @@ class InputModifier:
         return image
 
     def post(self, image: np.ndarray) -> np.ndarray:
-        """Changes the image after it was updated, with arguments as in `pre`."""
+        """Changes the image after it was updated. See `pre`."""
         return image
 
 
 class Transform(Value, InputModifier):
-    """Base class of modifiers that run inside the compiled step, with gradients through them.
+    """Base class of differentiable image transforms, which run inside the compiled step.
 
-    A transform changes what the model sees, not the image that is kept. It is random for each
-    sample and step by itself, by the seeds that it is given, and written in `keras.ops`. Its
-    attributes must be hashable: by them a compiled step is found again.
+    A transform changes what the model sees, not the image that is stored. It is written in
+    `keras.ops`, and its randomness is a function of the seeds that it is called with. Its
+    attributes must be hashable.
 
     Attributes:
-        only_moves_pixels: Whether all pixels survive, so that an image that is optimised pixel by
-            pixel is itself transformed: the picture is then what the model saw.
+        only_moves_pixels: Whether every pixel is kept. If True, an image that is optimised pixel by
+            pixel is itself transformed, as by keras-vis's `Jitter`.
     """
 
     only_moves_pixels = False
@@ -73,12 +73,12 @@ class Transform(Value, InputModifier):
         """Transforms images.
 
         Args:
-            images: Backend tensor `(samples, ...)`.
-            seeds: Backend tensor of integers `(samples, 2)`.
+            images: Tensor, `(samples, ...)`.
+            seeds: Integer tensor, `(samples, 2)`: a random seed for each sample and step.
             axes: The spatial axes of `images`.
 
         Returns:
-            A backend tensor.
+            A tensor.
         """
         raise NotImplementedError
 
@@ -90,10 +90,10 @@ class Transform(Value, InputModifier):
         return shape
 
     def pre(self, image: np.ndarray) -> np.ndarray:
-        """Transforms an array once, by NumPy's global random state.
+        """Transforms an array, with NumPy's global random state.
 
         Args:
-            image: `(samples, ...)`, in the order of `keras.config.image_data_format()`.
+            image: `(samples, ...)`, in the format of `keras.config.image_data_format()`.
 
         Returns:
             A new array; of floats, unless pixels are only moved.
@@ -108,8 +108,8 @@ class Transform(Value, InputModifier):
         return ops.convert_to_numpy(self(ops.convert_to_tensor(image), seeds, axes))
 
 
-class Spatial(Transform):
-    """Base class of transforms of images with a spatial axis."""
+class SpatialTransform(Transform):
+    """Base class of transforms along spatial axes, of which there must be one or more."""
 
     def check(self, shape, axes):
         if not axes:
@@ -120,14 +120,15 @@ class Spatial(Transform):
 
 
 class Jitter(Transform):
-    """Rolls the image by a random whole number of pixels along each spatial axis.
+    """Random shift: rolls the image by a whole number of pixels along each spatial axis.
 
-    Pixels that leave at one side come back at the other. Jitter makes pictures crisper, as
-    nothing that depends on an exact place survives it (Mordvintsev et al., "Inceptionism", 2015).
+    Pixels that leave at one side return at the other. Jitter makes pictures crisper, because
+    nothing that depends on an exact position survives it (Mordvintsev et al., "Inceptionism",
+    2015).
 
     Args:
-        jitter: Most pixels to roll by, in either direction: one number for all spatial axes, or
-            one for each. Numbers below 1 are a fraction of the axis.
+        jitter: Maximum number of pixels, in either direction: one number for all spatial axes, or
+            one per axis. Numbers below 1 are a fraction of the axis.
 
     Raises:
         ValueError: If a number is negative.
@@ -153,25 +154,25 @@ class Jitter(Transform):
         per_axis("jitter", self.jitter, axes)
 
     def __call__(self, images, seeds, axes):
-        most = [
+        limits = [
             int(value * images.shape[axis]) if value < 1 else int(value)
             for axis, value in per_axis("jitter", self.jitter, axes).items()
         ]
-        if not any(most):
+        if not any(limits):
             return images
         numbers = backend.uniform(seeds, [len(axes)])
-        shifts = ops.floor(numbers * [2.0 * m + 1 for m in most]) - [float(m) for m in most]
+        shifts = ops.floor(numbers * [2.0 * n + 1 for n in limits]) - [float(n) for n in limits]
         return backend.roll(images, ops.cast(shifts, "int32"), axes)
 
 
-class Planar(Transform):
-    """Base class of random affine maps of the plane, about the image's centre.
+class LinearTransform(Transform):
+    """Base class of random linear transforms of 2-D images about their centre.
 
-    Neighbours in a list of modifiers are composed, so that the image is interpolated once.
+    Consecutive ones are composed, so that the image is interpolated only once.
     """
 
     def matrices(self, seeds: Any) -> Any:
-        """Random maps: `(samples, 2, 2)`, from a place to where it is looked up."""
+        """Random matrices, `(samples, 2, 2)`, from output to input positions."""
         raise NotImplementedError
 
     def check(self, shape, axes):
@@ -182,19 +183,19 @@ class Planar(Transform):
             )
 
     def __call__(self, images, seeds, axes):
-        linear = ops.cast(self.matrices(seeds), images.dtype)
-        matrices = ops.concatenate([linear, ops.zeros_like(linear[:, :, :1])], axis=2)
+        matrices = ops.cast(self.matrices(seeds), images.dtype)
+        matrices = ops.concatenate([matrices, ops.zeros_like(matrices[:, :, :1])], axis=2)
         if axes == (2, 3):
-            turned = backend.warp(ops.transpose(images, (0, 2, 3, 1)), matrices)
-            return ops.transpose(turned, (0, 3, 1, 2))
+            images = backend.warp(ops.transpose(images, (0, 2, 3, 1)), matrices)
+            return ops.transpose(images, (0, 3, 1, 2))
         return backend.warp(images, matrices)
 
 
-class Rotate(Planar):
-    """Rotates the image by a random angle.
+class Rotate(LinearTransform):
+    """Random rotation of the image.
 
     Args:
-        degrees: Largest angle, in either direction; non-negative.
+        degrees: Maximum angle in degrees, in either direction; non-negative.
 
     Example:
         >>> Rotate(10).pre(np.ones((1, 8, 8, 3), "float32")).shape
@@ -206,17 +207,17 @@ class Rotate(Planar):
         self.degrees = degrees
 
     def matrices(self, seeds):
-        most = math.radians(self.degrees)
-        angles = backend.uniform(seeds, [], -most, most)
+        limit = math.radians(self.degrees)
+        angles = backend.uniform(seeds, [], -limit, limit)
         rows = [[ops.cos(angles), -ops.sin(angles)], [ops.sin(angles), ops.cos(angles)]]
         return ops.stack([ops.stack(row, axis=1) for row in rows], axis=1)
 
 
-class Scale(Planar):
-    """Enlarges or shrinks the image about its centre by a random factor, at the same size.
+class Scale(LinearTransform):
+    """Random zoom: scales the content about the image's centre. The image keeps its size.
 
     Args:
-        low: Least factor, positive.
+        low: Smallest factor, positive.
         high: Largest factor, at least `low`.
 
     Example:
@@ -225,12 +226,12 @@ class Scale(Planar):
     """
 
     def __init__(self, low: float = 0.8, high: float = 1.2) -> None:
-        is_rising = check_positive("low", low) <= check_positive("high", high)
-        expect(is_rising, "high", "not be less than `low`", f"low={low!r}, high={high!r}")
+        is_ordered = check_positive("low", low) <= check_positive("high", high)
+        expect(is_ordered, "high", "not be less than `low`", f"low={low!r}, high={high!r}")
         self.low = low
         self.high = high
 
-    check = Spatial.check
+    check = SpatialTransform.check
 
     def matrices(self, seeds):
         factors = self._factors(seeds)[:, None, None]
@@ -245,14 +246,14 @@ class Scale(Planar):
         return images
 
     def _factors(self, seeds: Any) -> Any:
-        # As likely to halve as to double.
+        # Uniform in the logarithm: halving is as likely as doubling.
         return ops.exp(backend.uniform(seeds, [], math.log(self.low), math.log(self.high)))
 
 
-class Composed(Planar):
-    """Several planar maps, one after the other, as one."""
+class ComposedTransform(LinearTransform):
+    """Consecutive linear transforms as one."""
 
-    def __init__(self, parts: Sequence[Planar]) -> None:
+    def __init__(self, parts: Sequence[LinearTransform]) -> None:
         self.parts = tuple(parts)
 
     def matrices(self, seeds):
@@ -262,15 +263,15 @@ class Composed(Planar):
         return functools.reduce(ops.matmul, matrices)
 
 
-class Pad(Spatial):
-    """Surrounds the image, so that nothing of it lies at the edge of what the model sees.
+class Pad(SpatialTransform):
+    """Adds a border to the image, so that no content lies at the edge of what the model sees.
 
-    The model is shown a larger image; with `Crop` behind it, one of the old size again.
+    The model sees a larger image. `Crop` after it restores the size.
 
     Args:
         pixels: Width of the border on each side, non-negative.
-        value: What the border is filled with: a number in the range of the image, or None for
-            the image's own mean, sample by sample and channel by channel.
+        value: Value of the border, in the range of the image. The default is the image's mean, per
+            sample and channel.
 
     Example:
         >>> Pad(2).pre(np.ones((1, 8, 8, 3), "float32")).shape
@@ -292,11 +293,11 @@ class Pad(Spatial):
         return tuple(n + 2 * self.pixels if i in axes else n for i, n in enumerate(shape))
 
 
-class Crop(Spatial):
-    """Shows a part of the image at a random place.
+class Crop(SpatialTransform):
+    """Random crop of the image.
 
     Args:
-        size: Size of the part along each spatial axis: one whole number for all, or one for each.
+        size: Size of the crop: one integer for all spatial axes, or one per axis.
 
     Example:
         >>> Crop(6).pre(np.ones((1, 8, 8, 3), "float32")).shape
@@ -308,19 +309,17 @@ class Crop(Spatial):
 
     def check(self, shape, axes):
         super().check(shape, axes)
-        counted = not isinstance(self.size, tuple) or len(self.size) == len(axes)
-        if not counted or any(n > shape[i] for i, n in per_axis("size", self.size, axes).items()):
-            raise ValueError(
-                f"`size` must be one number, or one for each of the {len(axes)} spatial axes, and "
-                f"fit into the image. Received: size={self.size!r} for images of shape {shape[1:]}"
-            )
+        sizes = per_axis("size", self.size, axes)
+        fits = all(size <= shape[axis] for axis, size in sizes.items())
+        received = f"size={self.size!r} for images of shape {shape[1:]}"
+        expect(fits, "size", "not be larger than the image", received)
 
     def __call__(self, images, seeds, axes):
         sizes = per_axis("size", self.size, axes)
-        room = [images.shape[axis] - size for axis, size in sizes.items()]
+        margins = [images.shape[axis] - size for axis, size in sizes.items()]
         numbers = backend.uniform(seeds, [len(axes)])
-        starts = ops.cast(ops.floor(numbers * [n + 1.0 for n in room]), "int32")
-        # Rolled to the front, the part is at the same place in each sample.
+        starts = ops.cast(ops.floor(numbers * [n + 1.0 for n in margins]), "int32")
+        # Rolled to the front, the crop has the same position in each sample.
         rolled = backend.roll(images, -starts, axes)
         return rolled[tuple(slice(sizes.get(axis)) for axis in range(len(images.shape)))]
 
@@ -330,7 +329,7 @@ class Crop(Spatial):
 
 
 class Noise(Transform):
-    """Adds normal noise.
+    """Adds Gaussian noise.
 
     Args:
         std: Standard deviation, in the units of the image; non-negative.
@@ -347,11 +346,11 @@ class Noise(Transform):
         return images + self.std * ops.cast(backend.normal(seeds, images.shape[1:]), images.dtype)
 
 
-class Blur(Spatial):
-    """Blurs the image by a Gaussian of random width.
+class Blur(SpatialTransform):
+    """Gaussian blur of random width.
 
     Args:
-        low: Least standard deviation in pixels, non-negative.
+        low: Smallest standard deviation in pixels, non-negative.
         high: Largest standard deviation in pixels, positive, at least `low`.
 
     Example:
@@ -373,7 +372,7 @@ class Blur(Spatial):
 
 
 def is_in_graph(modifier: InputModifier) -> TypeGuard[Transform]:
-    """Whether a modifier runs as a transform, and not through a `pre` or `post` of its own."""
+    """Whether a modifier runs in the compiled step, not through its own `pre` or `post`."""
     return (
         isinstance(modifier, Transform)
         and type(modifier).pre is Transform.pre
@@ -382,46 +381,53 @@ def is_in_graph(modifier: InputModifier) -> TypeGuard[Transform]:
 
 
 @dataclasses.dataclass(eq=False)
-class Seeded(InputModifier):
-    """A transform among modifiers in NumPy, as random as it would be in the compiled step."""
+class SeededTransform(InputModifier):
+    """A transform among modifiers in NumPy, with the randomness of the compiled step."""
 
     transform: Transform
-    number: int  # Its own among the transforms there.
+    index: int  # Among the transforms.
     seeds: Any
     axes: tuple[int, ...]
     step: int = 0
 
     def pre(self, image):
-        seeds = backend.fold_in(backend.fold_in(self.seeds, self.step), self.number)
+        seeds = backend.fold_in(backend.fold_in(self.seeds, self.step), self.index)
         self.step += 1
         return ops.convert_to_numpy(self.transform(ops.convert_to_tensor(image), seeds, self.axes))
 
 
-def in_order(
+def modifiers_in_numpy(
     modifiers: Sequence[InputModifier], seeds: Any, axes: tuple[int, ...]
 ) -> list[InputModifier]:
-    """The modifiers of the image itself, each in its place, with transforms called by hand."""
-    numbers = itertools.count()
+    """The modifiers to call in NumPy, in order; an empty list if all run in the compiled step.
+
+    Transforms that move pixels keep their place among modifiers in NumPy.
+    """
+    if all(map(is_in_graph, modifiers)):
+        return []
+    indices = itertools.count()
     return [
-        Seeded(modifier, next(numbers), seeds, axes) if is_in_graph(modifier) else modifier
+        SeededTransform(modifier, next(indices), seeds, axes) if is_in_graph(modifier) else modifier
         for modifier in modifiers
         if not is_in_graph(modifier) or modifier.only_moves_pixels
     ]
 
 
-def fused(transforms: Sequence[Transform]) -> list[Transform]:
-    """The same transforms, with neighbouring maps of the plane composed."""
-    joined: list[Transform] = []
-    for are_planar, neighbours in itertools.groupby(transforms, lambda t: isinstance(t, Planar)):
-        group: list[Any] = list(neighbours)
-        joined += [Composed(group)] if are_planar and len(group) > 1 else group
-    return joined
+def compose_linear(transforms: Sequence[Transform]) -> list[Transform]:
+    """The same transforms, with consecutive linear ones composed."""
+    composed: list[Transform] = []
+    for are_linear, group in itertools.groupby(
+        transforms, lambda t: isinstance(t, LinearTransform)
+    ):
+        parts: list[Any] = list(group)
+        composed += [ComposedTransform(parts)] if are_linear and len(parts) > 1 else parts
+    return composed
 
 
 def check_transforms(
     transforms: Sequence[Transform], shape: tuple[int, ...], axes: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Raises a `ValueError` unless all transforms fit; returns the shape behind the last."""
+    """Returns the shape after all transforms, or raises a `ValueError` if one does not fit."""
     for transform in transforms:
         transform.check(shape, axes)
         shape = transform.output_shape(shape, axes)

@@ -1,4 +1,4 @@
-"""A file that a descent can be continued from."""
+"""`Checkpoint`: a file to resume an optimisation from."""
 
 import contextlib
 import io
@@ -20,70 +20,71 @@ from vis.utils.files import written_whole
 from vis.utils.validation import require
 
 _FORMAT = "vis checkpoint"
-_VERSION = 2
-# Descriptions longer than this say nothing to a reader.
-_READABLE = 100
+_VERSION = 3
+# Longer values, and digests, are left out of messages.
+_MAX_LENGTH = 100
 _DIGEST = re.compile("[0-9a-f]{32}")
 
 
 class _Contents(NamedTuple):
-    """What is in the file: what has decided the picture so far, and the descent's state."""
+    """The contents of the file."""
 
     step: int
-    seed: int
-    made_by: dict[str, str]
-    arrays: list[np.ndarray]
+    settings: dict[str, str]  # Everything else that the picture depends on, by name.
+    arrays: list[np.ndarray]  # The snapshot of the descent.
 
 
 class Checkpoint:
-    """A file that a descent can be continued from, to the same picture bit for bit.
+    """A file to resume a descent from, with bit for bit the same picture.
 
-    It is written after each `every` steps, whole or not at all, so that whoever is killed leaves
-    the one before.
+    Args:
+        path: Path of the file, which may not exist yet.
+        every: Number of steps between two writes.
     """
 
     def __init__(self, path: str | os.PathLike, every: int = 50) -> None:
         self._every = every
         self._path = _check_path(path)
-        self._found = self._read() if self._path.exists() else None
-        # That of the descent in the file, or None where there is no file yet.
-        self.seed = self._found.seed if self._found else None
+        self._contents = self._read() if self._path.exists() else None
+        self._settings: dict[str, str] = {}
 
-    def begin(
-        self, descent: Descent, seed: int, max_iter: int
-    ) -> Callable[[int, list[OptimizerCallback]], None]:
-        """Brings a descent that has not begun to where the one in the file was, if there is one.
+    @property
+    def seed(self) -> int | None:
+        """The random seed in the file, or None if there is no file yet."""
+        return int(self._contents.settings["`seed`"]) if self._contents else None
 
-        What is returned is like `descent.descend`, and writes the file on the way and at the end.
+    def resume(self, descent: Descent, seed: int, max_iter: int) -> None:
+        """Restores the state in the file, if there is one, in a descent without steps.
+
+        Raises a `ValueError` if the file was written with different settings.
         """
-        made_by = {"`seed`": describe(seed), **descent.description()}
-        if self._found:
-            differences = _differences(self._found.made_by, made_by)
-            if differences:
-                raise self._refused(
-                    "must be of the same run, and the one that is there differs in "
-                    f"{'; '.join(differences)}. With another path a run starts anew"
-                )
-            if self._found.step > max_iter:
-                raise self._refused(
-                    f"must not be further than `max_iter`={max_iter}, and the one that is there "
-                    f"is at iteration {self._found.step}"
-                )
-            descent.restore(self._found.arrays)
+        self._settings = {"`seed`": describe(seed), **descent.description()}
+        if self._contents is None:
+            return
+        if differences := _differences(self._contents.settings, self._settings):
+            raise self._error(
+                "must be of the same run. The file was written with different settings: "
+                f"{'; '.join(differences)}. Use these settings, or another path to start a new run"
+            )
+        if self._contents.step > max_iter:
+            raise self._error(
+                f"must not be further than `max_iter`={max_iter}. The file is at iteration "
+                f"{self._contents.step}. Increase `max_iter`, or use another path"
+            )
+        descent.restore(self._contents.arrays)
 
-        def descend(max_iter: int, watchers: list[OptimizerCallback]) -> None:
-            while descent.step < max_iter:
-                stop = descent.step - descent.step % self._every + self._every
-                descent.descend(min(stop, max_iter), watchers)
-                self._write(_Contents(descent.step, seed, made_by, descent.snapshot()))
-
-        return descend
+    def descend(self, descent: Descent, max_iter: int, callbacks: list[OptimizerCallback]) -> None:
+        """Like `Descent.descend`; writes the file every few steps and at the end."""
+        while descent.step < max_iter:
+            next_write = descent.step - descent.step % self._every + self._every
+            descent.descend(min(next_write, max_iter), callbacks)
+            self._write(_Contents(descent.step, self._settings, descent.snapshot()))
 
     def _write(self, contents: _Contents) -> None:
         header = {"format": _FORMAT, "version": _VERSION, **contents._asdict()}
         arrays = header.pop("arrays")
-        header["types"] = [array.dtype.name for array in arrays]
-        # NumPy's format does not have all types that TensorFlow has.
+        header["dtypes"] = [array.dtype.name for array in arrays]
+        # NumPy's file format lacks some types of TensorFlow, such as bfloat16.
         plain = [a.view(f"u{a.itemsize}") if a.dtype.kind == "V" else a for a in arrays]
         entries: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
         entries.update({f"array_{number}": array for number, array in enumerate(plain)})
@@ -94,112 +95,114 @@ class Checkpoint:
         data = io.BytesIO(self._path.read_bytes())
         try:
             with np.load(data, allow_pickle=False) as file:
-                # NumPy reads as much of an entry as that says there is, and so not all checksums.
+                # NumPy checks the checksum of an entry only if it reads all of it.
                 if file.zip.testzip():
-                    raise ValueError("a checksum is wrong")
+                    raise ValueError("wrong checksum")
                 entries = {name: file[name] for name in file.files}
             header = json.loads(entries["header"].tobytes())
             version = int(header["version"])
             is_readable = header["format"] == _FORMAT and version <= _VERSION
-            types = header["types"] if is_readable else []
-            arrays = [entries[f"array_{number}"].view(kind) for number, kind in enumerate(types)]
-        # There is no end to what NumPy and zipfile raise on bytes that mean nothing.
+            dtypes = header["dtypes"] if is_readable else []
+            arrays = [entries[f"array_{i}"].view(dtype) for i, dtype in enumerate(dtypes)]
+            contents = _Contents(header["step"], header["settings"], arrays)
+        # Damaged files can raise almost any exception in NumPy and zipfile.
         except Exception as error:
-            raise self._refused(
-                "must be a file that a run with `checkpoint` has written, and the one that is "
-                "there is damaged or something else. Delete it, or choose another path, to start "
-                f"anew ({type(error).__name__})"
+            raise self._error(
+                "must be a file that a run with `checkpoint` has written. The file is damaged or "
+                "something else. Delete it, or use another path to start a new run "
+                f"({type(error).__name__})"
             ) from error
         if not is_readable:
-            raise self._refused(
-                f"must be of version {_VERSION}, and the one that is there is of version "
-                f"{version}. It was written by a newer release of this library"
+            raise self._error(
+                f"must be of version {_VERSION}. The file is of version {version}, from a newer "
+                "release of this library. Update the library, or use another path"
             )
-        return _Contents(header["step"], header["seed"], header["made_by"], arrays)
+        return contents
 
-    def _refused(self, reason: str) -> ValueError:
+    def _error(self, reason: str) -> ValueError:
         return ValueError(f"`checkpoint` {reason}. Received: checkpoint={os.fspath(self._path)!r}")
 
 
-def without_memory(
+def require_stateless(
     modifiers: Sequence[InputModifier], grad_modifier: Callable | None
 ) -> tuple[list[InputModifier], Callable | None]:
-    """The same modifiers, of which those in NumPy raise an error when they remember something.
+    """Modifiers that raise an error if they keep state between steps.
 
-    What they remember is not in the file, so that a run could not be continued exactly.
+    The file does not contain such state. Modifiers in the compiled step have none.
     """
-    modifiers = [m if is_in_graph(m) else _Memoryless(m) for m in modifiers]
+    modifiers = [m if is_in_graph(m) else _StatelessModifier(m) for m in modifiers]
     if grad_modifier is not None and not hasattr(grad_modifier, "formula"):
-        grad_modifier = _MemorylessFunction(grad_modifier)
+        grad_modifier = _StatelessGradModifier(grad_modifier)
     return modifiers, grad_modifier
 
 
-class _Memoryless(InputModifier):
+class _StatelessModifier(InputModifier):
     def __init__(self, modifier: InputModifier) -> None:
         self.modifier = modifier
 
     def pre(self, image):
-        return _unchanged("input_modifiers", self.modifier, self.modifier.pre, image)
+        return _call_stateless("input_modifiers", self.modifier, self.modifier.pre, image)
 
     def post(self, image):
-        return _unchanged("input_modifiers", self.modifier, self.modifier.post, image)
+        return _call_stateless("input_modifiers", self.modifier, self.modifier.post, image)
 
 
-class _MemorylessFunction:
+class _StatelessGradModifier:
     def __init__(self, function: Callable) -> None:
         self.function = function
 
     def __call__(self, grads: np.ndarray) -> np.ndarray:
-        return _unchanged("grad_modifier", self.function, self.function, grads)
+        return _call_stateless("grad_modifier", self.function, self.function, grads)
 
 
-def _unchanged(argument: str, thing: Any, function: Callable, array: np.ndarray) -> np.ndarray:
-    """What a function of a thing makes of an array, where the thing remembers nothing of it."""
-    before = _memory(thing)
-    made = function(array)
-    if _memory(thing) != before:
+def _call_stateless(
+    argument: str, modifier: Any, function: Callable, array: np.ndarray
+) -> np.ndarray:
+    """Calls a function of a modifier; raises a `ValueError` if that changes the modifier."""
+    before = _state_of(modifier)
+    result = function(array)
+    if _state_of(modifier) != before:
         raise ValueError(
-            f"`{argument}` must remember nothing from one step to the next where there is a "
-            "`checkpoint`, nor draw from the global random state, as neither can be continued "
-            "after an interruption. A `vis.input_modifiers.Transform` may be random. "
-            f"Received: {thing!r}"
+            f"`{argument}` must not keep state between steps, or use the global random state, if "
+            "`checkpoint` is given, because such state cannot be resumed. For randomness use a "
+            f"`vis.input_modifiers.Transform`. Received: {modifier!r}"
         )
-    return made
+    return result
 
 
-def _memory(thing: Any) -> tuple:
-    return describe(thing), random.getstate(), describe(np.random.get_state())  # noqa: NPY002
+def _state_of(modifier: Any) -> tuple:
+    return describe(modifier), random.getstate(), describe(np.random.get_state())  # noqa: NPY002
 
 
-def _check_path(given: Any) -> Path:
-    is_path = isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str)
-    require(is_path, "checkpoint", "be the path of a file", given, TypeError)
+def _check_path(value: Any) -> Path:
+    is_path = isinstance(value, (str, os.PathLike)) and isinstance(os.fspath(value), str)
+    require(is_path, "checkpoint", "be the path of a file", value, TypeError)
     try:
-        path = Path(given)
+        path = Path(value)
         with contextlib.suppress(FileNotFoundError):
             path.stat()
         folder = path.absolute().parent
-        missing = {
+        failures = {
             "the path of a file": path.exists() and not path.is_file(),
             "in a folder that exists": not folder.is_dir(),
-            "in a folder that can be written to": not os.access(folder, os.W_OK | os.X_OK),
-            "a file that can be read": path.exists() and not os.access(path, os.R_OK),
+            "in a folder with write permission": not os.access(folder, os.W_OK | os.X_OK),
+            "a file with read permission": path.exists() and not os.access(path, os.R_OK),
         }
-        expected = next((what for what, is_missing in missing.items() if is_missing), None)
-    # So are refused names that the system does not take.
+        expected = next((text for text, failed in failures.items() if failed), None)
+    # The operating system refuses some names.
     except (OSError, ValueError) as error:
-        expected = f"a path that can be ({error})"
-    require(not expected, "checkpoint", f"be {expected}", given)
+        expected = f"a valid path ({error})"
+    require(not expected, "checkpoint", f"be {expected}", value)
     return path
 
 
-def _differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
-    """What differs, with the values where these say something to a reader."""
+def _differences(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """The settings that differ, with their values if these are short."""
     differences = []
-    for name in {**there, **here}:
-        values = [values.get(name, "unknown") for values in (there, here)]
+    for name in {**old, **new}:
+        values = [settings.get(name, "unknown") for settings in (old, new)]
         if values[0] != values[1]:
-            readable = all(len(v) <= _READABLE and not _DIGEST.search(v) for v in values)
-            told = " ({} there, {} here)".format(*values) if readable else ""
-            differences.append(f"{name}{told}")
+            is_short = all(len(v) <= _MAX_LENGTH and not _DIGEST.search(v) for v in values)
+            shown = " ({} in the file, {} now)".format(*values) if is_short else ""
+            differences.append(f"{name}{shown}")
     return differences

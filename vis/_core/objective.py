@@ -1,4 +1,4 @@
-"""Weighted losses, bound to a graph."""
+"""`Objective`: a weighted sum of losses, bound to a graph."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -14,39 +14,42 @@ from vis.utils.validation import check_number, expect, is_iterable, require
 
 
 class Objective:
-    """A weighted sum of losses of one graph, of which those with weight 0 are left out.
+    """A weighted sum of losses of one graph. Losses with weight 0 are left out.
 
-    Losses that do not belong to the graph are refused, and so is a sum of nothing.
+    Attributes:
+        graph: The graph.
+        losses: The losses.
+        weights: The weight of each loss.
+        terms: What a compiled step needs to know of each loss.
+        parameters: For each loss the arrays that its formula is called with, by name.
     """
 
     def __init__(self, losses: Iterable[tuple[Loss, float]] | Loss | LossSum, graph: Graph) -> None:
-        pairs = _checked(losses)
+        pairs = _check_losses(losses)
         self.graph = graph
         self.losses = [loss for loss, _ in pairs]
         self.weights = [weight for _, weight in pairs]
-        # What a compiled step is to know of each loss.
-        self.terms = tuple(_term(loss, graph) for loss in self.losses)
-        # For each loss the arrays that its formula is called with, by name.
+        self.terms = tuple(_term_of(loss, graph) for loss in self.losses)
         self.parameters = [dict(getattr(loss, "parameters", {})) for loss in self.losses]
-        self._own: dict[Hashable, Any] = {}
+        self._compiled: dict[Hashable, Any] = {}
 
-    def compiled(self, cache: WeakCache, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What has been compiled for a key: for as long as the model lives, for all who ask.
+    def compiled(self, cache: WeakCache, key: Hashable, compile: Callable[[], Any]) -> Any:
+        """Returns what `compile` returns for a key, compiled once per model.
 
-        A user's own expression or function may hold on to the model. What is compiled of one dies
-        with this.
+        User code in the losses may hold the model; then it is compiled once per objective, so that
+        the model can be freed.
         """
         if not any(
             isinstance(term, Expression) or any(callable(value) for _, value in term.settings)
             for term in self.terms
         ):
-            return cache.get(self.graph.owner, key, make)
-        if key not in self._own:
-            self._own[key] = make()
-        return self._own[key]
+            return cache.get(self.graph.owner, key, compile)
+        if key not in self._compiled:
+            self._compiled[key] = compile()
+        return self._compiled[key]
 
     def check_samples(self, samples: int) -> None:
-        """Raises a `ValueError` unless the losses are made for that number of images."""
+        """Raises a `ValueError` unless the losses are for that number of samples, or for one."""
         expected = f"be for one image, or for as many as are optimised, {samples}"
         for loss, parameters in zip(self.losses, self.parameters, strict=True):
             for value in parameters.values():
@@ -54,13 +57,23 @@ class Objective:
                 expect(len(value) in (1, samples), "losses", expected, received)
 
 
-def _term(loss: Loss, graph: Graph) -> Term:
+def _term_of(loss: Loss, graph: Graph) -> Term:
     if not isinstance(loss, TensorLoss) or type(loss).build_loss is not TensorLoss.build_loss:
         return Expression(symbolic_scalar(loss.build_loss, graph, str(loss)))
+    return Formula(
+        function=type(loss).formula,
+        target=_target_ref(loss, graph),
+        settings=tuple(sorted(loss.settings.items())),
+        before_softmax=loss.before_softmax and has_softmax(LayerOutput.of(loss.target).layer),
+        couples_samples=loss.couples_samples,
+    )
+
+
+def _target_ref(loss: TensorLoss, graph: Graph) -> TensorRef:
+    """The tensor of the graph that a loss is a formula of."""
     target = loss.target
-    before_softmax = loss.before_softmax and has_softmax(LayerOutput.of(target).layer)
     if isinstance(target, keras.KerasTensor):
-        place = TensorRef.of(target)
+        ref = TensorRef.of(target)
     else:
         if not graph.has(target):
             raise ValueError(
@@ -68,37 +81,34 @@ def _term(loss: Loss, graph: Graph) -> Term:
                 f"Received: the loss '{loss}' on the layer '{target.name}', which is not "
                 f"connected to '{graph.inputs[0].name}'"
             )
-        place = graph.ref_of(target)
-        if place.is_hidden and len(place.shape) != len(output_shape(target)):
+        ref = graph.ref_of(target)
+        if ref.is_hidden and len(ref.shape) != len(output_shape(target)):
             raise ValueError(
-                f"The layer '{target.name}' cannot be looked at on its own, as the layer around it "
-                "runs it on each frame. Look at the layer around it instead. "
+                f"The layer '{target.name}' cannot be looked at on its own, because the layer "
+                "around it runs it on each frame. Use the layer around it instead. "
                 f"Received: layer '{target.name}'"
             )
-    if not place.is_hidden:
-        graph.check_connected(place.tensor)
-    settings = tuple(sorted(loss.settings.items()))
-    function = type(loss).formula
-    return Formula(function, place, settings, before_softmax, loss.couples_samples)
+    if not ref.is_hidden:
+        graph.check_connected(ref.tensor)
+    return ref
 
 
-def _checked(losses: Any) -> list[tuple[Loss, float]]:
+def _check_losses(losses: Any) -> list[tuple[Loss, float]]:
+    """Returns pairs of losses and weights other than 0, or raises."""
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     expected = "be a list of `(Loss, weight)`"
     require(is_iterable(losses), "losses", expected, losses, TypeError)
     try:
-        given = [(loss, weight) for loss, weight in losses]
+        pairs = [(loss, weight) for loss, weight in losses]
     except (TypeError, ValueError):
         raise TypeError(f"`losses` must {expected}. Received: losses={losses!r}") from None
-    for loss, _ in given:
+    for loss, _ in pairs:
         if not isinstance(loss, (Loss, LossSum)):
-            raise TypeError(
-                "`losses` must be a list of `(Loss, weight)`. "
-                f"Received: {loss!r} of type {type(loss).__name__} in the place of a loss"
-            )
-    sums = [loss * weight for loss, weight in given]
-    pairs = [(loss, check_number("weight", w)) for added in sums for loss, w in added.pairs]
+            received = f"{loss!r} of type {type(loss).__name__} in place of a loss"
+            raise TypeError(f"`losses` must {expected}. Received: {received}")
+    sums = [loss * weight for loss, weight in pairs]
+    pairs = [(loss, check_number("weight", w)) for terms in sums for loss, w in terms.pairs]
     pairs = [(loss, weight) for loss, weight in pairs if weight != 0]
     require(pairs, "losses", "hold a loss with a weight other than 0", losses)
     return pairs

@@ -48,7 +48,9 @@ class VisualizationCallback(keras.callbacks.Callback):
         >>> model.compile("sgd", "mse")
         >>> x, y = np.random.rand(4, 8, 8, 1), np.random.rand(4, 72)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     draw = VisualizationCallback(folder, maps={"cam": GradCAM()}, images=x[:2], every_epochs=2)
+        ...     draw = VisualizationCallback(
+        ...         folder, maps={"cam": GradCAM()}, images=x[:2], every_epochs=2
+        ...     )
         ...     _ = model.fit(x, y, epochs=4, verbose=0, callbacks=[draw])
         ...     sorted(path.name for path in Path(folder, "cam").iterdir())
         ['epoch_0002.png', 'epoch_0004.png']

@@ -1,6 +1,7 @@
-"""Composes weighted losses and descends along their gradient."""
+"""`Optimizer`: gradient descent on the input of a model."""
 
 import contextlib
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,17 +12,23 @@ import numpy as np
 from keras import ops
 
 from vis import grad_modifiers
-from vis._core import optimised_inputs
-from vis._core.checkpoints import Checkpoint, without_memory
+from vis._core.checkpoints import Checkpoint, require_stateless
 from vis._core.descent import Descent, NonFiniteError
 from vis._core.model_inputs import as_model_inputs
 from vis._core.objective import Objective
+from vis._core.optimised_inputs import (
+    initial_variables,
+    make_optimised_inputs,
+    resolve_layout,
+    resolve_parametrizations,
+    resolve_ranges,
+)
 from vis.backend.graph import TensorRef, check_erosion, check_tensor
 from vis.backend.layers import WeightCache, check_precision
-from vis.backend.step import Engine, StepInputs, StepSpec, engines
+from vis.backend.step import Engine, OptimisedInput, StepInputs, StepSpec, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
-from vis.input_modifiers import InputModifier, in_order, is_in_graph
+from vis.input_modifiers import InputModifier, is_in_graph, modifiers_in_numpy
 from vis.losses import Loss, LossSum
 from vis.optimizer import updates
 from vis.parametrizations import Parametrization, Pixels
@@ -38,42 +45,40 @@ __all__ = ["NonFiniteError", "Optimizer"]
 
 
 class Optimizer:
-    """Finds the input that minimises a weighted sum of losses.
+    """Gradient descent on a model's input: finds the input that minimises a sum of losses.
 
     Args:
         input_tensor: The model's input, `model.input` (`model.inputs` of a Sequential model): one
             tensor, or a list or dict of several.
         losses: List of `(Loss, weight)`, or a sum of losses such as `a + 0.5 * b`. A loss with
             weight 0 is left out.
-        input_range: Lowest and highest value of the image; of several inputs a list of such pairs,
-            or a dict by name, where all are not in the same range.
-        wrt_tensor: The tensor that gradients are taken of, any tensor of the model; the input by
-            default. The image is only updated when it is the input.
-        norm_grads: Whether gradients are divided by their L2 norm.
-        parametrization: What is optimised; the image's pixels by default. Of several inputs those
-            without spatial axes stay with their values; or a list, or a dict by name.
+        input_range: Lowest and highest value of the image. For several inputs: a pair for all, a
+            list of pairs, or a dict of pairs by name.
+        wrt_tensor: Tensor of the model that gradients are taken of; the input by default. The image
+            is updated only if this is the input.
+        norm_grads: Whether to divide the gradients by their L2 norm.
+        parametrization: What is optimised; the image's pixels by default. For several inputs: one
+            for all inputs with spatial axes, a list, or a dict by name.
         optimizer: A Keras optimizer; `vis.optimizer.updates.RMSprop` by default.
-        fixed_inputs: Values of inputs that are not optimised, `(samples, ...)` or without the
-            samples' axis: a dict by name, or a list with None for all others.
-        precision: `"bfloat16"` to run the network in that type, which is quicker on hardware that
-            has it; None for the model's own.
-        skip_erosion: How much random gains change what the skip connections of a residual network
-            carry, from step to step: their standard deviation, all together; 0 to 0.5. An image
-            for all these networks is more often one for networks that took no part (Li et al.,
-            "Learning Transferable Adversarial Examples via Ghost Networks", AAAI 2020).
+        fixed_inputs: Values of the inputs that are not optimised, `(samples, ...)` or without the
+            batch axis: a dict by name, or a list with None for the other inputs.
+        precision: Compute dtype of the network, such as `"bfloat16"`, which is faster on hardware
+            that supports it. None is the model's own.
+        skip_erosion: Standard deviation of random gains on the skip connections of a residual
+            network, different in each step, for all of them together; 0 to 0.5. The images
+            transfer better to other networks (Ghost Networks: Li et al., "Learning Transferable
+            Adversarial Examples via Ghost Networks", AAAI 2020).
 
     Attributes:
-        inputs: All that the model is fed: its inputs, and what stands in the place of words.
-        input_tensors: Those of them that are optimised.
-        input_tensor: The first of these.
+        losses: List of `(Loss, weight)`.
+        input_tensors: The optimised inputs.
+        input_tensor: The first of them.
         input_ranges: Their ranges.
-        network: The graph of the inputs.
-        terms: What a compiled step is to know of each loss.
         wrt_tensor: The tensor that gradients are taken of.
         wrt_tensor_is_input_tensor: Whether that is the input.
 
     Raises:
-        TypeError: If an argument is of the wrong kind.
+        TypeError: If an argument has the wrong type.
         ValueError: If a loss does not belong to `input_tensor`'s model, or a value is out of
             range.
 
@@ -104,26 +109,30 @@ class Optimizer:
         check_backend()
         self.precision = check_precision(precision)
         self.skip_erosion = check_erosion(skip_erosion)
-        self._update = updates.get(optimizer)
-        self._subject = subject = as_model_inputs(input_tensor, fixed_inputs)
-        self.network = subject.graph
-        self.inputs = list(subject.tensors)
-        self.input_tensors = subject.varying
-        self.input_tensor = self.input_tensors[0]
-        self.input_ranges = optimised_inputs.ranges(subject, input_range)
-        self._parametrizations = optimised_inputs.parametrizations(subject, parametrization)
         self.norm_grads = check_flag("norm_grads", norm_grads)
-        if wrt_tensor is not None:
-            tensors = keras.tree.flatten(wrt_tensor)
-            wrt_tensor = check_tensor(tensors[0] if len(tensors) == 1 else wrt_tensor)
-            self.network.check_connected(wrt_tensor)
-        is_input = len(self.input_tensors) == 1 and wrt_tensor is self.input_tensor
-        self._wrt = None if is_input else wrt_tensor
+        self._update = updates.get(optimizer)
+        self._inputs = inputs = as_model_inputs(input_tensor, fixed_inputs)
+        self.input_tensors = inputs.varying
+        self.input_tensor = self.input_tensors[0]
+        self.input_ranges = resolve_ranges(inputs, input_range)
+        self._parametrizations = resolve_parametrizations(inputs, parametrization)
+        self._wrt = self._check_wrt(wrt_tensor)
         self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
         self.wrt_tensor_is_input_tensor = self._wrt is None
-        self._objective = objective = Objective(losses, subject.graph)
-        self.losses = list(zip(objective.losses, objective.weights, strict=True))
-        self.terms = list(objective.terms)
+        self._objective = Objective(losses, inputs.graph)
+        self.losses = list(zip(self._objective.losses, self._objective.weights, strict=True))
+        is_float64 = any(tensor.dtype == "float64" for tensor in self.input_tensors)
+        self._dtype = "float64" if is_float64 else "float32"
+
+    def _check_wrt(self, wrt_tensor: Any) -> keras.KerasTensor | None:
+        """Returns `wrt_tensor`, or None if it is the only optimised input; or raises."""
+        if wrt_tensor is None:
+            return None
+        tensors = keras.tree.flatten(wrt_tensor)
+        tensor = check_tensor(tensors[0] if len(tensors) == 1 else wrt_tensor)
+        self._inputs.graph.check_connected(tensor)
+        is_input = len(self.input_tensors) == 1 and tensor is self.input_tensor
+        return None if is_input else tensor
 
     def minimize(
         self,
@@ -140,102 +149,109 @@ class Optimizer:
         checkpoint: str | os.PathLike | None = None,
         checkpoint_every: int = 50,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Descends from a seed image.
+        """Minimises the losses by gradient descent from a seed image.
 
-        In each iteration the modifiers' `pre` are called in order, losses and gradients are
-        computed, the gradients modified, callbacks called and the image updated; then come the
-        modifiers' `post`, in reverse order. A `Transform` that is not a plain move of pixels, as
-        `Jitter` is, changes nothing but what the model sees, after all `pre`. Without callbacks
-        and modifiers in NumPy the loop stays in the compiled graph.
+        Each iteration calls the modifiers' `pre` in order, computes losses and gradients, modifies
+        the gradients, calls the callbacks, updates the image, and calls the modifiers' `post` in
+        reverse order. A `Transform` other than `Jitter` changes only what the model sees, after
+        all `pre`. The loop stays in the compiled graph unless a modifier is written in NumPy, or a
+        callback needs the image of every iteration.
 
         Args:
             seed_input: Image to start from, with or without the batch axis, channels at either
-                end; several samples are optimised independently. None starts from noise. Of
-                several inputs a list, or a dict by name.
+                end. The samples of a batch are optimised independently. None starts from noise.
+                For several inputs: a list, or a dict by name.
             max_iter: Number of iterations, at least 1.
-            input_modifiers: What happens to the image before and after each step.
+            input_modifiers: Modifiers of the image, and transforms.
             grad_modifier: A name in `vis.grad_modifiers`, or a function of the gradient array.
-            callbacks: Who is called in each iteration.
+            callbacks: Callbacks of the optimisation.
             verbose: Whether to print the losses of each iteration.
-            seed: Whole number that all randomness follows from. The same seed gives the same
-                image. Without one it follows from NumPy's global random state.
-            samples: Number of images to make of noise. A `seed_input` has its own.
-            image_size: Size of an image made of noise along each spatial axis, one number for all
-                or one for each, where the model takes others than its own, or leaves it open.
-            checkpoint: Path of a file from which the same call goes on after an interruption, to
-                the same picture bit for bit. It is made when there is none, and stays when the
-                run is over, so that a later one may go on to a larger `max_iter`. Callbacks then
-                see only the iterations that were left. Modifiers in NumPy must not remember
-                anything from step to step. None keeps no such file.
+            seed: Random seed, a non-negative integer. The same seed gives the same image. The
+                default is drawn from NumPy's global random state.
+            samples: Number of images to generate from noise, at least 1.
+            image_size: Size of images generated from noise: one number for all spatial axes, or one
+                per axis. The default is the model's input size.
+            checkpoint: Path of a file to resume from. The file is created if it does not exist.
+                Rerun the call to resume, with bit for bit the same image, or to continue to a
+                larger `max_iter`. Callbacks are called for the remaining iterations only. Modifiers
+                in NumPy must not keep state between iterations.
             checkpoint_every: Number of iterations between two writes of the file, at least 1.
 
         Returns:
-            The image with the lowest loss, brought into `input_range`; the last gradients; and
-            the last value of `wrt_tensor`. The image of a single sample has no batch axis. It has
-            its channels where the model has them. Where several inputs are optimised, each of
-            the three is a list, or a dict by name if `input_tensor` is one.
+            The image with the lowest loss, brought into `input_range`, in the model's data format,
+            without batch axis for a single sample; the last gradients; and the last value of
+            `wrt_tensor`. For several optimised inputs, each of the three is a list, or a dict by
+            name if `input_tensor` is one.
 
         Raises:
-            NonFiniteError: If a loss or gradient turns NaN or infinite. It carries the best image
-                until then.
-            TypeError: If an argument is of the wrong kind.
-            ValueError: If an argument has a wrong value, or the file is damaged or of a run of
-                another model or with other arguments. It is then left alone.
+            NonFiniteError: If a loss or gradient is NaN or infinite. It has the best image of
+                earlier iterations.
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument has a wrong value, or the file is damaged or was written
+                with different settings. The file is then left unchanged.
         """
         max_iter = check_integer("max_iter", max_iter, least=1)
         modifiers = check_all("input_modifiers", input_modifiers, InputModifier)
-        watchers = check_all("callbacks", callbacks, OptimizerCallback)
+        callbacks = check_all("callbacks", callbacks, OptimizerCallback)
         if check_flag("verbose", verbose):
-            watchers = [*watchers, Print()]
-        every = check_integer("checkpoint_every", checkpoint_every, least=1)
-        record = None if checkpoint is None else Checkpoint(checkpoint, every)
+            callbacks = [*callbacks, Print()]
+        modify_grads = grad_modifiers.get(grad_modifier)
+        checkpoint_every = check_integer("checkpoint_every", checkpoint_every, least=1)
+        file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+        if file:
+            modifiers, modify_grads = require_stateless(modifiers, modify_grads)
         if seed is None:
-            seed = record.seed if record and record.seed is not None else draw_seed()
+            seed = file.seed if file and file.seed is not None else draw_seed()
         seed = check_integer("seed", seed, least=0)
-        given = self._subject.match("seed_input", seed_input)
-        start = [
-            None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
-            for t, images in zip(self.input_tensors, given, strict=True)
-        ]
-        samples = self._samples(start, samples)
-        layouts = [
-            optimised_inputs.layout(tensor, images, image_size)
-            for tensor, images in zip(self.input_tensors, start, strict=True)
-        ]
-        modify = grad_modifiers.get(grad_modifier)
-        if record:
-            modifiers, modify = without_memory(modifiers, modify)
-        seeds = [(seed, i) for i in range(samples)]
-        run = self.descent(layouts, seeds, start=start, modifiers=modifiers, grad_modifier=modify)
-        descend = record.begin(run, seed, max_iter) if record else run.descend
-        # Each is told of the end, even when another's `on_end` fails.
-        with contextlib.ExitStack() as watched:
-            for watcher in reversed(watchers):
-                watched.callback(watcher.on_end)
+        start = self._check_seed_input(seed_input)
+        descent = self.descent(
+            [
+                resolve_layout(tensor, images, image_size)
+                for tensor, images in zip(self.input_tensors, start, strict=True)
+            ],
+            [(seed, i) for i in range(self._number_of_samples(start, samples))],
+            start=start,
+            modifiers=modifiers,
+            grad_modifier=modify_grads,
+        )
+        descend = descent.descend
+        if file:
+            file.resume(descent, seed, max_iter)
+            descend = functools.partial(file.descend, descent)
+        # Calls every `on_end`, even if another one fails.
+        with contextlib.ExitStack() as on_end:
+            for callback in reversed(callbacks):
+                on_end.callback(callback.on_end)
             try:
-                descend(max_iter, watchers)
+                descend(max_iter, callbacks)
             except KeyboardInterrupt:
                 warnings.warn(
-                    f"Interrupted after {run.step} of {max_iter} iterations; this is the best "
-                    "image so far.",
+                    f"Interrupted after {descent.step} of {max_iter} iterations; returning the "
+                    "best image so far.",
                     stacklevel=2,
                 )
-        images, grads, values = map(self._subject.like_structure, run.result())
+        images, grads, values = map(self._inputs.like_structure, descent.result())
         return images, grads, values
 
-    def _samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
-        """How many images are made, from the seeds, the fixed inputs or what the user says."""
-        given = [images for images in start if images is not None]
-        counts = {len(values) for values in (*given, *self._subject.fixed)} - {1}
+    def _check_seed_input(self, seed_input: Any) -> list[np.ndarray | None]:
+        """Returns the seed images of each optimised input as batches, or raises."""
+        seed_inputs = self._inputs.match("seed_input", seed_input)
+        return [
+            None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
+            for t, images in zip(self.input_tensors, seed_inputs, strict=True)
+        ]
+
+    def _number_of_samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
+        """The number of samples of seed images and fixed inputs, or else `samples`."""
+        seeds = [images for images in start if images is not None]
+        counts = {len(values) for values in (*seeds, *self._inputs.fixed)} - {1}
         if len(counts) > 1:
             raise ValueError(
-                "`seed_input` and `fixed_inputs` must have as many samples as each other, or one. "
+                "`seed_input` and `fixed_inputs` must have the same number of samples, or one. "
                 f"Received: {sorted(counts)} samples"
             )
-        if counts:
-            return counts.pop()
         samples = check_integer("samples", samples, least=1)
-        return 1 if given else samples
+        return counts.pop() if counts else 1 if seeds else samples
 
     def descent(
         self,
@@ -249,78 +265,88 @@ class Optimizer:
         threads: int | None = None,
         weight_cache: WeightCache | None = None,
     ) -> Descent:
-        """A descent that has not begun yet.
+        """Returns a descent before its first step. Its samples are independent.
 
         Args:
-            layouts: For each input that is optimised the shape of an image.
-            seeds: For each sample what its randomness follows from.
-            start: For each input the images to start from, or None for noise.
-            modifiers: As in `minimize`.
+            layouts: Layout of the images of each optimised input.
+            seeds: Random seed of each sample.
+            start: Images to start from for each optimised input, or None for noise.
+            modifiers: As `input_modifiers` of `minimize`.
             grad_modifier: A function of the gradient array, or None.
-            variables: Initial values of what is optimised, in place of `start`.
-            threads: How many threads share the work on one sample where each descends by itself,
-                as on a CPU; None for all. A single one has the most done where there are many
-                samples, but the rounding depends on it.
-            weight_cache: Tensors that other descents have derived from the same weights.
-
-        Returns:
-            The descent, whose samples do not depend on one another.
+            variables: Initial variables, instead of `start`.
+            threads: Number of threads per sample on a CPU, or None for all. One thread is fastest
+                for many samples. The rounding depends on it.
+            weight_cache: Weights derived by earlier descents of the same model.
         """
-        subject, objective = self._subject, self._objective
-        by_hand = [m for m in modifiers if not is_in_graph(m)]
-        objective.check_samples(len(seeds))
-        if by_hand and not all(isinstance(p, Pixels) for p in self._parametrizations):
-            raise ValueError(
-                "`input_modifiers` in NumPy change pixels, so that `parametrization` must be "
-                f"`Pixels`. Received: {self._parametrizations!r} and {by_hand!r}"
-            )
-        drawn_on = optimised_inputs.all_of(
-            subject, self._parametrizations, layouts, modifiers, objective
+        self._objective.check_samples(len(seeds))
+        self._check_modifiers(modifiers)
+        optimised = make_optimised_inputs(
+            self._inputs, self._parametrizations, layouts, modifiers, self._objective
         )
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        if variables is None:
+            variables = initial_variables(optimised, self.input_ranges, start, rngs)
         formula = getattr(grad_modifier, "formula", None)
-        problem = StepSpec(
-            input_refs=tuple(map(TensorRef.of, subject.tensors)),
-            optimised_inputs=drawn_on,
-            terms=objective.terms,
+        spec = self._step_spec(optimised, formula, threads)
+        step_inputs = self._step_inputs(rngs)
+        axes = next((layout.axes for layout in layouts if layout.axes), ())
+        return Descent(
+            graph=self._inputs.graph,
+            spec=spec,
+            engine=self._objective.compiled(engines, spec, lambda: Engine(spec)),
+            step_inputs=step_inputs,
+            initial_variables=[[v.astype(self._dtype) for v in values] for values in variables],
+            loss_names=[str(loss) for loss in self._objective.losses],
+            input_ranges=self.input_ranges,
+            numpy_modifiers=modifiers_in_numpy(modifiers, step_inputs.seeds, axes),
+            numpy_grad_modifier=None if formula else grad_modifier,
+            weight_cache=weight_cache or WeightCache(),
+        )
+
+    def _check_modifiers(self, modifiers: Sequence[InputModifier]) -> None:
+        """Raises a `ValueError` unless modifiers in NumPy have pixels to modify."""
+        in_numpy = [m for m in modifiers if not is_in_graph(m)]
+        if in_numpy and not all(isinstance(p, Pixels) for p in self._parametrizations):
+            raise ValueError(
+                "`parametrization` must be `Pixels` for `input_modifiers` in NumPy, which change "
+                "pixels. Use `vis.input_modifiers.Transform` objects instead. "
+                f"Received: {self._parametrizations!r} and {in_numpy!r}"
+            )
+
+    def _step_spec(
+        self,
+        optimised: tuple[OptimisedInput, ...],
+        grad_modifier: Callable | None,
+        threads: int | None,
+    ) -> StepSpec:
+        return StepSpec(
+            input_refs=tuple(map(TensorRef.of, self._inputs.tensors)),
+            optimised_inputs=optimised,
+            terms=self._objective.terms,
             wrt=None if self._wrt is None else TensorRef.of(self._wrt),
             norm_grads=self.norm_grads,
-            grad_modifier=formula,
+            grad_modifier=grad_modifier,
             update=self._update if self._wrt is None else None,
-            activations=subject.graph.activations(),
+            activations=self._inputs.graph.activations(),
             precision=self.precision,
             skip_erosion=self.skip_erosion,
             threads=threads,
         )
-        dtype = "float64" if any(t.dtype == "float64" for t in self.input_tensors) else "float32"
-        rngs = [np.random.default_rng(seed) for seed in seeds]
-        if variables is None:
-            variables = optimised_inputs.initial_variables(drawn_on, self.input_ranges, start, rngs)
-        given = StepInputs(
+
+    def _step_inputs(self, rngs: Sequence[np.random.Generator]) -> StepInputs:
+        seeds = [rng.integers(2**31, size=2) for rng in rngs]
+        fixed = [
+            ops.convert_to_tensor(np.broadcast_to(value, (len(rngs), *value.shape[1:])), t.dtype)
+            for t, value in zip(self._inputs.tensors, self._inputs.values, strict=True)
+            if value is not None
+        ]
+        return StepInputs(
             parameters=[
                 {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
-                for parameters in objective.parameters
+                for parameters in self._objective.parameters
             ],
-            weights=ops.convert_to_tensor(objective.weights, dtype),
-            seeds=ops.convert_to_tensor([rng.integers(2**31, size=2) for rng in rngs], "int32"),
-            input_ranges=[ops.convert_to_tensor(r, dtype) for r in self.input_ranges],
-            fixed=[
-                ops.convert_to_tensor(np.broadcast_to(v, (len(seeds), *v.shape[1:])), t.dtype)
-                for t, v in zip(subject.tensors, subject.values, strict=True)
-                if v is not None
-            ],
-        )
-        if by_hand:
-            axes = next((layout.axes for layout in layouts if layout.axes), ())
-            by_hand = in_order(modifiers, given.seeds, axes)
-        return Descent(
-            subject.graph,
-            problem,
-            objective.compiled(engines, problem, lambda: Engine(problem)),
-            given,
-            [[value.astype(dtype) for value in values] for values in variables],
-            [str(loss) for loss in objective.losses],
-            self.input_ranges,
-            by_hand,
-            None if formula else grad_modifier,
-            weight_cache or WeightCache(),
+            weights=ops.convert_to_tensor(self._objective.weights, self._dtype),
+            seeds=ops.convert_to_tensor(seeds, "int32"),
+            input_ranges=[ops.convert_to_tensor(ends, self._dtype) for ends in self.input_ranges],
+            fixed=fixed,
         )

@@ -1,4 +1,4 @@
-"""What is optimised, and the image that it stands for."""
+"""Parametrizations: what is optimised, and how it becomes an image."""
 
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.fourier import Fourier

@@ -1,4 +1,4 @@
-"""What every parametrization can do."""
+"""`Parametrization`, the base class of all parametrizations."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from vis.utils.value import Value
 
 
 class Parametrization(Value):
-    """Base class of all parametrizations: variables, and a function from them to images.
+    """Base class of parametrizations: variables, and a function from variables to images.
 
-    Everything a parametrization does must be a function of its attributes, which are hashable.
+    All methods must be functions of the public attributes, which must be hashable.
     """
 
     def variables(
@@ -25,42 +25,39 @@ class Parametrization(Value):
 
         Args:
             seed_image: Image to start from, of `layout.shape`, or None for noise.
-            layout: How the image lies in an array.
+            layout: Shape and spatial axes of the image.
             input_range: Lowest and highest value of the image.
-            rng: Where noise comes from.
+            rng: Random generator of the noise.
 
         Returns:
-            Arrays.
+            List of arrays.
         """
         raise NotImplementedError
 
     def image(self, variables: list[Any], layout: Layout, input_range: Any) -> Any:
-        """The images that the variables of several samples stand for.
+        """Images from variables, in `keras.ops`.
 
         Args:
-            variables: Backend tensors `(samples, ...)`.
-            layout: How an image lies in an array.
-            input_range: Backend tensor `(low, high)`.
+            variables: List of tensors, `(samples, ...)`.
+            layout: Shape and spatial axes of an image.
+            input_range: Tensor `(low, high)`.
 
         Returns:
-            A backend tensor `(samples, *layout.shape)`, written in `keras.ops`.
+            A tensor, `(samples, *layout.shape)`.
         """
         raise NotImplementedError
 
-    def picture(self, image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-        """One finished image, brought into `input_range`."""
+    def to_picture(self, image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+        """One image as it is returned to users, with values in `input_range`."""
         return np.clip(image, *input_range)
 
-    def with_decay(self, times: float) -> "Parametrization | None":
-        """The same with a spectrum that falls so many times as fast, for coarse structure first.
+    def with_decay(self, factor: float) -> "Parametrization | None":
+        """The parametrization with a spectrum that falls `factor` times as fast, for coarse shapes.
 
-        Whoever has such a spectrum also has `resized` and `converted`, which hand what is
-        optimised on from stage to stage.
-
-        Args:
-            times: How many times.
+        Parametrizations with a spectrum also have `resize_variables` and `convert_variables`, which
+        carry variables from one stage of `visualize_filters` to the next.
 
         Returns:
-            A parametrization, or None where there is no spectrum.
+            A parametrization, or None if this one has no spectrum.
         """
         return None

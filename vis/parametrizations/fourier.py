@@ -1,4 +1,4 @@
-"""Coefficients of frequencies."""
+"""`Fourier`: Fourier coefficients of the image."""
 
 import copy
 
@@ -13,21 +13,22 @@ from vis.utils.validation import check_flag, check_number, check_positive
 
 
 class Fourier(Parametrization):
-    """Fourier coefficients of the image, in colours that do not depend on one another.
+    """Fourier coefficients of the image, in decorrelated colours.
 
-    Descent in pixels finds fine patterns first, as each pixel may move by itself. Coefficients
-    that are scaled by their frequency, and colours along the principal axes of those of
-    photographs, give coarse structure the same chance (Olah et al., "Feature Visualization",
-    Distill 2017; Mordvintsev et al., "Differentiable Image Parameterizations", Distill 2018). The
-    image's contrast is fixed, and a sigmoid bounds its values: it can neither fade nor saturate.
+    Gradient descent on pixels finds fine patterns first. Coefficients scaled by their frequency,
+    and colours along the principal axes of those of photographs, give coarse structure the same
+    chance (Olah et al., "Feature Visualization", Distill 2017; Mordvintsev et al., "Differentiable
+    Image Parameterizations", Distill 2018). The image's contrast is fixed and a sigmoid bounds its
+    values, so that it neither fades nor saturates.
 
     Args:
-        decay_power: How fast amplitudes fall with frequency: as `frequency ** -decay_power`.
-            Larger values give smoother images. Photographs have about 1 to 1.5.
+        decay_power: Amplitudes fall as `frequency ** -decay_power`. Larger values give smoother
+            images. Photographs have about 1 to 1.5.
         decorrelate: Whether to decorrelate the colours of images with three channels.
         contrast: Standard deviation of the image before the sigmoid, positive. 1 gives images
             with a standard deviation of 0.2 of their range.
-        noise: Standard deviation of coefficients at the start, positive. Smaller ones turn faster.
+        noise: Initial standard deviation of the coefficients, positive. Smaller coefficients
+            change their phase faster.
 
     Example:
         >>> from vis.utils.layout import Layout
@@ -55,36 +56,33 @@ class Fourier(Parametrization):
         shape = spectra.coefficient_shape(layout)
         if seed_image is None:
             return [self.noise * rng.standard_normal(shape) for _ in range(2)]
-        signal = spectra.unbounded(seed_image, layout, input_range, self.decorrelate)
+        signal = spectra.image_to_signal(seed_image, layout, input_range, self.decorrelate)
         return spectra.coefficients_of(signal, self._amplitudes(layout), self.noise)
 
     def image(self, variables, layout, input_range):
         scale = ops.convert_to_tensor(self._amplitudes(layout), variables[0].dtype)
         signal = backend.irfftn(*(scale * v for v in variables), layout.spatial_shape)
-        return spectra.bounded(signal, layout, input_range, self.decorrelate, self.contrast)
+        return spectra.signal_to_image(signal, layout, input_range, self.decorrelate, self.contrast)
 
-    def with_decay(self, times):
+    def with_decay(self, factor):
         other = copy.copy(self)
-        other.decay_power = times * self.decay_power
+        other.decay_power = factor * self.decay_power
         return other
 
-    def resized(
+    def resize_variables(
         self, variables: list[np.ndarray], old: Layout, new: Layout, rngs: list[np.random.Generator]
     ) -> list[np.ndarray]:
-        """The variables `(samples, ...)` for images of another size, which look the same.
+        """Variables `(samples, ...)` of the same images at another size.
 
-        Frequencies that the old images did not have are drawn, with a generator for each sample.
+        Frequencies that the old images lack are noise, with a random generator for each sample.
         """
-        drawn = [self.variables(None, new, (0, 1), rng) for rng in rngs]
-        return spectra.resized(variables, drawn, old, new)
+        noise = [self.variables(None, new, (0, 1), rng) for rng in rngs]
+        return spectra.resize_coefficients(variables, noise, old, new)
 
-    def converted(
+    def convert_variables(
         self, variables: list[np.ndarray], layout: Layout, source: "Fourier"
     ) -> list[np.ndarray]:
-        """The variables `(samples, ...)` that make the pictures which those of `source` make.
-
-        That one differs in its `decay_power`.
-        """
+        """Variables `(samples, ...)` of the same images as those of a source with another decay."""
         ratio = source._amplitudes(layout) / self._amplitudes(layout)
         return [(ratio * values).astype(values.dtype) for values in variables]
 

@@ -1,4 +1,4 @@
-"""Phases of frequencies whose magnitudes are fixed."""
+"""`MagnitudeConstrained`: MaCo, phases of Fourier coefficients with fixed magnitudes."""
 
 from typing import Any
 
@@ -7,25 +7,30 @@ from keras import ops
 
 from vis import backend
 from vis.parametrizations.base import Parametrization
-from vis.parametrizations.spectra import amplitudes, bounded, coefficient_shape, unbounded
+from vis.parametrizations.spectra import (
+    amplitudes,
+    coefficient_shape,
+    image_to_signal,
+    signal_to_image,
+)
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_number, check_positive, expect
 from vis.utils.value import FrozenArray
 
 
 class MagnitudeConstrained(Parametrization):
-    """Phases of the image's Fourier coefficients, whose magnitudes are fixed.
+    """MaCo: phases of the image's Fourier coefficients, with fixed magnitudes.
 
-    The image cannot but have the spectrum of a photograph; what is optimised is where things are
+    The image always has the spectrum of a photograph; the positions of its structures are optimised
     (Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
     Optimization", NeurIPS 2023, arXiv:2306.06805).
 
     Args:
-        spectrum: The power by which magnitudes fall with frequency, or images `(samples, ...)`
-            whose mean magnitudes are taken. They must be of the size of the image that is made.
-        decorrelate: Whether a power law has the colours of photographs. Without effect unless
-            there are three channels.
-        contrast: Standard deviation of the image before it is bounded by a sigmoid, positive.
+        spectrum: Power by which magnitudes fall with frequency, or images, `(samples, ...)`, of
+            the size of the generated image, whose mean magnitudes are used.
+        decorrelate: Whether images with three channels have the colours of photographs, if
+            `spectrum` is a power.
+        contrast: Standard deviation of the image before the sigmoid, positive.
 
     Example:
         >>> from vis.utils.layout import Layout
@@ -42,8 +47,8 @@ class MagnitudeConstrained(Parametrization):
         contrast: float = 1.0,
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
-            numbers = np.issubdtype(spectrum.dtype, np.number)
-            are_images = spectrum.ndim >= 3 and len(spectrum) and numbers
+            are_numbers = np.issubdtype(spectrum.dtype, np.number)
+            are_images = spectrum.ndim >= 3 and len(spectrum) and are_numbers
             expected = "be a number, or finite images of shape (samples, ...) with channels"
             received = f"an array of shape {spectrum.shape} and type {spectrum.dtype}"
             expect(are_images and np.isfinite(spectrum).all(), "spectrum", expected, received)
@@ -55,10 +60,10 @@ class MagnitudeConstrained(Parametrization):
 
     def variables(self, seed_image, layout, input_range, rng):
         shape = coefficient_shape(layout)
-        self._magnitudes(layout)
+        self._magnitudes(layout)  # Checks the layout.
         if seed_image is None:
             return [rng.uniform(-np.pi, np.pi, shape)]
-        signal = unbounded(seed_image, layout, input_range, self._decorrelated)
+        signal = image_to_signal(seed_image, layout, input_range, self._decorrelated)
         return [np.angle(np.fft.rfftn(signal, axes=tuple(range(1, signal.ndim))))]
 
     def image(self, variables, layout, input_range):
@@ -66,7 +71,7 @@ class MagnitudeConstrained(Parametrization):
         magnitudes = ops.convert_to_tensor(self._magnitudes(layout), phases.dtype)
         real, imaginary = magnitudes * ops.cos(phases), magnitudes * ops.sin(phases)
         signal = backend.irfftn(real, imaginary, layout.spatial_shape)
-        return bounded(signal, layout, input_range, self._decorrelated, self.contrast)
+        return signal_to_image(signal, layout, input_range, self._decorrelated, self.contrast)
 
     @property
     def _decorrelated(self) -> bool:
@@ -76,7 +81,7 @@ class MagnitudeConstrained(Parametrization):
         if not isinstance(self.spectrum, FrozenArray):
             return amplitudes(layout, self.spectrum)
         images = self.spectrum.array
-        expected = f"be of images of shape {layout.shape}, the shape of the image that is made"
+        expected = f"hold images of shape {layout.shape}, the shape of the generated image"
         received = f"images of shape {images.shape[1:]}"
         expect(images.shape[1:] == layout.shape, "spectrum", expected, received)
         images = np.moveaxis(images, layout.channel_axis, 1).astype("float64")

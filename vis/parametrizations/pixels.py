@@ -1,13 +1,14 @@
-"""The image's own values."""
+"""`Pixels`: the image's own values."""
 
 from vis.parametrizations.base import Parametrization
 from vis.utils.image import deprocess_input, random_array
 
 
 class Pixels(Parametrization):
-    """The image's values themselves, as in keras-vis.
+    """The pixels themselves, as in keras-vis.
 
-    The start is uniform noise mid-range, with a standard deviation of 5 % of the range's width.
+    Starts from uniform noise around the middle of the range, with a standard deviation of 5 % of
+    its width.
 
     Example:
         >>> import numpy as np
@@ -26,5 +27,5 @@ class Pixels(Parametrization):
     def image(self, variables, layout, input_range):
         return variables[0]
 
-    def picture(self, image, input_range):
+    def to_picture(self, image, input_range):
         return deprocess_input(image, input_range)

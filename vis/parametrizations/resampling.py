@@ -1,4 +1,4 @@
-"""Arrays made smaller and larger along some axes."""
+"""Downsampling and upsampling of arrays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,34 +7,34 @@ import numpy as np
 from keras import ops
 
 
-def smaller(arrays: Any, axes: Sequence[int], sizes: Sequence[int]) -> Any:
-    """Means of the values that fall together along some axes of `(samples, ...)`, in NumPy."""
+def downsample(arrays: Any, axes: Sequence[int], sizes: Sequence[int]) -> Any:
+    """Downsamples an array along some axes, by means over areas."""
     for axis, size in zip(axes, sizes, strict=True):
-        old = arrays.shape[axis]
-        if old != size:
-            matrix = overlaps(np.linspace(0, old, size + 1), old) * size / old
+        old_size = arrays.shape[axis]
+        if old_size != size:
+            matrix = overlaps(np.linspace(0, old_size, size + 1), old_size) * size / old_size
             means = np.tensordot(arrays, matrix.astype(arrays.dtype), axes=(axis, 1))
             arrays = np.moveaxis(means, -1, axis)
     return arrays
 
 
-def larger(arrays: Any, axes: Sequence[int], sizes: Sequence[int]) -> Any:
-    """The values of `(samples, ...)` with others between them, linearly, as a backend tensor."""
+def upsample(arrays: Any, axes: Sequence[int], sizes: Sequence[int]) -> Any:
+    """Upsamples an array or tensor along some axes, by linear interpolation in `keras.ops`."""
     for axis, size in zip(axes, sizes, strict=True):
         if arrays.shape[axis] != size:
-            matrix = ops.convert_to_tensor(_interpolating(size, arrays.shape[axis]), arrays.dtype)
+            matrix = ops.convert_to_tensor(_interpolation(arrays.shape[axis], size), arrays.dtype)
             arrays = ops.moveaxis(ops.tensordot(arrays, matrix, axes=[[axis], [1]]), -1, axis)
     return arrays
 
 
 def overlaps(edges: np.ndarray, count: int) -> np.ndarray:
-    """How much of each of so many places lies between an edge and the next, `(cells, places)`."""
-    places = np.arange(count)
-    ends = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    return np.maximum(ends, 0)
+    """The overlap of cells between edges with `count` unit intervals, `(cells, intervals)`."""
+    starts = np.arange(count)
+    lengths = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return np.maximum(lengths, 0)
 
 
-def _interpolating(size: int, smaller: int) -> np.ndarray:
-    """The matrix `(size, smaller)`, whose rows have a sum of one."""
-    looked_up = np.clip((np.arange(size) + 0.5) * smaller / size - 0.5, 0, smaller - 1)
-    return np.maximum(0, 1 - np.abs(looked_up[:, None] - np.arange(smaller)))
+def _interpolation(old_size: int, size: int) -> np.ndarray:
+    """The matrix of linear interpolation, `(size, old_size)`."""
+    positions = np.clip((np.arange(size) + 0.5) * old_size / size - 0.5, 0, old_size - 1)
+    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(old_size)))

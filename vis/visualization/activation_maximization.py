@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
-from vis._core.optimised_inputs import ranges
+from vis._core.optimised_inputs import resolve_ranges
 from vis.backend.graph import Graph, ModelInputs, input_data_format, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
@@ -136,8 +136,8 @@ def visualize_activation(
             (`vis.parametrizations.PrincipalComponents`).
         **optimizer_params: Arguments of `vis.optimizer.Optimizer.minimize`: `max_iter` (by default
             200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (by default False),
-            `seed`, `image_size` for models with an open input size, and `checkpoint` and `checkpoint_every` to
-            resume an interrupted call.
+            `seed`, `image_size` for models with an open input size, and `checkpoint` and
+            `checkpoint_every` to resume an interrupted call.
 
     Returns:
         One image, channels last and without the batch axis; a batch if `seed_input` has several
@@ -167,7 +167,7 @@ def visualize_activation(
     tv_weight = default_weight if tv_weight is None else tv_weight
     if optimizer is None and inputs.has_embeddings and len(inputs.varying) == 1 and not fitted:
         # keras-vis's steps are for images from 0 to 255; embeddings have another scale.
-        ((low, high),) = ranges(inputs, input_range)
+        ((low, high),) = resolve_ranges(inputs, input_range)
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses: list[tuple[Loss, float]] = []
     losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))

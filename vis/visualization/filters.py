@@ -7,7 +7,7 @@ import keras
 from tqdm import tqdm
 
 from vis._core.model_inputs import inputs_to_optimise
-from vis._core.optimised_inputs import ranges
+from vis._core.optimised_inputs import resolve_ranges
 from vis.backend.graph import Graph, ModelInputs
 from vis.backend.layers import WeightCache
 from vis.backend.tensors import draw_seed
@@ -102,7 +102,7 @@ def visualize_filters(
     given_size = None if fit_receptive_field else image_size
     size = size_or_default(given_size, parametrization, graph)
     inputs = _single_input(inputs_to_optimise(graph, fixed_inputs, image_size=size))
-    (input_range,) = ranges(inputs, range_or_default(input_range, parametrization))
+    (input_range,) = resolve_ranges(inputs, range_or_default(input_range, parametrization))
     settings = RenderSettings(
         input_range=input_range,
         batch_size=check_integer("batch_size", BATCH_SIZE if batch_size is None else batch_size, 1),

@@ -119,10 +119,10 @@ def _run_later_stages(
         earlier, stage = stages[number - 1 : number + 1]
         if stage.layout != earlier.layout:
             rngs = [np.random.default_rng((*seed, number)) for seed in seeds]
-            variables = earlier.parametrization.resized(
+            variables = earlier.parametrization.resize_variables(
                 variables, earlier.layout, stage.layout, rngs
             )
-        variables = stage.parametrization.converted(
+        variables = stage.parametrization.convert_variables(
             variables, stage.layout, earlier.parametrization
         )
         if slow:
