@@ -1,7 +1,4 @@
-"""Private names of Keras and TensorFlow, which may change in any release.
-
-No other module uses such names. Each comment says what would replace the name ("Instead").
-"""
+"""All private names of Keras and TensorFlow in use, and what would replace each ("Instead")."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +9,7 @@ import tensorflow as tf
 # The variables of layers. Instead: `keras.Variable`, which is another class before Keras 3.7.
 from keras.src.backend import Variable as Variable
 
-# The convolutions that Keras's layers call, which are replaced during a trace. Instead: a public
-# way to register kernels.
+# Convolutions that Keras's layers call, replaced in a trace. Instead: a registry of kernels.
 from keras.src.backend import nn as kernels  # noqa: F401
 
 # The masks that tensors carry. Instead: `mask` arguments of all layers.
@@ -36,8 +32,7 @@ DTYPE_POLICY = "_dtype_policy"
 # The module of layers that change images but not their range.
 IMAGE_PREPROCESSING = "keras.src.layers.preprocessing.image"
 
-# Operations without another Python function. `Select` selects whole tensors, whereas `tf.where`
-# evaluates the condition for each value.
+# Operations without another Python function; `tf.where` selects single values, `Select` tensors.
 select = tf.raw_ops.Select
 map_function = tf.raw_ops.MapDefun
 empty_list = tf.raw_ops.EmptyTensorList
@@ -46,8 +41,7 @@ item_of_list = tf.raw_ops.TensorListGetItem
 projective_transform = tf.raw_ops.ImageProjectiveTransformV3
 
 
-# A Keras graph consists of operations and their calls, the nodes. Instead of the next five: a
-# public way to iterate over the nodes of a `keras.Model`.
+# The operations of a graph and their calls, the nodes. Instead of the next five: `model.nodes`.
 def operation_of(tensor: keras.KerasTensor) -> Any:
     """The operation that returned a symbolic tensor."""
     return tensor._keras_history.operation
@@ -95,10 +89,7 @@ def shapes_built_with(model: keras.Model) -> list[Any]:
 
 
 def attributes_to_copy(layer: Any) -> dict[str, Any]:
-    """The attributes of a layer for a copy that no model has called yet.
-
-    Instead: support of `copy.copy` for layers.
-    """
+    """The attributes of a layer for a copy without nodes. Instead: `copy.copy` for layers."""
     # Keras's wrappers of these methods are bound to the layer and would keep it alive.
     kept = {name: v for name, v in vars(layer).items() if name not in ("build", "quantize")}
     # Keras compiles these again for the copy.
@@ -113,11 +104,8 @@ def without_compilation(model: keras.Model) -> None:
 
 
 def without_replicas(optimizer: keras.optimizers.Optimizer) -> None:
-    """Stops an optimizer from summing gradients over replicas.
-
-    There are no replicas, and TensorFlow never releases a graph in which it has summed. Instead:
-    the stateless form of optimizers that Keras has on other backends.
-    """
+    """Stops an optimizer from summing over replicas. Instead: stateless optimizers."""
+    # TensorFlow never releases a graph in which it has summed.
     vars(optimizer)["_all_reduce_sum_gradients"] = list
 
 

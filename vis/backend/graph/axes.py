@@ -48,7 +48,9 @@ def channel_axis(target: Target, rank: int) -> int:
         return rank - 1
     if isinstance(layer, keras.layers.TimeDistributed):
         return channel_axis(layer.layer, rank - 1) + 1
-    for operation in _nearest_first(layer, _nodes_before_first_call):
+    for operation in _nearest_first(
+        layer, lambda o: [p for n in calls_of(o)[:1] for p in n.parent_nodes]
+    ):
         data_format = getattr(operation, "data_format", None)
         if data_format is not None:
             # A wrapper has axes of frames in front of those of its layer.
@@ -72,10 +74,6 @@ def input_data_format(input_tensor: keras.KerasTensor) -> str:
                 if data_format in ("channels_last", "channels_first"):
                     return data_format
     return keras.config.image_data_format()
-
-
-def _nodes_before_first_call(operation: Any) -> list[Any]:
-    return [parent for node in calls_of(operation)[:1] for parent in node.parent_nodes]
 
 
 def _nearest_first(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[Any]:

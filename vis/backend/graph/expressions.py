@@ -11,6 +11,7 @@ import keras
 
 from vis.backend.graph.graph import Graph
 from vis.backend.private import LEGACY_FUNCTIONS, consumers_of
+from vis.utils.validation import expect
 
 # Otherwise a thread could keep the nodes that another thread is about to remove.
 _lock = threading.RLock()
@@ -24,16 +25,11 @@ def symbolic_scalar(build: Callable[[], Any], graph: Graph, name: str) -> keras.
     """
     with _lock:
         expression = _build(build, graph, name)
-    if not isinstance(expression, keras.KerasTensor):
-        raise TypeError(
-            f"`build_loss` of the loss '{name}' must return a symbolic scalar, computed from "
-            f"`layer.output` or `model.input`. Received: {expression!r}"
-        )
-    if any(size not in (1, None) for size in expression.shape):
-        raise ValueError(
-            f"`build_loss` of the loss '{name}' must return a scalar. "
-            f"Received: an expression of shape {expression.shape}"
-        )
+    expected = f"return a symbolic scalar for the loss '{name}', computed from `layer.output`"
+    is_symbolic = isinstance(expression, keras.KerasTensor)
+    expect(is_symbolic, "build_loss", expected, repr(expression), TypeError)
+    is_scalar = all(size in (1, None) for size in expression.shape)
+    expect(is_scalar, "build_loss", expected, f"an expression of shape {expression.shape}")
     graph.check_connected(expression)
     return expression
 

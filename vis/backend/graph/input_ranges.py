@@ -24,16 +24,11 @@ def warn_of_range(
     low, high = expected
     width = high - low
     least, most = float(images.min()), float(images.max())
-    contrast = most - least
-    if not (
-        least >= low - _OVERSHOOT * width
-        and most <= high + _OVERSHOOT * width
-        and (contrast == 0 or contrast >= _LEAST_CONTRAST * width)
-    ):
+    is_inside = low - _OVERSHOOT * width <= least and most <= high + _OVERSHOOT * width
+    if not is_inside or 0 < most - least < _LEAST_CONTRAST * width:
         warnings.warn(
-            f"`{name}` should have values from about {low:.3g} to {high:.3g}, because the model "
-            f"begins with a layer that scales this range. Received: values from {least:.3g} to "
-            f"{most:.3g}",
+            f"`{name}` should have values from about {low:.3g} to {high:.3g}, the range that the "
+            f"model's first layer scales. Received: values from {least:.3g} to {most:.3g}",
             stacklevel=4,
         )
 

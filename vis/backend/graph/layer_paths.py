@@ -65,11 +65,7 @@ def check_layer(layer: Any) -> Target:
     """Returns a layer or a `LayerOutput`, or raises a `TypeError`."""
     target = LayerOutput.of(layer)
     target.checked(target.layer)
-    if not isinstance(target.layer, keras.Layer):
-        raise TypeError(
-            "`layer` must be a Keras layer. "
-            f"Received: layer={layer!r} of type {type(layer).__name__}"
-        )
+    require(isinstance(target.layer, keras.Layer), "layer", "be a Keras layer", layer, TypeError)
     return layer
 
 
@@ -131,11 +127,8 @@ def resolve_layer(
     if isinstance(layer_idx, LayerOutput):
         return layer_idx.checked(resolve_layer(model, layer_idx.layer, name))
     if isinstance(layer_idx, keras.Layer):
-        if layer_idx not in layers_inside(model):
-            raise ValueError(
-                f"`{name}` must be a layer of the model. "
-                f"Received: {name}={layer_idx!r}, which is not part of '{model.name}'"
-            )
+        is_inside = layer_idx in layers_inside(model)
+        require(is_inside, name, f"be a layer of the model '{model.name}'", layer_idx)
         return layer_idx
     if isinstance(layer_idx, str):
         return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]

@@ -30,26 +30,19 @@ def check_erosion(skip_erosion: Any) -> float:
 
 @dataclass(eq=False)
 class Erosion:
-    """The gains of one run of a network: one for each channel of each summand of an addition.
+    """The gains of one run of a network: one for each channel of each summand of an addition."""
 
-    Attributes:
-        std: Standard deviation of a gain times the square root of the number of additions, so that
-            the effect does not depend on the depth of the network.
-        seeds: Seeds of the samples, `(samples, 2)`.
-    """
-
+    # Standard deviation of a gain, times the square root of the number of additions so that the
+    # effect does not depend on the depth of the network.
     std: float
-    seeds: Any
+    seeds: Any  # Seeds of the samples, `(samples, 2)`.
     _gains: Any = None
     _used: int = 0
 
     def draw_gains(self, nodes: Iterable[Any]) -> None:
         """Draws the gains for all nodes of the run, which is faster than one node at a time."""
-        counts = [
-            len(node.input_tensors) * channels[1]
-            for node in nodes
-            if (channels := _channels_of_addition(node))
-        ]
+        additions = ((node, _channels_of_addition(node)) for node in nodes)
+        counts = [len(node.input_tensors) * channels[1] for node, channels in additions if channels]
         # A uniform distribution of this half-width has the standard deviation.
         spread = self.std * math.sqrt(3 / max(len(counts), 1))
         self._gains = random.uniform(self.seeds, [sum(counts)], 1 - spread, 1 + spread)
@@ -74,15 +67,11 @@ class Erosion:
 
 def _channels_of_addition(node: Any) -> tuple[int, int] | None:
     """The axis and the number of channels of a skip connection's addition, or None."""
-    first, *others = node.input_tensors or [None]
-    if (
-        not isinstance(node.operation, (keras.layers.Add, Add))
-        or not others
-        or any(tensor.shape != first.shape for tensor in others)
-        or len(first.shape) == 1
-        or not keras.backend.is_float_dtype(first.dtype)
-    ):
+    tensors = node.input_tensors
+    if len(tensors) < 2 or not isinstance(node.operation, (keras.layers.Add, Add)):
         return None
-    axis = channel_axis(node.operation, len(first.shape))
-    channels = first.shape[axis]
-    return None if channels is None else (axis, channels)
+    shape, is_float = tensors[0].shape, keras.backend.is_float_dtype(tensors[0].dtype)
+    if not is_float or len(shape) == 1 or any(tensor.shape != shape for tensor in tensors):
+        return None
+    axis = channel_axis(node.operation, len(shape))
+    return None if shape[axis] is None else (axis, shape[axis])

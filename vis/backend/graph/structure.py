@@ -1,7 +1,7 @@
 """The structure of a graph: levels of nested models, the nodes of each, and their connections."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -16,21 +16,14 @@ class GraphStructure:
 
     Each nested model is a level of its own, and the outermost level is None. A node may be on
     several levels, because a model may be built on the input of the model that it is nested in.
-
-    Attributes:
-        inputs: The input tensors.
-        outputs: The output tensors of the model; empty if it has no graph, or without a model.
-        model: The model, or None.
-        subclassed_model: The model if it has no graph and only its `call` can be run, or None.
     """
 
-    def __init__(
-        self, inputs: Sequence[keras.KerasTensor], model: keras.Model | None = None
-    ) -> None:
-        self.inputs = list(inputs)
+    def __init__(self, inputs: list[keras.KerasTensor], model: keras.Model | None) -> None:
+        self.inputs = inputs
         self.outputs = own_outputs(model)
         self.model = model
-        self.subclassed_model = subclassed_model_of(self.inputs[0])
+        # The model if it has no graph, so that only its `call` can be run, or None.
+        self.subclassed_model = subclassed_model_of(inputs[0])
         # The nodes of each level (the keys of a dict, in order), and the first level of each node.
         self._levels: dict[Any, dict[Any, None]] = {}
         self._level: dict[Any, Any] = {}
