@@ -136,14 +136,36 @@ def test_imports_between_subpackages_of_the_backend_run_one_way():
                 assert name.split(".")[1] in ("backend", "utils"), (path, name)
 
 
-def test_only_the_backend_imports_tensorflow():
-    for path in FILES:
-        if ROOT / "backend" not in path.parents:
-            for node in ast.walk(ast.parse(path.read_text())):
-                modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                if isinstance(node, ast.ImportFrom):
-                    modules = [node.module]
-                assert not any(module.startswith("tensorflow") for module in modules), path
+def tensorflow_uses(tree):
+    """Imports of TensorFlow, and uses of the method `numpy` of its tensors."""
+    for node in ast.walk(tree):
+        modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module]
+        yield from (module for module in modules if module.split(".")[0] == "tensorflow")
+        if isinstance(node, ast.Attribute) and node.attr == "numpy":
+            yield ast.unparse(node)
+
+
+def test_only_the_backend_uses_tensorflow():
+    used = {
+        str(path.relative_to(ROOT)): list(tensorflow_uses(ast.parse(path.read_text())))
+        for path in FILES
+        if ROOT / "backend" not in path.parents
+    }
+    assert not {path: uses for path, uses in used.items() if uses}
+
+
+def test_uses_of_tensorflow_are_detected():
+    for code in (
+        "import tensorflow as tf",
+        "from tensorflow.math import log",
+        "loss.numpy()",
+        "map(lambda t: t.numpy, losses)",
+    ):
+        assert list(tensorflow_uses(ast.parse(code))), code
+    for code in ("import numpy as np", "ops.convert_to_numpy(x)"):
+        assert not list(tensorflow_uses(ast.parse(code))), code
 
 
 def classifier():
