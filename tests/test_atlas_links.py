@@ -43,7 +43,7 @@ def slopes(gain, output, images=IMAGES, step=2e-2):
 
 def output_of(model, layer):
     inner = keras.Model(model.inputs, model.get_layer(layer).output)
-    return lambda images: keras.ops.convert_to_numpy(inner(images))
+    return lambda images: keras.ops.convert_to_numpy(inner([images]))
 
 
 def chain():
