@@ -477,13 +477,13 @@ def test_a_file_made_by_other_arguments_is_refused(tmp_path, difference):
     ],
     ids=["a bias", "all weights", "activation", "units"],
 )
-def test_a_file_made_by_another_model_is_refused(tmp_path, make, difference):
+def test_checkpoint_of_another_model_is_rejected(tmp_path, make, difference):
     visualize_activation(network(), -1, 1, seed=0, max_iter=3, checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match=rf"`checkpoint`.*{difference}.*Received: "):
         visualize_activation(make(), -1, 1, seed=0, max_iter=3, checkpoint=tmp_path / "run")
 
 
-def test_what_lies_behind_the_layer_does_not_count(tmp_path):
+def test_layers_after_the_target_do_not_affect_the_fingerprint(tmp_path):
     expected = visualize_activation(
         network(), 0, 1, seed=0, max_iter=3, checkpoint=tmp_path / "run"
     )
@@ -494,16 +494,16 @@ def test_what_lies_behind_the_layer_does_not_count(tmp_path):
     np.testing.assert_array_equal(image, expected)
 
 
-def test_losses_are_told_apart_by_their_code(tmp_path):
-    def go(sign):
+def test_fingerprint_depends_on_the_code_of_losses(tmp_path):
+    def minimize(sign):
         model = network()
         Optimizer(model.inputs[0], Mean(model.layers[0].output, sign)).minimize(
             max_iter=2, seed=0, verbose=False, checkpoint=tmp_path / "run"
         )
 
-    go(-1)
+    minimize(-1)
     with pytest.raises(ValueError, match=r"`checkpoint`.*computation.*Received: "):
-        go(1)
+        minimize(1)
 
 
 def test_settings_of_keras_optimizers_are_told_apart(tmp_path):
@@ -560,7 +560,7 @@ def test_gradient_modifiers_that_remember_are_refused(tmp_path):
 
 
 @keras.saving.register_keras_serializable("test")
-class Shaking(layers.Layer):
+class AddRandomNoise(layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator(1)
@@ -569,14 +569,14 @@ class Shaking(layers.Layer):
         return inputs + keras.random.normal(ops.shape(inputs), seed=self.seed_generator)
 
 
-def test_models_that_draw_random_numbers_are_refused(tmp_path):
-    model = sequential((4,), Shaking(), layers.Dense(3))
+def test_models_that_draw_random_numbers_are_rejected(tmp_path):
+    model = sequential((4,), AddRandomNoise(), layers.Dense(3))
     visualize_activation(model, -1, 0, max_iter=2, seed=0)
     with pytest.raises(ValueError, match=r"`checkpoint` needs a model.*no random.*Received: "):
         visualize_activation(model, -1, 0, max_iter=2, seed=0, checkpoint=tmp_path / "run")
 
 
-def test_layers_that_are_random_in_training_only_are_not(tmp_path):
+def test_layers_that_are_random_only_in_training_are_accepted(tmp_path):
     model = sequential(
         (8, 8, 3),
         layers.RandomFlip(),
