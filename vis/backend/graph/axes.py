@@ -9,7 +9,7 @@ from vis.backend.graph import hidden_layers
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_output
 from vis.backend.private import calls_of, consumers_of, operation_of, with_layers_inside
 from vis.utils.layout import Layout, spatial_axes_of
-from vis.utils.validation import check_sizes, per_axis
+from vis.utils.validation import check_sizes, per_axis, require
 
 # Default image sizes for inputs of open size, by the number of spatial axes.
 _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
@@ -113,11 +113,8 @@ def layout_of(
     own = Layout(tuple(input_tensor.shape[1:]), spatial_axes(input_tensor))
     sizes = own.spatial_shape
     if image_size is not None:
-        if not sizes:
-            raise ValueError(
-                "`image_size` must be None for inputs without spatial axes. "
-                f"Received: image_size={image_size!r} for images of shape {own.shape}"
-            )
+        expected = f"be None for inputs without spatial axes, such as one of shape {own.shape}"
+        require(sizes, "image_size", expected, image_size)
         checked = check_sizes("image_size", image_size)
         sizes = tuple(per_axis("image_size", checked, own.axes).values())
     elif default := _OPEN_SIZES.get(len(sizes)):

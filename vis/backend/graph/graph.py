@@ -164,13 +164,13 @@ class Graph(GraphStructure):
 
     def upstream(self, layer: keras.Layer) -> set[int]:
         """`id` of all operations that a layer's output depends on, including the layer."""
-        operation = self.enclosing_operation(layer)
-        found = [] if operation is layer else hidden_layers.up_to(layer, operation)
-        if operation is not self.subclassed_model:
-            for outer in (operation, *self.enclosing_models(operation)):
-                *before, _ = topological_order(self.first_node(outer).outputs, (), node_of)
-                found += [outer, *_all_operations(before)]
-        return set(map(id, found))
+        enclosing = self.enclosing_operation(layer)
+        operations = [] if enclosing is layer else hidden_layers.up_to(layer, enclosing)
+        if enclosing is not self.subclassed_model:
+            for operation in (enclosing, *self.enclosing_models(enclosing)):
+                *earlier, _ = topological_order(self.first_node(operation).outputs, (), node_of)
+                operations += [operation, *_all_operations(earlier)]
+        return set(map(id, operations))
 
     def run(
         self,

@@ -1,7 +1,6 @@
-"""Hidden layers: those that run inside the `call` of another layer, which no graph shows.
+"""Hidden layers: those that run inside the `call` of another layer, and have no node in a graph.
 
-The `call` of a hidden layer is wrapped during a trace so that its outputs are recorded. This works
-for subclassed models, custom layers and wrappers, and gradients flow through it.
+During a trace their own `call` is wrapped, so that their outputs are recorded.
 """
 
 import contextlib
@@ -18,6 +17,7 @@ from keras import ops, tree
 
 from vis.backend.layers import call_in_inference, layer_variants
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
+from vis.utils.validation import expect, require
 
 _lock = threading.RLock()
 
@@ -34,18 +34,12 @@ class CallRecorder:
     def value(self, layer: keras.Layer, call: int, output: int) -> Any:
         """One output of one call of a layer."""
         calls = self.outputs[layer]
-        if call >= len(calls):
-            raise ValueError(
-                f"`call` must be below {len(calls)}, the number of times that the layer "
-                f"'{layer.name}' runs. Received: call={call}"
-            )
+        expected = f"be below {len(calls)}, the number of calls of the layer '{layer.name}'"
+        require(call < len(calls), "call", expected, call)
         value = calls[call][output]
-        if value.graph is not tf.compat.v1.get_default_graph():
-            raise ValueError(
-                "`layer` must not run in a loop inside another layer, because its outputs cannot "
-                "be read there. Use the layer around it instead. "
-                f"Received: layer '{layer.name}'"
-            )
+        is_reachable = value.graph is tf.compat.v1.get_default_graph()
+        expected = "not run in a loop inside another layer. Use the layer around it"
+        expect(is_reachable, "layer", expected, f"layer '{layer.name}'")
         return value
 
 
@@ -169,12 +163,11 @@ def has_specs(layer: keras.Layer) -> bool:
 
 def output_specs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
     """Shapes and dtypes of a hidden layer's outputs, one list for each of its calls."""
-    if not has_specs(layer):
-        raise ValueError(
-            "`layer` must be part of a built model. Find a layer inside a custom layer or a "
-            "subclassed model with `vis.visualization.find_layer(model, layer)` first. "
-            f"Received: layer '{layer.name}' of type {type(layer).__name__}"
-        )
+    expected = (
+        "be part of a built model. Find a layer inside a custom layer or a subclassed model with "
+        "`vis.visualization.find_layer(model, layer)` first"
+    )
+    expect(has_specs(layer), "layer", expected, f"layer '{layer.name}'")
     return _specs[layer].outputs
 
 

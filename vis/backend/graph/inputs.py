@@ -22,13 +22,12 @@ _subclassed_models: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKe
 def input_structure_of(model: keras.Model) -> Any:
     """The symbolic inputs of a model in its own structure; placeholders if it has no graph."""
     if own_inputs(model):
-        if not is_container(model):
-            raise ValueError(
-                "`model` must not have both a graph and a `call` of its own. Wrap it in another "
-                "model to use its `call`: `inputs = keras.Input(shape); "
-                "model = keras.Model(inputs, model(inputs))`. "
-                f"Received: model '{model.name}' of type {type(model).__name__}"
-            )
+        expected = (
+            "not have both a graph and a `call` of its own. Wrap it in another model to use its "
+            "`call`: `inputs = keras.Input(shape); model = keras.Model(inputs, model(inputs))`"
+        )
+        received = f"model '{model.name}' of type {type(model).__name__}"
+        expect(is_container(model), "model", expected, received)
         return getattr(model, "input", model.inputs)
     if model not in _placeholders:
         _placeholders[model] = _new_placeholders(model)
@@ -56,19 +55,17 @@ def _new_placeholders(model: keras.Model) -> Any:
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    if len(required) > 1:
-        # Keras keeps the shape of the first argument only.
-        raise ValueError(
-            "`model` must take its inputs as one argument. Wrap it in another model: `inputs = "
-            "[keras.Input(shape), ...]; keras.Model(inputs, model(*inputs))`. Received: model "
-            f"'{model.name}', whose `call` needs {', '.join(f'`{name}`' for name in required)}"
-        )
+    # Keras keeps the shape of the first argument only.
+    expected = (
+        "take its inputs as one argument. Wrap it in another model: `inputs = [keras.Input(shape), "
+        "...]; keras.Model(inputs, model(*inputs))`"
+    )
+    received = f"model '{model.name}', whose `call` needs {', '.join(f'`{n}`' for n in required)}"
+    expect(len(required) < 2, "model", expected, received)
     shapes = shapes_built_with(model)
-    if len(shapes) != 1:
-        raise ValueError(
-            "`model` must have been built. Call it once on data, as in `model(images)`. "
-            f"Received: model '{model.name}' of type {type(model).__name__}"
-        )
+    expected = "have been built. Call it once on data, as in `model(images)`"
+    received = f"model '{model.name}' of type {type(model).__name__}"
+    expect(len(shapes) == 1, "model", expected, received)
 
     def placeholder(shape: tuple, name: str | None = None) -> keras.KerasTensor:
         return keras.Input(shape[1:], dtype=model.variable_dtype, name=name)

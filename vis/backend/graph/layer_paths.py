@@ -8,7 +8,14 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from vis.backend.private import layers_inside
-from vis.utils.validation import as_integer, check_integer, check_model, close_matches, require
+from vis.utils.validation import (
+    as_integer,
+    check_integer,
+    check_model,
+    close_matches,
+    expect,
+    require,
+)
 
 # Layer names in keras-vis's notebooks, and today's names in `keras.applications`.
 _RENAMED = {
@@ -84,12 +91,9 @@ def check_output(layer: keras.Layer, call: int, output: int | None, counts: list
     """
     calls = f"one of the {len(counts)} calls of the layer '{layer.name}', from 0"
     require(0 <= call < len(counts), "call", f"be {calls}", int(call))
-    if output is None and counts[call] != 1:
-        raise ValueError(
-            "`layer` must have one output. Choose one of several with "
-            f"`vis.utils.utils.LayerOutput(layer, output=0)`. Received: layer '{layer.name}' with "
-            f"{counts[call]} outputs"
-        )
+    expected = "have one output. Choose one with `vis.utils.utils.LayerOutput(layer, output=0)`"
+    received = f"layer '{layer.name}' with {counts[call]} outputs"
+    expect(output is not None or counts[call] == 1, "layer", expected, received)
     outputs = f"one of the {counts[call]} outputs of the layer '{layer.name}', from 0"
     require(output is None or 0 <= output < counts[call], "output", f"be {outputs}", output)
 
