@@ -548,7 +548,7 @@ def test_error_without_a_gradient_names_the_layer_and_the_input():
     steps = layers.Lambda(lambda x: keras.ops.cast(x > 0, "float32"))
     flat = steps(layers.Conv2D(2, 1)(inputs))
     model = keras.Model(inputs, layers.Conv2D(3, 3, name="conv")(flat))
-    expected = r"gradient.*back to 'pixels'.*Received: .*'conv'"
+    expected = r"gradient with respect to 'pixels'.*Received: .*'conv'"
     with pytest.raises(ValueError, match=expected) as error:
         visualize_filters(model, "conv", 1, max_iter=1)
     for internal in ("Formula", "weakref", "TensorRef(", "function"):
