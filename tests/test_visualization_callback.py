@@ -136,7 +136,7 @@ def test_tensorboard(tmp_path, as_callback):
         ({"images": np.zeros((2, 8))}, ValueError, "`images` must be pictures"),
         ({"maps": GradCAM()}, TypeError, "`maps` must be a dict"),
         ({"maps": {"cam": "GradCAM"}}, TypeError, "`maps` must be a dict"),
-        ({"pictures": {"cam": print}}, ValueError, "names of their own"),
+        ({"pictures": {"cam": print}}, ValueError, "different names"),
         ({"every_epochs": 0}, ValueError, "`every_epochs`"),
         ({"images": np.full((2, 8, 8, 1), np.nan)}, ValueError, "`images` must be finite"),
         ({"pictures": {1: print}}, TypeError, "`pictures` must be a dict"),

@@ -1,4 +1,4 @@
-"""How gradients flow back through a model's rectifiers."""
+"""Backprop modifiers: guided backpropagation and deconvolution."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,13 @@ from vis.utils.validation import check_modifier
 
 
 def guided(model: keras.Model) -> keras.Model:
-    """A copy of a model whose rectifiers pass back positive gradients where they were active.
+    """Guided backpropagation: a copy of a model with other gradients of its rectifiers.
 
-    Guided backpropagation (Springenberg et al., "Striving for Simplicity", arXiv:1412.6806).
+    They pass back only positive gradients, where their activation is positive (Springenberg et al.,
+    "Striving for Simplicity", arXiv:1412.6806).
 
     Args:
-        model: A Functional or Sequential model. It is left as it is.
+        model: A Functional or Sequential model. It is not changed.
 
     Returns:
         A model with the same outputs, which shares the weights of `model`.
@@ -28,10 +29,10 @@ def guided(model: keras.Model) -> keras.Model:
 
 
 def rectified(model: keras.Model) -> keras.Model:
-    """A copy of a model whose rectifiers pass back all positive gradients, and no others.
+    """Deconvolutional network: a copy of a model with other gradients of its rectifiers.
 
-    The deconvolutional network (Zeiler & Fergus, "Visualizing and Understanding Convolutional
-    Networks", arXiv:1311.2901). Takes and returns what `guided` does.
+    They pass back all positive gradients, and no others (Zeiler & Fergus, "Visualizing and
+    Understanding Convolutional Networks", arXiv:1311.2901). The arguments are those of `guided`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "relu")])
@@ -48,16 +49,17 @@ _MODIFIERS = {"guided": guided, "rectified": rectified, "relu": relu, "deconv": 
 
 
 def get(identifier: str | Callable | None) -> Callable | None:
-    """The backprop modifier of a name: `"guided"`, `"rectified"`, `"relu"` or `"deconv"`.
+    """Looks up a backprop modifier.
 
     Args:
-        identifier: One of these names, a function of a model that returns a model, or None.
+        identifier: `"guided"`, `"rectified"`, `"relu"` or `"deconv"`, a function of a model that
+            returns a model, or None.
 
     Returns:
-        The function of that name, and a function or None as it is.
+        The function of that name; a function or None as it is.
 
     Raises:
-        ValueError: If the name is not known.
+        ValueError: If the name is unknown.
 
     Example:
         >>> get("deconv") is rectified

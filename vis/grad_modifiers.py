@@ -15,14 +15,14 @@ from vis.utils.validation import check_computable, check_modifier, expect
 
 
 def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Lets a formula in `keras.ops` return NumPy for NumPy; `formula` is kept for the engine."""
+    """Makes a formula in `keras.ops` return NumPy for NumPy, and stores it as `formula`."""
 
     @functools.wraps(formula)
     def modifier(grads: Any) -> Any:
         if ops.is_tensor(grads) or isinstance(grads, keras.KerasTensor):
             return formula(grads)
         array = check_computable("grads", grads)
-        # A gradient has a sign, which not all types have.
+        # The result may be negative.
         signed = array.astype(np.result_type(array.dtype, np.int8), copy=False)
         return ops.convert_to_numpy(formula(signed))
 
@@ -32,7 +32,7 @@ def _for_arrays_too(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @_for_arrays_too
 def negate(grads: Any) -> Any:
-    """The gradients with their signs changed.
+    """Changes the signs of the gradients.
 
     Example:
         >>> negate(np.array([1.0, -2.0], "float32"))
@@ -43,7 +43,7 @@ def negate(grads: Any) -> Any:
 
 @_for_arrays_too
 def absolute(grads: Any) -> Any:
-    """The gradients' absolute values.
+    """The absolute values of the gradients.
 
     Example:
         >>> absolute(np.array([1.0, -2.0], "float32"))
@@ -54,7 +54,7 @@ def absolute(grads: Any) -> Any:
 
 @_for_arrays_too
 def invert(grads: Any) -> Any:
-    """One over the gradients, so that small ones come to the fore.
+    """The reciprocals of the gradients, to emphasise small ones.
 
     Example:
         >>> invert(np.array([2.0, -4.0], "float32")).round(3)
@@ -65,7 +65,7 @@ def invert(grads: Any) -> Any:
 
 @_for_arrays_too
 def relu(grads: Any) -> Any:
-    """The positive gradients, zero elsewhere.
+    """The positive gradients, and zero for the others.
 
     Example:
         >>> relu(np.array([1.0, -2.0], "float32"))
@@ -76,7 +76,7 @@ def relu(grads: Any) -> Any:
 
 @_for_arrays_too
 def small_values(grads: Any) -> Any:
-    """The absolute value of one over the gradients: large where they are small.
+    """The absolute values of the reciprocals of the gradients: large for small gradients.
 
     Example:
         >>> small_values(np.array([2.0, -4.0], "float32")).round(3)
@@ -85,20 +85,20 @@ def small_values(grads: Any) -> Any:
     return ops.abs(1.0 / (grads + keras.config.epsilon()))
 
 
-_MODIFIERS = {each.__name__: each for each in (negate, absolute, invert, relu, small_values)}
+_MODIFIERS = {f.__name__: f for f in (negate, absolute, invert, relu, small_values)}
 
 
 def get(identifier: str | Callable | None) -> Callable | None:
-    """The gradient modifier of a name.
+    """Looks up a gradient modifier.
 
     Args:
-        identifier: A name of this module's functions, a callable, or None.
+        identifier: The name of a function of this module, a callable, or None.
 
     Returns:
-        The function of that name, and a callable or None as it is.
+        The function of that name; a callable or None as it is.
 
     Raises:
-        ValueError: If the name is not known.
+        ValueError: If the name is unknown.
 
     Example:
         >>> get("absolute")(np.array([-1.0], "float32"))
@@ -108,12 +108,12 @@ def get(identifier: str | Callable | None) -> Callable | None:
 
 
 def modified_gradients(grad_modifier: str | Callable | None, grads: np.ndarray) -> np.ndarray:
-    """What a modifier, or that of a name, makes of a gradient array: one of the same shape."""
-    modify = get(grad_modifier)
-    if modify is None:
+    """Calls a gradient modifier, and checks that it keeps the shape."""
+    function = get(grad_modifier)
+    if function is None:
         return grads
-    modified = np.asarray(modify(grads), grads.dtype)
-    expected = f"return gradients of the shape that it is given, {grads.shape}"
+    modified = np.asarray(function(grads), grads.dtype)
+    expected = f"return gradients of the same shape, {grads.shape}"
     received = f"an array of shape {modified.shape}"
     expect(modified.shape == grads.shape, "grad_modifier", expected, received)
     return modified

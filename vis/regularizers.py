@@ -1,4 +1,4 @@
-"""What an image should look like, whatever is wanted of it."""
+"""Penalties on the image: total variation, norms, blur."""
 
 import functools
 import math
@@ -14,13 +14,13 @@ from vis.utils.validation import check_number, check_positive, expect, require
 
 
 def normalize(input_tensor: Any, output_tensor: Any) -> Any:
-    """A value divided by the number of values in one image, channels included.
+    """Divides a value by the number of values in one image, channels included.
 
-    A regularizer then weighs the same whatever the size of the image.
+    The weight of a regularizer then does not depend on the size of the image.
 
     Args:
-        input_tensor: The images, `(samples, ...)`.
-        output_tensor: What is to be divided.
+        input_tensor: Images, `(samples, ...)`.
+        output_tensor: Tensor to divide.
 
     Returns:
         A tensor like `output_tensor`.
@@ -33,7 +33,7 @@ def normalize(input_tensor: Any, output_tensor: Any) -> Any:
 
 
 class _ImageLoss(TensorLoss):
-    """Base class of losses that look at the model's input itself."""
+    """Base class of losses of the model's input."""
 
     def __init__(self, img_input: keras.KerasTensor, name: str) -> None:
         is_tensor = isinstance(img_input, keras.KerasTensor)
@@ -44,9 +44,9 @@ class _ImageLoss(TensorLoss):
 
 
 class TotalVariation(_ImageLoss):
-    """N-dimensional total variation, which draws smooth areas with sharp edges between them.
+    """N-dimensional total variation, for smooth areas with sharp edges.
 
-    The sum over all places of `(sum over axes of squared forward differences)^(beta / 2)`,
+    The sum over all positions of `(sum over axes of squared forward differences)^(beta / 2)`,
     divided by the number of values in one image (Mahendran & Vedaldi, "Understanding Deep Image
     Representations by Inverting Them", arXiv:1412.0035).
 
@@ -68,34 +68,32 @@ class TotalVariation(_ImageLoss):
     def formula(image: Any, beta: float, axes: tuple[int, ...]) -> Any:
         if not axes:
             return ops.zeros_like(ops.reshape(image, (-1, image.shape[-1]))[:, 0])
-        here = _inner(image, axes)
-        squares = sum(ops.square(_inner(image, axes, ahead=axis) - here) for axis in axes)
+        values = _without_last(image, axes)
+        squares = sum(ops.square(_without_last(image, axes, axis) - values) for axis in axes)
         if beta != 2:
             # The gradient of a power below one is infinite at zero.
-            least = 0.0 if beta > 2 else keras.config.epsilon() ** 2
-            squares = ops.power(ops.maximum(squares, least), beta / 2)
+            minimum = 0.0 if beta > 2 else keras.config.epsilon() ** 2
+            squares = ops.power(ops.maximum(squares, minimum), beta / 2)
         total = ops.sum(squares, axis=list(range(1, len(image.shape))))
         return normalize(image, total)
 
 
-def _inner(image: Any, axes: tuple[int, ...], ahead: int | None = None) -> Any:
-    """All places of an image but the last along each axis, or those one step ahead along one."""
-    start = [int(i == ahead) for i in range(len(image.shape))]
+def _without_last(image: Any, axes: tuple[int, ...], shifted: int | None = None) -> Any:
+    """The image without the last position along each axis; without the first along `shifted`."""
+    start = [int(i == shifted) for i in range(len(image.shape))]
     if None in image.shape:
-        part = [slice(1, None) if first else slice(-1) for first in start]
-        return image[tuple(p if i in axes else slice(None) for i, p in enumerate(part))]
-    # The gradient of indices takes several times as long.
+        slices = [slice(1, None) if first else slice(-1) for first in start]
+        return image[tuple(s if i in axes else slice(None) for i, s in enumerate(slices))]
+    # Several times as fast as the gradient of indexing.
     return ops.slice(image, start, [size - (i in axes) for i, size in enumerate(image.shape)])
 
 
 class LPNorm(_ImageLoss):
-    """p-norm of the image, which keeps its values in bounds.
-
-    Divided by the number of values in one image.
+    """p-norm of the image, divided by its number of values, against extreme values.
 
     Args:
         img_input: The model's input, `(samples, image dims..., channels)`, or channels first.
-        p: Order of the norm, at least 1. `inf` is the greatest value of the image.
+        p: Order of the norm, at least 1. `inf` is the maximum of the image.
 
     Raises:
         ValueError: If `p` is less than 1.
@@ -107,8 +105,8 @@ class LPNorm(_ImageLoss):
 
     def __init__(self, img_input: keras.KerasTensor, p: float = 6.0) -> None:
         super().__init__(img_input, name=f"L-{p} Norm Loss")
-        is_greatest = isinstance(p, float) and p == math.inf
-        require(is_greatest or check_number("p", p) >= 1, "p", "be at least 1, or inf", p)
+        is_infinite = isinstance(p, float) and p == math.inf
+        require(is_infinite or check_number("p", p) >= 1, "p", "be at least 1, or inf", p)
         self.p = p
         self.settings = {"p": float(p)}
 
@@ -117,18 +115,18 @@ class LPNorm(_ImageLoss):
         axes = list(range(1, len(image.shape)))
         if math.isinf(p):
             return normalize(image, ops.max(image, axis=axes))
-        sizes = ops.abs(image)
-        # Relative to the greatest value no power overflows; the sum is then at least one, except
-        # for an image of zeros, whose norm's gradient would not be finite.
-        greatest = ops.stop_gradient(ops.max(sizes, axis=axes, keepdims=True))
-        greatest = ops.maximum(greatest, keras.config.epsilon() ** 2)
-        total = ops.sum(_power(sizes / greatest, p), axis=axes)
+        values = ops.abs(image)
+        # Powers of values relative to the maximum do not overflow. Their sum is at least 1, except
+        # for an image of zeros, for which the gradient of the root would not be finite.
+        maximum = ops.stop_gradient(ops.max(values, axis=axes, keepdims=True))
+        maximum = ops.maximum(maximum, keras.config.epsilon() ** 2)
+        total = ops.sum(_power(values / maximum, p), axis=axes)
         norm = ops.power(ops.maximum(total, 1.0), 1 / p)
-        return normalize(image, ops.reshape(greatest, (-1,)) * norm)
+        return normalize(image, ops.reshape(maximum, (-1,)) * norm)
 
 
 class L1(_ImageLoss):
-    """Mean distance of the image's values from a centre, which leaves most of them there.
+    """Mean absolute distance of the image's values from a centre, for sparse images.
 
     Args:
         img_input: The model's input.
@@ -149,7 +147,7 @@ class L1(_ImageLoss):
 
 
 class L2(_ImageLoss):
-    """Mean squared distance of the image's values from a centre, which keeps contrast low.
+    """Mean squared distance of the image's values from a centre, for low contrast.
 
     Args:
         img_input: The model's input.
@@ -170,10 +168,10 @@ class L2(_ImageLoss):
 
 
 class BlurPenalty(_ImageLoss):
-    """Mean squared difference between the image and its blur, which takes fine noise out.
+    """Mean squared difference between the image and a blurred copy, against fine noise.
 
-    The blur is binomial, of three pixels along each spatial axis (the penalty of high frequencies
-    in Olah et al., "Feature Visualization", Distill 2017).
+    The blur is binomial over three pixels along each spatial axis (a penalty on high frequencies,
+    Olah et al., "Feature Visualization", Distill 2017).
 
     Args:
         img_input: The model's input, with at least one spatial axis.
@@ -195,18 +193,18 @@ class BlurPenalty(_ImageLoss):
         blurred = image
         for axis in axes:
             size = image.shape[axis]
-            # The values at the edges stand for those beyond them.
-            ahead = ops.take(blurred, [*range(1, size), size - 1], axis=axis)
-            behind = ops.take(blurred, [0, *range(size - 1)], axis=axis)
-            blurred = (behind + 2 * blurred + ahead) / 4
+            # Edges are repeated.
+            following = ops.take(blurred, [*range(1, size), size - 1], axis=axis)
+            previous = ops.take(blurred, [0, *range(size - 1)], axis=axis)
+            blurred = (previous + 2 * blurred + following) / 4
         return ops.mean(ops.square(image - blurred), axis=list(range(1, len(image.shape))))
 
 
 def _power(x: Any, p: float) -> Any:
-    """`x ** p` for non-negative `x`; whole powers by multiplication, which is much faster."""
+    """`x ** p` for non-negative `x`; integer powers by multiplication, which is much faster."""
     if p != int(p) or p > 32:
         return ops.power(x, p)
-    squares, whole = [x], int(p)
-    while 2 ** len(squares) <= whole:
+    squares, integer = [x], int(p)
+    while 2 ** len(squares) <= integer:
         squares.append(squares[-1] * squares[-1])
-    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if whole >> i & 1))
+    return functools.reduce(operator.mul, (s for i, s in enumerate(squares) if integer >> i & 1))

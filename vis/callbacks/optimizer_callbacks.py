@@ -59,11 +59,11 @@ class OptimizerCallback:
         )
 
     def on_end(self) -> None:
-        """Called when the optimisation ends, however it ends."""
+        """Called at the end of the optimisation, after errors and interruptions as well."""
 
 
 class Print(OptimizerCallback):
-    """Prints the losses of each iteration, several times a second."""
+    """Prints the losses of each iteration, in batches several times a second."""
 
     losses_only = True
 
@@ -72,11 +72,11 @@ class Print(OptimizerCallback):
 
 
 class Progress(OptimizerCallback):
-    """A progress bar with the overall loss.
+    """Progress bar with the overall loss.
 
     Args:
-        max_iter: Number of iterations.
-        desc: Text in front of the bar.
+        max_iter: Number of iterations, at least 1.
+        desc: Text before the bar.
     """
 
     every_step = False
@@ -136,11 +136,13 @@ class History(OptimizerCallback):
 
 
 class GifGenerator(OptimizerCallback):
-    """Writes the optimisation as a GIF, a frame an iteration, when it ends, however it ends.
+    """Writes an animated GIF of the optimisation, one frame per iteration.
+
+    The file is written at the end, after errors and interruptions as well.
 
     Args:
-        path: Path of the file; `.gif` is added when missing.
-        input_range: Lowest and highest value of the frames.
+        path: Path of the file; `.gif` is added if it is missing.
+        input_range: Lowest and highest value of the image. The frames do not depend on it.
 
     Raises:
         ValueError: If the folder of `path` does not exist.
@@ -158,7 +160,7 @@ class GifGenerator(OptimizerCallback):
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
         import imageio.v2
 
-        # Standardised, an image no longer depends on the range that it was made in.
+        # Standardising makes the frame independent of the input range.
         frame = deprocess_input(_first_image(wrt_value), (0, 255))
         if frame.ndim != 3:
             raise ValueError(
@@ -179,6 +181,6 @@ class GifGenerator(OptimizerCallback):
 
 
 def _first_image(wrt_value: Any) -> np.ndarray:
-    """The first sample, of several inputs that of the one with the most axes."""
+    """The first sample; for several inputs, that of the input with the most axes."""
     values = wrt_value if isinstance(wrt_value, list) else [wrt_value]
     return max(values, key=np.ndim)[0]

@@ -1,4 +1,4 @@
-"""A callback for `model.fit` that draws what the model sees while it learns."""
+"""`VisualizationCallback`: pictures and heat maps during training."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -14,30 +14,30 @@ from vis.utils.files import written_whole
 from vis.utils.image import stitch_images, to_rgb
 from vis.utils.validation import check_finite, check_integer, expect, require
 
-# Opacity of a heat map over its image, where it is greatest.
+# Maximum opacity of a heat map over its image.
 _ALPHA = 0.7
 
 
 class VisualizationCallback(keras.callbacks.Callback):
-    """Draws pictures every few epochs of `model.fit`.
+    """Keras callback that writes pictures and heat maps every few epochs of `model.fit`.
 
-    Each is written to `folder/<name>/epoch_0001.png`, several pictures as a grid, and, where
-    `tensorboard` is given, to TensorBoard.
+    Files are named `folder/<name>/epoch_0001.png`. Several pictures make a grid.
 
     Args:
-        folder: Where the pictures go; it is made when it does not exist.
-        pictures: For each name a function of the model that returns pictures, one or a batch:
+        folder: Folder of the pictures; it is created if it does not exist.
+        pictures: Dict of names and functions of the model that return one picture or a batch:
             `{"dog": lambda model: visualize_activation(model, -1, filter_indices=5)}`.
-        maps: For each name a function of the model and `images` that returns heat maps, which
-            are laid over the images: `{"cam": GradCAM()}`.
-        images: The images of `maps`, from the validation data for instance, `(samples, height,
-            width, channels)` or channels first.
+        maps: Dict of names and functions of the model and `images` that return heat maps, which
+            are drawn over the images: `{"cam": GradCAM()}`.
+        images: Images for `maps`, for example validation data: `(samples, height, width,
+            channels)`, or channels first.
         every_epochs: Number of epochs between two sets of pictures, at least 1.
-        tensorboard: The `keras.callbacks.TensorBoard` of the same `fit`, or its folder.
+        tensorboard: The `keras.callbacks.TensorBoard` of the same `fit`, or its folder, to write
+            the pictures to TensorBoard as well.
 
     Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If there is nothing to draw, or `maps` are given without `images`.
+        TypeError: If an argument has the wrong type.
+        ValueError: If `pictures` and `maps` are empty, or `maps` are given without `images`.
 
     Example:
         >>> import tempfile
@@ -67,9 +67,9 @@ class VisualizationCallback(keras.callbacks.Callback):
         tensorboard: keras.callbacks.TensorBoard | str | os.PathLike | None = None,
     ) -> None:
         super().__init__()
-        self.folder = _checked_folder("folder", folder)
-        self.pictures = _checked_functions("pictures", pictures)
-        self.maps = _checked_functions("maps", maps)
+        self.folder = _check_folder("folder", folder)
+        self.pictures = _check_functions("pictures", pictures)
+        self.maps = _check_functions("maps", maps)
         if not self.pictures and not self.maps:
             raise ValueError(
                 "`pictures` or `maps` must hold a function. Received: "
@@ -77,29 +77,29 @@ class VisualizationCallback(keras.callbacks.Callback):
             )
         if both := self.pictures.keys() & self.maps.keys():
             raise ValueError(
-                "`pictures` and `maps` must have names of their own. "
-                f"Received: {sorted(both)} in both"
+                f"`pictures` and `maps` must have different names. Received: {sorted(both)} in both"
             )
         self.images = None if images is None else check_finite("images", images)
         require(not self.maps or images is not None, "images", "be given for `maps`", images)
         if self.images is not None:
-            _pictures("images", self.images)
+            _to_rgb_bytes("images", self.images)
         self.every_epochs = check_integer("every_epochs", every_epochs, least=1)
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
-        self._log_dir = None if log_dir is None else _checked_folder("tensorboard", log_dir)
+        self._log_dir = None if log_dir is None else _check_folder("tensorboard", log_dir)
         self._writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
         if (epoch + 1) % self.every_epochs:
             return
-        # Training goes the way that it would go unwatched, and noise is the same in each epoch.
+        # Neither training nor the noise of the next pictures depends on these pictures.
         state = np.random.get_state()  # noqa: NPY002
         try:
             for name, function in self.pictures.items():
-                self._write(name, _pictures(name, function(self.model)), epoch)
+                self._write(name, _to_rgb_bytes(name, function(self.model)), epoch)
             for name, function in self.maps.items():
                 heat = np.asarray(function(self.model, self.images))
-                self._write(name, _overlaid(name, heat, _pictures("images", self.images)), epoch)
+                images = _to_rgb_bytes("images", self.images)
+                self._write(name, _overlay(name, heat, images), epoch)
         finally:
             np.random.set_state(state)  # noqa: NPY002
 
@@ -110,7 +110,7 @@ class VisualizationCallback(keras.callbacks.Callback):
 
     def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
         grid = stitch_images(pictures, margin=2, cols=int(np.ceil(np.sqrt(len(pictures)))))
-        picture = Image.fromarray(grid)  # type: ignore[arg-type]  # None is for no pictures.
+        picture = Image.fromarray(grid)  # type: ignore[arg-type]  # It is None without pictures.
         path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as unfinished:
@@ -121,27 +121,27 @@ class VisualizationCallback(keras.callbacks.Callback):
             write_image(self._writer, name, path.read_bytes(), picture.size, epoch)
 
 
-def _checked_folder(name: str, folder: Any) -> Path:
+def _check_folder(name: str, folder: Any) -> Path:
     is_path = isinstance(folder, (str, os.PathLike))
     require(is_path, name, "be the path of a folder", folder, TypeError)
     return Path(folder)
 
 
-def _checked_functions(name: str, functions: Mapping | None) -> dict[str, Callable]:
+def _check_functions(name: str, functions: Mapping | None) -> dict[str, Callable]:
     functions = {} if functions is None else functions
-    hold = isinstance(functions, Mapping) and all(
+    are_functions = isinstance(functions, Mapping) and all(
         isinstance(key, str) and callable(function) for key, function in functions.items()
     )
-    require(hold, name, "be a dict of names and functions", functions, TypeError)
+    require(are_functions, name, "be a dict of names and functions", functions, TypeError)
     return dict(functions)
 
 
-def _pictures(name: str, images: Any) -> np.ndarray:
-    """Images as `(samples, height, width, 3)` of bytes; floats are stretched to the full range."""
+def _to_rgb_bytes(name: str, images: Any) -> np.ndarray:
+    """Images as `(samples, height, width, 3)` of `uint8`; floats are scaled to the full range."""
     images = np.asarray(images)
     batch = images[None] if images.ndim == 3 else images
     are_pictures = batch.ndim == 4 and {1, 3} & {batch.shape[1], batch.shape[-1]} and len(batch)
-    expected = "be pictures of two spatial dimensions, with 1 or 3 channels"
+    expected = "be images with two spatial dimensions and 1 or 3 channels"
     expect(are_pictures, name, expected, f"an array of shape {images.shape}")
     if batch.dtype != np.uint8:
         low, high = float(batch.min()), float(batch.max())
@@ -149,14 +149,14 @@ def _pictures(name: str, images: Any) -> np.ndarray:
     return to_rgb(batch)
 
 
-def _overlaid(name: str, heat: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-    """Heat maps in [0, 1] over pictures."""
+def _overlay(name: str, heat: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Heat maps in [0, 1] over images."""
     from matplotlib import colormaps
 
     heat = heat[None] if heat.ndim == 2 else heat
-    expected = f"return a map for each of the images, {pictures.shape[:3]}"
+    expected = f"return a map for each image, {images.shape[:3]}"
     received = f"an array of shape {heat.shape} from '{name}'"
-    expect(heat.shape == pictures.shape[:3], "maps", expected, received)
+    expect(heat.shape == images.shape[:3], "maps", expected, received)
     colours = 255 * colormaps["jet"](heat)[..., :3]
     alpha = _ALPHA * heat[..., None]
-    return np.round(alpha * colours + (1 - alpha) * pictures).astype("uint8")
+    return np.round(alpha * colours + (1 - alpha) * images).astype("uint8")

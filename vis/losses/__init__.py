@@ -1,4 +1,4 @@
-"""What is wanted of an image."""
+"""Losses: activations of neurons, channels, classes and layers."""
 
 from vis.losses.activations import (
     ActivationMaximization,

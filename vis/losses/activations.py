@@ -1,4 +1,4 @@
-"""What is wanted of a layer: neurons, channels, classes, directions, features."""
+"""Losses of a layer: filters, classes, neurons, directions, features."""
 
 from collections.abc import Callable, Sequence, Sized
 from typing import Any
@@ -22,14 +22,14 @@ from vis.utils.validation import (
 
 
 class ActivationMaximization(TensorLoss):
-    """Minus the sum over some filters of the mean activation of each.
+    """Activation maximization: minus the mean activation of one filter, or of several together.
 
     Minimising it generates the image that excites the filters most (Erhan et al., "Visualizing
     Higher-Layer Features of a Deep Network", 2009; Simonyan et al., arXiv:1312.6034).
 
     Args:
-        layer: The layer that has the filters. Any kind will do: channels of a convolution, units
-            of a dense layer, features of a recurrent one.
+        layer: Layer of the filters: channels of a convolution, units of a dense layer, or features
+            of a recurrent one.
         filter_indices: An index, a list of indices that are maximised jointly, or None for all.
 
     Example:
@@ -42,29 +42,27 @@ class ActivationMaximization(TensorLoss):
         super().__init__(check_layer(layer), name="ActivationMax Loss")
         self.layer = layer
         _, axis, count = filters_of(layer)
-        listed = filter_indices if isinstance(filter_indices, (list, tuple)) else [filter_indices]
-        if any(index is None for index in listed):
+        indices = filter_indices if isinstance(filter_indices, (list, tuple)) else [filter_indices]
+        if any(index is None for index in indices):
             filter_indices = range(count)
-        of = f"layer '{layer.name}'"
-        self.filter_indices = check_indices("filter_indices", filter_indices, count, of)
-        times = np.bincount(self.filter_indices, minlength=count)
-        self.parameters = {"filter_weights": times[None].astype("float32")}
+        owner = f"layer '{layer.name}'"
+        self.filter_indices = check_indices("filter_indices", filter_indices, count, owner)
+        weights = np.bincount(self.filter_indices, minlength=count)
+        self.parameters = {"filter_weights": weights[None].astype("float32")}
         self.settings = {"axis": axis}
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        means = _means(output, kept=axis)
+        means = _mean(output, keep=axis)
         return -ops.sum(means * ops.cast(filter_weights, means.dtype), axis=-1)
 
 
 class FilterActivations(ActivationMaximization):
-    """Minus the mean activation of a filter, another for each sample of a batch.
-
-    A layer that ends in a softmax is looked at before it.
+    """Minus the mean activation of one filter per sample, before the softmax if there is one.
 
     Args:
-        layer: As in `ActivationMaximization`.
-        filter_indices: The filter of each sample.
+        layer: Layer of the filters.
+        filter_indices: Filter index of each sample.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -80,15 +78,15 @@ class FilterActivations(ActivationMaximization):
 
 
 class ClassScores(FilterActivations):
-    """Minus the score of a class against those of all, another class for each sample of a batch.
+    """Minus the score of one class per sample: mostly its log-probability.
 
-    A tenth of it is the score before the softmax (Simonyan et al., arXiv:1312.6034), the rest the
-    logarithm of the probability. The score alone also draws what a class shares with its like;
-    the probability alone has no gradient once it is 1.
+    A tenth is the score before the softmax (Simonyan et al., arXiv:1312.6034), the rest the
+    log-probability. The score alone also draws features shared with similar classes. The
+    probability alone has no gradient once it is 1.
 
     Args:
-        layer: The layer that has the classes.
-        filter_indices: The class of each sample.
+        layer: Layer of the classes.
+        filter_indices: Class index of each sample.
 
     Example:
         >>> scores = ops.convert_to_tensor([[2.0, 2.0, -50.0]])
@@ -99,18 +97,17 @@ class ClassScores(FilterActivations):
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        own = FilterActivations.formula(output, filter_weights, axis)
-        return own + 0.9 * ops.logsumexp(_means(output, kept=axis), axis=-1)
+        loss = FilterActivations.formula(output, filter_weights, axis)
+        return loss + 0.9 * ops.logsumexp(_mean(output, keep=axis), axis=-1)
 
 
 class Neuron(TensorLoss):
     """Minus the activation of a single neuron.
 
     Args:
-        layer: The layer that has the neuron.
+        layer: Layer of the neuron.
         filter_index: Its channel, or unit.
-        position: Its place, one index for each spatial axis of the layer's output; None is the
-            centre.
+        position: One index per spatial axis of the layer's output. The default is the centre.
 
     Example:
         >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
@@ -125,35 +122,35 @@ class Neuron(TensorLoss):
         self.layer = layer
         shape, axis, count = filters_of(layer)
         filter_index = check_integer("filter_index", filter_index, least=-count)
-        (index,) = check_indices("filter_index", filter_index, count, of=f"layer '{layer.name}'")
-        places = tuple(size for i, size in enumerate(shape) if i not in (0, axis))
+        (index,) = check_indices("filter_index", filter_index, count, f"layer '{layer.name}'")
+        sizes = tuple(size for i, size in enumerate(shape) if i not in (0, axis))
         if position is None:
-            # An open axis is looked at in the middle of whatever it turns out to be.
-            position = [None if size is None else size // 2 for size in places]
+            # The centre of an open axis is known only when the formula is called.
+            position = [None if size is None else size // 2 for size in sizes]
         else:
-            expected = f"be a place in an output of size {places}, a whole number for each axis"
-            require(_is_place(position, places), "position", expected, position)
+            expected = f"be one integer per axis, within an output of size {sizes}"
+            require(_is_position(position, sizes), "position", expected, position)
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
         self.settings = {"axis": axis, "position": tuple(position)}
 
     @staticmethod
     def formula(output: Any, filter_weights: Any, axis: int, position: tuple) -> Any:
-        places = [i for i in range(1, len(output.shape)) if i != axis]
-        at: list[Any] = [slice(None)] * len(output.shape)
-        for i, place in zip(places, position, strict=True):
-            at[i] = output.shape[i] // 2 if place is None else place
-        return -ops.sum(output[tuple(at)] * ops.cast(filter_weights, output.dtype), axis=-1)
+        spatial = [i for i in range(1, len(output.shape)) if i != axis]
+        indices: list[Any] = [slice(None)] * len(output.shape)
+        for i, index in zip(spatial, position, strict=True):
+            indices[i] = output.shape[i] // 2 if index is None else index
+        return -ops.sum(output[tuple(indices)] * ops.cast(filter_weights, output.dtype), axis=-1)
 
 
 class Direction(TensorLoss):
     """Minus the mean dot product of a layer's activations with a direction in channel space.
 
-    What a linear probe or a concept vector stands for (Kim et al., "Interpretability Beyond
-    Feature Attribution", arXiv:1711.11279), or a mixture of filters.
+    For linear probes, concept vectors (Kim et al., "Interpretability Beyond Feature Attribution",
+    arXiv:1711.11279) and mixtures of filters.
 
     Args:
         layer: The layer.
-        direction: One number for each of its filters; not all of them zero.
+        direction: One number per filter of the layer; not all zero.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -170,26 +167,28 @@ class Direction(TensorLoss):
         except (TypeError, ValueError):
             values = np.zeros(0)
         is_direction = values.shape == (count,) and np.isfinite(values).all() and values.any()
-        one_each = f"one for each filter of layer '{layer.name}', not all zero"
-        require(is_direction, "direction", f"be {count} finite numbers, {one_each}", direction)
+        expected = (
+            f"be {count} finite numbers, one per filter of layer '{layer.name}', not all zero"
+        )
+        require(is_direction, "direction", expected, direction)
         self.parameters = {"direction": values[None]}
         self.settings = {"axis": axis}
 
     @staticmethod
     def formula(output: Any, direction: Any, axis: int) -> Any:
         dots = channels_last(output, axis) @ ops.cast(direction, output.dtype)[0][:, None]
-        return -_means(dots)
+        return -_mean(dots)
 
 
 class CosineDirection(Direction):
-    """A `Direction` that activations must point in, not just be large along.
+    """Minus the mean dot product with a direction, times a power of the cosine of the angle.
 
-    Minus the mean dot product, weighted by a power of the cosine of the angle between the two
-    (Carter et al., "Activation Atlas", Distill 2019).
+    Activations must point in the direction, not only be large along it (Carter et al., "Activation
+    Atlas", Distill 2019).
 
     Args:
-        layer: As in `Direction`.
-        direction: As in `Direction`.
+        layer: The layer.
+        direction: One number per filter of the layer; not all zero.
         power: Power of the cosine, non-negative.
 
     Example:
@@ -210,14 +209,15 @@ class CosineDirection(Direction):
         dots = ops.sum(output * direction, axis=-1)
         lengths = ops.sqrt(ops.sum(ops.square(output), axis=-1) + keras.config.epsilon())
         cosines = dots / (lengths * ops.sqrt(ops.sum(ops.square(direction))))
-        # A floor keeps a gradient where the two point apart.
-        return -_means(dots * ops.power(ops.maximum(cosines, 0.1), power))
+        # The minimum keeps a gradient if the angle is large.
+        return -_mean(dots * ops.power(ops.maximum(cosines, 0.1), power))
 
 
 class DeepDream(TensorLoss):
-    """Minus the mean square of all activations of a layer.
+    """DeepDream: minus the mean square of all activations of a layer.
 
-    Enhances whatever the layer sees in an image (Mordvintsev et al., "Inceptionism", 2015).
+    It enhances the patterns that the layer finds in an image (Mordvintsev et al., "Inceptionism",
+    2015).
 
     Args:
         layer: The layer.
@@ -234,18 +234,18 @@ class DeepDream(TensorLoss):
 
     @staticmethod
     def formula(output: Any) -> Any:
-        return -_means(ops.square(output))
+        return -_mean(ops.square(output))
 
 
 class Diversity(TensorLoss):
-    """How alike the images of a batch are: the mean cosine between their textures and others'.
+    """Similarity of the images of a batch: the mean cosine between their Gram matrices.
 
-    With it the images that excite one neuron show several facets of it. Textures are Gram
-    matrices, the products of a layer's channels with each other (Olah et al., "Feature
-    Visualization", Distill 2017; Gatys et al., arXiv:1508.06576).
+    Minimising it together with other losses shows several facets of a neuron. Gram matrices are the
+    products of a layer's channels with each other (Olah et al., "Feature Visualization", Distill
+    2017; Gatys et al., arXiv:1508.06576).
 
     Args:
-        layer: The layer whose activations are compared.
+        layer: Layer whose activations are compared.
 
     Example:
         >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
@@ -270,21 +270,20 @@ class Diversity(TensorLoss):
         squares = ops.sum(ops.square(grams), axis=1, keepdims=True)
         grams = grams / ops.sqrt(squares + keras.config.epsilon())
         cosines = ops.matmul(grams, ops.transpose(grams))
-        # Each pair counts once for each of its two images; the gradient of the batch's sum is
-        # then that of the whole.
+        # Each pair counts for both of its images.
         return (ops.sum(cosines, axis=1) - 1) / (samples - 1)
 
 
 class OutputScore(TensorLoss):
-    """Minus a score of your own: any function of a layer's output.
+    """Minus a custom score: any function of a layer's output.
 
     Args:
         layer: The layer.
-        function: From the output, `(samples, ...)`, to a score for each sample, `(samples,)`,
-            written in `keras.ops`. The more, the more the layer is excited.
+        function: Function in `keras.ops` from the output, `(samples, ...)`, to the score of each
+            sample, `(samples,)`.
 
     Raises:
-        TypeError: If `function` is no function.
+        TypeError: If `function` is not a function.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -303,23 +302,23 @@ class OutputScore(TensorLoss):
     @staticmethod
     def formula(output: Any, function: Callable[[Any], Any]) -> Any:
         scores = ops.convert_to_tensor(function(output))
-        expected = "return a score for each sample, of shape (samples,)"
+        expected = "return one score per sample, of shape (samples,)"
         received = f"scores of shape {scores.shape} for {output.shape}"
         expect(len(scores.shape) == 1, "function", expected, received)
         return ops.negative(scores)
 
 
 class FeatureInversion(TensorLoss):
-    """How far a layer's activations are from those for a given image.
+    """Feature inversion: the distance of a layer's activations from those for a given image.
 
-    Minimising it shows what of an image the layer has kept: the mean squared difference of the
-    activations, relative to their mean square (Mahendran & Vedaldi, "Understanding Deep Image
+    Minimising it shows which information about the image the layer keeps. The distance is the mean
+    squared difference, relative to the mean square (Mahendran & Vedaldi, "Understanding Deep Image
     Representations by Inverting Them", arXiv:1412.0035).
 
     Args:
         layer: The layer.
         img_input: The model's input, `model.input`.
-        image: The image, of the shape of the input, with or without the batch axis.
+        image: Image of the shape of the input, with or without the batch axis.
 
     Example:
         >>> model = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Conv2D(4, 3)])
@@ -340,15 +339,16 @@ class FeatureInversion(TensorLoss):
 
     @staticmethod
     def formula(output: Any, features: Any) -> Any:
-        scale = _means(ops.square(features)) + keras.config.epsilon()
-        return _means(ops.square(output - features)) / scale
+        scale = _mean(ops.square(features)) + keras.config.epsilon()
+        return _mean(ops.square(output - features)) / scale
 
 
-def _is_place(position: Any, sizes: Sequence[int | None]) -> bool:
-    listed = is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)
-    return listed and all(
-        isinstance(place, (int, np.integer)) and (size is None or -size <= place < size)
-        for place, size in zip(position, sizes, strict=True)
+def _is_position(position: Any, sizes: Sequence[int | None]) -> bool:
+    if not (is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)):
+        return False
+    return all(
+        isinstance(index, (int, np.integer)) and (size is None or -size <= index < size)
+        for index, size in zip(position, sizes, strict=True)
     )
 
 
@@ -357,9 +357,9 @@ def channels_last(output: Any, axis: int) -> Any:
     return output if axis == len(output.shape) - 1 else ops.moveaxis(output, axis, -1)
 
 
-def _means(value: Any, kept: int | None = None) -> Any:
-    """The mean of each sample, or of each filter on an axis that is kept."""
-    # The sum of many values overflows in float16.
+def _mean(value: Any, keep: int | None = None) -> Any:
+    """The mean of each sample, or of each filter if `keep` is the channels' axis."""
+    # Sums of many values overflow in float16.
     value = ops.cast(value, "float32") if value.dtype == "float16" else value
-    axes = [i for i in range(1, len(value.shape)) if i != kept]
+    axes = [i for i in range(1, len(value.shape)) if i != keep]
     return ops.mean(value, axis=axes) if axes else value

@@ -1,4 +1,4 @@
-"""What all losses have in common: a name, an expression or a formula, and sums of them."""
+"""`Loss`, `LossSum` and `TensorLoss`, the base classes of losses."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
@@ -12,9 +12,7 @@ from vis.utils.validation import check_number, is_iterable, require
 
 
 class Loss:
-    """Base class of all losses.
-
-    Subclasses set `self.name` and define `build_loss`.
+    """Base class of losses. Subclasses set `self.name` and define `build_loss`.
 
     Example:
         >>> class Brightness(Loss):
@@ -36,11 +34,7 @@ class Loss:
         return self.name
 
     def build_loss(self) -> keras.KerasTensor:
-        """The loss as a scalar expression in `keras.ops` over `layer.output` and `model.input`.
-
-        Returns:
-            A symbolic scalar.
-        """
+        """Returns a symbolic scalar, in `keras.ops` of `layer.output` and `model.input`."""
         raise NotImplementedError(
             f"`build_loss` must be defined by subclasses of `Loss`. Received: {type(self)}"
         )
@@ -55,7 +49,7 @@ class Loss:
 
 
 class LossSum:
-    """A weighted sum of losses, as `+` and `*` make it. An optimizer takes it as its `losses`.
+    """A weighted sum of losses, the result of `+` and `*`. `Optimizer` accepts it as `losses`.
 
     Args:
         pairs: List of `(Loss, weight)`.
@@ -89,18 +83,18 @@ class LossSum:
 
 
 class TensorLoss(Loss):
-    """Base class of losses that are a formula of one tensor, sample by sample.
+    """Base class of losses that are a formula of one tensor, with a value for each sample.
 
-    Such a loss is compiled into the step once for all its parameters. A subclass sets
-    `formula`, and in its constructor whatever the formula is called with.
+    A subclass defines the static method `formula(value, **parameters, **settings)`, which returns
+    `(samples,)`, and sets `parameters` and `settings` in its constructor. One compiled step serves
+    all values of the parameters.
 
     Attributes:
-        target: The layer whose output the formula is given, or a symbolic tensor.
-        parameters: Arrays the formula is called with by name, which may differ from call to
-            call without another trace. Their first axis is the samples', of length 1 where one
-            value serves all.
-        settings: Hashable values the formula is called with by name, which are fixed in a trace.
-        before_softmax: Whether a layer that ends in a softmax is looked at before it.
+        target: Layer whose output is the formula's value, or a symbolic tensor.
+        parameters: Dict of arrays, `(samples, ...)` or `(1, ...)`, which may change without a new
+            trace.
+        settings: Dict of hashable values, which are fixed in a trace.
+        before_softmax: Whether to take the value before the softmax of the layer, if it has one.
         couples_samples: Whether a sample's value depends on the others in the batch.
     """
 
