@@ -117,6 +117,6 @@ def add_operation(
     return operation.outputs[0]
 
 
-def operation_class(function: Callable) -> type:
-    """The class of the operation that a symbolic call of a function adds to a graph."""
-    return type(operation_of(function(keras.KerasTensor((1,)))))
+def operation_class(function: Callable, shape: tuple[int, ...] = (1,)) -> type:
+    """The class of the operation that a symbolic call of a function leaves in a graph."""
+    return type(operation_of(function(keras.KerasTensor(shape))))
