@@ -8,7 +8,7 @@ coordinates, and operations of unknown kind by their gradients.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -116,17 +116,20 @@ class Geometry(NamedTuple):
         return flagged[-1] if flagged else None
 
 
-def after(operation: Any, inputs: Sequence[Geometry]) -> Geometry | None:
+def geometry_after(
+    operation: Any, inputs: Sequence[Geometry], call: Callable[[Any], Any] | None = None
+) -> Geometry | None:
     """The geometry of an operation's output; None if its kind is unknown.
 
     Args:
         operation: A layer or another Keras operation with one output.
         inputs: The geometries of its tensor arguments.
+        call: Runs the operation on its first argument; `operation.call` by default.
     """
     kind = type(operation)
     first = inputs[0]
     if kind is layers.TimeDistributed:
-        inner = after(operation.layer, [Geometry(first.axes[1:])])
+        inner = geometry_after(operation.layer, [Geometry(first.axes[1:])])
         return inner and Geometry((first.axes[0], *inner.axes))
     if isinstance(operation, _KERNELS + _POOLINGS):
         return _after_kernel(operation, first)
@@ -143,7 +146,7 @@ def after(operation: Any, inputs: Sequence[Geometry]) -> Geometry | None:
     if isinstance(operation, layers.Dense):
         return Geometry((Axis(operation.units, is_channels=True),))
     if isinstance(operation, _REARRANGING) or kind in _rearranging_operations():
-        return _after_rearrangement(operation, first)
+        return _after_rearrangement(call or operation.call, first)
     if kind in (layers.Concatenate, _concatenation()):
         return _after_concatenation(inputs, operation.axis)
     return _after_elementwise(operation, inputs)
@@ -238,7 +241,7 @@ def _after_transposed(operation: Any, first: Geometry) -> Geometry:
 
 
 def _after_global_pooling(operation: Any, first: Geometry) -> Geometry:
-    positions, channels = _spatial(operation, len(first.axes))
+    _, channels = _spatial(operation, len(first.axes))
     channel_axis = Axis(first.axes[channels].size, is_channels=True)
     if not operation.keepdims:
         return Geometry((channel_axis,))
@@ -306,9 +309,9 @@ def _after_elementwise(operation: Any, inputs: Sequence[Geometry]) -> Geometry |
     )
 
 
-def _after_rearrangement(operation: Any, first: Geometry) -> Geometry | None:
+def _after_rearrangement(call: Callable, first: Geometry) -> Geometry | None:
     """Follows each axis by running the operation on the indices along it."""
-    covered = _run_on(operation, np.ones(first.shape))
+    covered = _run_on(call, np.ones(first.shape))
     if covered is None:
         return None
     # Values that padding is mixed into say nothing about positions.
@@ -317,7 +320,7 @@ def _after_rearrangement(operation: Any, first: Geometry) -> Geometry | None:
     for number, axis in enumerate(first.axes):
         shape = [axis.size if i == number else 1 for i in range(len(first.axes))]
         indices = np.broadcast_to(np.arange(axis.size, dtype="float32").reshape(shape), first.shape)
-        for output, line in enumerate(_lines(_run_on(operation, indices), inside)):
+        for output, line in enumerate(_lines(_run_on(call, indices), inside)):
             if np.nanmax(line, initial=0) > np.nanmin(line, initial=np.inf):
                 moving[output].append((number, line))
     axes = []
@@ -380,10 +383,10 @@ def _along(size: int, line: np.ndarray, axis: Axis) -> Axis:
     return axis if is_whole else Axis(size)
 
 
-def _run_on(operation: Any, values: np.ndarray) -> np.ndarray | None:
+def _run_on(call: Callable, values: np.ndarray) -> np.ndarray | None:
     """The output of an operation for one sample, without the axis of the samples."""
     try:
-        output = operation.call(ops.convert_to_tensor(values[None], "float32"))
+        output = call(ops.convert_to_tensor(values[None], "float32"))
     except (TypeError, ValueError):
         return None
     return keras.ops.convert_to_numpy(output)[0]

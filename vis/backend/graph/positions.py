@@ -1,0 +1,193 @@
+"""Positions of a layer in an image: the geometry of any tensor of a graph."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from vis.backend.cache import WeakCache
+from vis.backend.graph.axes import spatial_axes
+from vis.backend.graph.geometry import Axis, Geometry, Span, geometry_after
+from vis.backend.graph.graph import Graph
+from vis.backend.graph.layer_paths import Target
+from vis.backend.graph.model_inputs import ModelInputs
+from vis.backend.graph.nodes import is_container, ordered
+from vis.backend.graph.tensor_refs import TensorRef
+from vis.backend.layers import (
+    LayerRunner,
+    TracedWeights,
+    channels_last_convolutions,
+    call_in_inference,
+)
+
+_geometries = WeakCache()
+# Random samples that gradients are measured on: a rectifier may block them in one.
+_SAMPLES = 4
+# An axis is measured at this many indices, less one.
+_INDICES = 6
+_LEAST_SLOPE = 0.05
+
+
+def geometry_of(inputs: ModelInputs, target: Target, shape: Sequence[int]) -> Geometry:
+    """The geometry of a layer's output for images of some shape in the input that varies."""
+    graph, (tensor,) = inputs.graph, inputs.varying
+    ref = graph.ref_of(target)
+    key = TensorRef.of(tensor), ref, tuple(shape)
+    return _geometries.get(graph.owner, key, lambda: _geometry(inputs, ref, tuple(shape)))
+
+
+def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Geometry:
+    graph, (tensor,) = inputs.graph, inputs.varying
+    image = Geometry.of_image(shape)
+    if not ref.is_hidden and graph.subclassed_model is None:
+        geometries = {id(tensor): image}
+        _Walk(graph, geometries, ref.tensor).follow([ref.tensor], geometries, None)
+        if (found := geometries.get(id(ref.tensor))) is not None:
+            return found
+
+    def run(values: list[Any]) -> Any:
+        (image,) = values
+        fixed = inputs.complete(np.zeros((_SAMPLES, *shape), "float32"))
+        pairs = zip(inputs.tensors, fixed, strict=True)
+        feeds = [(t, image if t is tensor else tf.constant(value)) for t, value in pairs]
+        return graph.run(feeds, [ref], LayerRunner(TracedWeights()))[0]
+
+    spatial = spatial_axes(tensor)
+    axes = (a if i in spatial else a._replace(spans=()) for i, a in enumerate(image.axes, 1))
+    return _measured(run, [Geometry(tuple(axes))], [tensor.dtype])
+
+
+class _Walk:
+    """Follows the geometry of an image through the nodes of a graph."""
+
+    def __init__(self, graph: Graph, geometries: dict[int, Geometry], target: Any) -> None:
+        self._graph = graph
+        self._known = geometries
+        self._target = target
+
+    def follow(self, targets: Sequence[Any], values: dict[int, Geometry], level: Any) -> None:
+        """Adds the geometries of some tensors of one level, and of all that they depend on."""
+        nodes = ordered(targets, values.keys(), lambda t: self._graph.node_on_level(t, level))
+        for node in nodes:
+            if node.is_input:
+                outputs = [
+                    Geometry.unrelated([size or 1 for size in t.shape[1:]]) for t in node.outputs
+                ]
+            else:
+                outputs = self._outputs(node, values)
+            for output, geometry in zip(node.outputs, outputs, strict=True):
+                values[id(output)] = geometry
+                # Inside nested models the first call counts.
+                self._known.setdefault(id(output), geometry)
+
+    def _outputs(self, node: Any, values: dict[int, Geometry]) -> list[Geometry]:
+        operation = node.operation
+        arguments = [values[id(t)] for t in node.input_tensors]
+        if is_container(operation) and len(operation.inputs) == len(arguments):
+            inner = dict(zip(map(id, operation.inputs), arguments, strict=True))
+            own = self._graph.level_of(self._target) is operation
+            self.follow([*operation.outputs, *([self._target] if own else [])], inner, operation)
+            return [inner[id(t)] for t in operation.outputs]
+        if not any(geometry.image_axes for geometry in arguments):
+            return [Geometry.unrelated([size or 1 for size in t.shape[1:]]) for t in node.outputs]
+
+        def call(values: list[Any]) -> Any:
+            given = dict(zip(map(id, node.input_tensors), values, strict=True))
+            return call_in_inference(operation, *node.arguments.fill_in(given))
+
+        geometry = None
+        if len(node.outputs) == 1:
+            _, *others = node.input_tensors
+            is_alone = not others
+            geometry = geometry_after(
+                operation, arguments, (lambda x: call([x])) if is_alone else None
+            )
+        if geometry is not None:
+            return [geometry]
+        dtypes = [t.dtype for t in node.input_tensors]
+        return [
+            _measured(lambda values, i=i: tree.flatten(call(values))[i], arguments, dtypes)
+            for i in range(len(node.outputs))
+        ]
+
+
+def _measured(run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str]) -> Geometry:
+    """The geometry of a function's output, from gradients at some indices of each of its axes."""
+    placed = [i for i, geometry in enumerate(arguments) if geometry.image_axes]
+    source = placed[0]
+    geometry = arguments[source]
+
+    @tf.function(autograph=False)
+    def measure() -> tuple[Any, dict[int, list[Any]]]:
+        values = [
+            tf.cast(tf.random.stateless_uniform((_SAMPLES, *g.shape), (i, 0), -1, 1), dtype)
+            for i, (g, dtype) in enumerate(zip(arguments, dtypes, strict=True))
+        ]
+        with channels_last_convolutions():
+            output = run(values)
+        grads: dict[int, list[Any]] = {}
+        for axis, size in enumerate(output.shape[1:], 1):
+            if size and size > 1:
+                slices = [tf.gather(output, i, axis=axis) for i in _indices(size)]
+                grads[axis] = [tf.gradients(s, values[source])[0] for s in slices]
+        return tf.shape(output), {k: v for k, v in grads.items() if v[0] is not None}
+
+    if not keras.backend.is_float_dtype(dtypes[source]):
+        return Geometry(())
+    shape, grads = measure()
+    axes = []
+    for axis, size in enumerate(shape.numpy()[1:].tolist(), 1):
+        strengths = [np.abs(g.numpy()).max(axis=0) for g in grads.get(axis, [])]
+        axes.append(_measured_axis(size, strengths, geometry))
+    without = [i for i, axis in enumerate(axes) if not axis.spans]
+    if without:
+        axes[without[-1]] = axes[without[-1]]._replace(is_channels=True)
+    return Geometry(tuple(axes))
+
+
+def _indices(size: int) -> list[int]:
+    """A few indices of an axis, away from its ends if possible."""
+    return sorted({size * part // _INDICES for part in range(1, _INDICES)} or {0, size - 1})
+
+
+def _measured_axis(size: int, strengths: Sequence[np.ndarray], geometry: Geometry) -> Axis:
+    """The axis of an output, from the gradients of some of its indices at the input."""
+    for number, axis in enumerate(geometry.axes):
+        span = axis.span
+        if len(strengths) < 2 or span is None:
+            continue
+        others = tuple(i for i in range(len(geometry.axes)) if i != number)
+        profiles = [strength.max(axis=others) for strength in strengths]
+        extents = [np.flatnonzero(profile) for profile in profiles]
+        if not all(len(extent) for extent in extents):
+            continue
+        # If positions depend on everything, each depends most on its own place.
+        is_all = all(len(extent) == axis.size for extent in extents)
+        centres = [
+            float(p.argmax()) if is_all else (int(e[0]) + int(e[-1])) / 2
+            for p, e in zip(profiles, extents, strict=True)
+        ]
+        # The borders of the image cut extents off.
+        within = [i for i, e in enumerate(extents) if is_all or (e[0] and e[-1] < axis.size - 1)]
+        used = within if len(within) > 1 else list(range(len(extents)))
+        indices = [_indices(size)[i] for i in used]
+        slope, start = np.polyfit(indices, [centres[i] for i in used], 1).tolist()
+        error = np.abs(np.polyval([slope, start], indices) - [centres[i] for i in used]).max()
+        if abs(slope) < _LEAST_SLOPE or error > max(1.0, abs(slope) / 2):
+            continue
+        # Channels may differ in what they depend on most, but not in proportion to their index.
+        if is_all and not 0.7 < abs(slope) * size / axis.size < 1.4:
+            continue
+        reach = max(int(e[-1]) - int(e[0]) for e in extents) / 2
+        moved = Span(
+            span.axis,
+            size,
+            span.offset + span.stride * start,
+            span.stride * slope,
+            span.reach + abs(span.stride) * reach,
+        )
+        return Axis(size, (moved,))
+    return Axis(size)
