@@ -185,6 +185,8 @@ class LinearTransform(Transform):
     def __call__(self, images, seeds, axes):
         matrices = ops.cast(self.matrices(seeds), images.dtype)
         matrices = ops.concatenate([matrices, ops.zeros_like(matrices[:, :, :1])], axis=2)
+        if len(images.shape) == 3:
+            return backend.warp(images[..., None], matrices)[..., 0]
         if axes == (2, 3):
             images = backend.warp(ops.transpose(images, (0, 2, 3, 1)), matrices)
             return ops.transpose(images, (0, 3, 1, 2))

@@ -182,10 +182,10 @@ def _write_images(
     directory: AtlasDirectory, model: keras.Model, scan: DatasetScan, input_range: Any
 ) -> dict[int, dict[str, Any]]:
     """Writes the top-activating images, and returns their names and sizes by number."""
-    channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis - 1
+    layout = layout_of(Graph.of(model).inputs[0])
     infos = {}
     for number, image in sorted(scan.images.items()):
-        picture = np.moveaxis(image, channel_axis, -1)
+        picture = np.moveaxis(layout.to_channels_first(image[None])[0], 0, -1)
         directory.write_image(number, encode_jpeg(picture, input_range))
         name = f"image {number}" if scan.names is None else scan.names[number]
         infos[number] = {"name": name, "width": picture.shape[1], "height": picture.shape[0]}

@@ -91,9 +91,9 @@ class LinkTask(NamedTuple):
         """Returns an array `(channels, earlier channels)` for each earlier layer."""
         own_images = images is None
         if images is None:
-            channel_axis = layout_of(Graph.of(model).inputs[0]).channel_axis
+            layout = layout_of(Graph.of(model).inputs[0])
             decoded = np.stack([decode_jpeg(file, self.input_range) for file in self.pictures])
-            images = np.moveaxis(decoded, -1, channel_axis)
+            images = layout.from_channels_first(np.moveaxis(decoded, -1, 1))
         paths, channels = zip(*self.earlier, strict=True)
         return contributions(
             model, self.layer, self.channels, paths, channels, images, own_images=own_images

@@ -84,7 +84,7 @@ class MagnitudeConstrained(Parametrization):
         expected = f"hold images of shape {layout.shape}, the shape of the generated image"
         received = f"images of shape {images.shape[1:]}"
         expect(images.shape[1:] == layout.shape, "spectrum", expected, received)
-        images = np.moveaxis(images, layout.channel_axis, 1).astype("float64")
+        images = layout.to_channels_first(images).astype("float64")
         axes = tuple(range(2, images.ndim))
         images = images - images.mean(axis=axes, keepdims=True)
         return np.abs(np.fft.rfftn(images, axes=axes)).mean(axis=0)

@@ -85,7 +85,7 @@ def signal_to_image(
     signal = contrast * signal / (deviation + keras.config.epsilon())
     low, high = input_range[0], input_range[1]
     image = low + (high - low) * ops.sigmoid(signal)
-    return ops.moveaxis(image, 1, layout.channel_axis)
+    return layout.from_channels_first(image, ops)
 
 
 def image_to_signal(
@@ -93,7 +93,7 @@ def image_to_signal(
 ) -> np.ndarray:
     """The inverse of `signal_to_image` for one image, `(channels, ...)`, up to its contrast."""
     low, high = input_range
-    image = np.moveaxis(image, layout.channel_axis - 1, 0)
+    image = layout.to_channels_first(image[None])[0]
     share = np.clip((np.asarray(image, "float64") - low) / (high - low), 0.01, 0.99)
     signal = np.log(share / (1 - share))
     if decorrelated and layout.channels == 3:

@@ -40,14 +40,14 @@ class Texture(Value):
         channels, sizes = layout.channels, layout.spatial_shape
         covariance, count = np.zeros((channels, channels)), 0
         for batch in batches():
-            flat = np.moveaxis(batch, layout.channel_axis, 0).reshape(channels, -1)
+            flat = np.moveaxis(layout.to_channels_first(batch), 1, 0).reshape(channels, -1)
             covariance += flat @ flat.T
             count += len(batch)
         colors = np.linalg.eigh(covariance)[1][:, ::-1]
         bins = np.rint(frequencies(sizes)).astype(int).ravel()
         power = np.zeros((channels, bins.max() + 1))
         for batch in batches():
-            signal = np.tensordot(colors.T, batch, axes=(1, layout.channel_axis))
+            signal = np.tensordot(colors.T, layout.to_channels_first(batch), axes=(1, 1))
             squares = np.abs(np.fft.rfftn(signal, axes=tuple(range(2, signal.ndim)))) ** 2
             for own, total in zip(power, squares.sum(axis=1).reshape(channels, -1), strict=True):
                 own += np.bincount(bins, total)
@@ -77,7 +77,9 @@ class Texture(Value):
         shape = coefficient_shape(layout)
         if residual is None:
             return [noise * rng.standard_normal(shape) for _ in range(2)]
-        signal = np.tensordot(self.colors.array.T, residual, axes=(1, layout.channel_axis - 1))
+        signal = np.tensordot(
+            self.colors.array.T, layout.to_channels_first(residual[None])[0], axes=(1, 0)
+        )
         return coefficients_of(signal, self.amplitudes(layout), noise)
 
     def residual(self, coefficients: list[Any], layout: Layout) -> Any:

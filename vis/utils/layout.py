@@ -1,7 +1,7 @@
 """How an image lies in an array."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,33 @@ class Layout(NamedTuple):
         return tuple(self.shape[axis - 1] for axis in self.axes)
 
     @property
-    def channel_axis(self) -> int:
-        """The axis of the channels in a batch of images."""
-        return next(axis for axis in range(1, len(self.shape) + 1) if axis not in self.axes)
+    def channel_axis(self) -> int | None:
+        """The axis of the channels in a batch of images; None for gray images without one."""
+        axes = range(1, len(self.shape) + 1)
+        return next((axis for axis in axes if axis not in self.axes), None)
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return self.shape[self.channel_axis - 1]
+        return 1 if self.channel_axis is None else self.shape[self.channel_axis - 1]
+
+    def to_channels_first(self, images: Any, xp: Any = np) -> Any:
+        """A batch with the channels on axis 1, by the functions of NumPy or `keras.ops`."""
+        if self.channel_axis is None:
+            return xp.expand_dims(images, 1)
+        return xp.moveaxis(images, self.channel_axis, 1)
+
+    def from_channels_first(self, images: Any, xp: Any = np) -> Any:
+        """The reverse of `to_channels_first`."""
+        if self.channel_axis is None:
+            return xp.squeeze(images, 1)
+        return xp.moveaxis(images, 1, self.channel_axis)
+
+    def to_channels_last(self, images: Any) -> Any:
+        """A batch with the channels on the last axis; unchanged without channels."""
+        if self.channel_axis is None:
+            return images
+        return np.moveaxis(images, self.channel_axis, -1)
 
     def resized(self, spatial_shape: tuple[int, ...]) -> "Layout":
         """The same with other sizes along the spatial axes."""

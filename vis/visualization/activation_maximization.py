@@ -218,6 +218,7 @@ def _to_picture(
 ) -> np.ndarray:
     """An image with the channels last, in the type of its range."""
     rank = len(tensor.shape)
-    if rank > 2 and input_data_format(tensor) == "channels_first":
-        image = np.moveaxis(image, 1 - rank, -1)
+    axis = channel_axis_of(tensor)
+    if axis is not None:
+        image = np.moveaxis(image, axis - rank, -1)
     return match_range_dtype(image, input_range)

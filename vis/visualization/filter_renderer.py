@@ -95,7 +95,7 @@ class FilterRenderer:
             pictures += run_stages(self._stages, batch, descend, slow_above)
         images = np.stack(pictures)
         if self._layout.axes:
-            images = np.moveaxis(images, self._layout.channel_axis, -1)
+            images = self._layout.to_channels_last(images)
         return match_range_dtype(images, self._settings.input_range)
 
     def _descend(

@@ -11,6 +11,7 @@ from vis.backend.graph.axes import (
 )
 from vis.backend.graph.copies import apply_modifications, layer_in_copy, tensor_in_copy
 from vis.backend.graph.expressions import symbolic_scalar
+from vis.backend.graph.geometry import Axis, Geometry, Span
 from vis.backend.graph.graph import Graph, find_layer, inputs_of
 from vis.backend.graph.input_ranges import warn_of_range
 from vis.backend.graph.inputs import match_to_inputs, names_of
@@ -25,6 +26,7 @@ from vis.backend.graph.layer_paths import (
 )
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
+from vis.backend.graph.positions import geometry_of
 from vis.backend.graph.run import as_input_dtype
 from vis.backend.graph.skip_erosion import Erosion, check_erosion
 from vis.backend.graph.tensor_refs import TensorRef

@@ -6,13 +6,26 @@ from typing import Any
 import keras
 
 from vis.backend.graph import hidden_layers
+from vis.backend.graph.geometry import (
+    KERNELS,
+    POOLINGS,
+    TRANSPOSED_KERNELS,
+    Geometry,
+    geometry_after,
+)
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_output
+from vis.backend.graph.nodes import is_container
 from vis.backend.private import calls_of, consumers_of, operation_of, with_layers_inside
 from vis.utils.layout import Layout, spatial_axes_of
 from vis.utils.validation import check_sizes, per_axis, require
 
 # Default image sizes for inputs of open size, by the number of spatial axes.
 _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
+# The size of open axes where only the order of axes matters.
+_FOLLOWED_SIZE = 12
+# Layers with a data format that does not say which axes hold positions.
+_LAYOUT_FREE = (keras.layers.Flatten,)
+_WITH_CHANNELS = (*KERNELS, *POOLINGS, *TRANSPOSED_KERNELS)
 
 
 def output_shape(target: Target) -> tuple[int | None, ...]:
@@ -48,6 +61,8 @@ def channel_axis(target: Target, rank: int) -> int:
         return rank - 1
     if isinstance(layer, keras.layers.TimeDistributed):
         return channel_axis(layer.layer, rank - 1) + 1
+    if (followed := _followed_channel_axis(layer)) is not None:
+        return followed
     for operation in _nearest_first(
         layer, lambda o: [p for n in calls_of(o)[:1] for p in n.parent_nodes]
     ):
@@ -88,17 +103,89 @@ def _nearest_first(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterat
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
-    """The axes of a symbolic input that are neither samples nor channels."""
+    """The axes of a symbolic input that are neither samples nor channels.
+
+    They are those that the nearest layer with a data format takes for positions, followed through
+    the operations before it. An input of gray images may have no channel axis.
+    """
+    followed = _followed_spatial_axes(input_tensor)
+    if followed is not None:
+        return followed
     return spatial_axes_of(input_tensor.shape, input_data_format(input_tensor))
 
 
+def _followed_spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...] | None:
+    """The spatial axes of an input whose axes are moved before the nearest such layer, or None."""
+    shape = [size or _FOLLOWED_SIZE for size in input_tensor.shape[1:]]
+    queue = [(operation_of(input_tensor), Geometry.of_image(shape), False)]
+    seen = {id(queue[0][0])}
+    for operation, geometry, is_moved in queue:
+        for node in consumers_of(operation):
+            layer = node.operation
+            if id(layer) in seen or len(node.input_tensors) != 1:
+                continue
+            seen.add(id(layer))
+            if getattr(layer, "data_format", None) and not isinstance(layer, _LAYOUT_FREE):
+                rank = len(geometry.axes)
+                is_first = layer.data_format == "channels_first"
+                positions = range(1, rank) if is_first else range(rank - 1)
+                axes = [span.axis for i in positions for span in geometry.axes[i].spans]
+                # An axis that is unfolded into several is no spatial axis itself.
+                return tuple(sorted(axes)) if is_moved and len({*axes}) == len(axes) else None
+            if is_container(layer):
+                queue.append((operation_of(layer.inputs[0]), geometry, is_moved))
+                continue
+            after = geometry_after(layer, [geometry], _call_of(node))
+            if after is not None:
+                moved = is_moved or after.axes != geometry.axes
+                queue.append((layer, after, moved))
+    return None
+
+
+def _followed_channel_axis(layer: Any) -> int | None:
+    """The channel axis of an operation after others that have moved the axes, or None."""
+    path: list[Any] = []
+    operation = layer
+    while calls_of(operation):
+        node = calls_of(operation)[0]
+        path.append(node)
+        if isinstance(operation, _WITH_CHANNELS) or len(node.parent_nodes) != 1:
+            break
+        operation = node.parent_nodes[0].operation
+    if not isinstance(operation, _WITH_CHANNELS) or len(path) == 1:
+        return None
+    shape = [size or _FOLLOWED_SIZE for size in path[-1].outputs[0].shape[1:]]
+    axes = list(Geometry.of_image(shape).axes)
+    index = 0 if getattr(operation, "data_format", None) == "channels_first" else -1
+    axes[index] = axes[index]._replace(spans=(), is_channels=True)
+    geometry = Geometry(tuple(axes))
+    for node in reversed(path[:-1]):
+        following = geometry_after(node.operation, [geometry], _call_of(node))
+        if following is None:
+            return None
+        geometry = following
+    return geometry.channel_axis
+
+
+def _call_of(node: Any) -> Callable[[Any], Any]:
+    """Runs a node with one tensor argument on a value."""
+    (tensor,) = node.input_tensors
+
+    def call(value: Any) -> Any:
+        args, kwargs = node.arguments.fill_in({id(tensor): value})
+        return node.operation.call(*args, **kwargs)
+
+    return call
+
+
 def channel_axis_of(tensor: keras.KerasTensor) -> int | None:
-    """The channel axis of a symbolic tensor, or None for plain vectors."""
+    """The channel axis of a symbolic tensor, or None for vectors and gray images without one."""
     rank, operation = len(tensor.shape), operation_of(tensor)
     if rank == 2:
         return None
     if isinstance(operation, keras.layers.InputLayer):
-        return 1 if input_data_format(tensor) == "channels_first" else rank - 1
+        axes = spatial_axes(tensor)
+        return next((axis for axis in range(1, rank) if axis not in axes), None)
     return channel_axis(operation, rank)
 
 

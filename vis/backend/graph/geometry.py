@@ -24,16 +24,16 @@ _REARRANGING = (
     *(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
     *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.Resizing),
 )
-_KERNELS = (
+KERNELS = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     *(layers.SeparableConv1D, layers.SeparableConv2D),
 )
-_POOLINGS = (
+POOLINGS = (
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
-_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+TRANSPOSED_KERNELS = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 _GLOBAL_POOLINGS = (
     *(layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D),
     *(layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
@@ -57,7 +57,7 @@ class Span(NamedTuple):
     """Positions along one axis of an image. Pixel 0 has its centre at 0."""
 
     axis: int  # The axis of a batch of images.
-    count: int  # The number of positions.
+    length: int  # The number of positions.
     offset: float  # The centre of the first position, in pixels.
     stride: float  # Pixels from one position to the next; negative if mirrored.
     reach: float = 0.0  # Pixels on each side of its centre that a position depends on.
@@ -65,7 +65,7 @@ class Span(NamedTuple):
     @property
     def visible(self) -> tuple[float, float]:
         """The first and the last pixel that any position depends on."""
-        ends = self.offset, self.offset + self.stride * (self.count - 1)
+        ends = self.offset, self.offset + self.stride * (self.length - 1)
         return min(ends) - self.reach, max(ends) + self.reach
 
 
@@ -131,9 +131,9 @@ def geometry_after(
     if kind is layers.TimeDistributed:
         inner = geometry_after(operation.layer, [Geometry(first.axes[1:])])
         return inner and Geometry((first.axes[0], *inner.axes))
-    if isinstance(operation, _KERNELS + _POOLINGS):
+    if isinstance(operation, KERNELS + POOLINGS):
         return _after_kernel(operation, first)
-    if isinstance(operation, _TRANSPOSED):
+    if isinstance(operation, TRANSPOSED_KERNELS):
         return _after_transposed(operation, first)
     if isinstance(operation, _GLOBAL_POOLINGS):
         return _after_global_pooling(operation, first)
@@ -158,7 +158,7 @@ def _last_size(operation: Any, first: Geometry) -> int:
     return operation.compute_output_shape(*_shapes(operation, first))[-1] or first.shape[-1]
 
 
-def _shapes(operation: Any, first: Geometry) -> list[tuple]:
+def _shapes(operation: Any, first: Geometry) -> list[Any]:
     shape = (1, *first.shape)
     if isinstance(operation, (layers.Attention, layers.AdditiveAttention)):
         return [[shape, shape]]
@@ -181,7 +181,7 @@ def _spatial(operation: Any, rank: int) -> tuple[list[int], int]:
 
 def _after_kernel(operation: Any, first: Geometry) -> Geometry:
     positions, channels = _spatial(operation, len(first.axes))
-    is_pooling = isinstance(operation, _POOLINGS)
+    is_pooling = isinstance(operation, POOLINGS)
     sizes = operation.pool_size if is_pooling else operation.kernel_size
     dilations = (1,) * len(sizes) if is_pooling else operation.dilation_rate
     settings = zip(_tuple(sizes), _tuple(operation.strides), _tuple(dilations), strict=True)
@@ -370,15 +370,15 @@ def _along(size: int, line: np.ndarray, axis: Axis) -> Axis:
     if axis.span is not None:
         (span,) = axis.spans
         offset = span.offset + span.stride * (start - axis.start)
-        moved = span._replace(count=size, offset=offset, stride=span.stride * slope)
+        moved = span._replace(length=size, offset=offset, stride=span.stride * slope)
         # Values that are interpolated depend on their neighbours.
         blur = 0.0 if abs(slope) == 1 else abs(span.stride) * max(1.0, abs(slope)) / 2
         return Axis(size, (moved._replace(reach=span.reach + blur),))
     radix = 1
     for span in reversed(axis.spans):
-        if math.isclose(slope, radix) and span.count == size:
+        if math.isclose(slope, radix) and span.length == size:
             return Axis(size, (span,))
-        radix *= span.count
+        radix *= span.length
     is_whole = math.isclose(slope, 1) and size == axis.size and start == 0
     return axis if is_whole else Axis(size)
 

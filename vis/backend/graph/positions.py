@@ -14,13 +14,13 @@ from vis.backend.graph.geometry import Axis, Geometry, Span, geometry_after
 from vis.backend.graph.graph import Graph
 from vis.backend.graph.layer_paths import Target
 from vis.backend.graph.model_inputs import ModelInputs
-from vis.backend.graph.nodes import is_container, ordered
+from vis.backend.graph.nodes import is_container, topological_order
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import (
     LayerRunner,
     TracedWeights,
-    channels_last_convolutions,
     call_in_inference,
+    channels_last_convolutions,
 )
 
 _geometries = WeakCache()
@@ -70,7 +70,9 @@ class _Walk:
 
     def follow(self, targets: Sequence[Any], values: dict[int, Geometry], level: Any) -> None:
         """Adds the geometries of some tensors of one level, and of all that they depend on."""
-        nodes = ordered(targets, values.keys(), lambda t: self._graph.node_on_level(t, level))
+        nodes = topological_order(
+            targets, values.keys(), lambda t: self._graph.node_on_level(t, level)
+        )
         for node in nodes:
             if node.is_input:
                 outputs = [

@@ -7,7 +7,7 @@ import numpy as np
 
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution
-from vis.visualization.attribution.maps import resize_maps, scale_maps
+from vis.visualization.attribution.maps import place_maps, scale_maps
 from vis.visualization.attribution.penultimate_layer import (
     PenultimateLayers,
     find_penultimate_layers,
@@ -63,16 +63,24 @@ class CAM(Attribution):
         return maps[0] if len(maps) == 1 else np.mean([scale_maps(m) for m in maps], axis=0)
 
     def _map(self, score: Score, images: np.ndarray, layer: Target) -> np.ndarray:
-        spatial_shape = tuple(images.shape[axis] for axis in spatial_axes(score.input_tensor))
-        shape = score.output_ref(layer).shape
-        if not spatial_shape or len(shape) != len(spatial_shape) + 2:
-            raise ValueError(
-                "`penultimate_layer_idx` must be a layer with as many spatial axes as the input, "
-                f"at least one. Received: layer '{layer.name}' with an output of shape {shape}, "
-                f"and an input of shape {score.input_tensor.shape}"
-            )
         maps = self.weighted_features(score, images, layer).sum(axis=-1)
-        return resize_maps(np.maximum(maps, 0), spatial_shape)
+        return self._place(score, layer, images.shape[1:], np.maximum(maps, 0))
+
+    def _place(
+        self, score: Score, layer: Target, shape: Sequence[int], maps: np.ndarray
+    ) -> np.ndarray:
+        """Lays maps of a layer's positions, `(samples, positions...)`, over images."""
+        axes = spatial_axes(score.input_tensor)
+        geometry = score.geometry(layer, shape)
+        if not axes or not {*geometry.image_axes} & {*axes}:
+            raise ValueError(
+                "`penultimate_layer_idx` must be a layer with the spatial axes of the input, at "
+                f"least one of them. Received: layer '{layer.name}' with an output of shape "
+                f"{score.output_ref(layer).shape}, and an input of shape {score.input_tensor.shape}"
+            )
+        channels = channel_axis(layer, len(geometry.axes) + 1)
+        positions = [axis for i, axis in enumerate(geometry.axes, 1) if i != channels]
+        return place_maps(maps, positions, {axis: shape[axis - 1] for axis in axes})
 
 
 def channels_last(array: np.ndarray, layer: keras.Layer) -> np.ndarray:

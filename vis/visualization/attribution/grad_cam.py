@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import default_input
-from vis.backend.graph import Graph, input_data_format
+from vis.backend.graph import Graph, channel_axis_of
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.cam import CAM, channels_last
 from vis.visualization.attribution.penultimate_layer import LayerIdx, PenultimateLayers
@@ -147,5 +147,5 @@ class GuidedGradCAM(Saliency):
         where = (model, seed_input, layer_idx, filter_indices)
         maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
         guided = super().attributions(*where)
-        first = input_data_format(default_input(graph)) == "channels_first"
-        return guided * np.expand_dims(maps, 1 if first else -1)
+        axis = channel_axis_of(default_input(graph))
+        return guided * (maps if axis is None else np.expand_dims(maps, axis))

@@ -1,8 +1,11 @@
 """Attribution maps: normalised to [0, 1] and resized to the image."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from vis.backend.graph import Axis, Span
 
 
 def normalise_maps(maps: np.ndarray) -> np.ndarray:
@@ -30,6 +33,78 @@ def resize_maps(maps: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
 
     factors = [new / old for new, old in zip(spatial_shape, maps.shape[1:], strict=True)]
     return ndimage.zoom(maps, (1, *factors), order=1, mode="nearest", grid_mode=True)
+
+
+def place_maps(maps: np.ndarray, axes: Sequence[Axis], sizes: Mapping[int, int]) -> np.ndarray:
+    """Lays maps over images, by linear interpolation between the centres of positions.
+
+    Pixels that no position depends on are 0. A layer that covers the image is stretched over it.
+
+    Args:
+        maps: `(samples, positions...)`.
+        axes: The axes of the positions.
+        sizes: The size of each spatial axis of a batch of images.
+
+    Returns:
+        `(samples, ...)`, with the spatial axes of the images.
+    """
+    maps, spans = _unfold(maps, axes)
+    # Positions without a place in the image add up.
+    maps = maps.sum(axis=tuple(i for i, span in enumerate(spans, 1) if span.axis not in sizes))
+    placed = [span for span in spans if span.axis in sizes]
+    order = sorted(range(len(placed)), key=lambda i: placed[i].axis)
+    maps = np.transpose(maps, (0, *(i + 1 for i in order)))
+    by_axis = {span.axis: span for span in placed}
+    for number, axis in enumerate(sorted(sizes), 1):
+        if axis not in by_axis:
+            maps = np.repeat(np.expand_dims(maps, number), sizes[axis], axis=number)
+    spatial = [by_axis.get(axis) for axis in sorted(sizes)]
+    covering = [
+        size if span and _covers(span, size) else maps.shape[number]
+        for number, (span, size) in enumerate(
+            zip(spatial, [sizes[axis] for axis in sorted(sizes)], strict=True), 1
+        )
+    ]
+    maps = resize_maps(maps, covering)
+    for number, (axis, span) in enumerate(zip(sorted(sizes), spatial, strict=True), 1):
+        if span and not _covers(span, sizes[axis]):
+            maps = _place(maps, number, span, sizes[axis])
+    return maps
+
+
+def _unfold(maps: np.ndarray, axes: Sequence[Axis]) -> tuple[np.ndarray, list[Span]]:
+    """Maps with one axis for each span: flattened positions in rows and columns again."""
+    spans: list[Span] = []
+    for number, axis in reversed([*enumerate(axes, 1)]):
+        own = axis.spans or (Span(0, axis.size, 0.0, 1.0),)
+        lengths = [span.length for span in own]
+        first = axis.start if axis.spans else 0
+        maps = np.take(maps, range(first, first + math.prod(lengths)), axis=number)
+        maps = maps.reshape(*maps.shape[:number], *lengths, *maps.shape[number + 1 :])
+        spans = [*own, *spans]
+    return maps, spans
+
+
+def _covers(span: Span, size: int) -> bool:
+    """Whether positions are spread over the whole image, to within one of them."""
+    half = span.stride / 2
+    first, last = span.offset - half, span.offset + span.stride * (span.length - 1) + half
+    return span.stride > 0 and max(abs(first + 0.5), abs(last + 0.5 - size)) <= span.stride
+
+
+def _place(maps: np.ndarray, number: int, span: Span, size: int) -> np.ndarray:
+    """Lays one axis of maps along an axis of the image."""
+    pixels = np.arange(size)
+    positions = np.clip((pixels - span.offset) / span.stride, 0, span.length - 1)
+    low = np.floor(positions).astype(int)
+    high = np.minimum(low + 1, span.length - 1)
+    shape = [-1 if i == number else 1 for i in range(maps.ndim)]
+    share = (positions - low).reshape(shape)
+    placed = np.take(maps, low, axis=number) * (1 - share)
+    placed += np.take(maps, high, axis=number) * share
+    first, last = span.visible
+    is_visible = (pixels > first - 1) & (pixels < last + 1)
+    return placed * is_visible.reshape(shape)
 
 
 def batches(count: int, batch_size: int) -> list[slice]:

@@ -7,7 +7,15 @@ import keras
 from keras import layers
 
 from vis._core.model_inputs import default_input
-from vis.backend.graph import Graph, LayerOutput, Target, channel_axis
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    ModelInputs,
+    Target,
+    geometry_of,
+    layout_of,
+    spatial_axes,
+)
 from vis.utils.validation import expect, require
 
 _CONVOLUTION_OR_POOLING = (
@@ -51,7 +59,7 @@ def find_penultimate_layers(
 
 def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     tensor = default_input(graph)
-    rank = len(tensor.shape)
+    inputs, axes = ModelInputs.with_zeros(graph, tensor), {*spatial_axes(tensor)}
     # Before `upstream`: it lists layers inside custom layers only after they have run once.
     candidates = graph.layers()
     upstream = graph.upstream(layer)
@@ -63,16 +71,15 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             inner = inner.layer
         if id(candidate) not in upstream or not isinstance(inner, _CONVOLUTION_OR_POOLING):
             continue
-        shape = graph.ref_of(candidate).shape
-        if len(shape) == rank:
+        geometry = geometry_of(inputs, candidate, layout_of(tensor).shape)
+        if axes & {*geometry.image_axes}:
             nearest = candidate
-            not_spatial = 0, channel_axis(candidate, rank)
-            if any(size != 1 for i, size in enumerate(shape) if i not in not_spatial):
+            if any(axis.size > 1 for axis in geometry.axes if axis.spans):
                 nearest_spatial = candidate
     if nearest is None:
         raise ValueError(
             "`penultimate_layer_idx` must be given: there is no convolution or pooling layer with "
-            f"{rank - 2} spatial axes, those of the input, before '{layer.name}', the layer of "
+            f"the {len(axes)} spatial axes of the input before '{layer.name}', the layer of "
             f"`layer_idx`. Received: penultimate_layer_idx=None, and the model "
             f"'{graph.owner.name}' with an input of shape {tensor.shape}"
         )

@@ -10,7 +10,15 @@ from keras import ops, tree
 
 from vis._core.model_inputs import as_model_inputs
 from vis._core.objective import Objective
-from vis.backend.graph import ModelInputs, Target, TensorRef, channel_axis, check_tensor
+from vis.backend.graph import (
+    Geometry,
+    ModelInputs,
+    Target,
+    TensorRef,
+    channel_axis,
+    check_tensor,
+    geometry_of,
+)
 from vis.backend.step import (
     ScoreOutput,
     ScoreSpec,
@@ -56,6 +64,7 @@ class Score:
                 "`fixed_inputs` must give a value for each input but the one that is explained. "
                 f"Received: {len(subject.varying)} inputs without one"
             )
+        self._inputs = subject
         self._graph = subject.graph
         (self.input_tensor,) = subject.varying
         # What is explained is fed first.
@@ -89,6 +98,10 @@ class Score:
         """The output of the layer's first call in the model."""
         self._graph.check_has("layer", layer)
         return self._graph.ref_of(layer)
+
+    def geometry(self, layer: Target, shape: Sequence[int]) -> Geometry:
+        """Where the positions of a layer lie in images of some shape."""
+        return geometry_of(self._inputs, layer, shape)
 
     def for_sample(self, i: int) -> "Score":
         """The score of one sample, applied to any number of images."""

@@ -1,5 +1,8 @@
 """Score-CAM and Faster Score-CAM, which need no gradients."""
 
+import functools
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
@@ -7,7 +10,7 @@ from vis.backend.graph import spatial_axes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
 from vis.visualization.attribution.cam import CAM, channels_last
-from vis.visualization.attribution.maps import batches, resize_maps, scale_maps
+from vis.visualization.attribution.maps import batches, scale_maps
 from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.score import Score
 
@@ -39,13 +42,16 @@ class ScoreCAM(CAM):
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
         features = channels_last(score.activations(images, score.output_ref(layer)), layer)
-        return score.map_samples(self._of_sample, images, features)
+        place = functools.partial(self._place, score, layer, images.shape[1:])
+        return score.map_samples(functools.partial(self._of_sample, place), images, features)
 
     def select_channels(self, features: np.ndarray) -> np.ndarray:
         """Indices of the channels to use, for feature maps `(spatial..., channels)`."""
         return np.arange(features.shape[-1])
 
-    def _of_sample(self, score: Score, image: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def _of_sample(
+        self, place: Callable, score: Score, image: np.ndarray, features: np.ndarray
+    ) -> np.ndarray:
         from scipy.special import softmax
 
         layout = Layout(image.shape, spatial_axes(score.input_tensor))
@@ -53,8 +59,9 @@ class ScoreCAM(CAM):
         maps = np.moveaxis(features[..., channels], -1, 0)
         scores = []
         for batch in batches(len(maps), self.batch_size):
-            masks = scale_maps(resize_maps(maps[batch], layout.spatial_shape))
-            masks = np.expand_dims(masks, layout.channel_axis)
+            masks = scale_maps(place(maps[batch]))
+            if layout.channel_axis is not None:
+                masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
         weights = np.zeros(features.shape[-1])
         weights[channels] = softmax(np.concatenate(scores))
