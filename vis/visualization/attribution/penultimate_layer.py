@@ -63,19 +63,24 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
     # Before `upstream`: it lists layers inside custom layers only after they have run once.
     candidates = graph.layers()
     upstream = graph.upstream(layer)
+    before = list(itertools.takewhile(lambda other: other is not layer, candidates))
     nearest: keras.Layer | None = None
-    nearest_spatial: keras.Layer | None = None
-    for candidate in itertools.takewhile(lambda other: other is not layer, candidates):
+    for candidate in reversed(before):
         inner = candidate
         while isinstance(inner, layers.Wrapper):
             inner = inner.layer
         if id(candidate) not in upstream or not isinstance(inner, _CONVOLUTION_OR_POOLING):
             continue
-        geometry = geometry_of(inputs, candidate, layout_of(tensor).shape)
-        if axes & {*geometry.image_axes}:
+        placed = [
+            axis
+            for axis in geometry_of(inputs, candidate, layout_of(tensor).shape).axes
+            if any(span.axis in axes for span in axis.spans)
+        ]
+        # A map with one position, such as that of MobileNet's last convolution, is constant.
+        if any(axis.size > 1 for axis in placed):
+            return candidate
+        if placed and nearest is None:
             nearest = candidate
-            if any(axis.size > 1 for axis in geometry.axes if axis.spans):
-                nearest_spatial = candidate
     if nearest is None:
         raise ValueError(
             "`penultimate_layer_idx` must be given: there is no convolution or pooling layer with "
@@ -83,5 +88,4 @@ def _nearest(graph: Graph, layer: keras.Layer) -> keras.Layer:
             f"`layer_idx`. Received: penultimate_layer_idx=None, and the model "
             f"'{graph.owner.name}' with an input of shape {tensor.shape}"
         )
-    # A map with one position, such as that of MobileNet's last convolution, is constant.
-    return nearest if nearest_spatial is None else nearest_spatial
+    return nearest
