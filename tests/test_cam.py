@@ -229,7 +229,7 @@ def test_penultimate_layer_after_the_layer():
 def test_invalid_penultimate_layer():
     model = pooled()
     image = noise(9, 7, 3)
-    with pytest.raises(ValueError, match="as many spatial axes as the input"):
+    with pytest.raises(ValueError, match="the spatial axes of the input"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=1)
     with pytest.raises(ValueError, match="`penultimate_layer_idx` is out of range"):
         visualize_cam(model, -1, 0, image, penultimate_layer_idx=9)

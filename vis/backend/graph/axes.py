@@ -152,7 +152,7 @@ def _followed_channel_axis(layer: Any) -> int | None:
         if isinstance(operation, _WITH_CHANNELS) or len(node.parent_nodes) != 1:
             break
         operation = node.parent_nodes[0].operation
-    if not isinstance(operation, _WITH_CHANNELS) or len(path) == 1:
+    if not isinstance(operation, _WITH_CHANNELS) or len(path) < 2 or not calls_of(operation):
         return None
     shape = [size or _FOLLOWED_SIZE for size in path[-1].outputs[0].shape[1:]]
     axes = list(Geometry.of_image(shape).axes)

@@ -89,7 +89,7 @@ def _covers(span: Span, size: int) -> bool:
     """Whether positions are spread over the whole image, to within one of them."""
     half = span.stride / 2
     first, last = span.offset - half, span.offset + span.stride * (span.length - 1) + half
-    return span.stride > 0 and max(abs(first + 0.5), abs(last + 0.5 - size)) <= span.stride
+    return span.stride > 0 and max(abs(first + 0.5), abs(last + 0.5 - size)) <= 1.05 * span.stride
 
 
 def _place(maps: np.ndarray, number: int, span: Span, size: int) -> np.ndarray:
