@@ -90,7 +90,7 @@ class Texture(Value):
         signal = backend.irfftn(real, imaginary, layout.spatial_shape)
         colors = ops.convert_to_tensor(self.colors.array, dtype)
         residual = ops.tensordot(colors, signal, axes=[[1], [1]])
-        residual = ops.moveaxis(residual, 0, layout.channel_axis)
+        residual = layout.from_channels_first(ops.moveaxis(residual, 0, 1), ops)
         axes = tuple(range(1, len(residual.shape)))
         squares = ops.mean(ops.square(residual), axis=axes, keepdims=True)
         return residual * (self.deviation / (ops.sqrt(squares) + keras.config.epsilon()))
