@@ -222,7 +222,7 @@ def test_penultimate_layer_after_the_layer():
         visualize_cam(model, 1, 0, noise(8, 8, 1), penultimate_layer_idx=2)
     assert "Received: layer 'c'" in str(caught.value)
     losses = [(ActivationMaximization(model.layers[1], 0), -1)]
-    with pytest.raises(ValueError, match="must lie before what the losses look at"):
+    with pytest.raises(ValueError, match="Choose a layer before those of the losses"):
         visualize_cam_with_losses(model.inputs[0], losses, noise(8, 8, 1), model.layers[2])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
 from vis._core.optimised_inputs import resolve_ranges
-from vis.backend.graph import Graph, ModelInputs, tensor_in_copy
+from vis.backend.graph import Graph, ModelInputs, channel_axis_of, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
