@@ -471,7 +471,7 @@ def test_image_files_are_converted_to_the_input_shape(tmp_path):
 
 def test_images_in_another_range_than_the_model_expects():
     model = sequential((8, 8, 3), layers.Rescaling(1 / 127.5, offset=-1), layers.Conv2D(2, 3))
-    with pytest.warns(UserWarning, match="Received: `images` with values"):
+    with pytest.warns(UserWarning, match="`images` should have values from about 0 to 255"):
         find(model, IMAGES / 255, -1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
