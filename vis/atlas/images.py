@@ -111,13 +111,7 @@ def scan_images(
         errors.__setitem__,
     )
     return DatasetScan(
-        layers,
-        errors,
-        images,
-        stream.names,
-        sample.seen,
-        digest.hexdigest()[:32],
-        sample.images,
+        layers, errors, images, stream.names, sample.seen, digest.hexdigest()[:32], sample.images
     )
 
 
