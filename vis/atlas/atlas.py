@@ -98,15 +98,14 @@ def draw_atlas(
         progress: Whether to show a progress bar.
 
     Returns:
-        An `Atlas`, with the page to open and the layers that failed. A layer that fails does not
-        stop the others.
+        An `Atlas`: the page to open, and the layers that failed, which do not stop the others.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument has an invalid value, if the folder holds other files or an
-            atlas with different settings, or if the Dask scheduler does not answer.
-        ConnectionError: If all workers are lost. Finished pictures are kept.
-        OSError: If a file cannot be written. Finished pictures are kept.
+        ValueError: If an argument has an invalid value, if the folder holds something else, or if
+            the Dask scheduler does not answer.
+        ConnectionError: If all workers are lost.
+        OSError: If a file cannot be written.
 
     Example:
         >>> import tempfile

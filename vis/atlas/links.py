@@ -65,13 +65,10 @@ def direct_predecessors(graph: Graph, layers: Sequence[Target]) -> list[list[int
 
     For a chain of three layers this is `[[], [0], [1]]`.
     """
-    own = [LayerOutput.of(layer).layer for layer in layers]
-    upstream = [graph.upstream(layer) for layer in own]
-    before = [
-        {i for i, other in enumerate(own) if other is not layer and id(other) in reachable}
-        for layer, reachable in zip(own, upstream, strict=True)
-    ]
-    return [sorted(all_ - {j for i in all_ for j in before[i]}) for all_ in before]
+    layers = [LayerOutput.of(layer).layer for layer in layers]
+    upstream = [graph.upstream(layer) - {id(layer)} for layer in layers]
+    before = [{i for i, other in enumerate(layers) if id(other) in ids} for ids in upstream]
+    return [sorted(own - {j for i in own for j in before[i]}) for own in before]
 
 
 def _indices(layer: Target, channels: Any) -> list[int]:

@@ -67,13 +67,8 @@ def layer_data(
 
 
 def _top_images(top_images: TopImagesOfLayer, row: int) -> list[dict[str, Any]]:
-    entries = zip(
-        top_images.indices[row].tolist(),
-        top_images.values[row].tolist(),
-        top_images.boxes[row].tolist(),
-        top_images.heatmaps[row],
-        strict=True,
-    )
+    arrays = (top_images.indices[row], top_images.values[row], top_images.boxes[row])
+    entries = zip(*(array.tolist() for array in arrays), top_images.heatmaps[row], strict=True)
     return [
         {
             "image": number,
