@@ -1,6 +1,7 @@
 """`Checkpoint`: a file to resume an optimisation from."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -132,7 +133,8 @@ def require_stateless(
     """
     modifiers = [m if is_in_graph(m) else _StatelessModifier(m) for m in modifiers]
     if grad_modifier is not None and not hasattr(grad_modifier, "formula"):
-        grad_modifier = _StatelessGradModifier(grad_modifier)
+        arguments = "grad_modifier", grad_modifier, grad_modifier
+        grad_modifier = functools.partial(_call_stateless, *arguments)
     return modifiers, grad_modifier
 
 
@@ -147,17 +149,7 @@ class _StatelessModifier(InputModifier):
         return _call_stateless("input_modifiers", self.modifier, self.modifier.post, image)
 
 
-class _StatelessGradModifier:
-    def __init__(self, function: Callable) -> None:
-        self.function = function
-
-    def __call__(self, grads: np.ndarray) -> np.ndarray:
-        return _call_stateless("grad_modifier", self.function, self.function, grads)
-
-
-def _call_stateless(
-    argument: str, modifier: Any, function: Callable, array: np.ndarray
-) -> np.ndarray:
+def _call_stateless(argument: str, modifier: Any, function: Callable, array: Any) -> Any:
     """Calls a function of a modifier; raises a `ValueError` if that changes the modifier."""
     before = _state_of(modifier)
     result = function(array)
@@ -200,9 +192,8 @@ def _differences(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """The settings that differ, with their values if these are short."""
     differences = []
     for name in {**old, **new}:
-        values = [settings.get(name, "unknown") for settings in (old, new)]
-        if values[0] != values[1]:
-            is_short = all(len(v) <= _MAX_LENGTH and not _DIGEST.search(v) for v in values)
-            shown = " ({} in the file, {} now)".format(*values) if is_short else ""
-            differences.append(f"{name}{shown}")
+        a, b = old.get(name, "unknown"), new.get(name, "unknown")
+        if a != b:
+            is_short = all(len(v) <= _MAX_LENGTH and not _DIGEST.search(v) for v in (a, b))
+            differences.append(f"{name} ({a} in the file, {b} now)" if is_short else name)
     return differences

@@ -95,12 +95,9 @@ class Descent:
 
     def _run_loop(self, steps: int) -> Any:
         """Takes steps in the compiled loop. Returns their losses, `(steps, terms, samples)`."""
+        steps = ops.convert_to_tensor(steps, "int32")
         self._state, self._output, losses = self.engine.loop(
-            self.graph,
-            self.weight_cache,
-            self._state,
-            self.step_inputs,
-            ops.convert_to_tensor(steps, "int32"),
+            self.graph, self.weight_cache, self._state, self.step_inputs, steps
         )
         return losses
 
@@ -110,20 +107,15 @@ class Descent:
         arguments = self.graph, self.weight_cache
         state, _, output = self.engine.evaluate(*arguments, self._state, self.step_inputs)
         if self.numpy_grad_modifier:
-            grads = [
-                modified_gradients(self.numpy_grad_modifier, ops.convert_to_numpy(grad))
-                for grad in output.grads
-            ]
-            output = output._replace(grads=list(map(ops.convert_to_tensor, grads)))
+            grads = map(ops.convert_to_numpy, output.grads)
+            modified = [modified_gradients(self.numpy_grad_modifier, grad) for grad in grads]
+            output = output._replace(grads=list(map(ops.convert_to_tensor, modified)))
         self._output = output
         self._state = self.engine.update(*arguments, state, output, self.step_inputs)
         return output.losses[None]
 
     def _modify_image(self, functions: Sequence[Callable[[np.ndarray], np.ndarray]]) -> None:
-        """Calls modifiers with the first optimised input that has spatial axes, or else the first.
-
-        `functions` are their methods `pre` or `post`.
-        """
+        """Modifies the first optimised input with spatial axes, or else the first."""
         if not functions:
             return
         spatial = [bool(o.layout.axes) for o in self.spec.optimised_inputs]
@@ -185,15 +177,11 @@ class Descent:
     def pictures(self) -> list[np.ndarray]:
         """The current pictures of each optimised input, `(samples, ...)`."""
         # One by one: the rounding must not depend on the size of the batch.
-        samples = [
-            self.engine.images(
-                self.graph,
-                self.weight_cache,
-                [[value[i : i + 1] for value in values] for values in self._state.variables],
-                self.step_inputs,
-            )
-            for i in range(self._state.best_loss.shape[0])
-        ]
+        samples = []
+        for i in range(len(self.step_inputs.seeds)):
+            variables = [[v[i : i + 1] for v in values] for values in self._state.variables]
+            arguments = self.graph, self.weight_cache, variables, self.step_inputs
+            samples.append(self.engine.images(*arguments))
         return self._to_pictures([ops.concatenate(images) for images in zip(*samples, strict=True)])
 
     def _best_pictures(self) -> list[np.ndarray]:
@@ -201,15 +189,11 @@ class Descent:
 
     def _to_pictures(self, images: Sequence[Any]) -> list[np.ndarray]:
         """Images of each optimised input, brought into its range."""
-        per_input = zip(self.spec.optimised_inputs, images, self.input_ranges, strict=True)
+        batches = map(ops.convert_to_numpy, images)
+        per_input = zip(self.spec.optimised_inputs, batches, self.input_ranges, strict=True)
         return [
-            np.stack(
-                [
-                    optimised.parametrization.to_picture(image, input_range)
-                    for image in ops.convert_to_numpy(batch)
-                ]
-            )
-            for optimised, batch, input_range in per_input
+            np.stack([o.parametrization.to_picture(image, ends) for image in batch])
+            for o, batch, ends in per_input
         ]
 
     def _last_arrays(self) -> tuple[list[Any], list[Any]]:
@@ -246,6 +230,7 @@ class Descent:
                 f"Received: operations {', '.join(fingerprint.own_state)}"
             )
         weights = ops.convert_to_numpy(inputs.weights).tolist()
+        transforms = [(o.variable_transforms, o.transforms) for o in optimised]
         settings = {
             "`losses`": list(zip(self.loss_names, weights, strict=True)),
             "the filters or other parameters of the losses": inputs.parameters,
@@ -255,10 +240,7 @@ class Descent:
             "`optimizer`": spec.update,
             "`norm_grads`": spec.norm_grads,
             "`grad_modifier`": (spec.grad_modifier, self.numpy_grad_modifier),
-            "`input_modifiers`": (
-                [(o.variable_transforms, o.transforms) for o in optimised],
-                self.numpy_modifiers,
-            ),
+            "`input_modifiers`": (transforms, self.numpy_modifiers),
             "`fixed_inputs`": inputs.fixed,
             "`precision`": spec.precision,
             "`skip_erosion`": spec.skip_erosion,

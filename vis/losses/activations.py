@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Graph, ModelInputs, Target, check_layer, filters_of
+from vis.backend.graph import Graph, ModelInputs, Target, filters_of
 from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
@@ -39,8 +39,7 @@ class ActivationMaximization(TensorLoss):
     """
 
     def __init__(self, layer: Target, filter_indices: int | Sequence[int] | None = None) -> None:
-        super().__init__(check_layer(layer), name="ActivationMax Loss")
-        self.layer = layer
+        super().__init__(layer, "ActivationMax Loss")
         _, axis, count = filters_of(layer)
         indices = filter_indices if isinstance(filter_indices, (list, tuple)) else [filter_indices]
         if any(index is None for index in indices):
@@ -118,8 +117,7 @@ class Neuron(TensorLoss):
     def __init__(
         self, layer: Target, filter_index: int, *, position: Sequence[int | None] | None = None
     ) -> None:
-        super().__init__(check_layer(layer), name="Neuron Loss")
-        self.layer = layer
+        super().__init__(layer, "Neuron Loss")
         shape, axis, count = filters_of(layer)
         filter_index = check_integer("filter_index", filter_index, least=-count)
         (index,) = check_indices("filter_index", filter_index, count, f"layer '{layer.name}'")
@@ -159,8 +157,7 @@ class Direction(TensorLoss):
     """
 
     def __init__(self, layer: Target, direction: Sequence[float]) -> None:
-        super().__init__(check_layer(layer), name="Direction Loss")
-        self.layer = layer
+        super().__init__(layer, "Direction Loss")
         _, axis, count = filters_of(layer)
         try:
             values = np.asarray(direction, dtype="float32")
@@ -229,8 +226,7 @@ class DeepDream(TensorLoss):
     """
 
     def __init__(self, layer: Target) -> None:
-        super().__init__(check_layer(layer), name="DeepDream Loss")
-        self.layer = layer
+        super().__init__(layer, "DeepDream Loss")
 
     @staticmethod
     def formula(output: Any) -> Any:
@@ -254,9 +250,8 @@ class Diversity(TensorLoss):
     """
 
     def __init__(self, layer: Target) -> None:
-        super().__init__(check_layer(layer), name="Diversity Loss")
+        super().__init__(layer, "Diversity Loss")
         self.couples_samples = True
-        self.layer = layer
         self.settings = {"axis": filters_of(layer)[1]}
 
     @staticmethod
@@ -292,11 +287,10 @@ class OutputScore(TensorLoss):
     """
 
     def __init__(self, layer: Target, function: Callable[[Any], Any]) -> None:
-        super().__init__(check_layer(layer), name="Output Score Loss")
+        super().__init__(layer, "Output Score Loss")
         is_function = callable(function) and not isinstance(function, (type, keras.Layer))
         expected = "be a function of the layer's output"
         require(is_function, "function", expected, function, TypeError)
-        self.layer = layer
         self.settings = {"function": function}
 
     @staticmethod
@@ -328,8 +322,7 @@ class FeatureInversion(TensorLoss):
     """
 
     def __init__(self, layer: keras.Layer, img_input: keras.KerasTensor, image: np.ndarray) -> None:
-        super().__init__(check_layer(layer), name="Feature Inversion Loss")
-        self.layer = layer
+        super().__init__(layer, "Feature Inversion Loss")
         is_tensor = isinstance(img_input, keras.KerasTensor)
         expected = "be the model's input, such as `model.inputs[0]`"
         require(is_tensor, "img_input", expected, img_input, TypeError)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Target
+from vis.backend.graph import Target, check_layer
 from vis.utils.validation import check_number, is_iterable, require
 
 
@@ -104,6 +104,8 @@ class TensorLoss(Loss):
         super().__init__()
         self.name = name
         self.target = target
+        if not isinstance(target, keras.KerasTensor):
+            self.layer = check_layer(target)
         self.parameters: dict[str, np.ndarray] = {}
         self.settings: dict[str, Hashable] = {}
         self.before_softmax = False
