@@ -193,7 +193,7 @@ def test_losses_with_respect_to_a_tensor():
 def test_wrong_tensors():
     model, other = convnet(2)[0], convnet(2)[0]
     image = noise(*SIZES[:2], 2)
-    with pytest.raises(ValueError, match="must be computable from the input"):
+    with pytest.raises(ValueError, match="must depend on no other inputs than"):
         visualize_saliency(model, -1, 2, image, other.layers[0].output)
     with pytest.raises(TypeError, match="`wrt_tensor` must be a symbolic tensor"):
         visualize_saliency(model, -1, 2, image, "conv")
