@@ -1,6 +1,6 @@
-"""Gradient flow: into which tensors of a graph gradients flow, and where they enter it.
+"""Gradient flow: which tensors of a graph have a gradient, and the entries of gradients.
 
-Gradients enter at the inputs, or at the outputs of embeddings, because a look-up has no gradient.
+The entry is an input, or the output of its embedding, because a look-up has no gradient.
 """
 
 import functools
@@ -85,7 +85,7 @@ class GradientFlow:
                 self._is_differentiable(node, tensor) and self._passes_gradient(node, level)
                 for node in nodes
             )
-            # Integers that are looked up are no pixels, whatever other layers do with them.
+            # Integers are tokens, not pixels, if any layer looks them up.
             combine = any if keras.backend.is_float_dtype(tensor.dtype) else all
             self._known[key] = combine(flows) if nodes else self._ends_in_gradient(tensor)
         return self._known[key]

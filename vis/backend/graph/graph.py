@@ -78,7 +78,7 @@ class Graph(GraphStructure):
 
     @functools.cached_property
     def gradient_flow(self) -> GradientFlow:
-        """Which tensors gradients flow into."""
+        """Tells which tensors have a gradient."""
         # By a proxy, because a reference cycle would delay the release of the graph.
         return GradientFlow(weakref.proxy(self))
 

@@ -105,7 +105,7 @@ def _recorded_call(layer: keras.Layer, call: Callable, recorder: CallRecorder) -
         values = [output for output in tree.flatten(outputs) if output is not None]
         recorder.outputs[layer].append(values)
         recorder.order.append(layer)
-        # What follows depends on the recorded values, so that gradients flow into them.
+        # Later layers must depend on the recorded values, so that these have a gradient.
         return _merge_frames(outputs, len(recorder.frames)) if recorder.frames else outputs
 
     return recorded

@@ -197,7 +197,7 @@ def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
 
 
 def _suggestions(model: keras.Model, name: str) -> tuple[Sequence[str], str, list[str]]:
-    """Suggestions for an unknown name, the layer that has them as text, and its layers' names."""
+    """Similar names or paths, and for the message " of 'outer'" and the names inside it."""
     names = [layer.name for layer in model.layers]
     if today := _renamed(name, names):
         return [today], "", names
