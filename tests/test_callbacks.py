@@ -39,7 +39,7 @@ def test_gif_has_a_frame_for_each_step(tmp_path, name):
     [((24, 32, 1), "channels_last"), ((3, 24, 32), "channels_first"),
      ((1, 24, 32), "channels_first"), ((24, 32, 5), "channels_last")],
 )  # fmt: skip
-def test_gif_of_other_images(tmp_path, shape, data_format):
+def test_gif_of_other_layouts(tmp_path, shape, data_format):
     path = str(tmp_path / "film.gif")
     optimizer(shape, data_format).minimize(
         max_iter=2, callbacks=[GifGenerator(path)], verbose=False
@@ -48,7 +48,7 @@ def test_gif_of_other_images(tmp_path, shape, data_format):
 
 
 def test_gif_is_labelled_and_shows_the_image(tmp_path):
-    """Frames of one and the same image differ by their labels, and nowhere else."""
+    """Frames of the same image differ by their labels only."""
     path = tmp_path / "film.gif"
     generator = GifGenerator(path)
     image = np.zeros((1, 60, 120, 3), "float32")
@@ -68,7 +68,7 @@ def test_gif_is_labelled_and_shows_the_image(tmp_path):
     np.testing.assert_allclose(film[:, 45:, 70:], 0.6 * 255, atol=8)
 
 
-def test_gif_brings_its_own_range_to_bytes(tmp_path):
+def test_gif_does_not_depend_on_the_range(tmp_path):
     images = {}
     image = np.random.default_rng(0).normal(size=(1, 40, 60, 3)).astype("float32")
     for name, input_range in {"bytes": (0, 255), "unit": (-1.0, 1.0)}.items():
@@ -84,20 +84,20 @@ class Failing(Recorder):
         super().__init__()
         self.error = error
 
-    def callback(self, i, *seen):
+    def callback(self, i, *args):
         if i == 3:
             raise self.error
 
 
-class EndsBadly(OptimizerCallback):
-    def callback(self, *seen):
+class FailsAtEnd(OptimizerCallback):
+    def callback(self, *args):
         pass
 
     def on_end(self):
         raise OSError("disk full")
 
 
-class Broken(InputModifier):
+class FailingModifier(InputModifier):
     def __init__(self, error):
         self.error, self.step = error, 0
 
@@ -132,7 +132,7 @@ def exited(path, **settings):
         run(path, **settings)
 
 
-def turned_nan(path):
+def not_finite(path):
     model = sequential((40, 80, 3), layers.Flatten())
 
     class Log(Loss):
@@ -147,31 +147,31 @@ def turned_nan(path):
 
 
 DISK_FULL = OSError("disk full")
-EXITS = {
+ENDINGS = {
     "interrupt in a later callback": lambda p: interrupted(p, after=[Failing(KeyboardInterrupt())]),
     "interrupt in an earlier callback": lambda p: interrupted(
         p, before=[Failing(KeyboardInterrupt())]
     ),
     "interrupt in a modifier": lambda p: interrupted(
-        p, input_modifiers=[Broken(KeyboardInterrupt())]
+        p, input_modifiers=[FailingModifier(KeyboardInterrupt())]
     ),
     "error in a callback": lambda p: failed(p, after=[Failing(DISK_FULL)]),
-    "error in a modifier": lambda p: failed(p, input_modifiers=[Broken(DISK_FULL)]),
-    "error at the end of another": lambda p: failed(p, max_iter=4, before=[EndsBadly()]),
+    "error in a modifier": lambda p: failed(p, input_modifiers=[FailingModifier(DISK_FULL)]),
+    "error at the end of another": lambda p: failed(p, max_iter=4, before=[FailsAtEnd()]),
     "sys.exit": lambda p: exited(p, after=[Failing(SystemExit())]),
-    "not a number": turned_nan,
+    "not a number": not_finite,
 }
 
 
-@pytest.mark.parametrize("how", EXITS)
-def test_gif_is_whole_however_it_ends(tmp_path, how):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_gif_is_complete_after_errors_and_interruptions(tmp_path, ending):
     path = tmp_path / "film.gif"
-    EXITS[how](path)
+    ENDINGS[ending](path)
     assert list(tmp_path.iterdir()) == [path]
     assert len(frames(path)) >= 3
 
 
-def test_no_gif_of_what_is_no_picture(tmp_path):
+def test_no_gif_without_two_spatial_axes(tmp_path):
     with pytest.raises(ValueError, match=r"`GifGenerator` needs images .*Received: "):
         optimizer((7,)).minimize(
             max_iter=2, callbacks=[GifGenerator(tmp_path / "film.gif")], verbose=False
@@ -180,14 +180,14 @@ def test_no_gif_of_what_is_no_picture(tmp_path):
 
 
 def test_error_before_the_first_step_leaves_no_file(tmp_path):
-    failing = Broken(DISK_FULL)
+    failing = FailingModifier(DISK_FULL)
     failing.step = 3
     with pytest.raises(OSError, match="disk full"):
         run(tmp_path / "film.gif", input_modifiers=[failing])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gif_generator_can_be_used_again(tmp_path):
+def test_gif_generator_can_be_reused(tmp_path):
     path = tmp_path / "film.gif"
     generator = GifGenerator(path)
     for steps in (2, 3):
@@ -195,7 +195,7 @@ def test_gif_generator_can_be_used_again(tmp_path):
         assert len(frames(path)) == steps
 
 
-def test_bad_arguments_of_a_gif(tmp_path):
+def test_bad_arguments_of_gif_generator(tmp_path):
     with pytest.raises(ValueError, match=r"`path` .*exists.*Received: "):
         GifGenerator(tmp_path / "no" / "film.gif")
     with pytest.raises(ValueError, match=r"`input_range` .*Received: "):
@@ -259,13 +259,13 @@ def test_losses_of_steps_before_a_failure_are_reported():
     assert all(np.isfinite(grads).all() for grads in latest.grads)
 
 
-def test_base_class_has_to_be_filled_in():
+def test_base_class_is_abstract():
     with pytest.raises(NotImplementedError, match=r"`callback` .*Received: "):
         OptimizerCallback().callback(0, [], 0.0, None, None)
     OptimizerCallback().on_end()
 
 
-def test_progress_reaches_its_end_and_shows_the_loss(capsys):
+def test_progress_shows_all_steps_and_the_loss(capsys):
     optimizer().minimize(max_iter=30, callbacks=[Progress(30, desc="drawing")], verbose=False)
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -274,30 +274,28 @@ def test_progress_reaches_its_end_and_shows_the_loss(capsys):
     assert "loss=" in captured.err
 
 
-def test_progress_does_not_change_the_picture():
+def test_progress_does_not_change_the_image():
     one = optimizer()
-    alone, *_ = one.minimize(max_iter=50, seed=1, verbose=False)
-    watched, *_ = one.minimize(max_iter=50, seed=1, callbacks=[Progress(50)], verbose=False)
-    np.testing.assert_array_equal(alone, watched)
+    expected, *_ = one.minimize(max_iter=50, seed=1, verbose=False)
+    with_progress, *_ = one.minimize(max_iter=50, seed=1, callbacks=[Progress(50)], verbose=False)
+    np.testing.assert_array_equal(with_progress, expected)
 
 
-def test_a_callback_that_cannot_be_printed_yet_is_one():
-    class Late(OptimizerCallback):
+def test_callback_whose_repr_fails():
+    class WithoutRepr(OptimizerCallback):
         def __repr__(self):
-            raise AttributeError("not begun")
+            raise AttributeError("no repr")
 
         def callback(self, i, named_losses, overall_loss, grads, wrt_value):
             self.last = i
 
-    late = Late()
-    optimizer().minimize(max_iter=3, callbacks=[late], verbose=False)
-    assert late.last == 2
+    callback = WithoutRepr()
+    optimizer().minimize(max_iter=3, callbacks=[callback], verbose=False)
+    assert callback.last == 2
 
 
-def test_callback_gets_arrays_of_its_own():
-    """One that writes into them does no harm."""
-
-    class Vandal(OptimizerCallback):
+def test_callbacks_get_copies_of_arrays():
+    class Overwrite(OptimizerCallback):
         def callback(self, i, named_losses, overall_loss, grads, wrt_value):
             for array in (grads, wrt_value):
                 if array.flags.writeable:
@@ -305,10 +303,10 @@ def test_callback_gets_arrays_of_its_own():
             named_losses.clear()
 
     one = optimizer()
-    alone, *_ = one.minimize(max_iter=5, seed=1, verbose=False)
+    expected, *_ = one.minimize(max_iter=5, seed=1, verbose=False)
     recorder = Recorder()
-    watched, *_ = one.minimize(max_iter=5, seed=1, callbacks=[Vandal(), recorder], verbose=False)
-    np.testing.assert_array_equal(alone, watched)
+    actual, *_ = one.minimize(max_iter=5, seed=1, callbacks=[Overwrite(), recorder], verbose=False)
+    np.testing.assert_array_equal(actual, expected)
     assert len(recorder.named_losses[0]) == 1
     assert np.isfinite(recorder.grads).all()
     assert np.isfinite(recorder.wrt_values).all()

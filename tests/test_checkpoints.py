@@ -50,7 +50,7 @@ class PowerCutError(Exception):
 
 
 class Interrupt(OptimizerCallback):
-    """Ends a run as a power cut would, at an iteration counted from 0."""
+    """Aborts a run at an iteration, from 0."""
 
     def __init__(self, at):
         self.at = at
@@ -61,7 +61,7 @@ class Interrupt(OptimizerCallback):
 
 
 class Fade(InputModifier):
-    """Remembers nothing."""
+    """A modifier without state."""
 
     def __init__(self, factor=0.99):
         self.factor = factor
@@ -85,7 +85,7 @@ def shared_network():
 
 
 def run(path, max_iter=11, every=4, at=None, make=None, callbacks=(), **settings):
-    """A run that stops at an iteration, if it is given one."""
+    """A run that is aborted at an iteration, if `at` is given."""
     model = shared_network()
     optimizer = Optimizer(model.inputs[0], losses_of(model), **(make or {}))
     if at is not None:
@@ -126,12 +126,12 @@ RUNS = {
     "numpy-modifier": lambda: {"input_modifiers": [Jitter(2), Fade(), Jitter(1)]},
     "numpy-gradients": lambda: {"grad_modifier": lambda grads: grads * 0.5},
     "named-gradients": lambda: {"grad_modifier": "absolute"},
-    "watched": lambda: {"callbacks": [Recorder()]},
+    "callback": lambda: {"callbacks": [Recorder()]},
 }
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_an_interrupted_run_ends_as_one_in_one_go(tmp_path, case):
+def test_resumed_run_agrees_with_an_uninterrupted_one(tmp_path, case):
     path = tmp_path / "run.npz"
     expected = run(None, **RUNS[case]())
     for at in (2, 9):
@@ -139,7 +139,7 @@ def test_an_interrupted_run_ends_as_one_in_one_go(tmp_path, case):
             run(path, at=at, **RUNS[case]())
         assert path.exists() == (at == 9)
     assert_same(run(path, **RUNS[case]()), expected)
-    # Nor is anything left to do the third time.
+    # The third run has no steps left.
     assert_same(run(path, at=0, **RUNS[case]()), expected)
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
 
@@ -148,8 +148,8 @@ def test_an_interrupted_run_ends_as_one_in_one_go(tmp_path, case):
     ("kind", "samples"),
     [("expression", 1), ("expression", 2), ("coupled", 2), ("inner", 1), ("float64", 2)],
 )
-def test_so_does_one_with_other_losses(tmp_path, kind, samples):
-    def go(path, at=None):
+def test_resumed_run_with_other_losses(tmp_path, kind, samples):
+    def minimize(path, at=None):
         model = network(dtype="float64" if kind == "float64" else None)
         losses, wrt = losses_of(model), None
         if kind == "expression":
@@ -165,14 +165,14 @@ def test_so_does_one_with_other_losses(tmp_path, kind, samples):
             checkpoint=path, checkpoint_every=2,
         )  # fmt: skip
 
-    expected = go(None)
+    expected = minimize(None)
     with pytest.raises(PowerCutError):
-        go(tmp_path / "run", at=5)
-    assert_same(go(tmp_path / "run"), expected)
+        minimize(tmp_path / "run", at=5)
+    assert_same(minimize(tmp_path / "run"), expected)
 
 
-def test_types_that_numpy_has_not_are_kept(tmp_path):
-    def go(path):
+def test_bfloat16_is_restored(tmp_path):
+    def minimize(path):
         keras.utils.set_random_seed(0)
         model = sequential((6,), layers.Dense(4, dtype="mixed_bfloat16"), layers.Dense(2))
         optimizer = Optimizer(
@@ -182,12 +182,12 @@ def test_types_that_numpy_has_not_are_kept(tmp_path):
         )
         return optimizer.minimize(max_iter=2, seed=0, verbose=False, checkpoint=path)
 
-    expected = go(tmp_path / "run.npz")
+    expected = minimize(tmp_path / "run.npz")
     assert expected[2].dtype.name == "bfloat16"
-    assert_same(go(tmp_path / "run.npz"), expected)
+    assert_same(minimize(tmp_path / "run.npz"), expected)
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
+def test_larger_max_iter_continues_the_run(tmp_path):
     path = file_of(tmp_path, max_iter=6)
     recorder = Recorder()
     image = run(path, max_iter=11, callbacks=[recorder])
@@ -195,7 +195,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
     assert_same(image, run(None, max_iter=11))
 
 
-def test_a_shorter_run_is_refused_and_the_file_left_alone(tmp_path):
+def test_smaller_max_iter_is_refused(tmp_path):
     path = file_of(tmp_path, max_iter=6)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"`checkpoint`.*`max_iter`=5.*iteration 6.*Received: "):
@@ -203,7 +203,7 @@ def test_a_shorter_run_is_refused_and_the_file_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_the_file_is_written_every_so_many_iterations(tmp_path):
+def test_file_is_written_every_few_iterations(tmp_path):
     for at, step in {3: 0, 4: 4, 7: 4, 8: 8, 10: 8}.items():
         path = tmp_path / f"{at}.npz"
         with pytest.raises(PowerCutError):
@@ -213,17 +213,17 @@ def test_the_file_is_written_every_so_many_iterations(tmp_path):
         assert recorder.iterations == list(range(step, 11))
 
 
-def test_how_often_it_is_written_decides_nothing(tmp_path):
+def test_image_does_not_depend_on_checkpoint_every(tmp_path):
     expected = run(None)
     for every in (1, 3, 50):
         assert_same(run(tmp_path / f"{every}.npz", every=every), expected)
-    # And may change on the way.
+    # It may change in between.
     with pytest.raises(PowerCutError):
         run(tmp_path / "some.npz", every=2, at=5)
     assert_same(run(tmp_path / "some.npz", every=5), expected)
 
 
-def test_without_a_seed_that_of_the_file_is_taken(tmp_path):
+def test_default_seed_is_from_the_file(tmp_path):
     model = network()
     settings = {"filter_indices": 2, "max_iter": 9}
     np.random.seed(0)  # noqa: NPY002
@@ -238,20 +238,20 @@ def test_without_a_seed_that_of_the_file_is_taken(tmp_path):
     np.testing.assert_equal(np.random.get_state(), before)  # noqa: NPY002
 
 
-def test_visualize_activation_hands_it_on(tmp_path):
+def test_visualize_activation_accepts_checkpoint(tmp_path):
     model = network()
     settings = {"filter_indices": 2, "max_iter": 9, "seed": 1, "input_modifiers": [Jitter(1)]}
     expected = visualize_activation(model, -1, **settings)
     settings.update(checkpoint=tmp_path / "run.npz", checkpoint_every=4)
     with pytest.raises(PowerCutError):
         visualize_activation(model, -1, callbacks=[Interrupt(6)], **settings)
-    # A path may be text, and the model another object with the same weights.
+    # The path is a string, and the model another one with the same weights.
     settings.update(checkpoint=str(tmp_path / "run.npz"))
     np.testing.assert_array_equal(visualize_activation(network(), -1, **settings), expected)
 
 
 class Explode(InputModifier):
-    """Lets an image grow, until it is too large."""
+    """Enlarges the values of the image until they are infinite."""
 
     def pre(self, image):
         return image if image.max() < 2000 else image * np.inf
@@ -260,7 +260,7 @@ class Explode(InputModifier):
         return image * 1.5
 
 
-def test_a_failure_keeps_the_last_good_file(tmp_path):
+def test_failed_run_keeps_the_last_file(tmp_path):
     with pytest.raises(NonFiniteError) as expected:
         run(None, input_modifiers=[Explode()])
     assert expected.value.iteration > 4
@@ -272,7 +272,7 @@ def test_a_failure_keeps_the_last_good_file(tmp_path):
         assert Checkpoint(tmp_path / "run.npz").seed == 3
 
 
-# Killed.
+# Killed processes.
 
 SCRIPT = """
 import os, signal, sys
@@ -289,22 +289,22 @@ def count(name):
     calls.append(name)
     return calls.count(name) == 7
 
-def half_written(descriptor):
+def truncate(descriptor):
     if count("sync"):
         os.ftruncate(descriptor, 999)
         die()
     sync(descriptor)
 
-def not_named(*paths):
+def die_before_rename(*paths):
     if count("replace"):
         die()
     replace(*paths)
 
 model, path, kind = sys.argv[1:]
 if kind == "half":
-    os.fsync = half_written
+    os.fsync = truncate
 elif kind == "unnamed":
-    os.replace = not_named
+    os.replace = die_before_rename
 print("ready", flush=True)
 visualize_activation(
     keras.models.load_model(model), -1, filter_indices=1, seed=5, input_modifiers=[Jitter(1)],
@@ -315,7 +315,7 @@ print("done", flush=True)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
-def test_a_killed_run_ends_as_one_in_one_go(tmp_path):
+def test_killed_run_is_resumed(tmp_path):
     model = network()
     model.save(tmp_path / "model.keras")
     kinds = ["half", "unnamed", "anywhere"]
@@ -352,10 +352,10 @@ def test_a_killed_run_ends_as_one_in_one_go(tmp_path):
         np.testing.assert_array_equal(image, visualize_activation(model, -1, **settings))
 
 
-# Files that are not to be used.
+# Files that are refused.
 
 
-def test_a_file_cut_short_is_refused(tmp_path):
+def test_truncated_file(tmp_path):
     path = file_of(tmp_path)
     whole = path.read_bytes()
     for length in [*range(0, len(whole), 487), len(whole) - 1]:
@@ -367,33 +367,33 @@ def test_a_file_cut_short_is_refused(tmp_path):
     assert path.read_bytes() == whole[:-1]
 
 
-def test_a_changed_byte_changes_nothing_or_is_refused(tmp_path):
+def test_file_with_a_changed_byte(tmp_path):
     path = file_of(tmp_path)
     whole = path.read_bytes()
     good = Checkpoint(path)._contents
     refused = 0
-    for place in range(0, len(whole), 37):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+    for position in range(0, len(whole), 37):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
         try:
-            found = Checkpoint(path)._contents
+            contents = Checkpoint(path)._contents
         except ValueError:
             refused += 1
         else:
-            assert found[:2] == good[:2]
-            assert_same(found.arrays, good.arrays)
+            assert contents[:2] == good[:2]
+            assert_same(contents.arrays, good.arrays)
     assert refused > 0.8 * len(range(0, len(whole), 37))
 
 
-def test_a_changed_bit_in_what_says_how_large_an_array_is_is_refused(tmp_path):
+def test_file_with_a_changed_bit_in_the_array_header(tmp_path):
     path = file_of(tmp_path)
     whole = path.read_bytes()
     good = Checkpoint(path)._contents
-    # That of the header comes first.
+    # The first array is the header.
     begin = whole.index(b"\x93NUMPY", whole.index(b"\x93NUMPY") + 1)
-    for place in range(begin, begin + 128):
+    for position in range(begin, begin + 128):
         for bit in range(8):
-            changed = bytes([whole[place] ^ (1 << bit)])
-            path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+            changed = bytes([whole[position] ^ (1 << bit)])
+            path.write_bytes(whole[:position] + changed + whole[position + 1 :])
             with pytest.raises(ValueError, match=r"`checkpoint` must be.*damaged.*Received: "):
                 Checkpoint(path)
     path.write_bytes(whole)
@@ -401,7 +401,7 @@ def test_a_changed_bit_in_what_says_how_large_an_array_is_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "npy", "npz", "pickle"])
-def test_something_else_is_refused(tmp_path, content):
+def test_other_files(tmp_path, content):
     path = tmp_path / "run.npz"
     with path.open("wb") as file:
         if content == "text":
@@ -418,7 +418,7 @@ def test_something_else_is_refused(tmp_path, content):
     assert path.read_bytes() == before
 
 
-def test_a_file_of_a_newer_version_is_refused(tmp_path, monkeypatch):
+def test_file_of_a_newer_version(tmp_path, monkeypatch):
     with monkeypatch.context() as newer:
         newer.setattr("vis._core.checkpoints._VERSION", 7)
         path = file_of(tmp_path)
@@ -452,7 +452,7 @@ OTHER_ARGUMENTS = {
 
 
 @pytest.mark.parametrize("difference", OTHER_ARGUMENTS)
-def test_a_file_made_by_other_arguments_is_refused(tmp_path, difference):
+def test_file_with_different_settings(tmp_path, difference):
     path = file_of(tmp_path)
     before = path.read_bytes()
     changed = OTHER_ARGUMENTS[difference]()
@@ -506,15 +506,15 @@ def test_fingerprint_depends_on_the_code_of_losses(tmp_path):
         minimize(1)
 
 
-def test_settings_of_keras_optimizers_are_told_apart(tmp_path):
+def test_keras_optimizers_with_different_settings(tmp_path):
     run(tmp_path / "run", make={"optimizer": keras.optimizers.Adam(1.0)})
-    # Not by their names, which Keras numbers.
+    # Keras numbers the names of optimizers.
     run(tmp_path / "run", make={"optimizer": keras.optimizers.Adam(1.0)})
     with pytest.raises(ValueError, match=r"`checkpoint`.*settings: `optimizer`.*Received: "):
         run(tmp_path / "run", make={"optimizer": keras.optimizers.Adam(1.1)})
 
 
-# What cannot be continued.
+# State that cannot be resumed.
 
 
 class Counting(InputModifier):
@@ -540,19 +540,19 @@ class Generating(InputModifier):
 
 
 @pytest.mark.parametrize("kind", [Counting, Random, Generating])
-def test_modifiers_that_remember_are_refused(tmp_path, kind):
+def test_modifiers_with_state(tmp_path, kind):
     run(None, input_modifiers=[kind()])
     with pytest.raises(ValueError, match=r"`input_modifiers` must not keep state.*Received: "):
         run(tmp_path / "run.npz", input_modifiers=[Fade(), kind()])
     assert not (tmp_path / "run.npz").exists()
 
 
-def test_gradient_modifiers_that_remember_are_refused(tmp_path):
-    seen = []
+def test_gradient_modifiers_with_state(tmp_path):
+    history = []
 
     def momentum(grads):
-        seen.append(grads)
-        return np.mean(seen, axis=0)
+        history.append(grads)
+        return np.mean(history, axis=0)
 
     run(None, grad_modifier=momentum)
     with pytest.raises(ValueError, match=r"`grad_modifier` must not keep state.*Received: "):
@@ -592,7 +592,7 @@ def test_layers_that_are_random_only_in_training_are_accepted(tmp_path):
         visualize_activation(model, -1, 0, max_iter=2, seed=0, checkpoint=tmp_path / "run")
 
 
-# At the door.
+# Bad arguments.
 
 
 @pytest.mark.parametrize(
@@ -605,7 +605,7 @@ def test_layers_that_are_random_only_in_training_are_accepted(tmp_path):
         ("r" * 300, "a valid path"),
     ],
 )
-def test_bad_paths_are_refused(tmp_path, monkeypatch, name, message):
+def test_bad_paths(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match=rf"`checkpoint` must be {message}.*Received: "):
@@ -613,14 +613,14 @@ def test_bad_paths_are_refused(tmp_path, monkeypatch, name, message):
 
 
 @pytest.mark.parametrize("path", [3, b"run.npz", True, ["run.npz"]])
-def test_paths_of_the_wrong_kind_are_refused(path):
+def test_paths_of_the_wrong_type(path):
     with pytest.raises(TypeError, match=r"`checkpoint` must be the path of a file.*Received: "):
         run(path)
 
 
 @pytest.mark.parametrize(("every", "kind"), [(0, ValueError), (1.5, TypeError), (None, TypeError)])
 @pytest.mark.parametrize("checkpoint", [None, "run.npz"])
-def test_a_bad_interval_is_refused(every, kind, checkpoint):
+def test_bad_checkpoint_every(every, kind, checkpoint):
     with pytest.raises(kind, match=r"`checkpoint_every` must be.*Received: "):
         run(checkpoint, every=every)
 
@@ -638,7 +638,7 @@ def scaled(grads):
     return SCALE * grads
 
 
-def test_what_a_function_reads_from_its_module_counts(tmp_path, monkeypatch):
+def test_global_variables_of_functions_are_part_of_the_settings(tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
     model = sequential((4,), layers.Dense(2))
 
@@ -660,7 +660,7 @@ def test_what_a_function_reads_from_its_module_counts(tmp_path, monkeypatch):
         run(4)
 
 
-def test_rules_are_told_apart_by_their_code(tmp_path):
+def test_update_rules_with_different_code(tmp_path):
     path = tmp_path / "run.npz"
     model = sequential((4,), layers.Dense(2))
 
@@ -692,7 +692,7 @@ def test_rules_are_told_apart_by_their_code(tmp_path):
         run(6, -5.0)
 
 
-def test_iterators_that_are_read_are_refused(tmp_path):
+def test_gradient_modifier_with_an_iterator(tmp_path):
     model = sequential((4,), layers.Dense(2))
     factors = iter([1.0, -1.0] * 10)
     with pytest.raises(ValueError, match="`grad_modifier` must not keep state"):

@@ -80,7 +80,7 @@ def test_diversity(model):
     np.testing.assert_array_equal(values(loss, OUTPUT[:1]), [0])
 
 
-def test_diversity_drives_the_images_of_a_batch_apart(model):
+def test_diversity_makes_the_images_of_a_batch_differ(model):
     history = History()
     loss = Diversity(model.layers[0])
     optimizer = Optimizer(
@@ -93,27 +93,27 @@ def test_diversity_drives_the_images_of_a_batch_apart(model):
     assert history.overall_loss[-1] < history.overall_loss[0] - 0.2
 
 
-def test_feature_inversion_brings_the_features_back(model):
+def test_feature_inversion_reconstructs_the_features(model):
     conv = model.layers[0]
     target = np.random.default_rng(1).uniform(0, 255, (8, 7, 2)).astype("float32")
     loss = FeatureInversion(conv, model.inputs[0], target)
     features = keras.Model(model.inputs, conv.output)
-    wanted = ops.convert_to_numpy(features(target[None]))
-    np.testing.assert_allclose(loss.parameters["features"], wanted, rtol=1e-3, atol=1e-3)
-    assert values(loss, wanted)[0] == 0
+    expected = ops.convert_to_numpy(features(target[None]))
+    np.testing.assert_allclose(loss.parameters["features"], expected, rtol=1e-3, atol=1e-3)
+    assert values(loss, expected)[0] == 0
     optimizer = Optimizer(model.inputs[0], loss, optimizer=keras.optimizers.Adam(3.0))
     history = History()
     optimizer.minimize(max_iter=100, seed=0, verbose=False, callbacks=[history])
     assert history.overall_loss[-1] < 0.3 * history.overall_loss[0]
 
 
-def test_each_sample_has_its_own_filter(model):
+def test_filter_of_each_sample(model):
     loss = FilterActivations(model.layers[0], [2, 0])
     expected = [-OUTPUT[0, ..., 2].mean(), -OUTPUT[1, ..., 0].mean()]
     np.testing.assert_allclose(values(loss), expected, rtol=1e-5)
 
 
-def test_a_softmax_is_looked_behind():
+def test_filter_activations_skip_the_softmax():
     keras.utils.set_random_seed(0)
     dense = keras.layers.Dense(4, "softmax")
     model = keras.Sequential([keras.Input((6,)), dense])
@@ -126,15 +126,17 @@ def test_a_softmax_is_looked_behind():
     assert dense.activation is keras.activations.softmax
 
 
-def test_losses_compose(model):
+def test_sums_of_losses(model):
     conv, x = model.layers[0], model.inputs[0]
     a, b = ActivationMaximization(conv, 1), L2(x, center=100.0)
     seed = np.random.default_rng(0).uniform(0, 255, (8, 7, 2))
-    summed = Optimizer(x, a + 0.5 * b).minimize(seed, max_iter=5, verbose=False)[0]
-    listed = Optimizer(x, [(a, 1), (b, 0.5)]).minimize(seed, max_iter=5, verbose=False)[0]
-    mixed = Optimizer(x, [(2 * (0.5 * a + b * 0.25), 1)]).minimize(seed, max_iter=5, verbose=False)
-    np.testing.assert_array_equal(summed, listed)
-    np.testing.assert_allclose(mixed[0], listed, rtol=1e-4)
+    from_sum = Optimizer(x, a + 0.5 * b).minimize(seed, max_iter=5, verbose=False)[0]
+    from_list = Optimizer(x, [(a, 1), (b, 0.5)]).minimize(seed, max_iter=5, verbose=False)[0]
+    from_nested = Optimizer(x, [(2 * (0.5 * a + b * 0.25), 1)]).minimize(
+        seed, max_iter=5, verbose=False
+    )
+    np.testing.assert_array_equal(from_sum, from_list)
+    np.testing.assert_allclose(from_nested[0], from_list, rtol=1e-4)
     with pytest.raises(TypeError, match=r"`weight`.*Received: "):
         a * "much"
 
@@ -182,7 +184,7 @@ def test_bad_arguments(model, make, name):
         make(model)
 
 
-def test_features_of_another_number_of_images_are_refused(model):
+def test_features_of_another_number_of_images(model):
     loss = FeatureInversion(model.layers[0], model.inputs[0], np.ones((2, 8, 7, 2)))
     with pytest.raises(ValueError, match=r"`losses`(.|\n)*Received: "):
         Optimizer(model.inputs[0], loss).minimize(max_iter=1, verbose=False, samples=3)

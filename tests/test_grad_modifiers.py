@@ -36,22 +36,22 @@ def test_values(name):
     [("negate", [-1, 0]), ("absolute", [1, 0]), ("invert", [1, 1e7]), ("relu", [1, 0]),
      ("small_values", [1, 1e7])],
 )  # fmt: skip
-def test_arrays_of_any_numbers(name, expected, dtype):
+def test_arrays_of_other_dtypes(name, expected, dtype):
     modified = getattr(grad_modifiers, name)(np.array([1, 0], dtype))
     np.testing.assert_allclose(modified, expected, rtol=1e-5)
 
 
-def test_get_takes_a_function_as_it_is():
+def test_get_of_a_function():
     assert grad_modifiers.get(np.sign) is np.sign
     assert grad_modifiers.get(None) is None
 
 
 @pytest.mark.parametrize("name", ["absolut", "", "keras", "get", "get_identifier", "Callable", 3])
-def test_get_refuses_what_it_does_not_know(name):
+def test_get_of_an_unknown_name(name):
     with pytest.raises(ValueError, match=r"`grad_modifier` must be .*Received: "):
         grad_modifiers.get(name)
 
 
-def test_error_names_what_there_is():
+def test_error_lists_the_names():
     with pytest.raises(ValueError, match="'absolute', 'invert', 'negate', 'relu', 'small_values'"):
         grad_modifiers.get("square")

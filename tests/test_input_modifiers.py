@@ -11,11 +11,10 @@ from vis.optimizer import Optimizer
 from vis.regularizers import LPNorm
 
 
-def seen_shifts(jitter, shape, data_format="channels_last", samples=1, steps=40, seed=0):
-    """By how many pixels each spatial axis was rolled, for each step and sample.
+def measured_shifts(jitter, shape, data_format="channels_last", samples=1, steps=40, seed=0):
+    """Shifts in pixels, `(steps, samples, axes)`, from the position of a single bright pixel.
 
-    Without gradients that move it, the image only moves by the jitter. A single bright pixel
-    tells where to.
+    The gradients are too small to change the image.
     """
     first = data_format == "channels_first"
     model = sequential(
@@ -28,20 +27,20 @@ def seen_shifts(jitter, shape, data_format="channels_last", samples=1, steps=40,
     Optimizer(model.inputs[0], [(LPNorm(model.inputs[0]), 1e-30)], norm_grads=False).minimize(
         start, steps, input_modifiers=[jitter], callbacks=[recorder], verbose=False, seed=seed
     )
-    places = np.array(
+    positions = np.array(
         [
             [np.unravel_index(np.argmax(image), shape) for image in images.reshape(samples, *shape)]
             for images in recorder.wrt_values
         ]
     )
-    moves = np.diff(places, axis=0, prepend=np.zeros_like(places[:1]))
+    shifts = np.diff(positions, axis=0, prepend=np.zeros_like(positions[:1]))
     sizes = np.array(shape)
-    return (moves + sizes // 2) % sizes - sizes // 2, recorder
+    return (shifts + sizes // 2) % sizes - sizes // 2, recorder
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
-    ("jitter", "shape", "most"),
+    ("jitter", "shape", "limits"),
     [
         (2, (11,), [2]),
         (2, (11, 9), [2, 2]),
@@ -52,46 +51,46 @@ def seen_shifts(jitter, shape, data_format="channels_last", samples=1, steps=40,
         (np.array([1, 3]), (11, 9), [1, 3]),
     ],
 )
-def test_whole_pixels_within_bounds_along_each_spatial_axis(jitter, shape, most, data_format):
-    moves, recorder = seen_shifts(Jitter(jitter), shape, data_format)
-    for axis, bound in enumerate(most):
-        along = moves[:, 0, axis]
-        assert along.max() == bound
-        assert along.min() == -bound
-    # Pixels wrap around: none is lost, none is made up.
+def test_jitter_shifts_each_spatial_axis_within_its_limit(jitter, shape, limits, data_format):
+    shifts, recorder = measured_shifts(Jitter(jitter), shape, data_format)
+    for axis, limit in enumerate(limits):
+        along = shifts[:, 0, axis]
+        assert along.max() == limit
+        assert along.min() == -limit
+    # Pixels wrap around, so that each is kept.
     for image in recorder.wrt_values:
         assert np.count_nonzero(image > 500) == 1
 
 
 def test_all_shifts_are_equally_likely():
-    moves, _ = seen_shifts(Jitter(1), (7,), steps=600)
-    counts = [np.sum(moves == shift) for shift in (-1, 0, 1)]
+    shifts, _ = measured_shifts(Jitter(1), (7,), steps=600)
+    counts = [np.sum(shifts == shift) for shift in (-1, 0, 1)]
     # Expected 200 each, with a standard deviation of 12.
     assert all(150 < count < 250 for count in counts)
 
 
 def test_default_is_five_percent():
-    moves, _ = seen_shifts(Jitter(), (61, 21))
-    assert np.abs(moves[..., 0]).max() == 3
-    assert np.abs(moves[..., 1]).max() == 1
+    shifts, _ = measured_shifts(Jitter(), (61, 21))
+    assert np.abs(shifts[..., 0]).max() == 3
+    assert np.abs(shifts[..., 1]).max() == 1
 
 
-def test_samples_and_seeds_jitter_differently():
-    moves, _ = seen_shifts(Jitter(3), (15, 15), samples=2)
-    assert (moves[:, 0] != moves[:, 1]).any()
-    others, _ = seen_shifts(Jitter(3), (15, 15), samples=2, seed=1)
-    assert (moves != others).any()
-    again, _ = seen_shifts(Jitter(3), (15, 15), samples=2)
-    np.testing.assert_array_equal(moves, again)
+def test_jitter_differs_by_sample_and_seed():
+    shifts, _ = measured_shifts(Jitter(3), (15, 15), samples=2)
+    assert (shifts[:, 0] != shifts[:, 1]).any()
+    others, _ = measured_shifts(Jitter(3), (15, 15), samples=2, seed=1)
+    assert (shifts != others).any()
+    again, _ = measured_shifts(Jitter(3), (15, 15), samples=2)
+    np.testing.assert_array_equal(shifts, again)
 
 
 @pytest.mark.parametrize("jitter", [0, 0.0, (0, 0), 0.01])
-def test_no_jitter_at_all(jitter):
-    moves, _ = seen_shifts(Jitter(jitter), (11, 9), steps=5)
-    assert not moves.any()
+def test_jitter_of_less_than_a_pixel(jitter):
+    shifts, _ = measured_shifts(Jitter(jitter), (11, 9), steps=5)
+    assert not shifts.any()
 
 
-def test_pre_by_itself_takes_and_returns_numpy():
+def test_pre_accepts_and_returns_numpy():
     image = np.arange(2 * 7 * 5 * 3, dtype="float32").reshape(2, 7, 5, 3)
     before = image.copy()
     np.random.seed(1)  # noqa: NPY002
@@ -107,7 +106,7 @@ def test_pre_by_itself_takes_and_returns_numpy():
     np.testing.assert_array_equal(Jitter((2, 1)).pre(image), jittered[0])
 
 
-def test_pre_by_itself_follows_the_data_format_of_keras():
+def test_pre_uses_the_data_format_of_keras():
     image = np.arange(3 * 7.0).reshape(1, 3, 7)
     before = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first")
@@ -120,7 +119,7 @@ def test_pre_by_itself_follows_the_data_format_of_keras():
         np.testing.assert_array_equal(np.sort(result[0], axis=-1), image[0])
 
 
-def test_post_leaves_the_image_as_it_is():
+def test_post_of_jitter_does_nothing():
     image = np.random.default_rng(0).normal(size=(1, 4, 4, 1))
     np.testing.assert_array_equal(Jitter(2).post(image), image)
 
@@ -131,13 +130,13 @@ def test_base_class_does_nothing():
     assert InputModifier().post(image) is image
 
 
-def test_subclass_of_jitter_with_a_pre_of_its_own():
+def test_subclass_of_jitter_with_another_pre():
     class Upwards(Jitter):
         def pre(self, image):
             return np.roll(image, 1, axis=1)
 
-    moves, _ = seen_shifts(Upwards(0), (7,), steps=5)
-    assert (moves == 1).all()
+    shifts, _ = measured_shifts(Upwards(0), (7,), steps=5)
+    assert (shifts == 1).all()
 
 
 @pytest.mark.parametrize("jitter", [-1, -0.1, (1, -1), np.nan, np.inf])
@@ -159,7 +158,7 @@ def test_jitter_for_another_number_of_axes():
         optimizer.minimize(max_iter=1, input_modifiers=[Jitter((1, 2, 3))], verbose=False)
 
 
-def test_vectors_cannot_move():
+def test_jitter_does_not_change_vectors():
     model = sequential((5,), layers.Dense(2))
     optimizer = Optimizer(model.inputs[0], [(LPNorm(model.inputs[0]), 1)])
     recorder = Recorder()
@@ -170,7 +169,7 @@ def test_vectors_cannot_move():
 
 
 class Dim(InputModifier):
-    """As users of keras-vis write them, who call the image what they like."""
+    """As in keras-vis code, with any name of the argument."""
 
     def pre(self, inp):
         return inp - 1
@@ -189,7 +188,7 @@ class DimJitter(Jitter):
 
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("modifier", [Dim(), DimJitter(0)])
-def test_the_first_argument_is_a_users_to_name(modifier, checkpointed, tmp_path):
+def test_name_of_the_image_argument_is_free(modifier, checkpointed, tmp_path):
     model = sequential((4, 3, 1), layers.Flatten())
     recorder = Recorder()
     checkpoint = {"checkpoint": tmp_path / "run.npz"} if checkpointed else {}
@@ -198,6 +197,6 @@ def test_the_first_argument_is_a_users_to_name(modifier, checkpointed, tmp_path)
         np.full((4, 3, 1), 8.0), 3, input_modifiers=[modifier, Dim()], callbacks=[recorder],
         verbose=False, **checkpoint,
     )  # fmt: skip
-    # Each step takes one away twice, and halves what is left twice.
-    seen = [value.mean() for value in recorder.wrt_values]
-    np.testing.assert_allclose(seen, [6, 6 / 4 - 2, (6 / 4 - 2) / 4 - 2], rtol=1e-4)
+    # Each step subtracts 1 twice and then halves twice.
+    means = [value.mean() for value in recorder.wrt_values]
+    np.testing.assert_allclose(means, [6, 6 / 4 - 2, (6 / 4 - 2) / 4 - 2], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What old keras-vis code does besides the calls in its notebooks."""
+"""Import paths and attributes of keras-vis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vis.optimizer import Optimizer
 from vis.visualization import cam, saliency
 
 
-def test_class_activation_maps_where_keras_vis_had_them():
+def test_import_paths_of_visualize_cam():
     assert saliency.visualize_cam is cam.visualize_cam
     assert saliency.visualize_cam_with_losses is cam.visualize_cam_with_losses
 
@@ -38,4 +38,4 @@ def test_attributes_of_the_optimizer_of_several_inputs():
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     optimizer = Optimizer([a, b], losses, fixed_inputs={"a": np.ones(4)})
     assert optimizer.input_tensor is b
-    assert optimizer.inputs == [a, b]
+    assert optimizer.input_tensors == [b]

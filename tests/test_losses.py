@@ -10,14 +10,14 @@ import pytest
 from helpers import Recorder, nodes, sequential
 from keras import layers, ops
 
-from vis import backend as K  # noqa: N812  (what old losses call it)
+from vis import backend as K  # noqa: N812  (the name in old losses)
 from vis.losses import ActivationMaximization, ClassScores, Loss, OutputScore
 from vis.optimizer import Optimizer
 from vis.visualization.attribution.score import Score
 
 
 def value_of(loss, model, image, weight=1):
-    """A loss as an optimisation sees it."""
+    """The value of a loss in an optimisation."""
     recorder = Recorder()
     Optimizer(model.inputs[0], [(loss, weight)]).minimize(
         image, 1, callbacks=[recorder], verbose=False
@@ -40,15 +40,12 @@ def model():
     return sequential((6, 5, 2), layers.Conv2D(4, 3, activation="tanh"), layers.Conv2D(3, 2))
 
 
-# Activation maximization.
-
-
 @pytest.mark.parametrize(
     ("indices", "columns"),
     [(2, [2]), ([0, 3], [0, 3]), ((1,), [1]), (np.int64(1), [1]), (np.array([3, 1]), [3, 1]),
      (None, [0, 1, 2, 3]), ([None], [0, 1, 2, 3]), (-1, [3]), ([2, 2], [2, 2]), (range(2), [0, 1])],
 )  # fmt: skip
-def test_minus_the_sum_of_the_mean_activation_of_each_filter(model, indices, columns):
+def test_activation_maximization(model, indices, columns):
     image = noise(1, 6, 5, 2)
     expected = -sum(model.layers[0](image).numpy()[..., i].mean() for i in columns)
     loss = ActivationMaximization(model.layers[0], indices)
@@ -57,7 +54,7 @@ def test_minus_the_sum_of_the_mean_activation_of_each_filter(model, indices, col
 
 
 @pytest.mark.parametrize("activation", ["softmax", "linear"])
-def test_class_scores_lie_between_the_score_and_the_log_probability(activation):
+def test_class_scores(activation):
     model = sequential((5,), layers.Dense(4, activation))
     image = noise(1, 5)
     kernel, bias = model.get_weights()
@@ -69,7 +66,7 @@ def test_class_scores_lie_between_the_score_and_the_log_probability(activation):
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_filters_of_a_layer_with_channels_first(rank):
+def test_channels_first(rank):
     conv = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}[rank]
     depth = {1: layers.MaxPool1D, 2: layers.MaxPool2D, 3: layers.MaxPool3D}[rank]
     shape = (7, 6, 4)[:rank]
@@ -81,13 +78,13 @@ def test_filters_of_a_layer_with_channels_first(rank):
     image = noise(1, *shape, 3)
     expected = last(image).numpy()[0].reshape(-1, 5).mean(axis=0)
     for i in range(5):
-        # The last layer does not know itself where its channels are.
+        # The last layer has no `data_format`.
         loss = ActivationMaximization(first.layers[-1], i)
         value = value_of(loss, first, np.moveaxis(image, -1, 1))
         assert value == pytest.approx(-expected[i], rel=1e-4, abs=1e-6)
 
 
-def test_units_of_a_dense_layer_that_is_applied_along_an_axis():
+def test_dense_layer_with_a_time_axis():
     model = sequential((5, 3), layers.Dense(4))
     image = noise(1, 5, 3)
     expected = -model(image).numpy()[0, :, 2].mean()
@@ -107,7 +104,7 @@ def test_units_of_a_dense_layer_that_is_applied_along_an_axis():
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_any_other_layer(layer):
+def test_other_layers(layer):
     model = sequential((5, 4), layer)
     image = noise(1, 5, 4)
     expected = -np.mean(layer(image).numpy()[..., 1])
@@ -116,7 +113,7 @@ def test_any_other_layer(layer):
     assert np.isfinite(gradient_of(loss, model, image)).all()
 
 
-def test_inactive_parts_of_layers_stay_inactive():
+def test_layers_run_in_inference_mode():
     model = sequential(
         (8,), layers.Dense(4), layers.BatchNormalization(), layers.Dropout(0.9),
         layers.GaussianNoise(1.0), layers.Dense(2),
@@ -128,7 +125,7 @@ def test_inactive_parts_of_layers_stay_inactive():
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-4)
 
 
-def test_name_is_what_str_gives(model):
+def test_str_is_the_name(model):
     assert str(ActivationMaximization(model.layers[0], 1)) == "ActivationMax Loss"
     loss = Loss()
     loss.name = "my loss"
@@ -157,7 +154,7 @@ def test_bad_filter_indices(model, indices, kind, message):
 
 
 @pytest.mark.parametrize("layer", [0, "conv2d", None])
-def test_layer_that_is_none(layer):
+def test_layer_of_the_wrong_type(layer):
     with pytest.raises(TypeError, match=r"`layer` must be a Keras layer.*Received: "):
         ActivationMaximization(layer, 0)
 
@@ -167,7 +164,7 @@ def test_layer_that_was_never_called():
         ActivationMaximization(layers.Dense(2, name="lonely"), 0)
 
 
-# Losses of a user's own.
+# Custom losses.
 
 
 class Contrast(Loss):
@@ -190,7 +187,7 @@ class Contrast(Loss):
 
 
 @pytest.mark.parametrize("functions", [ops, K], ids=["keras.ops", "K"])
-def test_loss_of_the_users_own(model, functions):
+def test_custom_loss(model, functions):
     image = noise(1, 6, 5, 2)
     inner = model.layers[0](image)
     last = model.layers[1](inner).numpy()
@@ -202,7 +199,7 @@ def test_loss_of_the_users_own(model, functions):
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradient_of_a_loss_of_the_users_own():
+def test_gradient_of_a_custom_loss():
     model = sequential((4,), layers.Dense(3, "tanh"))
 
     class Squares(Loss):
@@ -216,9 +213,9 @@ def test_gradient_of_a_loss_of_the_users_own():
     np.testing.assert_allclose(gradient_of(Squares(), model, image), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_old_loss_runs_with_one_import_line_changed(model):
+def test_old_loss_needs_only_another_import(model):
     class Old(Loss):
-        """As a notebook of 2018 has it."""
+        """A loss from a notebook of 2018."""
 
         def __init__(self, layer, image, p=6.0):
             super(Old, self).__init__()  # noqa: UP008
@@ -250,7 +247,7 @@ def test_old_loss_runs_with_one_import_line_changed(model):
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-4)
 
 
-def test_loss_that_reads_its_own_variables(model):
+def test_custom_loss_with_a_variable(model):
     target = keras.Variable(noise(1, 4, 3, 4))
 
     class Distance(Loss):
@@ -262,7 +259,7 @@ def test_loss_that_reads_its_own_variables(model):
     assert value_of(Distance(), model, image) == pytest.approx(expected, rel=1e-4)
 
 
-def test_subclass_of_activation_maximization_with_a_loss_of_its_own(model):
+def test_subclass_with_another_build_loss(model):
     class Squared(ActivationMaximization):
         def build_loss(self):
             return ops.square(super().build_loss())
@@ -272,7 +269,7 @@ def test_subclass_of_activation_maximization_with_a_loss_of_its_own(model):
     assert value_of(Squared(model.layers[0], 1), model, image) == pytest.approx(plain**2, rel=1e-4)
 
 
-def test_loss_of_shape_one_is_a_scalar_too(model):
+def test_loss_of_shape_one_is_a_scalar(model):
     class PerSample(Loss):
         def build_loss(self):
             return ops.mean(model.layers[0].output, axis=(1, 2, 3))
@@ -282,7 +279,7 @@ def test_loss_of_shape_one_is_a_scalar_too(model):
     assert value_of(PerSample(), model, image) == pytest.approx(expected, rel=1e-4)
 
 
-def test_losses_of_the_users_own_leave_no_traces_on_the_model(model):
+def test_custom_losses_leave_the_model_unchanged(model):
     before = nodes(model)
     for _ in range(3):
         value_of(Contrast(model, ops), model, noise(1, 6, 5, 2))
@@ -291,9 +288,9 @@ def test_losses_of_the_users_own_leave_no_traces_on_the_model(model):
     class Fails(Loss):
         def build_loss(self):
             ops.mean(model.layers[0].output)
-            raise RuntimeError("of my own")
+            raise RuntimeError("custom")
 
-    with pytest.raises(RuntimeError, match="of my own"):
+    with pytest.raises(RuntimeError, match="custom"):
         Optimizer(model.inputs[0], [(Fails(), 1)])
     assert nodes(model) == before
 
@@ -333,7 +330,7 @@ OLD_LOSSES = {
         (functions_of_tensorflow, "tensorflow"),
     ],
 )
-def test_keras_own_k_leads_to_the_line_to_change(model, functions, loss):
+def test_keras_backend_error_names_the_line_to_change(model, functions, loss):
     class Old(Loss):
         def build_loss(self):
             return OLD_LOSSES[loss](functions(), model.layers[0].output)
@@ -348,7 +345,7 @@ def test_keras_own_k_leads_to_the_line_to_change(model, functions, loss):
     assert re.search(r"test_losses\.py:\d+", message)
 
 
-def test_error_that_is_the_users_own_is_shown_as_it_is(model):
+def test_other_errors_in_build_loss_are_not_changed(model):
     class Typo(Loss):
         def build_loss(self):
             return ops.meen(model.layers[0].output)
@@ -363,7 +360,7 @@ def test_error_that_is_the_users_own_is_shown_as_it_is(model):
         Optimizer(model.inputs[0], [(Wrong(), 1)])
 
 
-def test_function_that_our_k_has_not_is_not_blamed_on_the_import(model):
+def test_function_missing_in_vis_backend(model):
     class Old(Loss):
         def build_loss(self):
             return K.conv2d_backwards(model.layers[0].output)
@@ -391,7 +388,7 @@ def test_loss_that_is_not_a_scalar(model):
         Optimizer(model.inputs[0], [(Image(), 1)])
 
 
-def test_loss_over_another_model(model):
+def test_loss_of_another_model(model):
     other = sequential((4,), layers.Dense(2))
 
     class Elsewhere(Loss):
@@ -402,10 +399,10 @@ def test_loss_over_another_model(model):
         Optimizer(model.inputs[0], [(Elsewhere(), 1)])
 
 
-# The old K.
+# `vis.backend` in place of `keras.backend`.
 
 
-def test_old_names_do_what_they_did():
+def test_functions_of_keras_backend():
     x = np.array([[1.0, -2.0, 3.0]], "float32")
     assert float(K.mean(x)) == pytest.approx(2 / 3)
     assert float(K.sum(x)) == 2
@@ -429,7 +426,7 @@ def test_old_names_do_what_they_did():
     assert K.floatx() == keras.config.floatx()
 
 
-def test_old_constants_have_the_type_and_shape_that_they_had():
+def test_constants_have_keras_2_dtypes_and_shapes():
     assert K.dtype(K.constant([1, 2])) == "float32"
     assert K.dtype(K.constant([1.5], "int32", name="one")) == "int32"
     np.testing.assert_array_equal(K.constant(np.arange(6), shape=(2, 3)), [[0, 1, 2], [3, 4, 5]])
@@ -439,10 +436,10 @@ def test_old_constants_have_the_type_and_shape_that_they_had():
         K.constant([1, 2, 3], shape=(2, 3))
 
 
-def test_old_variables_have_the_type_and_shape_that_they_had():
-    variable = K.variable([[1, 2]], name="place", constraint=abs)
+def test_variables_have_keras_2_dtypes_and_shapes():
+    variable = K.variable([[1, 2]], name="weight", constraint=abs)
     assert K.dtype(variable) == "float32"
-    assert variable.name.startswith("place")
+    assert variable.name.startswith("weight")
     assert variable.constraint is abs
     assert K.dtype(K.variable(np.zeros(2, "float64"), "float16")) == "float16"
     variable.assign([[3.0, 4.0]])
@@ -462,19 +459,19 @@ def test_old_variables_have_the_type_and_shape_that_they_had():
 
 
 @pytest.mark.parametrize("kind", [K.constant, K.variable, K.sum, np.float32])
-def test_old_eval_gives_arrays(kind):
+def test_eval_returns_arrays(kind):
     value = K.eval(kind([1.0, 2.0]))
     assert isinstance(value, np.ndarray)
     np.testing.assert_array_equal(value, kind([1.0, 2.0]))
 
 
-def test_old_eval_says_that_symbols_have_no_value():
+def test_eval_of_a_symbolic_tensor():
     with pytest.raises(ValueError, match=r"`x` must not be symbolic.*Received: x=<KerasTensor"):
         K.eval(keras.Input((4,)))
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
-def test_old_name_sets_the_data_format(data_format):
+def test_set_image_data_format(data_format):
     before = keras.config.image_data_format()
     try:
         K.set_image_data_format(data_format)
@@ -483,27 +480,27 @@ def test_old_name_sets_the_data_format(data_format):
         keras.config.set_image_data_format(before)
 
 
-def test_an_old_loss_computes_with_what_its_variable_holds(model):
+def test_loss_reads_the_current_value_of_its_variable(model):
     class Distance(Loss):
-        def __init__(self, place):
+        def __init__(self, scale):
             super().__init__()
-            self.place = place
+            self.scale = scale
 
         def build_loss(self):
             image = model.inputs[0]
             offset = K.zeros((6, 5, 2)) + K.constant([1.0, 2.0])
-            distance = K.ones_like(image) * image - self.place * offset
+            distance = K.ones_like(image) * image - self.scale * offset
             return K.mean(K.square(distance)) * K.constant(3.0)
 
-    image, place = noise(6, 5, 2), K.variable(2.0)
-    loss = Distance(place)
+    image, scale = noise(6, 5, 2), K.variable(2.0)
+    loss = Distance(scale)
     for value in (2.0, -5.0):
-        place.assign(value)
+        scale.assign(value)
         expected = 3 * np.mean(np.square(image - value * np.array([1, 2])))
         assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_score_of_ones_own_is_what_the_function_says():
+def test_output_score():
     model = sequential((5,), keras.layers.Dense(3))
     rows = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
 
@@ -520,21 +517,21 @@ def test_a_score_of_ones_own_is_what_the_function_says():
     np.testing.assert_allclose(value_of(loss, model, rows[0]), -score.values(rows)[0], rtol=1e-4)
 
 
-def test_functions_that_are_no_scores():
+def test_output_score_with_a_bad_function():
     layer = sequential((5,), keras.layers.Dense(3)).layers[-1]
     with pytest.raises(TypeError, match=r"`function` must be a function.*Received: "):
         OutputScore(layer, "margin")
     model = sequential((5,), keras.layers.Dense(3))
     wrong = OutputScore(model.layers[-1], lambda output: output)
-    with pytest.raises(ValueError, match=r"`function` must return a score.*Received: "):
+    with pytest.raises(ValueError, match=r"`function` must return one score.*Received: "):
         Optimizer(model.inputs[0], wrong).minimize(max_iter=1, verbose=False)
 
 
-def test_a_function_that_holds_the_model_does_not_keep_it_alive():
+def test_function_that_holds_the_model_does_not_keep_it_alive():
     model = sequential((5,), keras.layers.Dense(3))
     loss = OutputScore(model.layers[-1], lambda output, model=model: output[:, 0])
     Optimizer(model.inputs[0], loss).minimize(max_iter=1, verbose=False)
-    gone = weakref.ref(model)
+    model_ref = weakref.ref(model)
     del model, loss
     gc.collect()
-    assert gone() is None
+    assert model_ref() is None

@@ -32,8 +32,8 @@ def dense_model():
 def conv_model(rank, data_format="channels_last", last="tanh"):
     """Two convolutions of 1 to 3 dimensions, the second with strides.
 
-    No image is as wide as the layer has filters: there Keras adds the bias along the wrong axis
-    when the channels come first.
+    No axis is as long as the number of filters: with channels first, Keras would then add the bias
+    along the wrong axis.
     """
     size, kernel = {1: (9, 3), 2: (7, 3), 3: (5, 2)}[rank]
     image = (*range(size, size - rank, -1), 2)
@@ -104,11 +104,11 @@ def losses(model):
     return all_losses(model, 1)
 
 
-# The algorithm.
+# Algorithm.
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_step_is_that_of_an_independent_loop(case):
+def test_every_step_agrees_with_the_reference(case):
     model, net = CASES[case]()
     data_format = "channels_first" if "first" in case else "channels_last"
     seed = seed_for(model)
@@ -122,7 +122,7 @@ def test_every_step_is_that_of_an_independent_loop(case):
     )
 
     assert len(history) == len(recorder.overall) == 8
-    for step, (values, overall, expected_grads, at) in enumerate(history):
+    for step, (values, overall, expected_grads, expected_image) in enumerate(history):
         named = recorder.named_losses[step]
         assert [name for name, _ in named] == [
             "ActivationMax Loss",
@@ -130,7 +130,7 @@ def test_every_step_is_that_of_an_independent_loop(case):
             "TV(2.0) Loss",
         ]
         np.testing.assert_allclose([value for _, value in named], values, rtol=1e-4, atol=1e-6)
-        # Losses of both signs cancel in their sum.
+        # Losses of opposite signs cancel.
         size = np.sum(np.abs(values))
         assert recorder.overall[step] == pytest.approx(overall, abs=1e-4 * size)
         total = sum(value for _, value in named)
@@ -139,19 +139,21 @@ def test_every_step_is_that_of_an_independent_loop(case):
         np.testing.assert_allclose(actual, expected_grads, rtol=1e-4, atol=1e-4)
         assert np.sum(recorder.grads[step] ** 2) == pytest.approx(1, rel=1e-4)
         actual = channels_last(recorder.wrt_values[step], data_format)[0]
-        np.testing.assert_allclose(actual, at, rtol=1e-4, atol=1e-4 * np.abs(at).max())
+        np.testing.assert_allclose(
+            actual, expected_image, rtol=1e-4, atol=1e-4 * np.abs(expected_image).max()
+        )
     image = channels_last(image[None], data_format)[0]
     np.testing.assert_allclose(image, picture, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(grads, recorder.grads[-1])
     np.testing.assert_array_equal(wrt_value, recorder.wrt_values[-1])
 
 
-def test_best_image_is_the_one_that_had_the_lowest_loss():
+def test_best_image_has_the_lowest_loss():
     model, _ = conv_model(2)
     seed = seed_for(model)
     recorder = Recorder()
     optimizer = Optimizer(model.inputs[0], all_losses(model, 0), (0.0, 1.0))
-    # The loss goes up and down, so that the last of 12 is not the best.
+    # The loss oscillates, so that the last of 12 images is not the best.
     image, *_ = optimizer.minimize(seed, 12, callbacks=[recorder], verbose=False)
     best = int(np.argmin(recorder.overall))
     assert best < 11
@@ -159,7 +161,7 @@ def test_best_image_is_the_one_that_had_the_lowest_loss():
     np.testing.assert_allclose(image, expected, rtol=1e-4)
 
 
-def test_picture_fills_its_range_as_deprocess_input_does(model, losses):
+def test_image_is_deprocessed(model, losses):
     recorder = Recorder()
     image, *_ = Optimizer(model.inputs[0], losses, (-20.0, 40.0)).minimize(
         max_iter=1, callbacks=[recorder], verbose=False, seed=0
@@ -169,7 +171,7 @@ def test_picture_fills_its_range_as_deprocess_input_does(model, losses):
     assert image.mean() == pytest.approx(10, abs=1e-3)
 
 
-def test_gradients_as_they_are_without_norm_grads():
+def test_gradients_without_norm_grads():
     model, net = dense_model()
     seed = seed_for(model)
     picture, history = reference.minimize(
@@ -205,7 +207,7 @@ def test_loss_with_weight_zero_is_not_built(model):
     Optimizer(model.inputs[0], losses).minimize(max_iter=1, verbose=False)
 
 
-def test_gradient_of_an_inner_tensor_leaves_the_image_alone():
+def test_image_is_not_updated_with_an_inner_wrt_tensor():
     model, _ = dense_model()
     first, last = model.layers
     kernel, bias = map(np.float64, last.get_weights())
@@ -229,7 +231,7 @@ def test_gradient_of_an_inner_tensor_leaves_the_image_alone():
     np.testing.assert_allclose(image, reference.deprocess(np.float64(seed[0]), (0.0, 1.0)), 1e-4)
 
 
-def test_gradient_of_an_inner_tensor_is_normalised_too():
+def test_gradient_of_an_inner_tensor_is_normalised():
     model, _ = conv_model(2)
     optimizer = Optimizer(model.inputs[0], all_losses(model, 2), wrt_tensor=model.layers[0].output)
     _, grads, wrt_value = optimizer.minimize(seed_for(model), 1, verbose=False)
@@ -237,25 +239,25 @@ def test_gradient_of_an_inner_tensor_is_normalised_too():
     assert np.sum(grads**2) == pytest.approx(1, rel=1e-4)
 
 
-def test_wrt_tensor_whose_first_axis_is_not_the_samples():
+def test_wrt_tensor_whose_first_axis_is_not_the_batch():
     image = keras.Input((4, 4, 2))
-    places = layers.Lambda(lambda x: ops.reshape(x, (-1, 2)), output_shape=lambda s: (None, 2))(
+    pixels = layers.Lambda(lambda x: ops.reshape(x, (-1, 2)), output_shape=lambda s: (None, 2))(
         image
     )
     flat = layers.Lambda(lambda x: ops.reshape(x, (-1, 32)), output_shape=lambda s: (None, 32))(
-        places
+        pixels
     )
     model = keras.Model(image, layers.Dense(5)(flat))
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
-    optimizer = Optimizer(model.input, losses, wrt_tensor=places)
+    optimizer = Optimizer(model.input, losses, wrt_tensor=pixels)
     _, grads, values = optimizer.minimize(max_iter=2, seed=0, verbose=False)
     assert grads.shape == values.shape == (16, 2)
-    # What belongs to which of several images cannot be told.
+    # Its rows cannot be assigned to several images.
     with pytest.raises(ValueError, match=r"expected a dimension of 1, got 16(.|\n)*Received: "):
         optimizer.minimize(max_iter=2, seed=0, verbose=False, samples=2)
 
 
-def test_input_given_as_wrt_tensor_is_updated(model, losses):
+def test_input_as_wrt_tensor(model, losses):
     seed = seed_for(model)
     expected, *_ = Optimizer(model.inputs[0], losses).minimize(seed, 5, verbose=False)
     optimizer = Optimizer(model.inputs[0], losses, wrt_tensor=model.inputs[0])
@@ -263,7 +265,7 @@ def test_input_given_as_wrt_tensor_is_updated(model, losses):
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_wrt_tensor_that_no_loss_depends_on(model):
+def test_wrt_tensor_without_gradient(model):
     optimizer = Optimizer(
         model.inputs[0], [(LPNorm(model.inputs[0]), 1)], wrt_tensor=model.layers[0].output
     )
@@ -273,7 +275,7 @@ def test_wrt_tensor_that_no_loss_depends_on(model):
         optimizer.minimize(max_iter=1, verbose=False)
 
 
-def test_list_of_the_one_input_will_do(model, losses):
+def test_list_with_one_input(model, losses):
     """A Sequential model has no `input`, but `inputs`."""
     seed = seed_for(model)
     expected, *_ = Optimizer(model.inputs[0], losses).minimize(seed, 3, verbose=False)
@@ -281,40 +283,40 @@ def test_list_of_the_one_input_will_do(model, losses):
     np.testing.assert_array_equal(actual, expected)
 
 
-# Several samples.
+# Batches.
 
 
 @pytest.mark.parametrize("norm_grads", [True, False])
-def test_samples_of_a_batch_are_optimised_like_one_by_one(norm_grads):
+def test_batch_agrees_with_single_samples(norm_grads):
     model, _ = conv_model(2)
     seeds = seed_for(model, samples=3)
     optimizer = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0), norm_grads=norm_grads)
-    together = optimizer.minimize(seeds, 6, verbose=False)
-    assert [array.shape for array in together] == [seeds.shape] * 3
+    batch = optimizer.minimize(seeds, 6, verbose=False)
+    assert [array.shape for array in batch] == [seeds.shape] * 3
     for i, seed in enumerate(seeds):
         image, grads, wrt_value = optimizer.minimize(seed, 6, verbose=False)
-        np.testing.assert_allclose(together[0][i], image, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(together[1][i], grads[0], rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(together[2][i], wrt_value[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(batch[0][i], image, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(batch[1][i], grads[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(batch[2][i], wrt_value[0], rtol=1e-4, atol=1e-4)
 
 
-def test_samples_of_a_batch_with_a_users_loss_are_optimised_like_one_by_one():
+def test_batch_with_a_custom_loss_agrees_with_single_samples():
     model, _ = dense_model()
 
     class Largest(Loss):
         def build_loss(self):
-            # Not a mean over the batch: samples must not see each other.
+            # Not a mean over the batch.
             return -ops.max(model.outputs[0]) + ops.sum(ops.square(model.inputs[0]))
 
     optimizer = Optimizer(model.inputs[0], [(Largest(), 1)], (0.0, 1.0))
     seeds = seed_for(model, samples=3)
-    together, *_ = optimizer.minimize(seeds, 6, verbose=False)
-    for image, seed in zip(together, seeds, strict=True):
-        alone, *_ = optimizer.minimize(seed, 6, verbose=False)
-        np.testing.assert_allclose(image, alone, rtol=1e-4, atol=1e-5)
+    batch, *_ = optimizer.minimize(seeds, 6, verbose=False)
+    for image, seed in zip(batch, seeds, strict=True):
+        expected, *_ = optimizer.minimize(seed, 6, verbose=False)
+        np.testing.assert_allclose(image, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_of_one_has_no_batch_axis_in_the_image(model, losses):
+def test_single_image_has_no_batch_axis(model, losses):
     optimizer = Optimizer(model.inputs[0], losses)
     for seed in (seed_for(model), seed_for(model)[0]):
         image, grads, wrt_value = optimizer.minimize(seed, 1, verbose=False)
@@ -322,10 +324,10 @@ def test_batch_of_one_has_no_batch_axis_in_the_image(model, losses):
         assert grads.shape == wrt_value.shape == (1, 7)
 
 
-# Where it starts.
+# Seed images.
 
 
-def test_noise_fills_the_middle_of_the_range():
+def test_noise_has_keras_vis_mean_and_deviation():
     model = sequential((40, 40, 1), layers.Conv2D(1, 3))
     recorder = Recorder()
     optimizer = Optimizer(model.inputs[0], [(LPNorm(model.inputs[0]), 1)], (-20, 180))
@@ -333,19 +335,19 @@ def test_noise_fills_the_middle_of_the_range():
     (noise,) = recorder.wrt_values
     assert noise.mean() == pytest.approx(80, abs=1e-2)
     assert noise.std() == pytest.approx(10, abs=1e-2)
-    # Uniform noise reaches to sqrt(3) standard deviations, and no further.
+    # Uniform noise has a maximum of sqrt(3) standard deviations.
     assert np.abs(noise - 80).max() == pytest.approx(10 * np.sqrt(3), rel=0.05)
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_seed_may_have_its_channels_at_the_other_end(data_format):
+def test_seed_in_the_other_data_format(data_format):
     model, _ = conv_model(2, data_format)
     recorder = Recorder()
     optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
     seed = seed_for(model)
     other = np.moveaxis(seed, *((1, -1) if data_format == "channels_first" else (-1, 1)))
-    for given in (seed, seed[0], other, other[0], seed.tolist(), np.float64(seed)):
-        optimizer.minimize(given, 1, callbacks=[recorder], verbose=False)
+    for seed_input in (seed, seed[0], other, other[0], seed.tolist(), np.float64(seed)):
+        optimizer.minimize(seed_input, 1, callbacks=[recorder], verbose=False)
     for start in recorder.wrt_values:
         np.testing.assert_array_equal(start, seed)
 
@@ -366,21 +368,21 @@ def test_float_seed_is_not_changed(model, losses):
 # Randomness.
 
 
-def test_same_seed_same_picture_bit_for_bit():
+def test_same_seed_gives_the_same_image():
     model, _ = conv_model(2)
     optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
     settings = {"max_iter": 9, "input_modifiers": [Jitter(2)], "verbose": False}
     first = optimizer.minimize(seed=7, **settings)
     again = optimizer.minimize(seed=7, **settings)
     other = optimizer.minimize(seed=8, **settings)
-    anew = Optimizer(model.inputs[0], all_losses(model, 1)).minimize(seed=7, **settings)
-    for a, b, c, d in zip(first, again, other, anew, strict=True):
+    rebuilt = Optimizer(model.inputs[0], all_losses(model, 1)).minimize(seed=7, **settings)
+    for a, b, c, d in zip(first, again, other, rebuilt, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, d)
         assert (a != c).any()
 
 
-def test_numpys_seed_is_honoured_without_one():
+def test_default_seed_is_from_numpys_random_state():
     model, _ = conv_model(1)
     optimizer = Optimizer(model.inputs[0], all_losses(model, 1))
     settings = {"max_iter": 5, "input_modifiers": [Jitter(2)], "verbose": False}
@@ -392,7 +394,7 @@ def test_numpys_seed_is_honoured_without_one():
     assert len({picture.tobytes() for picture in pictures}) == 4
 
 
-def test_numpys_generator_is_left_alone_when_a_seed_is_given(model, losses):
+def test_seed_leaves_numpys_random_state_unchanged(model, losses):
     np.random.seed(3)  # noqa: NPY002
     expected = np.random.random(4)  # noqa: NPY002
     np.random.seed(3)  # noqa: NPY002
@@ -402,58 +404,58 @@ def test_numpys_generator_is_left_alone_when_a_seed_is_given(model, losses):
     np.testing.assert_array_equal(np.random.random(4), expected)  # noqa: NPY002
 
 
-def test_picture_does_not_depend_on_who_watches():
+def test_image_does_not_depend_on_callbacks():
     model, _ = conv_model(2)
     optimizer = Optimizer(model.inputs[0], all_losses(model, 1), (0.0, 1.0))
     settings = {"max_iter": 15, "input_modifiers": [Jitter(1)], "verbose": False, "seed": 4}
-    alone, *_ = optimizer.minimize(**settings)
-    watched, *_ = optimizer.minimize(callbacks=[Recorder()], **settings)
+    expected, *_ = optimizer.minimize(**settings)
+    with_callback, *_ = optimizer.minimize(callbacks=[Recorder()], **settings)
     settings["input_modifiers"] = [Jitter(1), InputModifier()]
-    by_hand, *_ = optimizer.minimize(**settings)
-    np.testing.assert_array_equal(alone, watched)
-    np.testing.assert_allclose(alone, by_hand, rtol=1e-4, atol=1e-5)
+    in_numpy, *_ = optimizer.minimize(**settings)
+    np.testing.assert_array_equal(with_callback, expected)
+    np.testing.assert_allclose(in_numpy, expected, rtol=1e-4, atol=1e-5)
 
 
 # Modifiers.
 
 
-class Noted(InputModifier):
-    def __init__(self, name, notes):
-        self.name, self.notes = name, notes
+class Logged(InputModifier):
+    def __init__(self, name, log):
+        self.name, self.log = name, log
 
     def pre(self, image):
-        self.notes.append(f"pre {self.name}")
+        self.log.append(f"pre {self.name}")
         return image
 
     def post(self, image):
-        self.notes.append(f"post {self.name}")
+        self.log.append(f"post {self.name}")
         return image
 
 
 def test_order_of_an_iteration(model, losses):
-    notes = []
+    log = []
 
-    class Watcher(OptimizerCallback):
+    class LogCallback(OptimizerCallback):
         def callback(self, *_):
-            notes.append("callback")
+            log.append("callback")
 
     def grad_modifier(grads):
-        notes.append("grads")
+        log.append("grads")
         return grads
 
     Optimizer(model.inputs[0], losses).minimize(
         max_iter=2,
-        input_modifiers=[Noted("a", notes), Noted("b", notes)],
+        input_modifiers=[Logged("a", log), Logged("b", log)],
         grad_modifier=grad_modifier,
-        callbacks=[Watcher()],
+        callbacks=[LogCallback()],
         verbose=False,
     )
     iteration = ["pre a", "pre b", "grads", "callback", "post b", "post a"]
-    assert notes == iteration * 2
+    assert log == iteration * 2
 
 
 class Affine(InputModifier):
-    """Not its own inverse, and does not commute with others."""
+    """A modifier that does not commute with others."""
 
     def __init__(self, factor, shift):
         self.factor, self.shift = factor, shift
@@ -466,7 +468,7 @@ class Affine(InputModifier):
         return image / (self.factor + 0.25)
 
 
-def test_modifiers_in_numpy_are_part_of_the_loop():
+def test_modifiers_in_numpy():
     model, net = conv_model(1)
     seed = seed_for(model)
     one, two = Affine(1.5, 0.5), Affine(0.5, -1)
@@ -488,24 +490,24 @@ def test_modifiers_in_numpy_are_part_of_the_loop():
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_jitter_keeps_its_place_among_modifiers_in_numpy(first):
+def test_jitter_keeps_its_order_among_modifiers_in_numpy(first):
     model, _ = conv_model(2)
-    seen = []
+    images = []
 
-    class Look(InputModifier):
+    class Record(InputModifier):
         def pre(self, image):
-            seen.append(image.copy())
+            images.append(image.copy())
             return image
 
     seed = seed_for(model)
     recorder = Recorder()
-    modifiers = [Jitter((3, 2)), Look()] if first else [Look(), Jitter((3, 2))]
+    modifiers = [Jitter((3, 2)), Record()] if first else [Record(), Jitter((3, 2))]
     Optimizer(model.inputs[0], all_losses(model, 1)).minimize(
         seed, 1, input_modifiers=modifiers, callbacks=[recorder], verbose=False, seed=1
     )
     jittered = recorder.wrt_values[0]
     assert (jittered != seed).any()
-    np.testing.assert_array_equal(seen[0], jittered if first else seed)
+    np.testing.assert_array_equal(images[0], jittered if first else seed)
 
 
 def test_modifier_that_changes_the_shape(model, losses):
@@ -546,7 +548,7 @@ def test_gradient_modifier_by_name(name):
         np.testing.assert_allclose(at[0], expected_at, rtol=1e-3, atol=1e-3)
 
 
-def test_gradient_modifier_of_the_users_own():
+def test_custom_gradient_modifier():
     model, net = dense_model()
     seed = seed_for(model)
 
@@ -577,12 +579,12 @@ def test_gradient_modifier_that_changes_the_shape(model, losses):
 # Callbacks.
 
 
-def test_callbacks_are_told_each_iteration(model, losses):
-    given = [Recorder(), Recorder()]
-    callbacks = list(given)
+def test_callbacks_are_called_in_each_iteration(model, losses):
+    recorders = [Recorder(), Recorder()]
+    callbacks = list(recorders)
     Optimizer(model.inputs[0], losses).minimize(max_iter=4, callbacks=callbacks, verbose=True)
-    assert callbacks == given
-    for recorder in given:
+    assert callbacks == recorders
+    for recorder in recorders:
         assert recorder.iterations == [0, 1, 2, 3]
         assert recorder.ended == 1
         assert all(type(loss) is float for loss in recorder.overall)
@@ -607,8 +609,8 @@ class Failing(Recorder):
         super().__init__()
         self.error, self.at = error, at
 
-    def callback(self, i, *seen):
-        super().callback(i, *seen)
+    def callback(self, i, *args):
+        super().callback(i, *args)
         if i == self.at:
             raise self.error
 
@@ -623,15 +625,15 @@ def test_error_in_a_callback_ends_all_callbacks(model, losses):
     assert [r.ended for r in (before, failing, after)] == [1, 1, 1]
 
 
-def test_error_at_the_end_of_a_callback_does_not_keep_others_from_ending(model, losses):
-    class EndsBadly(Recorder):
+def test_error_in_on_end_does_not_skip_other_callbacks(model, losses):
+    class FailsAtEnd(Recorder):
         def on_end(self):
             raise OSError("disk full")
 
     others = [Recorder(), Recorder()]
     with pytest.raises(OSError, match="disk full"):
         Optimizer(model.inputs[0], losses).minimize(
-            max_iter=1, callbacks=[others[0], EndsBadly(), others[1]], verbose=False
+            max_iter=1, callbacks=[others[0], FailsAtEnd(), others[1]], verbose=False
         )
     assert [other.ended for other in others] == [1, 1]
 
@@ -652,22 +654,22 @@ def test_interrupt_returns_the_best_image_so_far():
 
 @pytest.fixture
 def interruptible():
-    """Python's own handler, which processes that were started in the background do not have."""
+    """Installs Python's signal handler, which background processes lack."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupt_is_heard_while_the_loop_is_in_the_graph(model, losses):
+def test_interrupt_of_the_compiled_loop(model, losses):
     optimizer = Optimizer(model.inputs[0], losses, (0.0, 1.0))
     optimizer.minimize(max_iter=3, verbose=False)
-    heard = threading.Event()
+    finished = threading.Event()
 
     def press():
-        # Python loses an interrupt that comes while it clears up an object; people press again.
+        # Python loses interrupts that arrive in a finalizer, so press again.
         seconds = 1.0
-        while not heard.wait(seconds):
+        while not finished.wait(seconds):
             _thread.interrupt_main()
             seconds = 10.0
 
@@ -676,30 +678,30 @@ def test_interrupt_is_heard_while_the_loop_is_in_the_graph(model, losses):
         with pytest.warns(UserWarning, match="Interrupted after"):
             image, grads, wrt_value = optimizer.minimize(max_iter=10**9, verbose=False)
     finally:
-        heard.set()
+        finished.set()
     assert image.shape == (7,)
     assert np.isfinite(image).all()
     assert grads.shape == wrt_value.shape == (1, 7)
 
 
 def test_interrupt_before_the_first_step(model, losses):
-    class Impatient(InputModifier):
+    class Interrupt(InputModifier):
         def pre(self, image):
             raise KeyboardInterrupt
 
     seed = seed_for(model)
     with pytest.warns(UserWarning, match="after 0 of 5 iterations"):
         image, *_ = Optimizer(model.inputs[0], losses, (0.0, 1.0)).minimize(
-            seed, 5, input_modifiers=[Impatient()], verbose=False
+            seed, 5, input_modifiers=[Interrupt()], verbose=False
         )
     np.testing.assert_allclose(image, reference.deprocess(np.float64(seed[0]), (0.0, 1.0)), 1e-4)
 
 
-# What is not finite.
+# NaN and infinity.
 
 
 class LogOfMean(Loss):
-    """Falls until the mean is negative, and is NaN from there on."""
+    """Decreases until the mean is negative, and is then NaN."""
 
     def __init__(self, image):
         super().__init__()
@@ -710,23 +712,23 @@ class LogOfMean(Loss):
         return ops.log(ops.mean(self.image))
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_loss_that_turns_nan_tells_when_and_gives_the_best_image(model, watched):
+@pytest.mark.parametrize("with_callback", [True, False])
+def test_loss_that_turns_nan(model, with_callback):
     optimizer = Optimizer(model.inputs[0], [(LogOfMean(model.inputs[0]), 1)], (0.0, 1.0))
     seed = np.linspace(6, 8, 7, dtype="float32")
     recorder = Recorder()
     with pytest.raises(NonFiniteError, match="'log of mean'") as caught:
-        optimizer.minimize(seed, 100, callbacks=[recorder] if watched else [], verbose=False)
+        optimizer.minimize(seed, 100, callbacks=[recorder] if with_callback else [], verbose=False)
     error = caught.value
     assert isinstance(error, ValueError)
     assert 2 < error.iteration < 100
     assert f"iteration {error.iteration}" in str(error)
     assert "best_image" in str(error)
     assert "Received: " in str(error)
-    # One iteration fewer is fine, and gives that image.
+    # One iteration fewer gives the same image.
     image, *_ = optimizer.minimize(seed, error.iteration - 1, verbose=False)
     np.testing.assert_array_equal(error.best_image, image)
-    if watched:
+    if with_callback:
         assert recorder.iterations == list(range(error.iteration - 1))
         assert recorder.ended == 1
 
@@ -757,20 +759,20 @@ def test_gradient_modifier_that_returns_nan(model, losses):
         )
 
 
-def test_gradient_of_zero_stays_where_it_is(model):
-    class Nothing(Loss):
+def test_gradient_of_zero_does_not_change_the_image(model):
+    class Zero(Loss):
         def build_loss(self):
             return 0 * ops.sum(model.inputs[0])
 
     seed = seed_for(model)
-    _, grads, wrt_value = Optimizer(model.inputs[0], [(Nothing(), 1)], (0.0, 1.0)).minimize(
+    _, grads, wrt_value = Optimizer(model.inputs[0], [(Zero(), 1)], (0.0, 1.0)).minimize(
         seed, 3, verbose=False
     )
     np.testing.assert_array_equal(grads, np.zeros((1, 7)))
     np.testing.assert_array_equal(wrt_value, seed)
 
 
-# Bad input.
+# Bad arguments.
 
 
 def optimizer_error(kind, match, *args, **kwargs):
@@ -780,7 +782,7 @@ def optimizer_error(kind, match, *args, **kwargs):
 
 
 @pytest.mark.parametrize("input_tensor", [None, "input", np.zeros((1, 7)), []])
-def test_input_tensor_that_is_none(input_tensor, losses):
+def test_input_tensor_of_the_wrong_type(input_tensor, losses):
     optimizer_error(TypeError, "`input_tensor`", input_tensor, losses)
 
 
@@ -797,7 +799,7 @@ def test_input_tensor_that_is_none(input_tensor, losses):
         (None, TypeError),
     ],
 )
-def test_input_range_that_is_empty_or_none(input_range, kind, model, losses):
+def test_bad_input_range(input_range, kind, model, losses):
     optimizer_error(kind, "`input_range`", model.inputs[0], losses, input_range)
 
 
@@ -810,13 +812,13 @@ def test_weight_that_is_not_a_number(weight, kind, model, losses):
 
 
 @pytest.mark.parametrize("weight", [np.float32(2), np.int64(2)])
-def test_weight_that_is_a_number_of_numpys(weight, model, losses):
+def test_weight_of_a_numpy_type(weight, model, losses):
     Optimizer(model.inputs[0], [(losses[0][0], weight)]).minimize(max_iter=1, verbose=False)
 
 
-def test_losses_that_are_none(model, losses):
-    for wrong in (None, 3, losses[0], [losses[0][0]], [(1, 1)], [("ActivationMax Loss", 1)]):
-        optimizer_error(TypeError, "`losses`", model.inputs[0], wrong)
+def test_bad_losses(model, losses):
+    for bad in (None, 3, losses[0], [losses[0][0]], [(1, 1)], [("ActivationMax Loss", 1)]):
+        optimizer_error(TypeError, "`losses`", model.inputs[0], bad)
     optimizer_error(ValueError, "`losses`", model.inputs[0], [])
     optimizer_error(ValueError, "`losses`", model.inputs[0], [(losses[0][0], 0)])
 
@@ -828,7 +830,7 @@ def test_loss_on_another_model(model):
 
 
 @pytest.mark.parametrize("value", [np.zeros(3), "dense", 3])
-def test_wrt_tensor_that_is_none_of_the_models(value, model, losses):
+def test_wrt_tensor_of_the_wrong_type(value, model, losses):
     optimizer_error(TypeError, "`wrt_tensor`", model.inputs[0], losses, wrt_tensor=value)
 
 
@@ -841,7 +843,7 @@ def test_wrt_tensor_of_another_model(model, losses):
 
 
 @pytest.mark.parametrize("shape", [(6,), (2, 6), (1, 1, 7), (), (0, 7)])
-def test_seed_of_the_wrong_shape(shape, model, losses):
+def test_seed_input_of_the_wrong_shape(shape, model, losses):
     if shape != (0, 7):
         with pytest.raises(ValueError, match=r"of shape \(7,\)"):
             Optimizer(model.inputs[0], losses).minimize(np.zeros(shape), verbose=False)
@@ -853,7 +855,7 @@ def test_seed_of_the_wrong_shape(shape, model, losses):
     ("seed", "kind"),
     [("noise", TypeError), (np.array(["a"] * 7), TypeError), (np.full(7, np.nan), ValueError)],
 )
-def test_seed_of_the_wrong_kind(seed, kind, model, losses):
+def test_seed_input_of_the_wrong_type(seed, kind, model, losses):
     with pytest.raises(kind, match=r"`seed_input` .*Received: "):
         Optimizer(model.inputs[0], losses).minimize(seed, verbose=False)
 
@@ -884,7 +886,7 @@ def test_bad_argument_of_minimize(argument, value, kind, model, losses):
         Optimizer(model.inputs[0], losses).minimize(**{"verbose": False, argument: value})
 
 
-def test_numbers_of_numpys(model, losses):
+def test_arguments_of_numpy_types(model, losses):
     Optimizer(model.inputs[0], losses, np.array([0, 255])).minimize(
         max_iter=np.int64(2), seed=np.uint32(2), verbose=False
     )

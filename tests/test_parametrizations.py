@@ -31,7 +31,7 @@ def image_of(parametrization, layout, variables, input_range=(0.0, 255.0)):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("make", [Fourier, MagnitudeConstrained])
-def test_images_have_the_layouts_shape_and_stay_in_range(make, layout):
+def test_images_have_the_layouts_shape_and_range(make, layout):
     parametrization = make()
     variables = parametrization.variables(None, layout, (0, 255), rng())
     image = image_of(parametrization, layout, variables)
@@ -54,7 +54,7 @@ def test_fourier_agrees_with_numpy():
     np.testing.assert_allclose(image, np.moveaxis(expected, 0, -1), rtol=1e-4, atol=1e-5)
 
 
-def test_fourier_without_decorrelation_leaves_the_channels_apart():
+def test_fourier_without_decorrelation_has_independent_channels():
     layout = Layout((8, 8, 3), axes=(1, 2))
     fourier = Fourier(decorrelate=False)
     variables = fourier.variables(None, layout, (0, 255), rng())
@@ -71,8 +71,10 @@ def test_fourier_without_decorrelation_leaves_the_channels_apart():
 
 def test_fourier_starts_from_a_seed_image():
     layout = Layout((16, 16, 3), axes=(1, 2))
-    places = np.linspace(0, np.pi, 16)
-    seed = np.stack([np.outer(np.sin(places), np.cos(k * places)) for k in (1, 2, 3)], axis=-1)
+    positions = np.linspace(0, np.pi, 16)
+    seed = np.stack(
+        [np.outer(np.sin(positions), np.cos(k * positions)) for k in (1, 2, 3)], axis=-1
+    )
     seed = 127 + 80 * seed
     for parametrization in (Fourier(), Fourier(decorrelate=False)):
         variables = parametrization.variables(seed, layout, (0, 255), rng())
@@ -80,18 +82,18 @@ def test_fourier_starts_from_a_seed_image():
         assert np.corrcoef(image.ravel(), seed.ravel())[0, 1] > 0.97
 
 
-def test_fourier_pictures_survive_a_change_of_size():
+def test_fourier_keeps_the_image_at_another_size():
     fourier = Fourier(decay_power=2.0)
     small, large = Layout((16, 12, 3), axes=(1, 2)), Layout((32, 24, 3), axes=(1, 2))
     variables = [v[None] for v in fourier.variables(None, small, (0, 255), rng())]
     enlarged = fourier.resize_variables(variables, small, large, [rng(1)])
     before = image_of(fourier, small, [v[0] for v in variables])
     after = image_of(fourier, large, [v[0] for v in enlarged])
-    # A place in the small picture is the same place in the large one, two pixels further on.
+    # Pixel i of the small image is pixel 2 * i of the large one.
     assert np.corrcoef(before.ravel(), after[::2, ::2].ravel())[0, 1] > 0.95
 
 
-def test_fourier_pictures_survive_a_change_of_spectrum():
+def test_fourier_keeps_the_image_with_another_decay():
     layout = Layout((16, 12, 3), axes=(1, 2))
     steep, flat = Fourier(decay_power=2.5), Fourier(decay_power=1.5)
     variables = steep.variables(None, layout, (0, 255), rng())
@@ -101,7 +103,7 @@ def test_fourier_pictures_survive_a_change_of_spectrum():
     np.testing.assert_allclose(before, after, atol=0.05)
 
 
-def test_magnitudes_are_those_of_the_given_images():
+def test_magnitudes_are_those_of_the_images():
     layout = Layout((10, 8, 1), axes=(1, 2))
     photographs = rng().normal(size=(5, 10, 8, 1)).cumsum(axis=1)
     phases = MagnitudeConstrained(photographs, contrast=1e-3)
@@ -111,14 +113,14 @@ def test_magnitudes_are_those_of_the_given_images():
         np.fft.rfft2(photographs[..., 0] - photographs[..., 0].mean((1, 2))[:, None, None])
     )
     expected = mean.mean(axis=0)
-    found = np.abs(np.fft.rfft2(image[..., 0] - image[..., 0].mean()))
-    # Frequencies that are their own mirror images have a real coefficient, whatever the phase.
+    actual = np.abs(np.fft.rfft2(image[..., 0] - image[..., 0].mean()))
+    # The first and last columns are real, whatever the phase.
     inner = np.s_[:, 1:-1]
-    ratio = found[inner] / expected[inner]
+    ratio = actual[inner] / expected[inner]
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.02)
 
 
-def test_only_phases_move():
+def test_only_phases_change():
     model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Conv2D(4, 3)])
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     optimizer = Optimizer(
@@ -135,13 +137,13 @@ def test_only_phases_move():
         share = np.clip(image[..., 0] / 255, 1e-6, 1 - 1e-6)
         return np.abs(np.fft.rfft2(np.log(share / (1 - share))))[:, 1:-1]
 
-    # Some frequencies are their own mirror images and take part only with the cosine of their
-    # phase, so that the contrast which they leave to the others varies.
+    # The magnitudes of real coefficients change with the phase, and with the fixed contrast those
+    # of all others by a common factor.
     ratio = magnitudes(long) / magnitudes(short)
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.02)
 
 
-def test_a_users_own_parametrization():
+def test_custom_parametrization():
     class Constant(Parametrization):
         def variables(self, seed_image, layout, input_range, rng):
             return [np.zeros((layout.channels,))]
@@ -181,7 +183,7 @@ def test_bad_arguments(make, match):
         make()
 
 
-def test_a_spectrum_of_another_shape_is_refused():
+def test_spectrum_of_another_shape():
     model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Conv2D(4, 3)])
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     spectrum = MagnitudeConstrained(np.ones((2, 8, 8, 1)))
@@ -190,7 +192,7 @@ def test_a_spectrum_of_another_shape_is_refused():
         optimizer.minimize(max_iter=1, verbose=False)
 
 
-def test_frequencies_need_a_spatial_axis():
+def test_fourier_needs_a_spatial_axis():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     optimizer = Optimizer(model.inputs[0], losses, parametrization=Fourier())
@@ -198,7 +200,7 @@ def test_frequencies_need_a_spatial_axis():
         optimizer.minimize(max_iter=1, verbose=False)
 
 
-def test_wrong_kinds_are_refused():
+def test_arguments_of_the_wrong_type():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
     with pytest.raises(TypeError, match=r"`parametrization`.*Received: "):

@@ -16,8 +16,8 @@ from vis.regularizers import LPNorm, TotalVariation, normalize
 SHAPES = [(7,), (6, 2), (5, 4, 3), (4, 3, 5, 2)]
 
 
-def seen(make, shape, image, data_format):
-    """Value and gradient of a loss on an image, which has its channels last."""
+def value_and_gradient(make, shape, image, data_format):
+    """Value and gradient of a loss for an image with channels last."""
     if data_format == "channels_first":
         shape, image = (shape[-1], *shape[:-1]), np.moveaxis(image, -1, 0)
     layer = (
@@ -31,12 +31,12 @@ def seen(make, shape, image, data_format):
     return recorder.overall[0], grads
 
 
-def check(make, by_hand, shape, data_format="channels_last"):
+def check(make, expected_loss, shape, data_format="channels_last"):
     image = np.random.default_rng(0).normal(size=shape).astype("float32")
-    value, grads = seen(make, shape, image, data_format)
+    value, grads = value_and_gradient(make, shape, image, data_format)
     image = np.float64(image)
-    assert value == pytest.approx(by_hand(image), rel=1e-4)
-    expected = reference.gradient(by_hand, image)
+    assert value == pytest.approx(expected_loss(image), rel=1e-4)
+    expected = reference.gradient(expected_loss, image)
     np.testing.assert_allclose(grads, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -52,7 +52,7 @@ def test_total_variation(beta, shape, data_format):
     )
 
 
-def test_total_variation_of_a_vector_is_nothing():
+def test_total_variation_of_a_vector_is_zero():
     model = sequential((7,), layers.Dense(1))
     image = model.inputs[0]
     recorder = Recorder()
@@ -62,16 +62,16 @@ def test_total_variation_of_a_vector_is_nothing():
     assert (name, value) == ("TV(2.0) Loss", 0)
 
 
-def test_total_variation_of_a_small_image_by_hand():
+def test_total_variation_of_a_small_image():
     image = np.array([[[1.0], [4.0]], [[3.0], [0.0]]])
-    value, _ = seen(TotalVariation, (2, 2, 1), image, "channels_last")
-    # One place has neighbours along both axes: (3 - 1)^2 + (4 - 1)^2, over four values.
+    value, _ = value_and_gradient(TotalVariation, (2, 2, 1), image, "channels_last")
+    # Only one pixel has neighbours along both axes: (3 - 1)^2 + (4 - 1)^2, over four values.
     assert value == pytest.approx((4 + 9) / 4)
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 3.0])
-def test_total_variation_of_an_even_image_has_a_gradient(beta):
-    value, grads = seen(
+def test_total_variation_of_a_constant_image_has_a_finite_gradient(beta):
+    value, grads = value_and_gradient(
         lambda image: TotalVariation(image, beta), (4, 4, 1), np.ones((4, 4, 1)), "channels_last"
     )
     assert value == pytest.approx(0, abs=1e-3)
@@ -88,26 +88,28 @@ def test_lp_norm_with_channels_first():
     check(LPNorm, reference.lp_norm, (5, 4, 3), "channels_first")
 
 
-def test_lp_norm_of_infinity_is_the_maximum_not_the_size():
-    value, _ = seen(lambda image: LPNorm(image, np.inf), (3,), np.array([-9.0, 2, 1]), "")
+def test_lp_norm_of_infinity_is_the_maximum():
+    value, _ = value_and_gradient(
+        lambda image: LPNorm(image, np.inf), (3,), np.array([-9.0, 2, 1]), ""
+    )
     assert value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e6, 1e9])
 def test_lp_norm_neither_overflows_nor_underflows(scale):
     image = np.float32(scale) * np.array([1.0, -2.0, 3.0], "float32")
-    value, grads = seen(LPNorm, (3,), image, "")
+    value, grads = value_and_gradient(LPNorm, (3,), image, "")
     assert value == pytest.approx(reference.lp_norm(np.float64(image)), rel=1e-4)
     assert np.isfinite(grads).all()
 
 
-def test_lp_norm_of_nothing_has_a_gradient():
-    value, grads = seen(LPNorm, (3,), np.zeros(3), "")
+def test_lp_norm_of_zeros_has_a_finite_gradient():
+    value, grads = value_and_gradient(LPNorm, (3,), np.zeros(3), "")
     assert value == pytest.approx(0, abs=1e-6)
     assert np.isfinite(grads).all()
 
 
-def test_samples_are_regularised_by_themselves():
+def test_regularizers_of_several_samples():
     model = sequential((4, 3, 2), layers.Flatten())
     image = model.inputs[0]
     optimizer = Optimizer(image, [(LPNorm(image), 1), (TotalVariation(image), 1)])
@@ -126,8 +128,8 @@ def test_names():
     assert str(LPNorm(image, p=np.inf)) == "L-inf Norm Loss"
 
 
-def test_build_loss_gives_an_expression():
-    """A loss of a user's own may use ours."""
+def test_build_loss_returns_an_expression():
+    """Custom losses may use it."""
     image = keras.Input((4, 4, 1))
     for loss in (LPNorm(image), TotalVariation(image)):
         assert isinstance(loss.build_loss(), keras.KerasTensor)

@@ -39,7 +39,7 @@ def apply(transform, images, axes=(1, 2), seeds=SEEDS):
 @pytest.mark.parametrize(
     "transform", [Jitter(3), Rotate(20), Scale(0.7, 1.4), Noise(0.5), Blur(high=2.0), Crop(10)]
 )
-def test_random_by_sample_and_step_and_nothing_else(transform):
+def test_transforms_are_functions_of_the_seed_of_each_sample(transform):
     images = np.stack([photograph()] * 2)
     once, again = apply(transform, images), apply(transform, images)
     np.testing.assert_array_equal(once, again)
@@ -50,7 +50,7 @@ def test_random_by_sample_and_step_and_nothing_else(transform):
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
-def test_scale_enlarges_about_the_centre(factor):
+def test_scale_is_about_the_centre(factor):
     image = photograph((25, 21))
     scaled = apply(Scale(factor, factor), image[None])[0]
     centre = np.array([12, 10])
@@ -62,12 +62,12 @@ def test_scale_enlarges_about_the_centre(factor):
     np.testing.assert_allclose(scaled[inner], expected[inner], atol=1e-3)
 
 
-def test_rotate_turns_about_the_centre(monkeypatch):
+def test_rotate_is_about_the_centre(monkeypatch):
     monkeypatch.setattr(backend, "uniform", lambda seeds, shape, low, high: ops.full((1,), high))
     image = photograph((25, 25))
-    turned = apply(Rotate(20), image[None])[0]
+    rotated = apply(Rotate(20), image[None])[0]
     expected = [
-        np.abs(turned - ndimage.rotate(image, angle, reshape=False, order=1))[6:-6, 6:-6].max()
+        np.abs(rotated - ndimage.rotate(image, angle, reshape=False, order=1))[6:-6, 6:-6].max()
         for angle in (-20, 20)
     ]
     assert min(expected) < 1e-3
@@ -76,8 +76,10 @@ def test_rotate_turns_about_the_centre(monkeypatch):
 def test_scale_in_one_and_three_dimensions():
     line = photograph((31,), 2)
     scaled = apply(Scale(1.5, 1.5), line[None], axes=(1,))[0]
-    places = 15 + (np.arange(31) - 15) / 1.5
-    expected = np.stack([np.interp(places, np.arange(31), line[:, c]) for c in range(2)], axis=-1)
+    positions = 15 + (np.arange(31) - 15) / 1.5
+    expected = np.stack(
+        [np.interp(positions, np.arange(31), line[:, c]) for c in range(2)], axis=-1
+    )
     np.testing.assert_allclose(scaled, expected, atol=1e-4)
     volume = photograph((7, 6, 5), 1)
     assert apply(Scale(0.8, 1.2), volume[None], axes=(1, 2, 3)).shape == (1, 7, 6, 5, 1)
@@ -91,12 +93,12 @@ def test_channels_first_is_the_same_transform():
         np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, atol=1e-5)
 
 
-def test_neighbouring_planar_maps_are_composed():
+def test_consecutive_linear_transforms_are_composed():
     composed = compose_linear([Jitter(2), Rotate(10), Scale(0.9, 1.1), Noise(1.0), Rotate(5)])
     assert [type(t) for t in composed] == [Jitter, ComposedTransform, Noise, Rotate]
     image = photograph((41, 41))[None]
-    still = ComposedTransform([Scale(1.25, 1.25), Scale(0.8, 0.8)])
-    np.testing.assert_allclose(apply(still, image), image, atol=1e-4)
+    identity = ComposedTransform([Scale(1.25, 1.25), Scale(0.8, 0.8)])
+    np.testing.assert_allclose(apply(identity, image), image, atol=1e-4)
 
 
 def test_blur_agrees_with_scipy(monkeypatch):
@@ -107,19 +109,19 @@ def test_blur_agrees_with_scipy(monkeypatch):
     np.testing.assert_allclose(blurred[inner], expected[inner], atol=1e-3)
 
 
-def test_pad_surrounds_and_crop_takes_a_part():
+def test_pad_and_crop():
     image = photograph((6, 5))
     padded = apply(Pad(2, value=7.0), image[None])[0]
     np.testing.assert_array_equal(padded[2:-2, 2:-2], image)
     assert (padded[:2] == 7).all()
-    mean = apply(Pad(1), image[None])[0]
-    np.testing.assert_allclose(mean[0, 0], image.mean(axis=(0, 1)), atol=1e-5)
-    part = apply(Crop((4, 3)), image[None])[0]
-    places = [(i, j) for i in range(3) for j in range(3)]
-    assert any(np.array_equal(part, image[i : i + 4, j : j + 3]) for i, j in places)
+    padded = apply(Pad(1), image[None])[0]
+    np.testing.assert_allclose(padded[0, 0], image.mean(axis=(0, 1)), atol=1e-5)
+    crop = apply(Crop((4, 3)), image[None])[0]
+    corners = [(i, j) for i in range(3) for j in range(3)]
+    assert any(np.array_equal(crop, image[i : i + 4, j : j + 3]) for i, j in corners)
 
 
-def test_noise_has_its_deviation():
+def test_noise_has_its_standard_deviation():
     noisy = apply(Noise(3.0), np.zeros((1, 200, 200, 1), "float32"))
     assert abs(noisy.std() - 3) < 0.05
     assert abs(noisy.mean()) < 0.05
@@ -137,7 +139,7 @@ def test_noise_has_its_deviation():
     ],
 )
 @pytest.mark.parametrize("parametrization", [None, Fourier()])
-def test_losses_fall_through_each_transform(modifiers, parametrization):
+def test_gradients_flow_through_transforms(modifiers, parametrization):
     model = keras.Sequential(
         [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3), keras.layers.GlobalMaxPooling2D()]
     )
@@ -176,7 +178,7 @@ def test_bad_arguments(make, name):
         make()
 
 
-def test_what_does_not_fit_the_image_is_refused_before_anything_is_computed():
+def test_transform_that_does_not_fit_the_image():
     line = keras.Sequential([keras.Input((16, 2)), keras.layers.Conv1D(4, 3)])
     losses = [(ActivationMaximization(line.layers[-1], 0), 1)]
     for transform, match in ((Rotate(5), "Rotate"), (Crop(17), "size"), (Crop((3, 3)), "size")):
@@ -186,7 +188,7 @@ def test_what_does_not_fit_the_image_is_refused_before_anything_is_computed():
             )
 
 
-def test_views_that_the_model_cannot_be_shown_are_refused():
+def test_transform_to_a_size_that_the_model_does_not_take():
     model = keras.Sequential(
         [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
@@ -201,7 +203,7 @@ def test_views_that_the_model_cannot_be_shown_are_refused():
 @pytest.mark.parametrize(
     "transform", [Rotate(5), Scale(), Pad(2), Crop(5), Noise(1.0), Blur(high=1.0)], ids=str
 )
-def test_images_of_integers_by_hand(transform):
+def test_pre_of_integer_images(transform):
     image = np.random.default_rng(0).integers(256, size=(2, 8, 8, 3)).astype("uint8")
     np.random.seed(0)  # noqa: NPY002
     transformed = transform.pre(image)
@@ -210,7 +212,7 @@ def test_images_of_integers_by_hand(transform):
 
 
 @pytest.mark.parametrize("transform", [Jitter(2), Rotate(5), Pad(2), Blur(high=1.0)], ids=str)
-def test_images_of_long_doubles_by_hand(transform):
+def test_pre_of_long_double_images(transform):
     image = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
     np.random.seed(0)  # noqa: NPY002
     transformed = transform.pre(image.astype(np.longdouble))
@@ -218,5 +220,5 @@ def test_images_of_long_doubles_by_hand(transform):
     np.testing.assert_array_equal(transformed, transform.pre(image))
 
 
-def test_sizes_of_a_crop_as_an_array():
+def test_size_of_a_crop_as_an_array():
     assert Crop(np.array([3, 4])) == Crop((3, 4))

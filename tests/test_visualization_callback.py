@@ -1,5 +1,3 @@
-"""Pictures drawn while a model learns."""
-
 from __future__ import annotations
 
 import keras
@@ -18,7 +16,7 @@ X, Y = RNG.normal(size=(16, 8, 8, 1)).astype("float32"), RNG.integers(0, 3, 16)
 IMAGES = np.uint8(RNG.integers(0, 256, (3, 8, 8, 1)))
 
 
-def compiled():
+def compiled_model():
     model = sequential(
         (8, 8, 1), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3)
     )
@@ -27,7 +25,7 @@ def compiled():
 
 
 def fit(*callbacks, epochs=4, model=None):
-    model = model or compiled()
+    model = model or compiled_model()
     model.fit(X, Y, batch_size=4, epochs=epochs, verbose=0, callbacks=list(callbacks))
     return model
 
@@ -52,7 +50,7 @@ def test_files_every_few_epochs(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_maps_lie_over_their_images(tmp_path):
+def test_maps_are_drawn_over_their_images(tmp_path):
     def corner(model, images):
         assert images is IMAGES or np.array_equal(images, IMAGES)
         heat = np.zeros(images.shape[:3])
@@ -70,16 +68,16 @@ def test_maps_lie_over_their_images(tmp_path):
     assert not picture[:, 8:10].any()
 
 
-def test_pictures_show_the_model_as_it_is(tmp_path):
-    seen = []
+def test_pictures_are_of_the_current_model(tmp_path):
+    kernels = []
 
     def picture(model):
-        seen.append(model.layers[-1].kernel.numpy())
-        return np.full((4, 4, 3), seen[-1].mean())
+        kernels.append(model.layers[-1].kernel.numpy())
+        return np.full((4, 4, 3), kernels[-1].mean())
 
     model = fit(VisualizationCallback(tmp_path, pictures={"mean": picture}), epochs=2)
-    assert np.array_equal(seen[1], model.layers[-1].kernel.numpy())
-    assert not np.array_equal(seen[0], seen[1])
+    assert np.array_equal(kernels[1], model.layers[-1].kernel.numpy())
+    assert not np.array_equal(kernels[0], kernels[1])
 
 
 def test_channels_first_images_and_floats(tmp_path):
@@ -87,25 +85,25 @@ def test_channels_first_images_and_floats(tmp_path):
     draw = VisualizationCallback(
         tmp_path, maps={"map": lambda model, images: np.zeros((6, 5))}, images=images
     )
-    draw.set_model(compiled())
+    draw.set_model(compiled_model())
     draw.on_epoch_end(0)
     assert Image.open(tmp_path / "map" / "epoch_0001.png").size == (5, 6)
 
 
-def test_training_goes_the_way_it_would_go_unwatched(tmp_path):
+def test_training_does_not_depend_on_the_callback(tmp_path):
     results = []
-    for watched in (False, True):
+    for with_callback in (False, True):
         keras.utils.set_random_seed(3)
         draw = VisualizationCallback(
             tmp_path, maps={"smooth": SmoothGrad(samples=2)}, images=IMAGES
         )
-        model = fit(*[draw] * watched)
+        model = fit(*[draw] * with_callback)
         results.append([*model.get_weights(), np.random.random()])  # noqa: NPY002
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def pictures_for_tensorboard(folder):
+def tensorboard_images(folder):
     for path in sorted(folder.rglob("*tfevents*")):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())
@@ -121,19 +119,19 @@ def test_tensorboard(tmp_path, as_callback):
         tmp_path / "files", maps={"cam": GradCAM()}, images=IMAGES, tensorboard=tensorboard
     )
     fit(draw, epochs=2)
-    found = list(pictures_for_tensorboard(logs))
-    assert [(tag, step) for tag, step, _ in found] == [("cam", 0), ("cam", 1)]
-    for epoch, (_, _, picture) in enumerate(found):
+    events = list(tensorboard_images(logs))
+    assert [(tag, step) for tag, step, _ in events] == [("cam", 0), ("cam", 1)]
+    for epoch, (_, _, picture) in enumerate(events):
         file = Image.open(tmp_path / "files" / "cam" / f"epoch_{epoch + 1:04d}.png")
         np.testing.assert_array_equal(picture, np.asarray(file))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "message"),
+    ("changed", "error", "message"),
     [
         ({"maps": None}, ValueError, "`pictures` or `maps`"),
         ({"images": None}, ValueError, "`images` must be given"),
-        ({"images": np.zeros((2, 8))}, ValueError, "`images` must be pictures"),
+        ({"images": np.zeros((2, 8))}, ValueError, "`images` must be images"),
         ({"maps": GradCAM()}, TypeError, "`maps` must be a dict"),
         ({"maps": {"cam": "GradCAM"}}, TypeError, "`maps` must be a dict"),
         ({"pictures": {"cam": print}}, ValueError, "different names"),
@@ -144,14 +142,14 @@ def test_tensorboard(tmp_path, as_callback):
         ({"tensorboard": True}, TypeError, "`tensorboard`"),
     ],
 )
-def test_wrong_arguments(tmp_path, wrong, error, message):
-    right = {"folder": tmp_path, "maps": {"cam": GradCAM()}, "images": IMAGES}
+def test_bad_arguments(tmp_path, changed, error, message):
+    arguments = {"folder": tmp_path, "maps": {"cam": GradCAM()}, "images": IMAGES}
     with pytest.raises(error, match=message) as caught:
-        VisualizationCallback(**{**right, **wrong})
+        VisualizationCallback(**{**arguments, **changed})
     assert "Received: " in str(caught.value)
 
 
-def test_a_function_that_returns_no_map(tmp_path):
+def test_map_of_the_wrong_shape(tmp_path):
     draw = VisualizationCallback(
         tmp_path, maps={"odd": lambda model, images: np.zeros((2, 2))}, images=IMAGES
     )

@@ -68,12 +68,12 @@ class Descent:
     @property
     def variables(self) -> list[list[np.ndarray]]:
         """The current variables of each optimised input."""
-        return [list(map(ops.convert_to_numpy, values)) for values in self._state.variables]
+        return [list(map(_to_numpy, values)) for values in self._state.variables]
 
     @property
     def best_losses(self) -> np.ndarray:
         """The lowest overall loss of each sample so far."""
-        return ops.convert_to_numpy(self._state.best_loss)
+        return _to_numpy(self._state.best_loss)
 
     def descend(self, max_iter: int, callbacks: list[OptimizerCallback]) -> None:
         """Takes steps until there are `max_iter`, many at a time if the callbacks allow it."""
@@ -107,7 +107,7 @@ class Descent:
         arguments = self.graph, self.weight_cache
         state, _, output = self.engine.evaluate(*arguments, self._state, self.step_inputs)
         if self.numpy_grad_modifier:
-            grads = map(ops.convert_to_numpy, output.grads)
+            grads = map(_to_numpy, output.grads)
             modified = [modified_gradients(self.numpy_grad_modifier, grad) for grad in grads]
             output = output._replace(grads=list(map(ops.convert_to_tensor, modified)))
         self._output = output
@@ -121,7 +121,7 @@ class Descent:
         spatial = [bool(o.layout.axes) for o in self.spec.optimised_inputs]
         index = spatial.index(True) if any(spatial) else 0
         variables = list(self._state.variables)
-        image = ops.convert_to_numpy(variables[index][0])
+        image = _to_numpy(variables[index][0])
         shape, dtype = image.shape, image.dtype
         for function in functions:
             image = np.asarray(function(image), dtype)
@@ -135,7 +135,7 @@ class Descent:
         """Calls `losses_only` callbacks for each step from `first` on, others for the last one."""
         if not callbacks:
             return
-        losses = ops.convert_to_numpy(losses)
+        losses = _to_numpy(losses)
         means = losses.mean(axis=2).tolist()
         overall = losses.sum(axis=1).mean(axis=1).tolist()
         steps = range(first, self.step)
@@ -148,7 +148,7 @@ class Descent:
                 callback.callback(i, named_losses, overall[i - first], *arrays)
 
     def _non_finite_error(self) -> NonFiniteError:
-        values = ops.convert_to_numpy(self._output.losses)
+        values = _to_numpy(self._output.losses)
         pairs = zip(self.loss_names, values, strict=True)
         names = [f"'{name}'" for name, value in pairs if not np.isfinite(value).all()]
         source = f"The loss {' and '.join(names)}" if names else "The gradient"
@@ -189,7 +189,7 @@ class Descent:
 
     def _to_pictures(self, images: Sequence[Any]) -> list[np.ndarray]:
         """Images of each optimised input, brought into its range."""
-        batches = map(ops.convert_to_numpy, images)
+        batches = map(_to_numpy, images)
         per_input = zip(self.spec.optimised_inputs, batches, self.input_ranges, strict=True)
         return [
             np.stack([o.parametrization.to_picture(image, ends) for image in batch])
@@ -202,7 +202,7 @@ class Descent:
             missing: list[Any] = [None] * len(self.spec.wrt_refs)
             return missing, missing
         grads, values = self._output.grads, self._output.wrt_values
-        return list(map(ops.convert_to_numpy, grads)), list(map(ops.convert_to_numpy, values))
+        return list(map(_to_numpy, grads)), list(map(_to_numpy, values))
 
     def snapshot(self) -> list[np.ndarray]:
         """Everything that the next step depends on, and the output of the last one."""
@@ -229,7 +229,7 @@ class Descent:
                 "state of their own, because these cannot be resumed exactly. "
                 f"Received: operations {', '.join(fingerprint.own_state)}"
             )
-        weights = ops.convert_to_numpy(inputs.weights).tolist()
+        weights = _to_numpy(inputs.weights).tolist()
         transforms = [(o.variable_transforms, o.transforms) for o in optimised]
         settings = {
             "`losses`": list(zip(self.loss_names, weights, strict=True)),
@@ -255,3 +255,8 @@ class Descent:
 def _unwrap(values: Any) -> Any:
     """The element of a sequence with one element; other sequences as they are."""
     return values[0] if len(values) == 1 else values
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    """A copy of a tensor as an array; `keras.ops.convert_to_numpy` warns about bfloat16."""
+    return np.array(np.asarray(tensor))
