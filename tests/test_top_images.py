@@ -134,7 +134,9 @@ def test_a_global_receptive_field_is_the_whole_image():
     np.testing.assert_allclose(found.activations, logits, atol=1e-5)
     assert found.indices.shape == (3, 6)
     assert found.positions.shape == (3, 6, 0)
-    assert (found.boxes == [0, 0, 8, 8]).all()
+    rows, columns = np.unravel_index(found.positions[..., 0], (8, 8))
+    expected = np.stack([rows, columns, rows + 1, columns + 1], axis=-1)
+    np.testing.assert_array_equal(found.boxes, expected)
     assert found.receptive_field == (8, 8)
     assert found.heatmaps[0][0].shape == ()
     np.testing.assert_array_equal(found.crop(2, rank=5), images[found.indices[2, 5]])
@@ -393,14 +395,16 @@ def test_nested_layers_and_calls_of_shared_layers():
     np.testing.assert_allclose(one.activations, found[1].activations, rtol=1e-4)
 
 
-def test_tokens_have_the_whole_image_as_box():
+def test_flattened_positions_have_their_own_pixel_as_box():
     model = sequential((8, 8, 3), layers.Reshape((64, 3)), layers.Dense(2, name="tokens"))
     found = find(model, IMAGES, "tokens", count=2).layers[0]
     tokens = model.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(found.activations, tokens.max(axis=1), rtol=1e-4)
     assert found.positions.shape == (2, 2, 1)
-    assert (found.boxes == [0, 0, 8, 8]).all()
-    assert found.heatmaps[0][0].shape == (16,)
+    rows, columns = np.unravel_index(found.positions[..., 0], (8, 8))
+    expected = np.stack([rows, columns, rows + 1, columns + 1], axis=-1)
+    np.testing.assert_array_equal(found.boxes, expected)
+    assert found.heatmaps[0][0].shape == (1, 1)
 
 
 def test_text_tokens_as_input():

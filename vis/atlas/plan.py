@@ -9,9 +9,17 @@ import numpy as np
 
 from vis._core.model_inputs import inputs_for_images
 from vis.atlas.links import direct_predecessors
-from vis.backend.graph import Graph, LayerOutput, filters_of, is_container, layout_of, path_to
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    filters_of,
+    geometry_of,
+    is_container,
+    layout_of,
+    path_to,
+)
 from vis.backend.private import operation_of
-from vis.backend.step import accepts_shape, receptive_fields
+from vis.backend.step import accepts_shape
 from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
 from vis.utils.validation import (
@@ -281,6 +289,7 @@ def _accepted_size(
 def _receptive_field(graph: Graph, layer: keras.Layer, image: Layout) -> tuple[int, int] | None:
     if len(filters_of(layer)[0]) < 3:
         return None
-    (field,) = receptive_fields(inputs_for_images(graph, None), [layer], image)
-    height, width = field.size
+    geometry = geometry_of(inputs_for_images(graph, None), layer, image.shape)
+    sizes = dict(zip(image.axes, image.spatial_shape, strict=True))
+    height, width = geometry.receptive_field(sizes)
     return None if (height, width) >= image.spatial_shape else (height, width)

@@ -15,10 +15,9 @@ class WeakCache:
     reference to its owner.
     """
 
-    # Maximum number of entries of an owner; the least recently used is removed first.
-    _max_entries = 16
-
-    def __init__(self) -> None:
+    def __init__(self, max_entries: int = 16) -> None:
+        # Per owner; the least recently used entry is removed first.
+        self._max_entries = max_entries
         self._entries: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
 

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from vis._core.descent import Descent
 from vis.backend import device
-from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, layout_of
+from vis.backend.graph import Graph, LayerOutput, ModelInputs, Target, geometry_of, layout_of
 from vis.backend.layers import WeightCache, has_softmax
 from vis.backend.private import operation_of
-from vis.backend.step import accepts_shape, receptive_fields
+from vis.backend.step import accepts_shape
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.losses import ClassScores, FilterActivations
@@ -171,8 +171,10 @@ def _picture_layout(inputs: ModelInputs, layer: Target, settings: RenderSettings
         )
     if not settings.fit_receptive_field:
         return layout
-    (field,) = receptive_fields(inputs, [layer], layout)
-    fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(field.size, int))
+    field = geometry_of(inputs, layer, layout.shape).receptive_field(
+        dict(zip(layout.axes, layout.spatial_shape, strict=True))
+    )
+    fitting = np.maximum(_LEAST_FITTING_SIZE, _FIELDS * np.array(field, int))
     smaller = layout.resized(tuple(np.minimum(layout.spatial_shape, fitting).tolist()))
     return smaller if accepts_shape(graph, tensor, layer, smaller.shape) else layout
 

@@ -12,11 +12,11 @@ from vis._core.model_inputs import image_layout, inputs_for_images
 from vis.backend import device
 from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
-from vis.backend.step import ActivationMaps, ReceptiveField, receptive_fields
+from vis.backend.step import ActivationMaps
 from vis.data.streams import Stream
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
-from vis.visualization.receptive_field_boxes import axes_of, box_and_heatmap
+from vis.visualization.receptive_field_boxes import PositionGrid
 from vis.visualization.selected_filters import SelectedFilters, select_filters
 
 
@@ -217,13 +217,13 @@ def scan_dataset(
             if not seen:
                 warn_of_range(tensor, batch, "images")
             layout = Layout(batch.shape[1:], axes)
-            fields = receptive_fields(inputs, layers, layout)
+            grids = [PositionGrid.of(inputs, layer, layout) for layer in layers]
             maps = activation_maps(graph, weight_cache, inputs.complete(batch), channels)
-            for (path, layer, _), field, values in zip(selected, fields, maps, strict=True):
+            for (path, layer, _), grid, values in zip(selected, grids, maps, strict=True):
                 if path not in rankings:
                     continue
                 if np.isfinite(values).all():
-                    rankings[path].add(seen, values, field, layout.spatial_shape)
+                    rankings[path].add(seen, values, grid)
                     continue
                 error = ValueError(
                     "`model` must have finite activations for the images. Received: a model whose "
@@ -257,16 +257,13 @@ class _Ranking:
         # For each of these images the position, its box and the heatmap.
         self._details = np.zeros((len(filters), 0), object)
 
-    def add(
-        self, first: int, maps: np.ndarray, field: ReceptiveField, pixels: tuple[int, ...]
-    ) -> None:
+    def add(self, first: int, maps: np.ndarray, grid: PositionGrid) -> None:
         """Adds images, with `first` the index of the first one.
 
-        `maps` holds the channels' activations, `(images, channels, positions...)`, and `pixels` the
-        spatial shape of the images.
+        `maps` holds the channels' activations, `(images, channels, positions...)`.
         """
-        axes = axes_of(field, maps.shape[2:], pixels)
-        self._receptive_field = tuple(map(max, field.size, self._receptive_field or field.size))
+        field = grid.receptive_field
+        self._receptive_field = tuple(map(max, field, self._receptive_field or field))
         flat = maps.reshape(*maps.shape[:2], -1)
         argmax = flat.argmax(axis=2)
         new_values = np.take_along_axis(flat, argmax[..., None], axis=2)[..., 0]
@@ -281,7 +278,7 @@ class _Ranking:
         for channel, rank in np.argwhere(order >= known):
             image = order[channel, rank] - known
             position = np.unravel_index(argmax[image, channel], maps.shape[2:])
-            box, heatmap = box_and_heatmap(maps[image, channel], axes, position, pixels)
+            box, heatmap = grid.box_and_heatmap(maps[image, channel], position)
             details[channel, known + image] = (position, box, heatmap)
         self._values, self.indices, self._details = (
             np.take_along_axis(array, order, axis=1) for array in (values, indices, details)

@@ -125,6 +125,9 @@ def _followed_spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...] |
             if id(layer) in seen or len(node.input_tensors) != 1:
                 continue
             seen.add(id(layer))
+            if isinstance(layer, keras.layers.Embedding):
+                # Token ids are no image.
+                return None
             if getattr(layer, "data_format", None) and not isinstance(layer, _LAYOUT_FREE):
                 rank = len(geometry.axes)
                 is_first = layer.data_format == "channels_first"

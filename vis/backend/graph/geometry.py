@@ -8,7 +8,7 @@ coordinates, and operations of unknown kind by their gradients.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -88,6 +88,8 @@ class Geometry(NamedTuple):
     """The axes of a tensor, without that of the samples."""
 
     axes: tuple[Axis, ...]
+    # Whether values depend on the whole image, for example through a global pooling.
+    depends_on_all: bool = False
 
     @classmethod
     def of_image(cls, shape: Sequence[int]) -> "Geometry":
@@ -109,6 +111,19 @@ class Geometry(NamedTuple):
         """The axes of the image that any axis runs along, ascending."""
         return tuple(sorted({span.axis for axis in self.axes for span in axis.spans}))
 
+    def receptive_field(self, sizes: Mapping[int, int]) -> tuple[int, ...]:
+        """The size of the receptive field along axes of the image of the given sizes.
+
+        It is the whole size of an axis that no axis of the tensor runs along.
+        """
+        spans = {span.axis: span for axis in self.axes for span in axis.spans}
+        return tuple(
+            min(size, round(2 * spans[axis].reach) + 1)
+            if axis in spans and spans[axis].reach < size
+            else size
+            for axis, size in sizes.items()
+        )
+
     @property
     def channel_axis(self) -> int | None:
         """The axis of a batch that holds the channels: the last one without positions."""
@@ -126,6 +141,19 @@ def geometry_after(
         inputs: The geometries of its tensor arguments.
         call: Runs the operation on its first argument; `operation.call` by default.
     """
+    after = _after(operation, inputs, call)
+    if after is None or not any(geometry.depends_on_all for geometry in inputs):
+        return after
+    axes = (
+        axis._replace(spans=tuple(span._replace(reach=_UNBOUNDED) for span in axis.spans))
+        for axis in after.axes
+    )
+    return Geometry(tuple(axes), depends_on_all=True)
+
+
+def _after(
+    operation: Any, inputs: Sequence[Geometry], call: Callable[[Any], Any] | None
+) -> Geometry | None:
     kind = type(operation)
     first = inputs[0]
     if kind is layers.TimeDistributed:
@@ -144,7 +172,8 @@ def geometry_after(
     if isinstance(operation, _SEQUENCE_LAYERS) and len(first.axes) >= 2:
         return _with_channels(first, _last_size(operation, first))
     if isinstance(operation, layers.Dense):
-        return Geometry((Axis(operation.units, is_channels=True),))
+        axis = Axis(operation.units, is_channels=True)
+        return Geometry((axis,), depends_on_all=bool(first.image_axes))
     if isinstance(operation, _REARRANGING) or kind in _rearranging_operations():
         return _after_rearrangement(call or operation.call, first)
     if kind in (layers.Concatenate, _concatenation()):
@@ -244,10 +273,10 @@ def _after_global_pooling(operation: Any, first: Geometry) -> Geometry:
     _, channels = _spatial(operation, len(first.axes))
     channel_axis = Axis(first.axes[channels].size, is_channels=True)
     if not operation.keepdims:
-        return Geometry((channel_axis,))
+        return Geometry((channel_axis,), depends_on_all=bool(first.image_axes))
     axes = [Axis(1)] * len(first.axes)
     axes[channels] = channel_axis
-    return Geometry(tuple(axes))
+    return Geometry(tuple(axes), depends_on_all=bool(first.image_axes))
 
 
 def _after_recurrent(operation: Any, first: Geometry) -> Geometry | None:

@@ -23,7 +23,7 @@ from vis.backend.layers import (
     channels_last_convolutions,
 )
 
-_geometries = WeakCache()
+_geometries = WeakCache(max_entries=512)
 # Random samples that gradients are measured on: a rectifier may block them in one.
 _SAMPLES = 4
 # An axis is measured at this many indices, less one.
@@ -94,7 +94,9 @@ class _Walk:
             self.follow([*operation.outputs, *([self._target] if own else [])], inner, operation)
             return [inner[id(t)] for t in operation.outputs]
         if not any(geometry.image_axes for geometry in arguments):
-            return [Geometry.unrelated([size or 1 for size in t.shape[1:]]) for t in node.outputs]
+            depends = any(geometry.depends_on_all for geometry in arguments)
+            shapes = ([size or 1 for size in t.shape[1:]] for t in node.outputs)
+            return [Geometry.unrelated(s)._replace(depends_on_all=depends) for s in shapes]
 
         def call(values: list[Any]) -> Any:
             given = dict(zip(map(id, node.input_tensors), values, strict=True))
@@ -147,7 +149,8 @@ def _measured(run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str
     without = [i for i, axis in enumerate(axes) if not axis.spans]
     if without:
         axes[without[-1]] = axes[without[-1]]._replace(is_channels=True)
-    return Geometry(tuple(axes))
+    measured = Geometry(tuple(axes))
+    return measured._replace(depends_on_all=not measured.image_axes)
 
 
 def _indices(size: int) -> list[int]:

@@ -1,11 +1,11 @@
 """Attribution maps: normalised to [0, 1] and resized to the image."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from vis.backend.graph import Axis, Span
+from vis.visualization.receptive_field_boxes import unfold_positions
 
 
 def normalise_maps(maps: np.ndarray) -> np.ndarray:
@@ -48,16 +48,10 @@ def place_maps(maps: np.ndarray, axes: Sequence[Axis], sizes: Mapping[int, int])
     Returns:
         `(samples, ...)`, with the spatial axes of the images.
     """
-    maps, spans = _unfold(maps, axes)
-    # Positions without a place in the image add up.
-    maps = maps.sum(axis=tuple(i for i, span in enumerate(spans, 1) if span.axis not in sizes))
-    placed = [span for span in spans if span.axis in sizes]
-    order = sorted(range(len(placed)), key=lambda i: placed[i].axis)
-    maps = np.transpose(maps, (0, *(i + 1 for i in order)))
-    by_axis = {span.axis: span for span in placed}
+    maps, by_axis = unfold_positions(maps, axes, sizes)
     for number, axis in enumerate(sorted(sizes), 1):
         if axis not in by_axis:
-            maps = np.repeat(np.expand_dims(maps, number), sizes[axis], axis=number)
+            maps = np.repeat(maps, sizes[axis], axis=number)
     spatial = [by_axis.get(axis) for axis in sorted(sizes)]
     covering = [
         size if span and _covers(span, size) else maps.shape[number]
@@ -70,19 +64,6 @@ def place_maps(maps: np.ndarray, axes: Sequence[Axis], sizes: Mapping[int, int])
         if span and not _covers(span, sizes[axis]):
             maps = _place(maps, number, span, sizes[axis])
     return maps
-
-
-def _unfold(maps: np.ndarray, axes: Sequence[Axis]) -> tuple[np.ndarray, list[Span]]:
-    """Maps with one axis for each span: flattened positions in rows and columns again."""
-    spans: list[Span] = []
-    for number, axis in reversed([*enumerate(axes, 1)]):
-        own = axis.spans or (Span(0, axis.size, 0.0, 1.0),)
-        lengths = [span.length for span in own]
-        first = axis.start if axis.spans else 0
-        maps = np.take(maps, range(first, first + math.prod(lengths)), axis=number)
-        maps = maps.reshape(*maps.shape[:number], *lengths, *maps.shape[number + 1 :])
-        spans = [*own, *spans]
-    return maps, spans
 
 
 def _covers(span: Span, size: int) -> bool:
