@@ -118,6 +118,15 @@ def files(atlas_folder):
     return content(atlas_folder)
 
 
+@pytest.fixture(scope="module")
+def two_layers(model, images, tmp_path_factory):
+    """Settings of an atlas of two layers, and its files."""
+    settings = {"layers": ["edges", "parts"], "images": images, **QUICK}
+    folder = tmp_path_factory.mktemp("atlas")
+    draw_atlas(model, folder, **settings)
+    return settings, content(folder)
+
+
 @pytest.fixture
 def copied(atlas_folder, tmp_path):
     """A copy of the finished atlas."""
@@ -327,17 +336,17 @@ def test_ctrl_c_does_not_wait_for_running_tasks(model_file, tmp_path, workers):
     assert printed.endswith("stopped. Rerun the command to resume.\n")
 
 
-def test_an_executor_of_the_caller_draws_the_same(model, images, tmp_path, files, process_pool):
-    draw_atlas(model, tmp_path, images=images, executor=process_pool, **QUICK)
+def test_an_executor_of_the_caller_draws_the_same(model, tmp_path, two_layers, process_pool):
+    settings, files = two_layers
+    draw_atlas(model, tmp_path, executor=process_pool, **settings)
     # It stays open.
     assert process_pool.submit(abs, -1).result() == 1
     assert content(tmp_path) == files
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_killed_processes_are_replaced(model, images, tmp_path, monkeypatch, processes):
-    settings = {"layers": ["edges", "parts"], "images": images, **QUICK}
-    draw_atlas(model, tmp_path / "expected", **settings)
+def test_killed_processes_are_replaced(model, tmp_path, two_layers, monkeypatch, processes):
+    settings, files = two_layers
     others = {process.pid for process in multiprocessing.active_children()}
     write, killed = AtlasDirectory.write_picture, []
 
@@ -349,9 +358,9 @@ def test_killed_processes_are_replaced(model, images, tmp_path, monkeypatch, pro
             os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setattr(AtlasDirectory, "write_picture", write_and_kill)
-    draw_atlas(model, tmp_path / "actual", executor=processes, **settings)
+    draw_atlas(model, tmp_path, executor=processes, **settings)
     assert killed
-    assert content(tmp_path / "actual") == content(tmp_path / "expected")
+    assert content(tmp_path) == files
 
 
 class BrokenPool(Executor):
