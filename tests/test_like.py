@@ -324,11 +324,16 @@ def test_several_inputs_by_name_or_position(two_inputs):
         model, -1, 0, like=[examples["image"], examples["row"]], max_iter=5, seed=0
     )
     np.testing.assert_array_equal(listed["row"], drawn["row"])
-    stream = ({k: v[i : i + 5] for k, v in examples.items()} for i in range(0, 20, 5))
-    streamed = visualize_activation(model, -1, 0, like=stream, max_iter=5, seed=0)
-    np.testing.assert_array_equal(streamed["image"], drawn["image"])
+    batches = ({k: v[i : i + 5] for k, v in examples.items()} for i in range(0, 20, 5))
+    singles = ({k: v[i] for k, v in examples.items()} for i in range(20))
+    labelled = ((tuple(v[i : i + 5] for v in examples.values()), [0] * 5) for i in (0, 5, 10, 15))
+    for stream in (batches, singles, labelled):
+        streamed = visualize_activation(model, -1, 0, like=stream, max_iter=5, seed=0)
+        np.testing.assert_array_equal(streamed["image"], drawn["image"])
+        np.testing.assert_array_equal(streamed["row"], drawn["row"])
 
 
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
 def test_ranges_and_parametrizations_by_input_name():
     inputs = {"zebra": keras.Input((3,), name="a"), "ant": keras.Input((3,), name="b")}
     outputs = layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ant"]]))
@@ -378,6 +383,8 @@ def test_each_kind_of_dataset(model, data):
         list(examples),
         [examples[:100], examples[100:]],
         examples[..., 0],
+        (examples, labels),
+        list(zip(examples, labels, strict=True)),
         ops.convert_to_tensor(examples),
         np.moveaxis(examples, -1, 1),
         labelled,
@@ -389,33 +396,62 @@ def test_each_kind_of_dataset(model, data):
         np.testing.assert_array_equal(pictures(model, same, [1], max_iter=5), expected)
 
 
-def test_an_endless_dataset_is_read_in_part(model):
-    read = []
+def test_an_endless_generator_is_read_in_part(model):
+    read = 0
 
     def endless():
+        nonlocal read
         rng = np.random.default_rng(0)
         while True:
-            read.append(len(read))
+            read += 1
             yield rng.uniform(size=(40, 12, 12, 1)), np.zeros(40)
 
     pictures(model, endless(), [1], max_iter=3)
-    assert len(read) == 13
+    assert read == 5000 / 40
 
 
-def test_image_dataset_from_directory(tmp_path):
+def test_a_folder_of_images(tmp_path):
     rng = np.random.default_rng(0)
-    for kind in ("cats", "dogs"):
-        (tmp_path / kind).mkdir()
-        for i in range(4):
-            pixels = rng.integers(0, 256, (20, 24, 3)).astype("uint8")
-            keras.utils.save_img(tmp_path / kind / f"{i}.png", pixels, scale=False)
-    folder = keras.utils.image_dataset_from_directory(
-        tmp_path, image_size=(16, 16), batch_size=3, verbose=0
+    images = rng.integers(0, 256, (8, 16, 16, 3)).astype("uint8")
+    for i, image in enumerate(images):
+        folder = tmp_path / ("cats", "dogs")[i // 4]
+        folder.mkdir(exist_ok=True)
+        keras.utils.save_img(folder / f"{i}.png", image, scale=False)
+    read_by_keras = keras.utils.image_dataset_from_directory(
+        tmp_path, image_size=(16, 16), batch_size=3, verbose=0, shuffle=False
     )
     model = sequential((16, 16, 3), layers.Conv2D(2, 3))
-    drawn = visualize_filters(model, -1, like=folder, max_iter=3, progress=False)
-    assert drawn.shape == (2, 16, 16, 3)
-    assert drawn.max() > 20
+    expected = pictures(model, images, [0, 1], max_iter=3)
+    for folder in (tmp_path, str(tmp_path)):
+        np.testing.assert_array_equal(pictures(model, folder, [0, 1], max_iter=3), expected)
+        one = visualize_activation(model, -1, 0, like=folder, seed=0, max_iter=3)
+        assert one.dtype == np.uint8
+    drawn = pictures(model, read_by_keras, [0, 1], max_iter=3)
+    np.testing.assert_allclose(drawn, expected, atol=1)
+    scaled = pictures(model, tmp_path, [0, 1], max_iter=3, input_range=(-1.0, 1.0))
+    assert -1 <= scaled.min() < scaled.max() <= 1
+    losses = [(ActivationMaximization(model.layers[-1], 1), 1)]
+    by_losses = visualize_activation_with_losses(
+        model.inputs[0], losses, like=tmp_path, seed=0, max_iter=3
+    )
+    assert by_losses.dtype == np.uint8
+
+
+def test_folders_for_a_model_with_two_inputs(two_inputs, tmp_path):
+    model, examples = two_inputs
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)).astype("uint8")
+    for i, image in enumerate(images):
+        keras.utils.save_img(tmp_path / f"{i}.png", image, scale=False)
+    ranges = {"image": (0.0, 1.0), "row": (5.0, 25.0)}
+    for like in ({"image": tmp_path, "row": examples["row"]}, [tmp_path, examples["row"]]):
+        drawn = visualize_activation(
+            model, -1, 0, like=like, input_range=ranges, max_iter=3, seed=0
+        )
+        assert 0 <= drawn["image"].min() < drawn["image"].max() <= 1
+    with pytest.raises(ValueError, match=r"`like` must be an array.* of shape "):
+        visualize_activation(model, -1, 0, like={"image": tmp_path, "row": tmp_path})
+    with pytest.raises(TypeError, match="`like` must be a list"):
+        visualize_activation(model, -1, 0, like=tmp_path)
 
 
 GOOD = np.random.default_rng(0).uniform(size=(20, 12, 12, 1))
@@ -431,18 +467,18 @@ NAN = np.where(np.arange(12)[:, None] == 3, np.nan, GOOD)
         (300 * GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* from 0.* to 29"),
         (GOOD - 0.5, {"input_range": (0.0, 1.0)}, r"is \(0, 1\)\. Received: .* from -0\.49"),
         (GOOD, {"input_range": (0, 255)}, r"is \(0, 255\)\. Received: .* to 0.9"),
-        (GOOD[:1], {}, r"at least two.*Received: like of shape \(1, 12, 12, 1\)"),
-        (GOOD[0], {}, r"Received: like of shape \(12, 12, 1\)"),
-        ([], {}, r"at least two.*Received: none"),
-        (iter([]), {}, r"at least two.*Received: none"),
+        (GOOD[:1], {}, r"at least two.*Received: 1 example$"),
+        (GOOD[0], {}, r"at least two.*Received: 1 example$"),
+        ([], {}, r"at least two.*Received: no examples"),
+        (iter([]), {}, r"at least two.*Received: no examples"),
         (np.ones((5, 12, 12, 1)), {}, r"differ.*Received: 5 examples that are all alike"),
-        ("photographs/", {}, r"array of examples.*Received: like of type str"),
+        ("photographs/", {}, r"folder that exists.*Received: like=photographs/"),
         (["a", "b"], {}, r"numbers.*Received: "),
-        ({1, 2}, {}, r"array of examples.*Received: like of type set"),
-        (7, {}, r"array of examples.*Received: like of type int"),
-        (len, {}, r"array of examples.*Received: like of type"),
+        ({1, 2}, {}, r"be a folder, an array.*Received: like of type set"),
+        (7, {}, r"be a folder, an array.*Received: like of type int"),
+        (len, {}, r"be a folder, an array.*Received: like of type"),
         ({"input": GOOD}, {}, r"names of the inputs.*Received: "),
-        ([GOOD[0], GOOD[0, :9]], {}, r"one shape.*Received: arrays of shapes"),
+        ([GOOD[0], GOOD[0, :9]], {}, r"shape \(12, 12, 1\).*Received: like of shape \(9, 12, 1\)"),
         (GOOD + 1j, {}, r"numbers.*Received: like of type complex"),
     ],
 )

@@ -138,13 +138,6 @@ def inputs_for_images(graph: Graph, fixed_inputs: Any) -> ModelInputs:
     return inputs
 
 
-def image_layout(inputs: ModelInputs) -> Layout:
-    """The layout of the images for the input that varies; open axes keep a size of None."""
-    (tensor,) = inputs.varying
-    axes = spatial_axes(tensor)
-    return layout_of(tensor) if axes else Layout(tuple(tensor.shape[1:]), axes)
-
-
 def default_input(graph: Graph) -> keras.KerasTensor:
     """The tensor that is explained by default.
 

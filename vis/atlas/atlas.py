@@ -11,7 +11,7 @@ import numpy as np
 
 from vis import __version__
 from vis.atlas.directory import AtlasDirectory
-from vis.atlas.images import DatasetScan, as_examples, scan_images, stream_of
+from vis.atlas.images import DatasetScan, scan_images
 from vis.atlas.page_data import atlas_data, layer_data
 from vis.atlas.plan import plan_layers
 from vis.atlas.run import AtlasRun
@@ -19,6 +19,7 @@ from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
 from vis.backend.graph import Graph, layout_of
 from vis.backend.step import fingerprint_of
+from vis.data import Dataset
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.data_prior import fit_prior
@@ -131,8 +132,9 @@ def draw_atlas(
     options: dict[str, Any] = {"seed": seed, "input_range": input_range}
     if max_iter is not None:
         options["max_iter"] = check_integer("max_iter", max_iter, least=1)
-    stream = None if images is None else stream_of("images", model, images, input_range)
-    prior = None if like is None else _prior_of(model, like, input_range)
+    graph = Graph.of(model)
+    dataset = None if images is None else Dataset("images", images, graph.inputs[0], input_range)
+    prior = fit_prior(graph, like, None, None, input_range)
     settings = {
         "made_with": f"keras3-vis {__version__}",
         "model": list(fingerprint_of(model)[:2]),
@@ -147,8 +149,8 @@ def draw_atlas(
     directory.is_finished(settings)
     directory.check_writable()
     scan = DatasetScan({}, {}, {})
-    if stream is not None:
-        scan = scan_images(stream, model, plans, input_range, show)
+    if dataset is not None:
+        scan = scan_images(dataset, model, plans, input_range, show)
     settings["images"] = scan.digest
     if directory.is_finished(settings) and directory.has_pictures(plans):
         return Atlas(directory.index, {})
@@ -167,10 +169,6 @@ def draw_atlas(
     errors = run.errors()
     directory.write_manifest(settings, finished=not errors)
     return Atlas(directory.index, errors)
-
-
-def _prior_of(model: keras.Model, like: Any, input_range: tuple[float, float]) -> Any:
-    return fit_prior(Graph.of(model), as_examples(model, like, input_range), None, None)
 
 
 def _digest_of(value: Any) -> str:

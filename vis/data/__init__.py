@@ -1,1 +1,14 @@
-"""Datasets: images and other examples from arrays, lists, folders, generators and datasets."""
+"""Datasets of images and other examples, for `like=` and `images=`."""
+
+from vis.data.dataset import Dataset, sample_inputs
+from vis.data.examples import ExampleFormat, check_distinct
+from vis.data.sampling import SAMPLE_SIZE, EvenSample
+
+__all__ = [
+    "SAMPLE_SIZE",
+    "Dataset",
+    "EvenSample",
+    "ExampleFormat",
+    "check_distinct",
+    "sample_inputs",
+]

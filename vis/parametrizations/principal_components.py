@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.data.examples import check_examples
+from vis.data import SAMPLE_SIZE, Dataset, check_distinct
 from vis.parametrizations.base import Parametrization
 from vis.parametrizations.resampling import downsample, upsample
 from vis.parametrizations.spectra import resize_coefficients
@@ -83,7 +83,8 @@ class PrincipalComponents(Parametrization):
         components = check_integer("components", components, least=1)
         self.noise = check_positive("noise", noise)
         decay_power = check_number("decay_power", decay_power)
-        examples = check_examples("examples", examples, None)
+        examples = Dataset("examples", examples).sample(SAMPLE_SIZE)
+        check_distinct("examples", examples)
         self.input_range = _range_of(examples)
         self.layout = _layout_of(examples, data_format)
         self.coarse_layout = _coarse_layout(self.layout)

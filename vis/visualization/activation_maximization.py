@@ -73,7 +73,7 @@ def visualize_activation_with_losses(
         (8, 8, 1)
     """
     inputs = as_model_inputs(input_tensor, fixed_inputs)
-    parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs)
+    parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs, input_range)
     input_range = range_or_default(input_range, parametrization)
     params = {"seed_input": seed_input, **optimizer_params}
     return _minimize(
@@ -157,7 +157,7 @@ def visualize_activation(
     graph = Graph.of(model)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
-    parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
+    parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
     image_size = size_or_default(optimizer_params.get("image_size"), parametrization, graph)
     inputs = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
     input_range = range_or_default(input_range, parametrization)

@@ -1,5 +1,6 @@
 """Priors fitted to examples of the data (`like=`), and the defaults that follow from them."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 from vis._core.model_inputs import encode_text
 from vis.backend.graph import Graph, ModelInputs, match_to_inputs, names_of, spatial_axes
 from vis.backend.step import evaluate_tensor
-from vis.data.examples import check_examples, examples_from, joined
+from vis.data import SAMPLE_SIZE, Dataset, ExampleFormat, check_distinct, sample_inputs
 from vis.parametrizations import PrincipalComponents
-from vis.utils.validation import require
+from vis.utils.validation import is_iterable, require
 
 
-def fit_prior(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) -> Any:
+def fit_prior(
+    graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any, input_range: Any = None
+) -> Any:
     """Fits a prior to the examples in `like`; several inputs have a list of priors.
 
     Without examples, it returns `parametrization`. For several inputs, `like` and `fixed_inputs`
-    are lists by position or dicts by name.
+    are lists by position or dicts by name. Images from a folder are scaled to `input_range`.
     """
     if like is None:
         return parametrization
@@ -33,7 +36,7 @@ def fit_prior(graph: Graph, like: Any, parametrization: Any, fixed_inputs: Any) 
                 f"Received: no examples for the input '{names_of(tensor)[0]}'"
             )
         if value is None:
-            priors.append(_fit(graph, tensor, examples))
+            priors.append(_fit(graph, tensor, examples, input_range))
     return priors[0] if len(priors) == 1 else priors
 
 
@@ -67,27 +70,42 @@ def size_or_default(image_size: Any, parametrization: Any, graph: Graph) -> Any:
     return priors[0].layout.spatial_shape or None
 
 
-def _fit(graph: Graph, tensor: keras.KerasTensor, examples: Any) -> PrincipalComponents:
+def _fit(
+    graph: Graph, tensor: keras.KerasTensor, examples: Any, input_range: Any
+) -> PrincipalComponents:
     """A prior of an input, or of the output of its embedding."""
-    if graph.gradient_flow.encoded(tensor) is not tensor and not hasattr(examples, "__array__"):
-        texts = examples_from("like", examples, len(tensor.shape) - 1)
-        examples = joined("like", [np.atleast_1d(text) for text in texts], np.concatenate)
-    numbers, examples = encode_text("like", graph, tensor, examples)
-    examples = check_examples("like", examples, tuple(numbers.shape[1:]))
+    is_folder = isinstance(examples, (str, os.PathLike))
+    folder_range = _range_of_input(graph, tensor, input_range) if is_folder else (0, 255)
+    values = Dataset("like", examples, tensor, folder_range).sample(SAMPLE_SIZE)
+    numbers, values = encode_text("like", graph, tensor, values)
+    check_distinct("like", values)
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is not numbers:
-        examples = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, examples)
+        values = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, values)
     is_first = spatial_axes(entry)[:1] == (2,)
     data_format = "channels_first" if is_first else "channels_last"
-    return PrincipalComponents(examples, data_format=data_format)
+    return PrincipalComponents(values, data_format=data_format)
+
+
+def _range_of_input(graph: Graph, tensor: keras.KerasTensor, input_range: Any) -> Any:
+    """The range of an input, from one pair for all inputs or one for each."""
+    are_pairs = isinstance(input_range, (list, tuple)) and any(map(is_iterable, input_range))
+    if isinstance(input_range, Mapping) or are_pairs:
+        pairs = match_to_inputs("input_range", input_range, graph.names)
+        input_range = next(p for t, p in zip(graph.inputs, pairs, strict=True) if t is tensor)
+    return (0, 255) if input_range is None else input_range
 
 
 def _by_input(like: Any, graph: Graph) -> list[Any]:
     """The examples of each input."""
-    if len(graph.inputs) == 1 or isinstance(like, (Mapping, list, tuple)):
+    is_folder = isinstance(like, (str, os.PathLike))
+    if len(graph.inputs) == 1 or is_folder or isinstance(like, (Mapping, list, tuple)):
         return match_to_inputs("like", like, graph.names)
-    rows = [
-        match_to_inputs("like", item, graph.names)
-        for item in examples_from("like", like, rank=None)
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    formats = [ExampleFormat.of("like", tensor) for tensor in graph.inputs]
+
+    def to_batches(item: Any) -> list[np.ndarray | None]:
+        values = match_to_inputs("like", item, graph.names)
+        pairs = zip(formats, values, strict=True)
+        return [None if value is None else own.as_batch(value) for own, value in pairs]
+
+    return sample_inputs("like", like, to_batches, SAMPLE_SIZE)

@@ -97,7 +97,7 @@ def visualize_filters(
     """
     graph = Graph.of(model)
     selected = select_filters(graph, "layer_idx", layer_idx, "filter_indices", filter_indices)
-    parametrization = fit_prior(graph, like, parametrization, fixed_inputs)
+    parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
     fit_receptive_field = isinstance(image_size, str) and image_size == "receptive_field"
     given_size = None if fit_receptive_field else image_size
     size = size_or_default(given_size, parametrization, graph)

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from vis._core.model_inputs import image_layout, inputs_for_images
+from vis._core.model_inputs import inputs_for_images
 from vis.backend import device
 from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.step import ActivationMaps
-from vis.data.streams import Stream
+from vis.data import Dataset
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
 from vis.visualization.receptive_field_boxes import PositionGrid
@@ -182,15 +182,13 @@ def top_activating_images(
     batch_size = check_integer("batch_size", batch_size, least=1)
     progress = check_flag("progress", progress)
     inputs = inputs_for_images(graph, fixed_inputs)
-    (tensor,) = inputs.varying
-    shape = tuple(tensor.shape[1:])
-    stream = Stream("images", images, shape, image_layout(inputs), input_range)
-    results, top_images = scan_dataset(stream, inputs, selected, count, batch_size, progress)
-    return TopImages(list(results.values()), top_images, stream.names)
+    dataset = Dataset("images", images, inputs.varying[0], input_range)
+    results, top_images = scan_dataset(dataset, inputs, selected, count, batch_size, progress)
+    return TopImages(list(results.values()), top_images, dataset.names)
 
 
 def scan_dataset(
-    stream: Stream,
+    dataset: Dataset,
     inputs: ModelInputs,
     selected: Sequence[SelectedFilters],
     count: int,
@@ -198,7 +196,7 @@ def scan_dataset(
     progress: bool,
     on_error: Callable[[str, ValueError], None] | None = None,
 ) -> tuple[dict[str, TopImagesOfLayer], dict[int, np.ndarray]]:
-    """Runs the images of a stream through a network once, in batches of at most `batch_size`.
+    """Runs the images of a dataset through a network once, in batches of at most `batch_size`.
 
     Returns the result of each layer by path, with the `count` top images of each channel, and the
     images by index. Activations that are not finite raise an error; if there is `on_error`, it is
@@ -212,8 +210,8 @@ def scan_dataset(
     axes = spatial_axes(tensor)
     images: dict[int, np.ndarray] = {}
     seen = 0
-    with tqdm(total=stream.count, disable=not progress, unit="image") as bar:
-        for batch in stream.batches(batch_size):
+    with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
+        for batch in dataset.batches(batch_size):
             if not seen:
                 warn_of_range(tensor, batch, "images")
             layout = Layout(batch.shape[1:], axes)

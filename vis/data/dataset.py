@@ -1,0 +1,221 @@
+"""One reader for all kinds of datasets."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from vis.data.examples import ExampleFormat, join
+from vis.data.image_folder import ImageFolder
+from vis.data.sampling import EvenSample, evenly_spaced
+from vis.utils.validation import check_array, expect, is_iterable
+
+# A sample of a stream is taken from its first examples, so many times as many as are needed.
+_READ = 10
+# `tf.data.Dataset.cardinality()` of a dataset that repeats itself.
+_INFINITE = -1
+
+
+class Dataset:
+    """Examples of a model's input, read in batches.
+
+    The source is a folder of image files, an array `(samples, ...)`, a list of single examples or
+    of batches, or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of either. Labels
+    are ignored, of items `(x, y)` and of a pair of arrays.
+
+    Args:
+        name: Name of the argument, for error messages.
+        source: The data.
+        tensor: The model's input. If it is None, examples may have any shape, a list has single
+            ones, and a stream has batches.
+        input_range: Lowest and highest value, to which images from a folder are scaled.
+
+    Attributes:
+        count: Number of examples, or of files in a folder; None if it is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Any,
+        tensor: keras.KerasTensor | None = None,
+        input_range: tuple[float, float] = (0, 255),
+    ) -> None:
+        self._name = name
+        self._format = None if tensor is None else ExampleFormat.of(name, tensor)
+        source = source[0] if self._has_labels(source) else source
+        self._is_list = isinstance(source, (list, tuple))
+        self.count: int | None = None
+        if isinstance(source, (str, os.PathLike)):
+            source = ImageFolder(name, source, tensor, input_range)
+            self.count = len(source)
+        elif hasattr(source, "__array__") and not isinstance(source, keras.KerasTensor):
+            array = source if hasattr(source, "shape") else np.asarray(source)
+            source = _Rows(array) if self._is_batch(array) else [array]
+            self.count = len(source)
+        elif self._is_list:
+            self.count = sum(len(item) if self._is_batch(item) else 1 for item in source)
+        else:
+            _check_is_dataset(name, source)
+        self._source = source
+
+    @property
+    def names(self) -> list[str] | None:
+        """Paths of the images that have been read, relative to the folder; None without files."""
+        return self._source.names if isinstance(self._source, ImageFolder) else None
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """Batches `(samples, ...)` of at most `size` examples of one shape, in the model's order.
+
+        Each example is read once, and only one batch is held in memory.
+        """
+        is_text = self._format is not None and self._format.is_text
+        expect(not is_text, self._name, "be images", "a model with an input of text", TypeError)
+        cardinality = getattr(self._source, "cardinality", None)
+        is_finite = not callable(cardinality) or int(cardinality()) != _INFINITE
+        received = f"{self._source!r}, which repeats itself forever"
+        expect(is_finite, self._name, "come to an end; see its method `take`", received)
+        return self._rebatched(size)
+
+    def sample(self, size: int) -> np.ndarray:
+        """At most `size` examples, evenly spaced over the data, as one array `(samples, ...)`.
+
+        Of a generator or a `tf.data.Dataset` it is a sample of the first `10 * size`.
+        """
+        if isinstance(self._source, _Rows) and len(self._source) <= size:
+            return self._as_batch(self._source.array)
+        sample = EvenSample(size)
+        for batch in self._read(size):
+            sample.add(batch)
+        return join(self._name, sample.batches())
+
+    def _rebatched(self, size: int) -> Iterator[np.ndarray]:
+        held: list[np.ndarray] = []
+        for batch in self._read(None):
+            for example in batch:
+                if held and (len(held) == size or example.shape != held[0].shape):
+                    yield np.stack(held)
+                    held = []
+                held.append(example)
+        expect(held, self._name, "hold at least one image", "no images")
+        yield np.stack(held)
+
+    def _read(self, size: int | None) -> Iterator[np.ndarray]:
+        if isinstance(self._source, ImageFolder):
+            return map(self._as_batch, self._source.images(size))
+        return _read_items(self._source, self._as_batch, size)
+
+    def _as_batch(self, item: Any) -> np.ndarray:
+        item = _without_labels(item, self._is_list)
+        item = next(iter(item.values())) if isinstance(item, Mapping) and len(item) == 1 else item
+        if self._format is None:
+            array = check_array(self._name, item)
+            rank = array.ndim if self._is_list else array.ndim - 1
+            received = f"{self._name} of shape {array.shape}"
+            expect(rank >= 1, self._name, "hold examples of at least one axis", received)
+            self._format = ExampleFormat(self._name, (None,) * rank)
+        return self._format.as_batch(item)
+
+    def _is_batch(self, array: Any) -> bool:
+        """Whether an item or the source is an array of several examples."""
+        if not _is_array(array):
+            return False
+        return not self._is_list if self._format is None else self._format.is_batch(array.shape)
+
+    def _has_labels(self, source: Any) -> bool:
+        """Whether the source is a pair of arrays `(x, y)`, or `(x, y, sample_weight)`."""
+        if not (isinstance(source, tuple) and len(source) in (2, 3) and _is_array(source[0])):
+            return False
+        x, *labels = source
+        if not all(hasattr(y, "__len__") and np.ndim(y) and len(y) == len(x) for y in labels):
+            return False
+        if self._format is None:
+            return len(x.shape) > 1 and any(np.shape(y) != np.shape(x) for y in labels)
+        return self._format.is_batch(x.shape)
+
+
+def sample_inputs(
+    name: str, source: Any, to_batches: Callable[[Any], list[np.ndarray | None]], size: int
+) -> list[np.ndarray | None]:
+    """Samples of several inputs, from a dataset whose items have values for all of them.
+
+    `to_batches` makes of an item, without its labels, a batch for each input, or None.
+    """
+    _check_is_dataset(name, source)
+    samples: list[EvenSample | None] = []
+    for batches in _read_items(source, lambda item: to_batches(_without_labels(item)), size):
+        samples = samples or [None if batch is None else EvenSample(size) for batch in batches]
+        for sample, batch in zip(samples, batches, strict=True):
+            if sample is not None and batch is not None:
+                sample.add(batch)
+    expect(samples, name, "hold at least two examples", "no examples")
+    return [None if sample is None else join(name, sample.batches()) for sample in samples]
+
+
+class _Rows:
+    """An array as a sequence of batches of one example, which need not be in memory."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.array[i : i + 1]
+
+
+def _read_items(source: Any, convert: Callable[[Any], Any], size: int | None) -> Iterator[Any]:
+    """Reads all items, or enough of them for a sample of `size` examples.
+
+    Each is converted to a batch, or to a list of batches of several inputs.
+    """
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        seen = 0
+        for item in source:
+            batch = convert(item)
+            yield batch
+            seen += _samples(batch)
+            if size is not None and seen >= _READ * size:
+                return
+    elif len(source):
+        # Read once only, because a dataset may draw random numbers for each batch.
+        first = convert(source[0])
+        yield first
+        positions: Any = range(len(source))
+        if size is not None:
+            # Twice as many batches as needed, because the others may be smaller.
+            count = _samples(first)
+            positions = evenly_spaced(len(source), size if count == 1 else -(-2 * size // count))
+        for i in positions[1:]:
+            yield convert(source[i])
+
+
+def _samples(batch: np.ndarray | list[np.ndarray | None]) -> int:
+    batches = batch if isinstance(batch, list) else [batch]
+    return max((len(batch) for batch in batches if batch is not None), default=0)
+
+
+def _without_labels(item: Any, in_list: bool = False) -> Any:
+    """`x` of an item `(x, y)`. In a list, a tuple of numbers is an example itself."""
+    is_pair = isinstance(item, tuple) or (isinstance(item, list) and not in_list)
+    if not is_pair or not item:
+        return item
+    return item[0] if not in_list or _is_array(item[0]) or isinstance(item[0], str) else item
+
+
+def _is_array(value: Any) -> bool:
+    return not isinstance(value, keras.KerasTensor) and len(getattr(value, "shape", ())) > 0
+
+
+def _check_is_dataset(name: str, source: Any) -> None:
+    is_other = isinstance(source, (str, bytes, Mapping, set, frozenset, keras.KerasTensor))
+    is_dataset = not is_other and (is_iterable(source) or hasattr(source, "__getitem__"))
+    expected = (
+        "be a folder, an array, a list, a generator, a `tf.data.Dataset` or a "
+        "`keras.utils.PyDataset`"
+    )
+    received = f"{name} of type {type(source).__name__}"
+    expect(is_dataset, name, expected, received, TypeError)
