@@ -38,8 +38,13 @@ def test_grey_pictures_and_heat():
     figure = plotting.picture(np.zeros((8, 6, 1)), title="night")
     assert figure.axes[0].images[0].get_array().shape == (8, 6)
     heat = np.arange(48.0).reshape(8, 6)
-    alpha = plotting.heatmap(np.zeros((8, 6, 3)), heat, alpha=0.3).axes[0].images[1].get_alpha()
-    np.testing.assert_allclose(alpha, 0.3 * heat / 47)
+    colours = 255 * matplotlib.colormaps["jet"](heat / 47)[..., :3]
+    share = 0.3 * heat[..., None] / 47
+    for image in (np.full((8, 6), 51, "uint8"), np.full((8, 6, 3), 0.2), np.full((8, 6, 1), 0.2)):
+        shown = plotting.heatmap(image, heat, alpha=0.3).axes[0].images[0].get_array()
+        np.testing.assert_allclose(shown, share * colours + (1 - share) * 51, atol=0.51)
+    even = plotting.heatmap(np.full((8, 6, 3), 2.0), np.ones((8, 6))).axes[0].images[0]
+    assert (even.get_array() == 255).all()
 
 
 def test_plots_where_it_is_told_to():
@@ -49,7 +54,7 @@ def test_plots_where_it_is_told_to():
     assert plotting.picture(np.zeros((4, 4)), ax=axes[0]) is figure
     assert plotting.heatmap(np.zeros((4, 4)), np.eye(4), ax=axes[1]) is figure
     assert plotting.loss_curves(history(), ax=axes[2]) is figure
-    assert [len(axes[0].images), len(axes[1].images), len(axes[2].lines)] == [1, 2, 3]
+    assert [len(axes[0].images), len(axes[1].images), len(axes[2].lines)] == [1, 1, 3]
     plt.close(figure)
 
 

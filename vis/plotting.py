@@ -9,7 +9,7 @@ import numpy as np
 
 from vis.callbacks import History
 from vis.utils.files import written_whole
-from vis.utils.image import deprocess_input
+from vis.utils.image import deprocess_input, overlay_heatmap, to_rgb
 from vis.utils.validation import (
     check_array,
     check_finite,
@@ -118,7 +118,7 @@ def heatmap(
     Args:
         image: A picture, as in `picture`.
         heat: `(height, width)` of the picture; any range.
-        alpha: Opacity of the heat where it is greatest, in [0, 1].
+        alpha: Opacity at the maximum of the heat map, in [0, 1]. The minimum is transparent.
         title: What to write above it.
         ax: Where to plot; a new figure by default.
         save_to: Path of a file to write as well.
@@ -132,19 +132,17 @@ def heatmap(
     Example:
         >>> figure = heatmap(np.zeros((8, 8, 3)), np.eye(8))
         >>> len(figure.axes[0].images)
-        2
+        1
     """
     image = _check_picture("image", image)
     heat = check_finite("heat", heat).astype("float64")
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
     expected = f"be of the picture's size {image.shape[:2]}"
     expect(heat.shape == image.shape[:2], "heat", expected, f"heat of shape {heat.shape}")
-    ax = _axes(ax)
-    _show(ax, image, title)
-    strength = (heat - heat.min()) / (np.ptp(heat) or 1)
-    # Where there is no heat, the picture stays as it is.
-    ax.imshow(heat, cmap="jet", alpha=alpha * strength, interpolation="bilinear")
-    return _finished(ax.figure, save_to)
+    rgb = to_rgb(image.reshape(*heat.shape, -1))
+    rgb = rgb if np.issubdtype(rgb.dtype, np.integer) else 255 * rgb
+    overlay = overlay_heatmap(np.clip(rgb, 0, 255), heat, alpha)
+    return picture(overlay, title, ax, save_to)
 
 
 def loss_curves(

@@ -11,11 +11,8 @@ from PIL import Image
 
 from vis.backend.tensorboard import create_writer, write_image
 from vis.utils.files import written_whole
-from vis.utils.image import stitch_images, to_rgb
-from vis.utils.validation import check_finite, check_integer, expect, require
-
-# Maximum opacity of a heat map over its image.
-_ALPHA = 0.7
+from vis.utils.image import overlay_heatmap, stitch_images, to_rgb
+from vis.utils.validation import check_finite, check_floats, check_integer, expect, require
 
 
 class VisualizationCallback(keras.callbacks.Callback):
@@ -150,13 +147,10 @@ def _to_rgb_bytes(name: str, images: Any) -> np.ndarray:
 
 
 def _overlay(name: str, heat: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Heat maps in [0, 1] over images."""
-    from matplotlib import colormaps
-
+    """Heat maps over images."""
+    heat = check_floats("maps", heat)
     heat = heat[None] if heat.ndim == 2 else heat
     expected = f"return a map for each image, {images.shape[:3]}"
     received = f"an array of shape {heat.shape} from '{name}'"
     expect(heat.shape == images.shape[:3], "maps", expected, received)
-    colours = 255 * colormaps["jet"](heat)[..., :3]
-    alpha = _ALPHA * heat[..., None]
-    return np.round(alpha * colours + (1 - alpha) * images).astype("uint8")
+    return overlay_heatmap(images, heat)

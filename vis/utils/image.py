@@ -70,6 +70,31 @@ def to_rgb(images: np.ndarray) -> np.ndarray:
     return images if images.shape[-1] == 3 else np.repeat(images[..., :1], 3, axis=-1)
 
 
+def overlay_heatmap(images: np.ndarray, heatmaps: np.ndarray, alpha: float = 0.7) -> np.ndarray:
+    """Blends heat maps in Matplotlib's colour map `jet` over images.
+
+    Args:
+        images: RGB images `(..., height, width, 3)` with values from 0 to 255.
+        heatmaps: `(..., height, width)`; each is scaled to [0, 1].
+        alpha: Opacity at the maximum of a heat map, in [0, 1]. The minimum is transparent.
+
+    Returns:
+        A `uint8` array of the shape of `images`.
+
+    Example:
+        >>> overlay_heatmap(np.full((1, 2, 3), 100), np.array([[0.0, 1.0]]), alpha=0.5).tolist()
+        [[[100, 100, 100], [114, 50, 50]]]
+    """
+    from matplotlib import colormaps
+
+    low = heatmaps.min(axis=(-2, -1), keepdims=True)
+    contrast = heatmaps.max(axis=(-2, -1), keepdims=True) - low
+    heat = (heatmaps - low) / np.where(contrast > 0, contrast, 1)
+    opacity = alpha * heat[..., None]
+    blend = opacity * (255 * colormaps["jet"](heat)[..., :3]) + (1 - opacity) * images
+    return np.round(blend).astype("uint8")
+
+
 def random_array(
     shape: Sequence[int],
     mean: float = 128.0,
