@@ -30,7 +30,6 @@ from PIL import Image
 from vis.applications import EfficientNetLite0
 from vis.atlas import default_layers, draw_atlas
 from vis.atlas.directory import AtlasDirectory
-from vis.atlas.images import Sample
 from vis.visualization import top_activating_images, visualize_filters
 
 ROOT = Path(__file__).parent.parent
@@ -644,18 +643,6 @@ def test_classes_of_a_nested_network(tmp_path):
     classes = data(content(tmp_path), "atlas")["layers"][1]
     assert classes["labels"] == ["a", "b"]
     assert classes["predecessors"] == [0]
-
-
-@pytest.mark.parametrize("count", [1, 8, 9, 40, 1000])
-def test_a_sample_is_evenly_spaced(count):
-    sample = Sample(8)
-    for first in range(0, count, 7):
-        sample.add(np.arange(first, min(first + 7, count))[:, None])
-    kept = sample.images[:, 0]
-    assert len(kept) == count if count <= 8 else 4 <= len(kept) <= 8
-    assert kept[0] == 0
-    assert len(set(np.diff(kept))) <= 1
-    assert count - kept[-1] <= max(1, kept[1] if len(kept) > 1 else 1)
 
 
 @pytest.fixture(scope="module")
