@@ -31,7 +31,12 @@ class ModelInputs(NamedTuple):
     def with_zeros(cls, graph: Graph, tensor: keras.KerasTensor) -> "ModelInputs":
         """One tensor varies; all other inputs are zeros, or empty texts, of the smallest size."""
         others = [t for t in graph.inputs if t is not tensor]
-        zeros = [np.zeros((1, *(size or 1 for size in t.shape[1:])), _dtype(t)) for t in others]
+        sizes = [(1, *(size or 1 for size in t.shape[1:])) for t in others]
+        empty = ["" if t.dtype == "string" else 0 for t in others]
+        zeros = [
+            np.full(size, value, _dtype(t))
+            for t, size, value in zip(others, sizes, empty, strict=True)
+        ]
         return cls(graph, graph.input_structure, (tensor, *others), (None, *zeros))
 
     @property
