@@ -86,8 +86,8 @@ def draw_atlas(
         seed: Random seed.
         images: Dataset in which to look for top-activating images, as in `top_activating_images`:
             a folder of image files, an array, or a dataset.
-        like: A few hundred examples of the model's data, as in `visualize_filters`, or a folder of
-            them. Pictures are drawn like these.
+        like: A few hundred examples of the model's data, as in `visualize_filters`. Pictures are
+            drawn like these.
         input_range: Lowest and highest value of the model's input.
         labels: Names of the model's classes. Names of ImageNet's classes are known.
         executor: Where to compute. Defaults to this process. Otherwise a number of processes (the

@@ -47,7 +47,7 @@ class PrincipalComponents(Parametrization):
 
     Args:
         examples: A few hundred examples of the model's input: an array `(samples, ...)`, a list of
-            single examples, or a dataset of batches. At most 500 are used.
+            single examples, or a dataset of batches. At most 500 are used, evenly spaced.
         components: Maximum number of components, at least 1; at most half the number of examples
             is used.
         noise: Initial standard deviation of the coordinates, positive.

@@ -130,10 +130,11 @@ def visualize_activation(
             for those that are.
         precision: `"bfloat16"` to run the network in this type, which is faster on hardware with
             bfloat16; None for the model's own.
-        like: A few hundred examples of the model's inputs: an array, a list of arrays, or a
-            dataset; for several inputs a dict by name, or a list. The image then looks like them,
-            because it is composed of their principal components
-            (`vis.parametrizations.PrincipalComponents`).
+        like: A few hundred examples of the model's inputs: an array, a list, a folder of image
+            files, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator, with or without
+            labels; for several inputs a dict by name, or a list. At most 500 are used, evenly
+            spaced. The image then looks like them, because it is composed of their principal
+            components (`vis.parametrizations.PrincipalComponents`).
         **optimizer_params: Arguments of `vis.optimizer.Optimizer.minimize`: `max_iter` (by default
             200, or 100 with `like`), `input_modifiers`, `callbacks`, `verbose` (by default False),
             `seed`, `image_size` for models with an open input size, and `checkpoint` and

@@ -143,11 +143,11 @@ def top_activating_images(
 
     Args:
         model: A Keras model.
-        images: The images: a folder; an array `(images, ...)`; a list of single images; or a
-            `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator, of images or batches, with
-            or without labels. The channels may be first or last. A folder is read with its
-            subfolders in the order of file names, and images are resized to the model's input;
-            other files are skipped with a warning.
+        images: The images: a folder; an array `(images, ...)`, or a pair `(images, labels)`; or a
+            list, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator, of images or
+            batches, with or without labels. The channels may be first or last. A folder is read
+            with its subfolders in the order of file names, and images are resized to the model's
+            input; other files are skipped with a warning.
         layers: A layer or a list of layers, each as `layer_idx` in `visualize_activation`.
         filters: Channels of the layer: an index, a list of indices, or None for all. For a list of
             layers: a list with one of these for each layer, a dict by layer, or None.
