@@ -1,4 +1,4 @@
-"""What several test files need."""
+"""Helpers of several test files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vis.callbacks import OptimizerCallback
 
 
 class Recorder(OptimizerCallback):
-    """Keeps what it is called with."""
+    """Stores the arguments of its calls."""
 
     def __init__(self):
         self.iterations, self.named_losses, self.overall = [], [], []
@@ -32,14 +32,14 @@ def sequential(shape, *layers):
 
 
 def channels_last(array, data_format):
-    """A batch of images, or arrays like them, with the channels at the end."""
+    """A batch of images or feature maps with the channels last."""
     return np.moveaxis(array, 1, -1) if data_format == "channels_first" else array
 
 
 def look_trained(model, images):
-    """Gives normalisations the statistics of some images, and scales and shifts of their own.
+    """Gives batch normalisation the statistics of images, and random scales and shifts.
 
-    Without them, what random weights make of an image fades away in deep networks.
+    Otherwise, activations of random weights vanish in deep networks.
     """
     rng = np.random.default_rng(1)
     for weight in model.weights:
@@ -53,12 +53,12 @@ def look_trained(model, images):
     for layer in normalisations:
         layer.momentum = 0.0
     for layer in dropouts:
-        # With whole branches left out, the statistics would not be those of inference.
+        # Otherwise whole branches would be missing, unlike in inference.
         layer.rate = 0.0
     model(images, training=True)
     for layer, momentum in zip(normalisations, momenta, strict=True):
         layer.momentum = momentum
-        # Channels that hardly vary over a few images would be blown up in all others.
+        # Otherwise channels that hardly vary over a few images would be amplified in others.
         variance = layer.moving_variance.numpy()
         layer.moving_variance.assign(np.maximum(variance, variance.mean()))
     for layer, rate in zip(dropouts, rates, strict=True):
@@ -66,12 +66,12 @@ def look_trained(model, images):
 
 
 def weights(layer):
-    """Kernel and bias, and what the layer's activation is called."""
+    """Kernel, bias, and the name of the activation function of a layer."""
     return [*layer.get_weights(), layer.activation.__name__]
 
 
 def nodes(model):
-    """Numbers of nodes that hang from each layer of a model, those of nested models included."""
+    """Numbers of inbound and outbound nodes of all layers, those of nested models included."""
     return [
         (layer.name, len(layer._inbound_nodes), len(layer._outbound_nodes))
         for layer in model._flatten_layers()

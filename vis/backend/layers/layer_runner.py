@@ -34,9 +34,8 @@ def folded_batch_norms(nodes: Sequence[Any], requested: Collection[int]) -> dict
             continue
         between = node.input_tensors[0]
         before = producers.get(id(between))
-        if before is None or uses[id(between)] != 1 or id(between) in requested:
-            continue
-        if len(before.input_tensors) == 1 and _fits(before.operation, node.operation, between):
+        is_unused = uses[id(between)] == 1 and id(between) not in requested
+        if before is not None and is_unused and _fits(before, node.operation, between):
             pairs[id(node)] = before
     return pairs
 
@@ -53,10 +52,11 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
-def _fits(layer: Any, norm: layers.BatchNormalization, between: keras.KerasTensor) -> bool:
-    rank = len(between.shape)
+def _fits(node: Any, norm: layers.BatchNormalization, output: keras.KerasTensor) -> bool:
+    layer, rank = node.operation, len(output.shape)
     return (
-        _is_plain(layer)
+        len(node.input_tensors) == 1
+        and _is_plain(layer)
         and layer.activation is keras.activations.linear
         and layer.dtype_policy == norm.dtype_policy
         and norm.axis % rank == (1 if _is_channels_first(layer) else rank - 1)

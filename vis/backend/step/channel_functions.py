@@ -43,6 +43,8 @@ class LayerTap(NamedTuple):
 class ChannelFunction:
     """A function of images and of channels of several layers, compiled for each size of images."""
 
+    _evaluate: Callable[..., list[Any]]  # Called with `run`, the inputs and the channels.
+
     def __init__(self, inputs: ModelInputs, taps: Sequence[LayerTap]) -> None:
         graph = inputs.graph
         self._inputs = list(map(TensorRef.of, inputs.tensors))
@@ -59,20 +61,12 @@ class ChannelFunction:
         return _channel_functions.get(graph.owner, key, lambda: cls(inputs, taps))
 
     def __call__(
-        self,
-        graph: Graph,
-        weight_cache: WeightCache,
-        inputs: Sequence[np.ndarray],
-        channels: Sequence[Any],
+        self, graph: Graph, weights: WeightCache, inputs: Sequence[Any], channels: Sequence[Any]
     ) -> list[np.ndarray]:
         """Evaluates the function for `(samples, ...)` of each input, and channels of each layer."""
         tensors = [tf.convert_to_tensor(values) for values in inputs]
         indices = [tf.convert_to_tensor(np.asarray(c, "int32")) for c in channels]
-        return [o.numpy() for o in self._compiled(graph, weight_cache, tensors, indices)]
-
-    def _evaluate(self, run: Callable, inputs: list[Any], channels: list[Any]) -> list[Any]:
-        """The function that is compiled."""
-        raise NotImplementedError
+        return [output.numpy() for output in self._compiled(graph, weights, tensors, indices)]
 
     def _layer_outputs(self, run: Callable, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of the layers, in the order of the taps."""

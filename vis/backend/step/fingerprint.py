@@ -25,6 +25,7 @@ _OWN_STATE = re.compile(
     "Random(?!IndexShuffle)|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)"
     "|(Parameterized)?TruncatedNormal|Multinomial|SampleDistorted|Rng|(Eager)?PyFunc"
 )
+_WRITES = re.compile("Assign.*VariableOp")
 
 
 class Fingerprint(NamedTuple):
@@ -49,11 +50,7 @@ def fingerprint(function: Any) -> Fingerprint:
         for outside, inside in graph.captures
         if inside.op.name in used
     ]
-    written = {
-        _source(node.input[0])
-        for node in graph_def.node
-        if node.op.startswith("Assign") and node.op.endswith("VariableOp")
-    }
+    written = {_source(node.input[0]) for node in graph_def.node if _WRITES.fullmatch(node.op)}
     weights = digest(
         value.numpy()
         for value, _ in captured
