@@ -1,4 +1,4 @@
-"""The user's images: the strongest of them, a sample, and what tells them from others."""
+"""One pass over the user's dataset: top-activating images, a sample, and a digest."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,34 +15,24 @@ from vis.data import Dataset, EvenSample
 from vis.visualization.selected_filters import SelectedFilters
 from vis.visualization.top_images import TopImagesOfLayer, scan_dataset
 
-_BATCH = 16
-# Strongest images of a channel.
+_BATCH_SIZE = 16
+# Top-activating images of a channel.
 _COUNT = 9
-# Images that links are averaged over, at most.
-_SAMPLE = 64
+# Maximum number of images that links are averaged over.
+_SAMPLE_SIZE = 64
 
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """The top-activating images of a dataset.
+    """What an atlas shows of a dataset."""
 
-    Attributes:
-        layers: Results, by layer path.
-        errors: Errors of layers without results, by layer path.
-        images: The top-activating images, by number.
-        names: File names of all images, if they are files.
-        total: Number of all images.
-        digest: Hash of all images, which identifies the dataset.
-        sample: Images that links are averaged over.
-    """
-
-    layers: dict[str, TopImagesOfLayer]
-    errors: dict[str, ValueError]
-    images: dict[int, np.ndarray]
-    names: list[str] | None = None
-    total: int = 0
-    digest: str | None = None
-    sample: np.ndarray | None = None
+    layers: dict[str, TopImagesOfLayer]  # By layer path.
+    errors: dict[str, ValueError]  # Of layers without results, by path.
+    images: dict[int, np.ndarray]  # The top-activating images, by number.
+    names: list[str] | None = None  # File names of all images, if they are files.
+    total: int = 0  # Number of all images.
+    digest: str | None = None  # Identifies the dataset.
+    sample: np.ndarray | None = None  # Images that links are averaged over.
 
 
 def scan_images(
@@ -50,11 +40,11 @@ def scan_images(
 ) -> DatasetScan:
     """Finds the top-activating images of all layers in one pass."""
     graph = Graph.of(model)
-    sample, digest = EvenSample(_SAMPLE), hashlib.sha256()
+    sample, digest = EvenSample(_SAMPLE_SIZE), hashlib.sha256()
     errors: dict[str, ValueError] = {}
 
     def observed_batches() -> Iterator[np.ndarray]:
-        for batch in dataset.batches(_BATCH):
+        for batch in dataset.batches(_BATCH_SIZE):
             digest.update(f"{batch.dtype}{batch.shape}".encode())
             digest.update(np.ascontiguousarray(batch).tobytes())
             sample.add(batch)
@@ -63,18 +53,13 @@ def scan_images(
     layers, images = scan_dataset(
         Dataset("images", observed_batches(), graph.inputs[0], input_range),
         inputs_for_images(graph, None),
-        [
-            SelectedFilters(plan.name, graph.find(plan.name, "layers"), list(plan.filters))
-            for plan in plans
-        ],
+        [SelectedFilters(p.name, graph.find(p.name), list(p.filters)) for p in plans],
         _COUNT,
         device.default_batch_size(),
         show,
         errors.__setitem__,
     )
     first, *others = sample.batches()
-    of_one_size = [first, *(image for image in others if image.shape == first.shape)]
-    sample_images = np.concatenate(of_one_size)
-    return DatasetScan(
-        layers, errors, images, dataset.names, sample.seen, digest.hexdigest()[:32], sample_images
-    )
+    of_one_size = np.concatenate([first, *(x for x in others if x.shape == first.shape)])
+    identity = digest.hexdigest()[:32]
+    return DatasetScan(layers, errors, images, dataset.names, sample.seen, identity, of_one_size)
