@@ -16,7 +16,7 @@ from helpers import nodes
 from keras.src.backend.common import global_state
 from visualization_calls import CALLS, IMAGE, activation, make_model
 
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.visualization import (
     GradCAMPlusPlus,
     GuidedGradCAM,
@@ -170,13 +170,13 @@ def test_checkpoints_neither_read_nor_change_global_random_state(tmp_path):
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     code = (
-        "import os, signal, sys; from vis.utils.files import written_whole\n"
-        "with written_whole(sys.argv[1]) as path:\n"
+        "import os, signal, sys; from vis.utils.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as path:\n"
         "    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / ("long" * 62 + ".npz")
     subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True)
     assert len(list(tmp_path.iterdir())) == 1
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(b"whole")
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vis.callbacks import History
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.utils.image import deprocess_input, overlay_heatmap, to_rgb
 from vis.utils.validation import (
     check_array,
@@ -245,7 +245,7 @@ def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
         kinds = figure.canvas.get_supported_filetypes()
         is_known = save_to.suffix[1:].lower() in kinds
         require(is_known, "save_to", f"end in one of {sorted(kinds)}", str(save_to))
-        with written_whole(save_to) as path:
+        with atomic_write(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure
 

@@ -17,7 +17,7 @@ from vis._core.descent import Descent
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, is_in_graph
 from vis.utils.description import describe
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.utils.validation import require
 
 _FORMAT = "vis checkpoint"
@@ -89,7 +89,7 @@ class Checkpoint:
         plain = [a.view(f"u{a.itemsize}") if a.dtype.kind == "V" else a for a in arrays]
         entries: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), "uint8")}
         entries.update({f"array_{number}": array for number, array in enumerate(plain)})
-        with written_whole(self._path) as unfinished, open(unfinished, "wb") as file:
+        with atomic_write(self._path) as unfinished, open(unfinished, "wb") as file:
             np.savez(file, **entries)
 
     def _read(self) -> _Contents:

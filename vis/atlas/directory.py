@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vis.atlas.plan import LayerPlan
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.utils.validation import expect
 
 _SITE = Path(__file__).with_name("site")
@@ -114,7 +114,7 @@ class AtlasDirectory:
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_bytes(content)
     except OSError as error:
         raise OSError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.utils.image import deprocess_input, draw_text, to_rgb
 from vis.utils.validation import check_input_range, check_integer, check_path, require
 
@@ -169,7 +169,7 @@ class GifGenerator(OptimizerCallback):
             )
         frame = draw_text(to_rgb(np.uint8(frame.round())), f"Step {i + 1}", font=None)
         if self._writer is None:
-            unfinished = self._open_file.enter_context(written_whole(self.path))
+            unfinished = self._open_file.enter_context(atomic_write(self.path))
             self._writer = self._open_file.enter_context(
                 imageio.v2.get_writer(unfinished, mode="I", loop=0)
             )

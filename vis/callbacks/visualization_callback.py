@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vis.backend.tensorboard import create_writer, write_image
-from vis.utils.files import written_whole
+from vis.utils.files import atomic_write
 from vis.utils.image import overlay_heatmap, stitch_images, to_rgb
 from vis.utils.validation import check_finite, check_floats, check_integer, expect, require
 
@@ -110,7 +110,7 @@ class VisualizationCallback(keras.callbacks.Callback):
         picture = Image.fromarray(grid)  # type: ignore[arg-type]  # It is None without pictures.
         path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             picture.save(unfinished)
         if self._log_dir is not None:
             if self._writer is None:

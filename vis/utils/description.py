@@ -1,4 +1,4 @@
-"""What an object is, as text that is the same in every process."""
+"""Descriptions of objects as text, equal in every process."""
 
 import functools
 import hashlib
@@ -16,18 +16,18 @@ import numpy as np
 from vis.utils.value import Value
 
 _ADDRESS = r" at 0x[0-9a-fA-F]+"
-# What functions take from their module that is neither code nor another module.
+# Types of global variables that are part of a function's description.
 _DATA = (bool, int, float, complex, str, bytes, list, tuple, dict, np.ndarray, np.generic)
-# Whose classes are told apart by their names: their code is that of the version installed.
+# Classes of these are described by name: their code depends on the installed version only.
 _LIBRARIES = {"keras", "numpy", "tensorflow", "vis", *sys.stdlib_module_names}
-# Of a variable that a function takes from around it and that has no value yet.
+# A variable of an enclosing function that has no value yet.
 _EMPTY_CELL = types.CellType()
-# What lies deeper is described by its type alone.
+# Objects nested more deeply are described by their types.
 _DEPTH = 8
 
 
 def digest(values: Iterable[Any]) -> str:
-    """A digest of arrays: of their types, shapes and values."""
+    """A hash of arrays: of their types, shapes and values."""
     state = hashlib.sha256()
     for value in values:
         array = np.asarray(value)
@@ -37,11 +37,10 @@ def digest(values: Iterable[Any]) -> str:
 
 
 def describe(value: Any, depth: int = _DEPTH) -> str:
-    """What an object is: its type and attributes, a function's code, an array's values.
+    """Describes an object: its type and attributes, a function's code, an array's values.
 
-    Neither addresses nor the order of sets are part of it, so that it can be compared with that
-    of an object in another process. Layers and models are described by their types alone, and so
-    is what lies deeper than `depth`.
+    The description contains no addresses and no order of sets, so that it can be compared between
+    processes. Layers, models and objects nested more deeply than `depth` are described by type.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -77,7 +76,7 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
         code = [value.co_code, value.co_names, value.co_consts]
         return f"code {hashlib.sha256(inner(code).encode()).hexdigest()[:32]}"
     if isinstance(value, types.FunctionType):
-        return f"{value.__module__}.{value.__qualname__}{inner(_parts(value))}"
+        return f"{value.__module__}.{value.__qualname__}{inner(_function_parts(value))}"
     if isinstance(value, types.MethodType):
         return f"{inner(value.__func__)} of {inner(value.__self__)}"
     if isinstance(value, functools.partial):
@@ -93,16 +92,23 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
     return re.sub(_ADDRESS, "", repr(value))
 
 
-def _parts(function: types.FunctionType) -> list[Any]:
-    """What decides what a function does: its code, and what that takes from elsewhere."""
+def _function_parts(function: types.FunctionType) -> list[Any]:
+    """A function's code, and the values that it uses from elsewhere."""
     code = function.__code__
     cells = [None if c == _EMPTY_CELL else c.cell_contents for c in function.__closure__ or ()]
-    outside = {
+    global_values = {
         key: function.__globals__[key]
         for key in code.co_names
         if isinstance(function.__globals__.get(key), _DATA)
     }
-    return [code, cells, outside, function.__defaults__, function.__kwdefaults__, vars(function)]
+    return [
+        code,
+        cells,
+        global_values,
+        function.__defaults__,
+        function.__kwdefaults__,
+        vars(function),
+    ]
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _methods(kind: type) -> dict[str, Any]:
-    """The functions in the body of a class that a user has written, and of those it comes from."""
+    """The functions in the body of a user's class and of its base classes."""
     return {
         f"{cls.__qualname__}.{name}": value
         for cls in kind.__mro__

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic writing of files."""
 
 import contextlib
 import hashlib
@@ -8,38 +8,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def _is_at_work(name: str) -> bool:
-    """Whether the process still runs whose number a name begins with."""
-    number = name.split(".")[0]
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path, which is renamed to `path` if the block ends without an error.
+
+    It is in the same folder, which must exist, and has the same suffix. Temporary files that a
+    killed process has left are removed at the next write to `path`.
+    """
+    path = Path(path)
+    # Hashed, because file names have a maximum length.
+    prefix = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}."
+    for old in path.parent.glob(f"{prefix}*"):
+        if not _is_running(old.name.removeprefix(prefix).split(".")[0]):
+            old.unlink(missing_ok=True)
+    process, thread = os.getpid(), threading.get_ident()
+    temporary = path.with_name(f"{prefix}{process}.{thread}{path.suffix[-16:]}")
     try:
-        # That of another user may not be asked; a name may begin with something else.
+        yield temporary
+        # After a power failure, the name could otherwise be on the disk without the content.
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether there is a process with this id; other names count as running."""
+    try:
+        # Processes of other users raise a PermissionError.
         with contextlib.suppress(PermissionError, ValueError):
-            os.kill(int(number), 0)
+            os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):
         return False
     return True
-
-
-@contextlib.contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, which takes the name `path` when the block ends without an error.
-
-    It is in the same folder, which must exist, and has the same suffix. What a process has left
-    unfinished that was killed is removed when the path is next written to.
-    """
-    path = Path(path)
-    # Short, so that it is no longer than a name may be.
-    begins = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}."
-    for left in path.parent.glob(f"{begins}*"):
-        if not _is_at_work(left.name.removeprefix(begins)):
-            left.unlink(missing_ok=True)
-    process, thread = os.getpid(), threading.get_ident()
-    unfinished = path.with_name(f"{begins}{process}.{thread}{path.suffix[-16:]}")
-    try:
-        yield unfinished
-        # Or after a power failure the name may be there before what was written.
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

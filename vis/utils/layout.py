@@ -1,4 +1,4 @@
-"""How an image lies in an array."""
+"""Layouts: the axes of images in arrays."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-    """Shape of one image, and the spatial axes of a batch: the samples' axis is counted there."""
+    """Shape of one image, and the spatial axes of a batch, in which axis 0 has the samples."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
         return np.moveaxis(images, self.channel_axis, -1)
 
     def resized(self, spatial_shape: tuple[int, ...]) -> "Layout":
-        """The same with other sizes along the spatial axes."""
+        """The layout with other sizes along the spatial axes."""
         shape = list(self.shape)
         for axis, size in zip(self.axes, spatial_shape, strict=True):
             shape[axis - 1] = size
@@ -55,20 +55,20 @@ class Layout(NamedTuple):
 
 
 def spatial_axes_of(shape: Sequence[int | None], data_format: str) -> tuple[int, ...]:
-    """The axes of a shape that are neither samples nor channels."""
+    """The axes of a batch's shape without samples and channels."""
     rank = len(shape)
     return tuple(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
 
 
 def fits(sizes: Sequence[int], shape: Sequence[int | None]) -> bool:
-    """Whether sizes are those of a shape, of which None may be any."""
+    """Whether sizes match a shape, in which None matches any."""
     return len(sizes) == len(shape) and all(
-        wanted in (None, size) for size, wanted in zip(sizes, shape, strict=True)
+        axis in (None, size) for size, axis in zip(sizes, shape, strict=True)
     )
 
 
 def arrangements(batch: np.ndarray) -> list[np.ndarray]:
-    """Images as they are, and with the channels that they may have at one end at the other."""
+    """A batch as it is, with its last axis as channels first, and with axis 1 as channels last."""
     if batch.ndim < 3:
         return [batch]
     return [batch, np.moveaxis(batch, -1, 1), np.moveaxis(batch, 1, -1)]

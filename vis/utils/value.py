@@ -1,4 +1,4 @@
-"""Objects that are what their attributes say."""
+"""Objects that are compared by their attributes."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Value:
-    """Base class of objects that are equal when their types and public attributes are."""
+    """Base class of objects that are equal if their types and public attributes are."""
 
     def _attributes(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -23,7 +23,7 @@ class Value:
 
 
 class FrozenArray:
-    """A copy of an array that is compared and hashed by its contents."""
+    """A copy of an array that is compared and hashed by its values."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = np.array(array)
