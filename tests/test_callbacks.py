@@ -172,7 +172,7 @@ def test_gif_is_complete_after_errors_and_interruptions(tmp_path, ending):
 
 
 def test_no_gif_without_two_spatial_axes(tmp_path):
-    with pytest.raises(ValueError, match=r"`GifGenerator` needs images .*Received: "):
+    with pytest.raises(ValueError, match=r"`GifGenerator` must be used on images .*Received: "):
         optimizer((7,)).minimize(
             max_iter=2, callbacks=[GifGenerator(tmp_path / "film.gif")], verbose=False
         )

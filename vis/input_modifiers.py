@@ -29,7 +29,7 @@ from vis.utils.value import Value
 
 
 class InputModifier:
-    """Base class of modifiers in NumPy, called with the image before and after each step.
+    """Base class of modifiers in NumPy, which change the image before and after each step.
 
     Example:
         >>> class Dim(InputModifier):
@@ -40,18 +40,11 @@ class InputModifier:
     """
 
     def pre(self, image: np.ndarray) -> np.ndarray:
-        """Changes the image before losses and gradients are computed.
-
-        Args:
-            image: `(samples, ...)`.
-
-        Returns:
-            An image of the same shape.
-        """
+        """Returns the images, `(samples, ...)`, to compute losses and gradients of."""
         return image
 
     def post(self, image: np.ndarray) -> np.ndarray:
-        """Changes the image after it was updated. See `pre`."""
+        """Returns the images, `(samples, ...)`, after an update."""
         return image
 
 
@@ -112,11 +105,8 @@ class SpatialTransform(Transform):
     """Base class of transforms along spatial axes, of which there must be one or more."""
 
     def check(self, shape, axes):
-        if not axes:
-            raise ValueError(
-                f"`{type(self).__name__}` needs images with a spatial axis. "
-                f"Received: images of shape {shape[1:]}"
-            )
+        received = f"images of shape {shape[1:]}"
+        expect(axes, type(self).__name__, "be used on images with a spatial axis", received)
 
 
 class Jitter(Transform):
@@ -176,11 +166,9 @@ class LinearTransform(Transform):
         raise NotImplementedError
 
     def check(self, shape, axes):
-        if len(axes) != 2:
-            raise ValueError(
-                f"`{type(self).__name__}` needs images with two spatial axes. "
-                f"Received: images of shape {shape[1:]}"
-            )
+        expected = "be used on images with two spatial axes"
+        received = f"images of shape {shape[1:]}"
+        expect(len(axes) == 2, type(self).__name__, expected, received)
 
     def __call__(self, images, seeds, axes):
         matrices = ops.cast(self.matrices(seeds), images.dtype)
@@ -205,8 +193,7 @@ class Rotate(LinearTransform):
     """
 
     def __init__(self, degrees: float = 10.0) -> None:
-        check_not_negative("degrees", degrees)
-        self.degrees = degrees
+        self.degrees = check_not_negative("degrees", degrees)
 
     def matrices(self, seeds):
         limit = math.radians(self.degrees)
@@ -416,7 +403,7 @@ def modifiers_in_numpy(
 
 
 def compose_linear(transforms: Sequence[Transform]) -> list[Transform]:
-    """The same transforms, with consecutive linear ones composed."""
+    """Composes consecutive linear transforms."""
     composed: list[Transform] = []
     for are_linear, group in itertools.groupby(
         transforms, lambda t: isinstance(t, LinearTransform)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from vis.utils.files import atomic_write
 from vis.utils.image import deprocess_input, draw_text, to_rgb
-from vis.utils.validation import check_input_range, check_integer, check_path, require
+from vis.utils.validation import check_input_range, check_integer, check_path, expect, require
 
 
 class OptimizerCallback:
@@ -162,11 +162,8 @@ class GifGenerator(OptimizerCallback):
 
         # Standardising makes the frame independent of the input range.
         frame = deprocess_input(_first_image(wrt_value), (0, 255))
-        if frame.ndim != 3:
-            raise ValueError(
-                "`GifGenerator` needs images with two spatial dimensions. "
-                f"Received: an image of shape {frame.shape}"
-            )
+        received = f"an image of shape {frame.shape}"
+        expect(frame.ndim == 3, "GifGenerator", "be used on images with two spatial axes", received)
         frame = draw_text(to_rgb(np.uint8(frame.round())), f"Step {i + 1}", font=None)
         if self._writer is None:
             unfinished = self._open_file.enter_context(atomic_write(self.path))

@@ -33,7 +33,6 @@ class VisualizationCallback(keras.callbacks.Callback):
             the pictures to TensorBoard as well.
 
     Raises:
-        TypeError: If an argument has the wrong type.
         ValueError: If `pictures` and `maps` are empty, or `maps` are given without `images`.
 
     Example:

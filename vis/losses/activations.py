@@ -1,6 +1,6 @@
 """Losses of a layer: filters, classes, neurons, directions, features."""
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,8 @@ from vis.backend.graph import Graph, ModelInputs, Target, filters_of
 from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
+    as_integer,
+    check_array,
     check_images,
     check_indices,
     check_integer,
@@ -126,8 +128,13 @@ class Neuron(TensorLoss):
             # The centre of an open axis is known only when the formula is called.
             position = [None if size is None else size // 2 for size in sizes]
         else:
+            indices = list(map(as_integer, position)) if is_iterable(position) else []
+            is_inside = len(indices) == len(sizes) and all(
+                i is not None and (size is None or -size <= i < size)
+                for i, size in zip(indices, sizes, strict=True)
+            )
             expected = f"be one integer per axis, within an output of size {sizes}"
-            require(_is_position(position, sizes), "position", expected, position)
+            require(is_inside, "position", expected, position)
         self.parameters = {"filter_weights": np.eye(count, dtype="float32")[[index]]}
         self.settings = {"axis": axis, "position": tuple(position)}
 
@@ -159,10 +166,7 @@ class Direction(TensorLoss):
     def __init__(self, layer: Target, direction: Sequence[float]) -> None:
         super().__init__(layer, "Direction Loss")
         _, axis, count = filters_of(layer)
-        try:
-            values = np.asarray(direction, dtype="float32")
-        except (TypeError, ValueError):
-            values = np.zeros(0)
+        values = check_array("direction", direction).astype("float32")
         is_direction = values.shape == (count,) and np.isfinite(values).all() and values.any()
         expected = (
             f"be {count} finite numbers, one per filter of layer '{layer.name}', not all zero"
@@ -277,9 +281,6 @@ class OutputScore(TensorLoss):
         function: Function in `keras.ops` from the output, `(samples, ...)`, to the score of each
             sample, `(samples,)`.
 
-    Raises:
-        TypeError: If `function` is not a function.
-
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> print(OutputScore(model.layers[-1], lambda scores: scores[:, 1] - scores[:, 2]))
@@ -334,15 +335,6 @@ class FeatureInversion(TensorLoss):
     def formula(output: Any, features: Any) -> Any:
         scale = _mean(ops.square(features)) + keras.config.epsilon()
         return _mean(ops.square(output - features)) / scale
-
-
-def _is_position(position: Any, sizes: Sequence[int | None]) -> bool:
-    if not (is_iterable(position) and isinstance(position, Sized) and len(position) == len(sizes)):
-        return False
-    return all(
-        isinstance(index, (int, np.integer)) and (size is None or -size <= index < size)
-        for index, size in zip(position, sizes, strict=True)
-    )
 
 
 def channels_last(output: Any, axis: int) -> Any:

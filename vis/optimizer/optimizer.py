@@ -39,6 +39,7 @@ from vis.utils.validation import (
     check_flag,
     check_images,
     check_integer,
+    expect,
 )
 
 __all__ = ["NonFiniteError", "Optimizer"]
@@ -71,16 +72,13 @@ class Optimizer:
 
     Attributes:
         losses: List of `(Loss, weight)`.
-        input_tensors: The optimised inputs.
-        input_tensor: The first of them.
-        input_ranges: Their ranges.
-        wrt_tensor: The tensor that gradients are taken of.
-        wrt_tensor_is_input_tensor: Whether that is the input.
+        input_tensors, input_ranges: The optimised inputs, and their ranges.
+        input_tensor: The first optimised input.
+        wrt_tensor, wrt_tensor_is_input_tensor: The tensor that gradients are taken of, and whether
+            it is the input.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a loss does not belong to `input_tensor`'s model, or a value is out of
-            range.
+        ValueError: If a loss does not belong to the model, or a value is out of range.
 
     Example:
         >>> from vis.losses import ActivationMaximization
@@ -184,9 +182,7 @@ class Optimizer:
             name if `input_tensor` is one.
 
         Raises:
-            NonFiniteError: If a loss or gradient is NaN or infinite. It has the best image of
-                earlier iterations.
-            TypeError: If an argument has the wrong type.
+            NonFiniteError: If a loss or gradient is NaN or infinite.
             ValueError: If an argument has a wrong value, or the file is damaged or was written
                 with different settings. The file is then left unchanged.
         """
@@ -204,15 +200,11 @@ class Optimizer:
             seed = file.seed if file and file.seed is not None else draw_seed()
         seed = check_integer("seed", seed, least=0)
         start = self._check_seed_input(seed_input)
+        per_input = zip(self.input_tensors, start, strict=True)
+        layouts = [resolve_layout(tensor, images, image_size) for tensor, images in per_input]
+        seeds = [(seed, i) for i in range(self._number_of_samples(start, samples))]
         descent = self.descent(
-            [
-                resolve_layout(tensor, images, image_size)
-                for tensor, images in zip(self.input_tensors, start, strict=True)
-            ],
-            [(seed, i) for i in range(self._number_of_samples(start, samples))],
-            start=start,
-            modifiers=modifiers,
-            grad_modifier=modify_grads,
+            layouts, seeds, start=start, modifiers=modifiers, grad_modifier=modify_grads
         )
         descend = descent.descend
         if file:
@@ -245,11 +237,8 @@ class Optimizer:
         """The number of samples of seed images and fixed inputs, or else `samples`."""
         seeds = [images for images in start if images is not None]
         counts = {len(values) for values in (*seeds, *self._inputs.fixed)} - {1}
-        if len(counts) > 1:
-            raise ValueError(
-                "`seed_input` and `fixed_inputs` must have the same number of samples, or one. "
-                f"Received: {sorted(counts)} samples"
-            )
+        expected = "have as many samples as `fixed_inputs`, or one"
+        expect(len(counts) <= 1, "seed_input", expected, f"{sorted(counts)} samples")
         samples = check_integer("samples", samples, least=1)
         return counts.pop() if counts else 1 if seeds else samples
 

@@ -14,7 +14,13 @@ from vis.parametrizations.spectra import (
     signal_to_image,
 )
 from vis.utils.layout import Layout
-from vis.utils.validation import check_flag, check_number, check_positive, expect
+from vis.utils.validation import (
+    check_finite,
+    check_flag,
+    check_number,
+    check_positive,
+    expect,
+)
 from vis.utils.value import FrozenArray
 
 
@@ -47,12 +53,10 @@ class MagnitudeConstrained(Parametrization):
         contrast: float = 1.0,
     ) -> None:
         if isinstance(spectrum, np.ndarray) and spectrum.ndim:
-            are_numbers = np.issubdtype(spectrum.dtype, np.number)
-            are_images = spectrum.ndim >= 3 and len(spectrum) and are_numbers
-            expected = "be a number, or finite images of shape (samples, ...) with channels"
-            received = f"an array of shape {spectrum.shape} and type {spectrum.dtype}"
-            expect(are_images and np.isfinite(spectrum).all(), "spectrum", expected, received)
-            self.spectrum: Any = FrozenArray(spectrum)
+            are_images = spectrum.ndim >= 3 and len(spectrum)
+            expected = "be a number, or images of shape (samples, ...) with channels"
+            expect(are_images, "spectrum", expected, f"an array of shape {spectrum.shape}")
+            self.spectrum: Any = FrozenArray(check_finite("spectrum", spectrum))
         else:
             self.spectrum = check_number("spectrum", spectrum)
         self.decorrelate = check_flag("decorrelate", decorrelate)

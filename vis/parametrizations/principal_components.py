@@ -60,7 +60,6 @@ class PrincipalComponents(Parametrization):
         input_range: Lowest and highest value of the examples; (0, 255) for `uint8`.
 
     Raises:
-        TypeError: If an argument has the wrong type.
         ValueError: If there are fewer than two examples, or they are all equal or not finite.
 
     Example:
@@ -85,7 +84,8 @@ class PrincipalComponents(Parametrization):
         decay_power = check_number("decay_power", decay_power)
         examples = Dataset("examples", examples).sample(SAMPLE_SIZE)
         check_distinct("examples", examples)
-        self.input_range = _range_of(examples)
+        ends = float(examples.min()), float(examples.max())
+        self.input_range = (0, 255) if examples.dtype == "uint8" else ends
         self.layout = _layout_of(examples, data_format)
         self.coarse_layout = _coarse_layout(self.layout)
         has_texture = self.coarse_layout != self.layout
@@ -209,11 +209,6 @@ class PrincipalComponents(Parametrization):
 
 def _frozen(values: np.ndarray) -> FrozenArray:
     return FrozenArray(values.astype("float32"))
-
-
-def _range_of(examples: np.ndarray) -> tuple[float, float]:
-    is_bytes = examples.dtype == "uint8"
-    return (0, 255) if is_bytes else (float(examples.min()), float(examples.max()))
 
 
 def _layout_of(examples: np.ndarray, data_format: str | None) -> Layout:

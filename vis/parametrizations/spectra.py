@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from vis.utils.layout import Layout
+from vis.utils.validation import expect
 
 # The principal axes of the colours of photographs: brightness, blue against red, and green
 # against purple, scaled by their standard deviations (Buchsbaum & Gottschalk, "Trichromacy,
@@ -17,11 +18,9 @@ COLORS = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]).T * [1.0, 0.35, 0.15] / 
 
 def coefficient_shape(layout: Layout) -> tuple[int, ...]:
     """Shape of the Fourier coefficients of an image, `(channels, *frequencies)`."""
-    if not 1 <= len(layout.axes) <= 3:
-        raise ValueError(
-            "`parametrization` in Fourier coefficients needs images with one to three spatial "
-            f"axes. Use `Pixels()`. Received: images of shape {layout.shape}"
-        )
+    expected = "be `Pixels()` for images without one to three spatial axes"
+    received = f"Fourier coefficients of images of shape {layout.shape}"
+    expect(1 <= len(layout.axes) <= 3, "parametrization", expected, received)
     *others, last = layout.spatial_shape
     return (layout.channels, *others, last // 2 + 1)
 
