@@ -125,7 +125,7 @@ def test_weights_that_are_nan(image):
         for method in (SmoothGrad(samples=2), ScoreCAM())
     ]
     for function in functions:
-        with pytest.raises(ValueError, match=r"`model` must give finite.*Received: "):
+        with pytest.raises(ValueError, match=r"`model` must have finite.*Received: "):
             function(model, -1, 0, image)
 
 
