@@ -51,9 +51,8 @@ class InputModifier:
 class Transform(Value, InputModifier):
     """Base class of differentiable image transforms, which run inside the compiled step.
 
-    A transform changes what the model sees, not the image that is stored. It is written in
-    `keras.ops`, and its randomness is a function of the seeds that it is called with. Its
-    attributes must be hashable.
+    A transform changes the model's input, not the image that is returned. It is written in
+    `keras.ops`, and its randomness is a function of the seeds. Attributes must be hashable.
 
     Attributes:
         only_moves_pixels: Whether every pixel is kept. If True, an image that is optimised pixel by
@@ -253,9 +252,9 @@ class ComposedTransform(LinearTransform):
 
 
 class Pad(SpatialTransform):
-    """Adds a border to the image, so that no content lies at the edge of what the model sees.
+    """Adds a border to the image, so that no content lies at the edge of the model's input.
 
-    The model sees a larger image. `Crop` after it restores the size.
+    The model's input becomes larger. `Crop` after it restores the size.
 
     Args:
         pixels: Width of the border on each side, non-negative.

@@ -84,9 +84,8 @@ def _target_ref(loss: TensorLoss, graph: Graph) -> TensorRef:
         ref = graph.ref_of(target)
         if ref.is_hidden and len(ref.shape) != len(output_shape(target)):
             raise ValueError(
-                f"The layer '{target.name}' cannot be looked at on its own, because the layer "
-                "around it runs it on each frame. Use the layer around it instead. "
-                f"Received: layer '{target.name}'"
+                "`losses` must not be on a layer that another layer runs on each frame. Use the "
+                f"layer around it. Received: the loss '{loss}' on the layer '{target.name}'"
             )
     if not ref.is_hidden:
         graph.check_connected(ref.tensor)

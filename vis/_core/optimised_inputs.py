@@ -127,9 +127,9 @@ def _check_shape(
     """Raises a `ValueError` unless the losses' layers accept the size of transformed images."""
     shape = check_transforms(transforms, (1, *layout.shape), layout.axes)[1:]
     if shape != layout.shape:
-        subject, received = "`input_modifiers` must return", f"{transforms}, which return images"
+        argument, received = "`input_modifiers` must return", f"{transforms}, which return images"
     elif shape != tensor.shape[1:] and len(inputs.tensors) == 1:
-        subject, received = "`image_size` or `seed_input` must give", "images"
+        argument, received = "`image_size` or `seed_input` must give", "images"
     else:
         return
     for target in (getattr(loss, "target", None) for loss in objective.losses):
@@ -138,7 +138,7 @@ def _check_shape(
             inputs.graph, tensor, target, shape
         ):
             raise ValueError(
-                f"{subject} images of a size that the model takes up to layer '{layer.name}'. "
+                f"{argument} images of a size that the model takes up to layer '{layer.name}'. "
                 f"Received: {received} of shape {shape} for an input of shape {tensor.shape}"
             )
 

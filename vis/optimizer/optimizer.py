@@ -151,7 +151,7 @@ class Optimizer:
 
         Each iteration calls the modifiers' `pre` in order, computes losses and gradients, modifies
         the gradients, calls the callbacks, updates the image, and calls the modifiers' `post` in
-        reverse order. A `Transform` other than `Jitter` changes only what the model sees, after
+        reverse order. A `Transform` other than `Jitter` changes only the model's input, after
         all `pre`. The loop stays in the compiled graph unless a modifier is written in NumPy, or a
         callback needs the image of every iteration.
 
