@@ -13,6 +13,7 @@ from keras.src.backend import Variable as Variable
 from keras.src.backend import nn as kernels  # noqa: F401
 
 # The masks that tensors carry. Instead: `mask` arguments of all layers.
+from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask as get_keras_mask
 from keras.src.backend.common.masking import set_keras_mask as set_keras_mask
 
@@ -120,3 +121,24 @@ def add_operation(
 def operation_class(function: Callable, shape: tuple[int, ...] = (1,)) -> type:
     """The class of the operation that a symbolic call of a function leaves in a graph."""
     return type(operation_of(function(keras.KerasTensor(shape))))
+
+
+# Keras keeps whether layers train in a context of the outermost call. In its place: a public way to
+# run a model and everything inside it in inference mode.
+global_attribute = global_state.get_global_attribute
+set_global_attribute = global_state.set_global_attribute
+CALL_CONTEXT = "current_call_ctx"
+# The class of TensorFlow's variables, whose methods write. In its place: a public way to run a
+# function without side effects.
+RESOURCE_VARIABLE = next(
+    cls for cls in tf.Variable.__subclasses__() if cls.__name__ == "BaseResourceVariable"
+)
+
+
+def writing_methods() -> list[tuple[type, str]]:
+    """The methods by which variables are written, with the classes that define them."""
+    classes = [RESOURCE_VARIABLE]
+    for cls in classes:
+        classes += cls.__subclasses__()
+    prefixes = ("assign", "scatter_", "batch_scatter")
+    return [(cls, name) for cls in classes for name in vars(cls) if name.startswith(prefixes)]

@@ -21,6 +21,7 @@ from vis.backend.layers import (
     TracedWeights,
     call_in_inference,
     channels_last_convolutions,
+    inference_mode,
 )
 
 _geometries = WeakCache(max_entries=512)
@@ -57,7 +58,7 @@ def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Ge
 
     spatial = spatial_axes(tensor)
     axes = (a if i in spatial else a._replace(spans=()) for i, a in enumerate(image.axes, 1))
-    return _measured(run, [Geometry(tuple(axes))], [tensor.dtype])
+    return _measured(run, [Geometry(tuple(axes))], [tensor.dtype], [])
 
 
 class _Walk:
@@ -113,12 +114,16 @@ class _Walk:
             return [geometry]
         dtypes = [t.dtype for t in node.input_tensors]
         return [
-            _measured(lambda values, i=i: tree.flatten(call(values))[i], arguments, dtypes)
+            _measured(
+                lambda values, i=i: tree.flatten(call(values))[i], arguments, dtypes, [operation]
+            )
             for i in range(len(node.outputs))
         ]
 
 
-def _measured(run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str]) -> Geometry:
+def _measured(
+    run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str], operations: Sequence[Any]
+) -> Geometry:
     """The geometry of a function's output, from gradients at some indices of each of its axes."""
     placed = [i for i, geometry in enumerate(arguments) if geometry.image_axes]
     source = placed[0]
@@ -130,7 +135,7 @@ def _measured(run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str
             tf.cast(tf.random.stateless_uniform((_SAMPLES, *g.shape), (i, 0), -1, 1), dtype)
             for i, (g, dtype) in enumerate(zip(arguments, dtypes, strict=True))
         ]
-        with channels_last_convolutions():
+        with channels_last_convolutions(), inference_mode(operations):
             output = run(values)
         grads: dict[int, list[Any]] = {}
         for axis, size in enumerate(output.shape[1:], 1):

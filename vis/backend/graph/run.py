@@ -17,6 +17,7 @@ from vis.backend.layers import (
     LayerRunner,
     call_in_inference,
     channels_last_convolutions,
+    inference_mode,
     layer_runner,
     restore_layer_losses,
     with_precision,
@@ -47,7 +48,12 @@ class Run:
     def values(self, refs: Sequence[TensorRef], operations: Iterable[Any]) -> list[Any]:
         """Runs all calls of some operations, and returns the values of some tensors."""
         targets = [self._request(_path(ref), ref) for ref in refs]
-        with channels_last_convolutions(), restore_layer_losses(self.graph.operations):
+        every_operation = self.graph.operations
+        with (
+            channels_last_convolutions(),
+            restore_layer_losses(every_operation),
+            inference_mode(every_operation),
+        ):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
                     self._set_mask(tensor, self._values, None)
