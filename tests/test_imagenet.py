@@ -12,19 +12,18 @@ from vis.utils import imagenet
 from vis.utils.imagenet import imagenet_class_index, imagenet_classes, lookup_imagenet_labels
 
 
-def test_class_index_is_the_file_keras_downloads():
-    # The hash that keras.applications checks its own download against.
+def test_class_index_is_that_of_keras_applications():
+    # The hash in keras.applications.
     data = resources.files("vis.utils").joinpath("imagenet_class_index.json").read_bytes()
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     assert digest == "c2c37ea517e94d9795004a39431a14cb"
 
 
-def test_classes_are_in_the_order_of_their_numbers():
+def test_classes_are_sorted_by_wordnet_id():
     classes = imagenet_classes()
     assert len(classes) == 1000
     assert classes[0] == ("n01440764", "tench")
     assert classes[967] == ("n07920052", "espresso")
-    # ILSVRC numbers the classes by WordNet id.
     assert [wnid for wnid, _ in classes] == sorted(wnid for wnid, _ in classes)
 
 
@@ -46,13 +45,13 @@ def test_lookup_imagenet_labels(indices, names):
 
 
 @pytest.mark.parametrize("indices", [1000, -1, [0, 1000]])
-def test_lookup_imagenet_labels_refuses_indices_out_of_range(indices):
+def test_lookup_imagenet_labels_out_of_range(indices):
     with pytest.raises(ValueError, match=r"`indices` .*Received: indices="):
         lookup_imagenet_labels(indices)
 
 
 @pytest.mark.parametrize("indices", [1.0, "20", ["20"], None, True, [0, True], [[1]]])
-def test_lookup_imagenet_labels_refuses_what_is_no_integer(indices):
+def test_lookup_imagenet_labels_of_wrong_type(indices):
     with pytest.raises(TypeError, match=r"`indices` .*Received: indices="):
         lookup_imagenet_labels(indices)
 
@@ -66,7 +65,7 @@ def test_lookup_imagenet_labels_refuses_what_is_no_integer(indices):
         ("hen of the woods", 996),
         ("egyptian_cat", 285),
         ("n01601694", 20),
-        # Names that differ in case alone are told apart by it.
+        # These names differ in case only.
         ("Cardigan", 264),
         ("cardigan", 474),
     ],
@@ -75,7 +74,7 @@ def test_imagenet_class_index(name, index):
     assert imagenet_class_index(name) == index
 
 
-def test_every_wordnet_id_leads_back_to_its_index():
+def test_imagenet_class_index_of_every_wordnet_id():
     wnids = [wnid for wnid, _ in imagenet_classes()]
     assert [imagenet_class_index(wnid) for wnid in wnids] == list(range(1000))
 
@@ -91,18 +90,18 @@ def test_imagenet_class_index_suggests_close_matches():
     ("name", "choices"),
     [("crane", (134, 517)), ("maillot", (638, 639)), ("CARDIGAN", (264, 474))],
 )
-def test_imagenet_class_index_refuses_names_of_two_classes(name, choices):
+def test_imagenet_class_index_of_names_of_two_classes(name, choices):
     with pytest.raises(ValueError, match="index {}.*index {}".format(*choices)):
         imagenet_class_index(name)
 
 
-def test_imagenet_class_index_refuses_what_is_no_string():
+def test_imagenet_class_index_of_wrong_type():
     with pytest.raises(TypeError, match=r"`name` .*Received: name=20"):
         imagenet_class_index(20)
 
 
-def test_module_itself_leaves_tensorflow_alone():
-    # Run as a file, so that what the packages around it import is left out.
+def test_module_does_not_import_tensorflow():
+    # As a file, without the imports of the packages that contain it.
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('tensorflow' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code, imagenet.__file__], check=False)
     assert run.returncode == 0

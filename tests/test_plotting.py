@@ -15,15 +15,15 @@ matplotlib.use("Agg")
 
 
 def history():
-    kept = History(frames_every=2)
+    history = History(frames_every=2)
     for i in range(6):
         image = np.full((1, 8, 8, 3), float(i))
         image[0, 0, 0] = -5
-        kept.callback(i, [("a", 1.0 / (i + 1)), ("b", 2.0)], 2 + 1.0 / (i + 1), None, image)
-    return kept
+        history.callback(i, [("a", 1.0 / (i + 1)), ("b", 2.0)], 2 + 1.0 / (i + 1), None, image)
+    return history
 
 
-def test_grid_is_labelled_row_by_row_and_saved(tmp_path):
+def test_grid(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype("uint8")
     figure = plotting.grid(images, labels=list("abcde"), cols=3, save_to=tmp_path / "grid.png")
     assert [ax.get_title() for ax in figure.axes] == list("abcde")
@@ -34,7 +34,7 @@ def test_grid_is_labelled_row_by_row_and_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
 
 
-def test_grey_pictures_and_heat():
+def test_gray_images_and_heat_maps():
     figure = plotting.picture(np.zeros((8, 6, 1)), title="night")
     assert figure.axes[0].images[0].get_array().shape == (8, 6)
     heat = np.arange(48.0).reshape(8, 6)
@@ -47,7 +47,7 @@ def test_grey_pictures_and_heat():
     assert (even.get_array() == 255).all()
 
 
-def test_plots_where_it_is_told_to():
+def test_given_axes():
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3)
@@ -58,7 +58,7 @@ def test_plots_where_it_is_told_to():
     plt.close(figure)
 
 
-def test_loss_curves_are_the_losses():
+def test_loss_curves():
     lines = {
         line.get_label(): line.get_ydata() for line in plotting.loss_curves(history()).axes[0].lines
     }
@@ -66,10 +66,10 @@ def test_loss_curves_are_the_losses():
     np.testing.assert_allclose(lines["overall loss"], 2 + 1 / np.arange(1, 7))
 
 
-def test_film_strip_runs_from_first_to_last():
-    kept = history()
-    assert len(kept.frames) == 3
-    figure = plotting.film_strip(kept, count=2)
+def test_film_strip():
+    frames = history()
+    assert len(frames.frames) == 3
+    figure = plotting.film_strip(frames, count=2)
     assert len(figure.axes) == 2
 
 
@@ -81,8 +81,8 @@ def test_no_figure_is_left_open():
     assert plt.get_fignums() == before
 
 
-def test_heavy_packages_are_imported_when_used():
-    # Keras imports some of them itself, before us.
+def test_large_packages_are_imported_when_used():
+    # Keras imports some of them itself.
     code = (
         "import sys, keras, tensorflow; before = set(sys.modules); import vis.plotting; "
         "new = {name.split('.')[0] for name in set(sys.modules) - before}; "

@@ -26,7 +26,7 @@ def check_rebuilt(model, rebuilt, *images):
     assert [layer.name for layer in rebuilt.layers] == [layer.name for layer in model.layers]
     for ours, theirs in zip(rebuilt.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    # Weights are copies: training one leaves the other alone.
+    # Weights are copies.
     for ours, theirs in zip(rebuilt.weights, model.weights, strict=True):
         assert ours is not theirs
 
@@ -34,7 +34,7 @@ def check_rebuilt(model, rebuilt, *images):
 def test_changed_activation_takes_effect():
     model = sequential((4,), layers.Dense(6, "relu"), layers.Dense(3, "softmax"))
     image = noise(2, 4)
-    model.predict(image, verbose=0)  # compiles the model as it is
+    model.predict(image, verbose=0)  # compiles the model with softmax
     softmax, before = model.layers[-1].activation, nodes(model)
     model.layers[-1].activation = keras.activations.linear
     rebuilt = utils.apply_modifications(model)
@@ -49,7 +49,7 @@ def test_changed_activation_takes_effect():
     assert rebuilt.layers[-1].activation is keras.activations.linear
 
 
-def test_argument_is_not_changed():
+def test_the_original_model_is_unchanged():
     model = sequential((4,), layers.Dense(3, "softmax"))
     config, weights = model.get_config(), [w.copy() for w in model.get_weights()]
     rebuilt = utils.apply_modifications(model)
@@ -60,7 +60,7 @@ def test_argument_is_not_changed():
         np.testing.assert_array_equal(one, other)
 
 
-def test_nested_models_are_rebuilt_too():
+def test_nested_models_are_rebuilt():
     inner = sequential((6,), layers.Dense(5, "relu", name="inside"), layers.BatchNormalization())
     model = sequential((4,), layers.Dense(6), inner, layers.Dense(2))
     inner.layers[0].activation = keras.activations.tanh
@@ -137,7 +137,7 @@ def test_several_inputs_and_outputs():
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_state_that_is_no_weight_of_training():
+def test_non_trainable_state():
     model = sequential((4,), layers.BatchNormalization(), layers.Dense(2))
     model.layers[0].set_weights([np.abs(noise(4, seed=i)) for i in range(4)])
     model.layers[0].trainable = False
@@ -164,7 +164,7 @@ def test_compiled_model_stays_compiled():
 
 
 @pytest.mark.parametrize("wrong", [None, "model", layers.Dense(2)])
-def test_no_model(wrong):
+def test_wrong_models(wrong):
     with pytest.raises(TypeError, match=r"`model` .*Received: "):
         utils.apply_modifications(wrong)
     with pytest.raises(TypeError, match=r"`model` .*Received: "):
@@ -223,7 +223,7 @@ def test_overlay():
 
 
 @pytest.mark.parametrize("alpha", [-0.01, 1.01, np.nan, 2])
-def test_overlay_with_a_wrong_share(alpha):
+def test_overlay_with_a_wrong_alpha(alpha):
     with pytest.raises(ValueError, match=r"`alpha` .*Received: "):
         overlay(np.zeros(2), np.zeros(2), alpha)
 
@@ -245,7 +245,7 @@ def test_deprocess_input(input_range):
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4 * (high - low))
 
 
-def test_deprocess_input_clips_outliers_and_bears_an_even_image():
+def test_deprocess_input_of_outliers_and_even_images():
     image = np.zeros(1000)
     image[0], image[1] = 1e6, -1e6
     out = utils.deprocess_input(image)
@@ -265,7 +265,7 @@ def test_random_array():
     assert other.std() == pytest.approx(0.5, rel=1e-4)
     np.random.seed(0)  # noqa: NPY002
     np.testing.assert_array_equal(utils.random_array((50, 60, 3)), array)
-    # Uniform: all values within sqrt(3) standard deviations.
+    # Uniform: all values are within sqrt(3) standard deviations.
     assert np.abs(array - 128).max() < 20 * np.sqrt(3) * 1.05
 
 
@@ -336,20 +336,17 @@ def test_draw_text():
     assert (image == 200).all()
     assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
-    inked = (drawn != 200).any(axis=-1)
-    assert inked.any()
-    rows, columns = np.nonzero(inked)
+    rows, columns = np.nonzero((drawn != 200).any(axis=-1))
     assert rows.min() >= 10
     assert columns.min() >= 10
     assert drawn.min() < 60
-    # Red ink takes green and blue away.
     assert np.nonzero((red != 200).any(axis=-1))[0].min() >= 20
     assert red[..., 0].min() >= 200
     assert red[..., 1].min() < 60
     assert (large != 200).sum() > 2 * (small != 200).sum()
 
 
-def test_draw_text_with_a_font_that_is_not_there():
+def test_draw_text_with_a_missing_font():
     image = np.zeros((30, 60, 3))
     with pytest.warns(UserWarning, match="no such font"):
         drawn = utils.draw_text(image, "a", font="no such font.ttf", color=(1, 1, 1))
@@ -385,7 +382,7 @@ def test_labels():
     assert utils.lookup_imagenet_labels(20) == ["water_ouzel"]
 
 
-# Small things.
+# Small functions of keras-vis.
 
 
 def test_bgr2rgb():
@@ -425,29 +422,29 @@ def test_get_identifier():
 def test_slicer_written_channels_first():
     array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     first = keras.config.image_data_format() == "channels_first"
-    given = array if first else np.moveaxis(array, 1, -1)
+    images = array if first else np.moveaxis(array, 1, -1)
     slicer = utils.slicer
 
     def as_first(result):
         return result if first else np.moveaxis(result, -1, 1)
 
-    np.testing.assert_array_equal(given[slicer[:, 1, ...]], array[:, 1])
-    np.testing.assert_array_equal(as_first(given[slicer[:, 1:, ...]]), array[:, 1:])
-    np.testing.assert_array_equal(as_first(given[slicer[:1, :, 2:, :]]), array[:1, :, 2:])
-    np.testing.assert_array_equal(as_first(given[slicer[..., 1:3]]), array[..., 1:3])
-    np.testing.assert_array_equal(as_first(given[slicer[:, :, ..., 2:]]), array[:, :, ..., 2:])
-    np.testing.assert_array_equal(given[slicer[0, 1, 2, 3]], array[0, 1, 2, 3])
-    np.testing.assert_array_equal(given[slicer[:, 2]], array[:, 2])
-    np.testing.assert_array_equal(as_first(given[slicer[:1]]), array[:1])
-    np.testing.assert_array_equal(as_first(given[slicer[...]]), array)
+    np.testing.assert_array_equal(images[slicer[:, 1, ...]], array[:, 1])
+    np.testing.assert_array_equal(as_first(images[slicer[:, 1:, ...]]), array[:, 1:])
+    np.testing.assert_array_equal(as_first(images[slicer[:1, :, 2:, :]]), array[:1, :, 2:])
+    np.testing.assert_array_equal(as_first(images[slicer[..., 1:3]]), array[..., 1:3])
+    np.testing.assert_array_equal(as_first(images[slicer[:, :, ..., 2:]]), array[:, :, ..., 2:])
+    np.testing.assert_array_equal(images[slicer[0, 1, 2, 3]], array[0, 1, 2, 3])
+    np.testing.assert_array_equal(images[slicer[:, 2]], array[:, 2])
+    np.testing.assert_array_equal(as_first(images[slicer[:1]]), array[:1])
+    np.testing.assert_array_equal(as_first(images[slicer[...]]), array)
     some = np.array([2, 0])
-    np.testing.assert_array_equal(as_first(given[slicer[:, some]]), array[:, some])
+    np.testing.assert_array_equal(as_first(images[slicer[:, some]]), array[:, some])
 
 
-# Tools for tests.
+# Decorators for tests.
 
 
-def test_across_data_formats_runs_both_and_restores():
+def test_across_data_formats():
     seen = []
 
     @across_data_formats

@@ -1,4 +1,4 @@
-"""One-liners that plot. Each returns the Matplotlib figure, which notebooks show."""
+"""Plots of images, heat maps and losses. Each function returns the Matplotlib figure."""
 
 import math
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches of a picture in a grid.
+# Width of an image in a grid, in inches.
 _SIZE = 2.2
 
 
@@ -37,30 +37,30 @@ def picture(
     ax: "Axes | None" = None,
     save_to: str | os.PathLike | None = None,
 ) -> "Figure":
-    """Plots one picture.
+    """Plots an image.
 
     Args:
-        image: `(height, width)`, or `(height, width, channels)` with one or three channels;
-            integers from 0 to 255, or floats from 0 to 1.
-        title: What to write above it.
-        ax: Where to plot; a new figure by default.
-        save_to: Path of a file to write as well.
+        image: `(height, width)`, or `(height, width, channels)` with one or three channels.
+            Integers are from 0 to 255, floats from 0 to 1.
+        title: Title of the image.
+        ax: Matplotlib axes; by default those of a new figure.
+        save_to: Path of a file to which the figure is saved.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If `image` is not a picture.
+        ValueError: If `image` has another shape.
 
     Example:
         >>> figure = picture(np.zeros((8, 8, 3)), title="night")
         >>> figure.axes[0].get_title()
         'night'
     """
-    image = _check_picture("image", image)
+    image = _check_image("image", image)
     ax = _axes(ax)
     _show(ax, image, title)
-    return _finished(ax.figure, save_to)
+    return _save(ax.figure, save_to)
 
 
 def grid(
@@ -69,31 +69,31 @@ def grid(
     cols: int | None = None,
     save_to: str | os.PathLike | None = None,
 ) -> "Figure":
-    """Plots pictures in a labelled grid, row by row.
+    """Plots images in a grid, row by row.
 
     Args:
-        images: Pictures, each as in `picture`; at least one.
-        labels: What to write above each.
-        cols: Number of columns; by default about as many as rows.
-        save_to: Path of a file to write as well.
+        images: Images, each as in `picture`.
+        labels: Title of each image.
+        cols: Number of columns; by default about the number of rows.
+        save_to: Path of a file to which the figure is saved.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If there is no image, or not a label for each.
+        ValueError: If there are no images, or another number of labels.
 
     Example:
         >>> figure = grid(np.zeros((3, 8, 8, 3)), labels=["a", "b", "c"])
         >>> [ax.get_title() for ax in figure.axes]
         ['a', 'b', 'c']
     """
-    require(is_iterable(images), "images", "be a list of pictures", images, TypeError)
-    images = [_check_picture("images", image) for image in images]
+    require(is_iterable(images), "images", "be a list of images", images, TypeError)
+    images = [_check_image("images", image) for image in images]
     expect(images, "images", "hold at least one image", "no images")
     labels = list(labels) if is_iterable(labels) else labels
-    fit = labels is None or (isinstance(labels, list) and len(labels) == len(images))
-    require(fit, "labels", f"be {len(images)} strings, one for each image", labels)
+    match = labels is None or (isinstance(labels, list) and len(labels) == len(images))
+    require(match, "labels", f"be {len(images)} strings, one for each image", labels)
     cols = None if cols is None else check_integer("cols", cols, least=1)
     cols = min(cols or math.ceil(math.sqrt(len(images))), len(images))
     rows = math.ceil(len(images) / cols)
@@ -102,7 +102,7 @@ def grid(
     titles: Any = [None] * len(images) if labels is None else labels
     for number, (image, title) in enumerate(zip(images, titles, strict=True), 1):
         _show(figure.add_subplot(rows, cols, number), image, title)
-    return _finished(figure, save_to)
+    return _save(figure, save_to)
 
 
 def heatmap(
@@ -113,31 +113,31 @@ def heatmap(
     ax: "Axes | None" = None,
     save_to: str | os.PathLike | None = None,
 ) -> "Figure":
-    """Plots a heat map over a picture.
+    """Plots a heat map over an image.
 
     Args:
-        image: A picture, as in `picture`.
-        heat: `(height, width)` of the picture; any range.
+        image: An image, as in `picture`.
+        heat: Heat map `(height, width)` with values of any range.
         alpha: Opacity at the maximum of the heat map, in [0, 1]. The minimum is transparent.
-        title: What to write above it.
-        ax: Where to plot; a new figure by default.
-        save_to: Path of a file to write as well.
+        title: Title of the image.
+        ax: Matplotlib axes; by default those of a new figure.
+        save_to: Path of a file to which the figure is saved.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the heat map has another size than the image.
 
     Example:
         >>> figure = heatmap(np.zeros((8, 8, 3)), np.eye(8))
         >>> len(figure.axes[0].images)
         1
     """
-    image = _check_picture("image", image)
+    image = _check_image("image", image)
     heat = check_finite("heat", heat).astype("float64")
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
-    expected = f"be of the picture's size {image.shape[:2]}"
+    expected = f"be of the image's size {image.shape[:2]}"
     expect(heat.shape == image.shape[:2], "heat", expected, f"heat of shape {heat.shape}")
     rgb = to_rgb(image.reshape(*heat.shape, -1))
     rgb = rgb if np.issubdtype(rgb.dtype, np.integer) else 255 * rgb
@@ -148,12 +148,12 @@ def heatmap(
 def loss_curves(
     history: History, ax: "Axes | None" = None, save_to: str | os.PathLike | None = None
 ) -> "Figure":
-    """Plots the losses of a run.
+    """Plots the losses of an optimization.
 
     Args:
-        history: The `vis.callbacks.History` that watched the run.
-        ax: Where to plot; a new figure by default.
-        save_to: Path of a file to write as well.
+        history: The `vis.callbacks.History` of the optimization.
+        ax: Matplotlib axes; by default those of a new figure.
+        save_to: Path of a file to which the figure is saved.
 
     Returns:
         The figure.
@@ -173,7 +173,7 @@ def loss_curves(
     ax.set_ylabel("loss")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
-    return _finished(ax.figure, save_to)
+    return _save(ax.figure, save_to)
 
 
 def film_strip(
@@ -182,13 +182,13 @@ def film_strip(
     input_range: tuple[float, float] = (0, 255),
     save_to: str | os.PathLike | None = None,
 ) -> "Figure":
-    """Plots the optimisation as a film strip, from its first image to its last.
+    """Plots images of an optimization in a row, from the first one to the last.
 
     Args:
-        history: The `vis.callbacks.History` that watched the run, with `frames_every`.
-        count: How many of its frames to show, evenly spread.
-        input_range: Lowest and highest value of an image.
-        save_to: Path of a file to write as well.
+        history: The `vis.callbacks.History` of the optimization, with `frames_every`.
+        count: Maximum number of images. They are evenly spaced.
+        input_range: Without effect, because images are standardised.
+        save_to: Path of a file to which the figure is saved.
 
     Returns:
         The figure.
@@ -206,11 +206,10 @@ def film_strip(
     check_kind("history", history, History)
     count = check_integer("count", count, least=1)
     check_input_range(input_range)
-    expected = "have frames: make it with `History(frames_every=...)`"
+    expected = "have frames. Create it with `History(frames_every=...)`"
     expect(history.frames, "history", expected, "a history without frames")
-    places = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
-    # Standardised, an image no longer depends on the range that it was made in.
-    frames = [deprocess_input(history.frames[place], (0, 1)) for place in places]
+    indices = np.unique(np.linspace(0, len(history.frames) - 1, count).round().astype(int))
+    frames = [deprocess_input(history.frames[i], (0, 1)) for i in indices]
     return grid(frames, cols=len(frames), save_to=save_to)
 
 
@@ -218,7 +217,7 @@ def _figure(width: float, height: float) -> Any:
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(width, height), layout="constrained")
-    # Notebooks show the figure that is returned; left open, they would show it twice.
+    # A notebook would show an open figure a second time.
     plt.close(figure)
     return figure
 
@@ -239,22 +238,23 @@ def _show(ax: Any, image: np.ndarray, title: str | None) -> None:
         ax.set_title(str(title), fontsize=9)
 
 
-def _finished(figure: Any, save_to: str | os.PathLike | None) -> Any:
+def _save(figure: Any, save_to: str | os.PathLike | None) -> Any:
     if save_to is not None:
         save_to = check_path("save_to", save_to)
-        kinds = figure.canvas.get_supported_filetypes()
-        is_known = save_to.suffix[1:].lower() in kinds
-        require(is_known, "save_to", f"end in one of {sorted(kinds)}", str(save_to))
+        extensions = figure.canvas.get_supported_filetypes()
+        is_known = save_to.suffix[1:].lower() in extensions
+        require(is_known, "save_to", f"end in one of {sorted(extensions)}", str(save_to))
         with atomic_write(save_to) as path:
             figure.savefig(path, dpi=150)
     return figure
 
 
-def _check_picture(name: str, image: Any) -> np.ndarray:
+def _check_image(name: str, image: Any) -> np.ndarray:
     image = check_array(name, image)
     image = image[..., 0] if image.shape[2:] == (1,) else image
-    is_picture = image.size and image.ndim >= 2 and image.shape[2:] in ((), (3,))
-    in_colour = "(height, width, channels) with one or three channels"
-    expected = f"be of shape (height, width), or {in_colour}"
-    expect(is_picture, name, expected, f"an array of shape {image.shape}")
+    is_image = image.size and image.ndim >= 2 and image.shape[2:] in ((), (3,))
+    expected = (
+        "be of shape (height, width), or (height, width, channels) with one or three channels"
+    )
+    expect(is_image, name, expected, f"an array of shape {image.shape}")
     return image

@@ -1,4 +1,4 @@
-"""Networks to look into, named and called like those of `keras.applications`."""
+"""Pretrained networks, with the interface of `keras.applications`."""
 
 from vis.applications.efficientnet_lite import (
     EfficientNetLite0,

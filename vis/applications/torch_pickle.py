@@ -1,9 +1,8 @@
-"""Reads the tensors of a legacy PyTorch file (before the zip format) without PyTorch.
+"""Reads a legacy PyTorch file (before the zip format) without PyTorch.
 
-Such a file is a row of pickles - a magic number, a protocol version, facts about the machine that
-wrote it, the state dict, the keys of its storages - and then the bytes of each storage. Unpickling
-runs whatever the file names, so the reader here admits the four names a state dict needs, gives
-each a harmless stand-in, and refuses all others.
+The file contains pickles (a magic number, a protocol version, system information, the state dict,
+the keys of its storages), followed by the bytes of each storage. Because unpickling can run any
+code, only the four names of a state dict are allowed, and each has a harmless substitute.
 """
 
 import math
@@ -20,21 +19,21 @@ _DTYPES: dict[str, np.dtype] = {"FloatStorage": np.dtype("<f4"), "LongStorage": 
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict by name, in the order of the file, each an array of its own.
+    """Loads the tensors of a state dict by name, in the order of the file.
 
-    The file is such as `torch.save(..., _use_new_zipfile_serialization=False)` writes, and as
-    `torch.save` wrote before PyTorch 1.6. A `ValueError` says that it is none, is cut short,
-    contradicts itself, or asks for anything but 32-bit float and 64-bit integer tensors.
+    The file is one of `torch.save` before PyTorch 1.6, or with
+    `_use_new_zipfile_serialization=False`. A `ValueError` is raised for other and damaged files,
+    and for tensors other than 32-bit floats and 64-bit integers.
     """
     with open(path, "rb") as file:
         try:
             return _read(file)
-        # A damaged pickle can fail in any way its opcodes can: EOFError, IndexError, TypeError...
+        # A damaged pickle can raise any error.
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise ValueError(
-                f"`path` must name a legacy PyTorch file with a state dict, but this one cannot be "
-                f"read: {reason}. Received: path={os.fspath(path)!r}"
+                "`path` must be a legacy PyTorch file with a state dict, but it cannot be read: "
+                f"{reason}. Received: path={os.fspath(path)!r}"
             ) from error
 
 
@@ -52,23 +51,22 @@ class _Tensor(NamedTuple):
 
 
 class _RebuildTensor:
-    """Stands in for `torch._utils._rebuild_tensor_v2`."""
+    """Substitute of `torch._utils._rebuild_tensor_v2`."""
 
-    # The BUILD opcode sets attributes of whatever is on the stack; without any, nothing that
-    # outlives the load can be changed by a file.
+    # Without attributes, which the BUILD opcode could set.
     __slots__ = ()
 
     def __call__(
         self, storage: Any, offset: Any, size: Any, strides: Any, requires_grad: Any, hooks: Any
     ) -> _Tensor:
-        # The bytes of the storage come later in the file, so this only notes how to view them.
+        # The bytes of the storage follow later in the file.
         if not isinstance(storage, _Storage):
-            raise pickle.UnpicklingError(f"a tensor has {storage!r} for a storage")
+            raise pickle.UnpicklingError(f"a tensor has the storage {storage!r}")
         return _Tensor(storage, offset, size, strides)
 
 
-# The storages stand for themselves as strings, which no opcode can call or change.
-_ADMITTED = {
+# Storages are strings, which no opcode can call or change.
+_ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
     **{("torch", kind): kind for kind in _DTYPES},
@@ -77,23 +75,22 @@ _ADMITTED = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # A match of the whole name, so that a dotted one cannot step from an admitted name to its
-        # attributes; `super().find_class`, which imports, is never called.
-        if (module, name) not in _ADMITTED:
+        # `super().find_class`, which imports modules, is never called.
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which is not among the names a state dict needs"
+                f"it uses {module}.{name}, which a state dict does not need"
             )
-        return _ADMITTED[module, name]
+        return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        # (the word "storage", type, key, device it was on, elements, what part of another it is)
+        # ("storage", type, key, device, number of elements, view of another storage)
         if not isinstance(pid, tuple) or len(pid) != 6 or pid[0] != "storage":
-            raise pickle.UnpicklingError(f"{pid!r} is no reference to a storage")
+            raise pickle.UnpicklingError(f"{pid!r} is not a reference to a storage")
         _, kind, key, _, numel, view_metadata = pid
         if not isinstance(kind, str) or kind not in _DTYPES:
-            raise pickle.UnpicklingError(f"a storage is of the unknown type {kind!r}")
+            raise pickle.UnpicklingError(f"a storage has the unknown type {kind!r}")
         if not isinstance(key, str) or not _is_count(numel) or view_metadata is not None:
-            raise pickle.UnpicklingError(f"{pid!r} is no reference to a storage of its own")
+            raise pickle.UnpicklingError(f"{pid!r} is not a reference to a whole storage")
         return _Storage(kind, key, numel)
 
 
@@ -105,19 +102,19 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
         raise ValueError("it has no magic number")
     if (version := _Unpickler(file).load()) != _PROTOCOL_VERSION:
         raise ValueError(f"its protocol is {version!r}, not {_PROTOCOL_VERSION}")
-    # Facts about the machine that wrote the file; the storages are little-endian whatever they say.
+    # System information. Storages are always little-endian.
     _Unpickler(file).load()
     tensors = _Unpickler(file).load()
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in tensors.items()
     ):
-        raise ValueError("it holds something else than tensors by name")
+        raise ValueError("it must contain a dict of tensors only")
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     if any(tensor.storage != storages[tensor.storage.key] for tensor in tensors.values()):
-        raise ValueError("two of its tensors disagree about the storage they share")
+        raise ValueError("two tensors describe their shared storage differently")
     keys = _Unpickler(file).load()
     if not isinstance(keys, list) or sorted(keys) != sorted(storages):
-        raise ValueError("the storages it lists are not those of its tensors")
+        raise ValueError("its storages are not those of its tensors")
     data = {key: _read_storage(file, storages[key]) for key in keys}
     return {name: _view(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
 
@@ -131,27 +128,25 @@ def _read_storage(file: BinaryIO, storage: _Storage) -> np.ndarray:
 
 
 def _read_exactly(file: BinaryIO, count: int) -> bytes:
-    # Asked of the file's size first: `read` sets aside all that is claimed before it reads.
+    # `read` would allocate any number of bytes.
     if count > os.fstat(file.fileno()).st_size - file.tell():
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     return file.read(count)
 
 
 def _view(tensor: _Tensor, data: np.ndarray) -> np.ndarray:
     storage, offset, size, strides = tensor
-    # A tensor larger than its storage repeats elements, which no weight does and which lets a small
-    # file ask for all the memory there is. The rest is for NumPy to check: that all elements lie
-    # within `data`. Kernels are often stored with their axes permuted: the strides, not the order
-    # of the bytes, say which element is which.
+    # A tensor that is larger than its storage could allocate any amount of memory. NumPy checks
+    # that all elements are within `data`. Kernels often have permuted axes, and therefore strides.
     try:
         if not isinstance(size, tuple) or not all(map(_is_count, (offset, *size, *strides))):
-            raise TypeError("what it is made of are not tuples of counts")
+            raise TypeError("offset, size and strides must be counts")
         if math.prod(size) > storage.numel:
             raise ValueError("it is larger")
-        place, *steps = (data.itemsize * count for count in (offset, *strides))
-        return np.ndarray(size, data.dtype, data, place, steps).copy()
+        start, *steps = (data.itemsize * count for count in (offset, *strides))
+        return np.ndarray(size, data.dtype, data, start, steps).copy()
     except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"a tensor is no part of its storage, {tensor}: {error}") from error
+        raise ValueError(f"a tensor is not part of its storage, {tensor}: {error}") from error
 
 
 def _is_count(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Plain tools for images held as NumPy arrays."""
+"""Images as NumPy arrays: scaling, grids, text, files."""
 
 import numbers
 import os
@@ -24,16 +24,16 @@ from vis.utils.validation import (
     require,
 )
 
-# In points: above it a font takes memory without end.
-_LARGEST_FONT = 1000
+# In points. The memory of a font grows with its size.
+_MAX_FONT_SIZE = 1000
 
 
 def deprocess_input(
     input_array: np.ndarray, input_range: tuple[float, float] = (0, 255)
 ) -> np.ndarray:
-    """Brings an optimised image into the range of a picture.
+    """Scales an optimised image to a range for display.
 
-    It is given mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled to the range.
+    It is standardised to mean 0.5 and standard deviation 0.1, clipped to [0, 1], and scaled.
 
     Args:
         input_array: One image, of any shape.
@@ -53,7 +53,7 @@ def deprocess_input(
 
 
 def match_range_dtype(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
-    """The image as `uint8` if the range is (0, 255) in integers, and as it is otherwise."""
+    """The image, as `uint8` if the range is (0, 255) in integers."""
     are_integers = all(isinstance(end, numbers.Integral) for end in input_range)
     if are_integers and tuple(input_range) == (0, 255):
         return np.clip(image, 0, 255).astype("uint8")
@@ -63,7 +63,7 @@ def match_range_dtype(image: np.ndarray, input_range: tuple[float, float]) -> np
 def to_rgb(images: np.ndarray) -> np.ndarray:
     """Images of either data format as `(..., height, width, 3)`.
 
-    If there are not three channels, the first one is shown in grey.
+    Without three channels, the first one is repeated.
     """
     if images.shape[-1] not in (1, 3) and images.shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)
@@ -107,7 +107,7 @@ def random_array(
         shape: Shape of the array.
         mean: Mean of the result.
         std: Standard deviation of the result.
-        rng: Where the noise comes from; NumPy's global generator by default.
+        rng: NumPy generator of the noise; by default the global one.
 
     Returns:
         A float array.
@@ -119,7 +119,7 @@ def random_array(
     """
     sizes = check_sizes("shape", shape)
     mean, std = check_number("mean", mean), check_number("std", std)
-    # Python's own generators have `random` too, but only for single numbers.
+    # `random.Random` also has a method `random`, but for single numbers only.
     is_generator = rng is None or hasattr(rng, "standard_normal")
     require(is_generator, "rng", "be a NumPy generator", rng, TypeError)
     noise = np.random.random(sizes) if rng is None else rng.random(sizes)  # noqa: NPY002
@@ -127,15 +127,15 @@ def random_array(
 
 
 def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0) -> np.ndarray:
-    """Stretches an array so that its values run from `min_value` to `max_value`.
+    """Scales an array linearly to a range.
 
     Args:
         array: Any array.
-        min_value: What its least value becomes.
-        max_value: What its greatest value becomes.
+        min_value: Minimum of the result.
+        max_value: Maximum of the result.
 
     Returns:
-        A new float array. An array whose values are all equal becomes `min_value`.
+        A new float array. If all values are equal, they become `min_value`.
 
     Example:
         >>> normalize(np.array([1.0, 2.0, 3.0])).round(3)
@@ -150,13 +150,13 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
 
 
 def get_img_shape(img: Any) -> tuple[int | None, ...]:
-    """Shape of a batch of images, always as `(samples, channels, image dims...)`.
+    """The shape of a batch of images as `(samples, channels, image dims...)`.
 
     Args:
-        img: An array or a symbolic tensor, in the order of `keras.config.image_data_format()`.
+        img: Array or symbolic tensor in the data format `keras.config.image_data_format()`.
 
     Returns:
-        A tuple, `None` where an axis of a symbolic tensor is open.
+        A tuple, with None for open axes.
 
     Example:
         >>> get_img_shape(np.zeros((1, 32, 24, 3)))
@@ -176,7 +176,7 @@ def get_img_shape(img: Any) -> tuple[int | None, ...]:
 def stitch_images(
     images: Iterable[np.ndarray], margin: int = 5, cols: int = 5
 ) -> np.ndarray | None:
-    """Lays images out in a grid, row by row, with black margins between them.
+    """Arranges images in a grid, row by row, with black margins between them.
 
     Args:
         images: Images of one shape, `(height, width)` or `(height, width, channels)`.
@@ -184,10 +184,10 @@ def stitch_images(
         cols: Number of images in a row.
 
     Returns:
-        The grid, of the images' type, or None where there are no images.
+        The grid, of the images' type, or None without images.
 
     Raises:
-        ValueError: If the images' shapes differ, or `margin` or `cols` is too small.
+        ValueError: If the shapes differ, or if `margin` or `cols` is too small.
 
     Example:
         >>> stitch_images([np.ones((4, 4, 3), "uint8")] * 3, margin=1, cols=2).shape
@@ -206,8 +206,8 @@ def stitch_images(
     height, width = images[0].shape[:2]
     cols = min(cols, len(images))
     rows = -(-len(images) // cols)
-    whole = (rows * (height + margin) - margin, cols * (width + margin) - margin)
-    grid = np.zeros((*whole, *images[0].shape[2:]), dtype=np.result_type(*images))
+    size = (rows * (height + margin) - margin, cols * (width + margin) - margin)
+    grid = np.zeros((*size, *images[0].shape[2:]), dtype=np.result_type(*images))
     for i, image in enumerate(images):
         top, left = i // cols * (height + margin), i % cols * (width + margin)
         grid[top : top + height, left : left + width] = image
@@ -222,50 +222,50 @@ def draw_text(
     font_size: int = 14,
     color: tuple[int, int, int] = (0, 0, 0),
 ) -> np.ndarray:
-    """Writes text on a copy of an image.
+    """Draws text on a copy of an image.
 
     Args:
         img: Image of shape `(height, width)` or `(height, width, channels)`.
-        text: What to write.
+        text: The text.
         position: Left and top of the text in pixels.
-        font: Name or path of a TrueType font, or None for Pillow's own, which is used with a
-            warning where a font is not found.
-        font_size: Size in points.
-        color: Red, green and blue, in the range of the image, or their mean without three channels.
+        font: Name or path of a TrueType font. If it is None, or is not found, which gives a
+            warning, Pillow's default font is used.
+        font_size: Size in points, at least 1.
+        color: Red, green and blue in the image's range. Without three channels, their mean is used.
 
     Returns:
         A new array like `img`.
 
     Example:
         >>> blank = np.full((32, 64, 3), 255, "uint8")
-        >>> written = draw_text(blank, "ouzel", font=None)
-        >>> bool((written < 255).any()), bool((blank < 255).any())
+        >>> labelled = draw_text(blank, "ouzel", font=None)
+        >>> bool((labelled < 255).any()), bool((blank < 255).any())
         (True, False)
     """
     img = check_array("img", img)
     expected = "be of shape (height, width) or (height, width, channels)"
     received = f"img of shape {img.shape}"
     expect(img.ndim in (2, 3) and img.size, "img", expected, received)
-    place = check_floats("position", position)
-    require(place.shape == (2,), "position", "be two numbers", position)
-    ink = Image.new("L", (img.shape[1], img.shape[0]))
-    # Nothing is seen of what is written further away, and Pillow counts no further.
-    place = np.clip(place, -(2**31), 2**31).tolist()
-    ImageDraw.Draw(ink).text(tuple(place), str(text), fill=255, font=_font(font, font_size))
-    opacity = np.asarray(ink, dtype=np.float32) / 255
-    paint = check_floats("color", color).astype(np.float32)
-    require(paint.shape == (3,), "color", "be red, green and blue", color)
+    corner = check_floats("position", position)
+    require(corner.shape == (2,), "position", "be two numbers", position)
+    # Pillow has no larger numbers.
+    corner = np.clip(corner, -(2**31), 2**31).tolist()
+    mask = Image.new("L", (img.shape[1], img.shape[0]))
+    ImageDraw.Draw(mask).text(tuple(corner), str(text), fill=255, font=_font(font, font_size))
+    opacity = np.asarray(mask, dtype=np.float32) / 255
+    rgb = check_floats("color", color).astype(np.float32)
+    require(rgb.shape == (3,), "color", "be red, green and blue", color)
     opacity = opacity if img.ndim == 2 else opacity[..., None]
-    paint = paint if img.shape[2:] == (3,) else paint.mean()
-    written = img * (1 - opacity) + paint * opacity
+    value = rgb if img.shape[2:] == (3,) else rgb.mean()
+    drawn = img * (1 - opacity) + value * opacity
     if np.issubdtype(img.dtype, np.integer):
-        written = written.round()
-    return written.astype(img.dtype)
+        drawn = drawn.round()
+    return drawn.astype(img.dtype)
 
 
 def _font(font: str | None, font_size: float) -> Any:
     require(check_number("font_size", font_size) >= 1, "font_size", "be at least 1", font_size)
-    require(font_size <= _LARGEST_FONT, "font_size", f"be at most {_LARGEST_FONT}", font_size)
+    require(font_size <= _MAX_FONT_SIZE, "font_size", f"be at most {_MAX_FONT_SIZE}", font_size)
     if font is not None:
         check_path("font", font)
         try:
@@ -280,12 +280,12 @@ def _font(font: str | None, font_size: float) -> Any:
 def load_img(
     path: str | os.PathLike, grayscale: bool = False, target_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Reads a picture from a file.
+    """Reads an image file.
 
     Args:
         path: Path of the file.
-        grayscale: Whether to give one channel, without an axis for it, instead of three.
-        target_size: `(height, width)` to resize to; None keeps the picture's size.
+        grayscale: Whether to read one channel, without an axis for it, instead of three.
+        target_size: `(height, width)` to resize to; by default the image's size.
 
     Returns:
         A `uint8` array of shape `(height, width, 3)`, or `(height, width)` for `grayscale`.
@@ -303,14 +303,14 @@ def load_img(
         is_pair = isinstance(sizes, tuple) and len(sizes) == 2
         require(is_pair, "target_size", "be `(height, width)`", target_size)
     with Image.open(path) as file:
-        picture = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
+        image = file.convert("L" if check_flag("grayscale", grayscale) else "RGB")
         if target_size is not None:
-            picture = picture.resize(sizes[::-1], Image.Resampling.BICUBIC)
-        return np.array(picture)
+            image = image.resize(sizes[::-1], Image.Resampling.BICUBIC)
+        return np.array(image)
 
 
 def bgr2rgb(img: np.ndarray) -> np.ndarray:
-    """An image with its last axis, the channels, in reverse order.
+    """Reverses the channels of an image, its last axis.
 
     Args:
         img: Array of shape `(..., channels)`.
@@ -323,5 +323,5 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         array([[3, 2, 1]])
     """
     img = check_array("img", img)
-    require(img.ndim, "img", "have an axis of channels", img)
+    require(img.ndim, "img", "have a channel axis", img)
     return img[..., ::-1].copy()

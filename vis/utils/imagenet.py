@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet (ILSVRC 2012), known by index, WordNet id and name."""
+"""Classes of ImageNet (ILSVRC 2012): index, WordNet id and name."""
 
 import difflib
 import functools
@@ -13,13 +13,13 @@ __all__ = ["imagenet_class_index", "imagenet_classes", "lookup_imagenet_labels"]
 
 @functools.cache
 def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Returns the classes of ImageNet in the order networks number them.
+    """Returns the classes of ImageNet by index.
 
-    The names are those of `keras.applications`: two of them, `crane` and `maillot`, stand for two
-    classes each, which only the WordNet id tells apart.
+    The names are those of `keras.applications`. Two of them, `crane` and `maillot`, belong to two
+    classes each, which differ in their WordNet ids.
 
     Returns:
-        For each of the 1000 classes its WordNet id and its name.
+        `(WordNet id, name)` of each of the 1000 classes.
 
     Example:
         >>> imagenet_classes()[20]
@@ -31,16 +31,16 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
 
 
 def lookup_imagenet_labels(indices: SupportsIndex | Iterable[SupportsIndex]) -> list[str]:
-    """Returns the names of ImageNet classes given by index.
+    """Returns the names of ImageNet classes.
 
     Args:
-        indices: One index or several, each from 0 to 999; NumPy's integers will do too.
+        indices: One index or several, each from 0 to 999.
 
     Returns:
-        The names, in the order of `indices`; for a single index a list of one.
+        A list of names in the order of `indices`.
 
     Raises:
-        TypeError: If `indices` is or has something that is not an integer.
+        TypeError: If an index is not an integer.
         ValueError: If an index is out of range.
 
     Example:
@@ -59,10 +59,10 @@ def lookup_imagenet_labels(indices: SupportsIndex | Iterable[SupportsIndex]) -> 
 
 
 def imagenet_class_index(name: str) -> int:
-    """Returns the index of the ImageNet class with a given name.
+    """Returns the index of an ImageNet class.
 
-    A name spelt exactly as in `imagenet_classes` comes first (`cardigan` is a jacket, `Cardigan` a
-    dog); failing that, case is ignored, and spaces and hyphens count as underscores.
+    If no name is spelt exactly like this (`cardigan` is a jacket, `Cardigan` a dog), case is
+    ignored, and spaces and hyphens count as underscores.
 
     Args:
         name: Name of the class, such as `"water_ouzel"` or `"Water ouzel"`, or its WordNet id.
@@ -72,7 +72,7 @@ def imagenet_class_index(name: str) -> int:
 
     Raises:
         TypeError: If `name` is not a string.
-        ValueError: If no class has that name, or more than one.
+        ValueError: If no class or more than one has that name.
 
     Example:
         >>> imagenet_class_index("Water ouzel")
@@ -82,25 +82,26 @@ def imagenet_class_index(name: str) -> int:
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be a string. Received: name={name!r}")
-    folded, known = _folded(name), [_folded(own) for _, own in imagenet_classes()]
+    normalized = _normalized(name)
+    known = [_normalized(own) for _, own in imagenet_classes()]
     exact = [i for i, names in enumerate(imagenet_classes()) if name in names]
-    found = exact or [i for i, alike in enumerate(known) if alike == folded]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        choices = " or ".join(f"{imagenet_classes()[i][0]!r} (index {i})" for i in found)
+    matches = exact or [i for i, own in enumerate(known) if own == normalized]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        choices = " or ".join(f"{imagenet_classes()[i][0]!r} (index {i})" for i in matches)
         raise ValueError(
-            f"`name` must name one class, but several are called that; pass a WordNet id, "
-            f"{choices}. Received: name={name!r}"
+            f"`name` must be unique among the classes. Pass a WordNet id, {choices}. "
+            f"Received: name={name!r}"
         )
-    close = difflib.get_close_matches(folded, set(known))
+    close = difflib.get_close_matches(normalized, set(known))
     hint = f" (close matches: {', '.join(close)})" if close else ""
     raise ValueError(f"`name` must be the name of an ImageNet class{hint}. Received: name={name!r}")
 
 
 def _as_ints(indices: Any) -> list[int]:
     try:
-        # Not by asking whether it is iterable: NumPy's 0-dimensional arrays claim it, and are not.
+        # 0-dimensional arrays have `__iter__`, but are not iterable.
         try:
             return [_as_int(indices)]
         except TypeError:
@@ -112,11 +113,10 @@ def _as_ints(indices: Any) -> list[int]:
 
 
 def _as_int(value: Any) -> int:
-    # True and False pass for integers, but as an index they can only be a mistake.
     if isinstance(value, bool):
         raise TypeError
     return operator.index(value)
 
 
-def _folded(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")

@@ -1,4 +1,4 @@
-"""What tests of visualizations need, a user's own too."""
+"""Decorators for tests of visualizations."""
 
 import functools
 import unittest
@@ -9,7 +9,7 @@ import keras
 
 
 def across_data_formats(test: Callable) -> Callable:
-    """A test that runs under both image data formats in turn, and leaves the setting as it was.
+    """Runs a test with both image data formats, and restores the setting.
 
     Example:
         >>> @across_data_formats
@@ -21,7 +21,7 @@ def across_data_formats(test: Callable) -> Callable:
     """
 
     @functools.wraps(test)
-    def across(*args: Any, **kwargs: Any) -> None:
+    def run_both(*args: Any, **kwargs: Any) -> None:
         before = keras.config.image_data_format()
         try:
             for data_format in ("channels_first", "channels_last"):
@@ -30,11 +30,11 @@ def across_data_formats(test: Callable) -> Callable:
         finally:
             keras.config.set_image_data_format(before)
 
-    return across
+    return run_both
 
 
 def skip_backends(backends: str | Collection[str]) -> Callable[[Callable], Callable]:
-    """A decorator that skips a test while Keras runs on one of the backends that are named.
+    """Skips a test if Keras runs on one of these backends.
 
     Example:
         >>> @skip_backends({"theano", "tensorflow"})

@@ -1,4 +1,4 @@
-"""The tools under the import path that keras-vis gave them."""
+"""Utilities at keras-vis's import path."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def listify(value: Any) -> list:
-    """A list with `value` in it, unless it is a list already.
+    """Returns a list as it is, and any other value in a list.
 
     Example:
         >>> listify(3), listify([3, 4])
@@ -51,7 +51,7 @@ def listify(value: Any) -> list:
 
 
 def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
-    """Index and item, last first.
+    """Enumerates a sequence from its end.
 
     Example:
         >>> list(reverse_enumerate("ab"))
@@ -61,7 +61,7 @@ def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
 
 
 def add_defaults_to_kwargs(defaults: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Keyword arguments completed by defaults.
+    """Adds defaults to keyword arguments.
 
     Example:
         >>> add_defaults_to_kwargs({"max_iter": 200, "verbose": False}, max_iter=5)
@@ -75,14 +75,14 @@ class _Slicer:
         item = item if isinstance(item, tuple) else (item,)
         if len(item) < 2 or keras.config.image_data_format() == "channels_first":
             return item
-        # Not `in`, which compares, and NumPy's arrays have no answer to that.
-        dots = [place for place, part in enumerate(item) if part is Ellipsis]
+        # Not `in`, which compares arrays elementwise.
+        dots = [i for i, part in enumerate(item) if part is Ellipsis]
         if dots and dots[0] < 2:
-            # What comes behind the dots are the last spatial axes.
+            # The items after the dots are for the last spatial axes.
             return item if item[-1] is Ellipsis else (*item, slice(None))
         samples, channels, *spatial = item
         return (samples, *spatial, *([] if dots else [Ellipsis]), channels)
 
 
-# `slicer[:, i, ...]`, written channels first, is the same slice in either data format.
+# `slicer[:, i, ...]` is written channels first, and is the same slice in either data format.
 slicer = _Slicer()

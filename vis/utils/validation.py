@@ -1,4 +1,4 @@
-"""Checks of arguments, each with an error that says what was expected and what came."""
+"""Checks of arguments. Each raises an error with the expected and the received value."""
 
 import difflib
 import itertools
@@ -15,14 +15,14 @@ import numpy as np
 
 from vis.utils.layout import arrangements, fits
 
-# Half of what float32 can hold, so that it can hold the width of a range as well.
-_LARGEST = float(np.finfo(np.float32).max) / 2
+# Half of the maximum of float32, so that the width of a range is in float32, too.
+_MAX_FLOAT = float(np.finfo(np.float32).max) / 2
 
 
 def require(
     holds: Any, name: str, expected: str, value: Any, error: type[Exception] = ValueError
 ) -> None:
-    """Raises an error that says what an argument must be or do, unless that holds."""
+    """Raises an error "`name` must ..., Received: name=value" unless a condition holds."""
     if not holds:
         raise error(f"`{name}` must {expected}. Received: {name}={value!r}")
 
@@ -30,7 +30,7 @@ def require(
 def expect(
     holds: Any, name: str, expected: str, received: str, error: type[Exception] = ValueError
 ) -> None:
-    """The same, where words tell better what was received than the value, and cost nothing."""
+    """Like `require`, with a description of the value that was received."""
     if not holds:
         raise error(f"`{name}` must {expected}. Received: {received}")
 
@@ -64,7 +64,7 @@ def check_model(model: Any) -> None:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Returns `value` as a float, or raises unless it is one finite real number."""
+    """Returns `value` as a float, or raises unless it is a finite real number."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     require(is_number, name, "be a number", value, TypeError)
     try:
@@ -76,28 +76,28 @@ def check_number(name: str, value: Any) -> float:
 
 
 def check_positive(name: str, value: Any) -> float:
-    """Returns `value` as a float, or raises unless it is a number greater than zero."""
+    """Returns `value` as a float, or raises unless it is a positive number."""
     number = check_number(name, value)
     require(number > 0, name, "be positive", value)
     return number
 
 
 def check_not_negative(name: str, value: Any) -> float:
-    """Returns `value` as a float, or raises unless it is a number of at least zero."""
+    """Returns `value` as a float, or raises if it is negative or no number."""
     number = check_number(name, value)
     require(number >= 0, name, "not be negative", value)
     return number
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Returns `value` as True or False, or raises a `TypeError` where it is neither."""
+    """Returns `value` as a bool, or raises a `TypeError` unless it is True, False or None."""
     is_flag = value is None or isinstance(value, (np.bool_, numbers.Integral))
     require(is_flag, name, "be True or False", value, TypeError)
     return bool(value)
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
-    """Returns `value` as an int, or raises unless it is a whole number of at least `least`."""
+    """Returns `value` as an int, or raises unless it is an integer of at least `least`."""
     number = as_integer(value)
     if number is None:
         raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
@@ -106,7 +106,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
 
 
 def as_integer(value: Any) -> int | None:
-    """A whole number as an int, or None for all else, True and False among it."""
+    """An integer as an int, and None for anything else, such as True."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except (TypeError, AttributeError):
@@ -114,50 +114,49 @@ def as_integer(value: Any) -> int | None:
 
 
 def check_input_range(input_range: Any) -> tuple[float, float]:
-    """Returns `(low, high)`, or raises unless `input_range` is a pair of rising numbers."""
+    """Returns `(low, high)`, or raises unless `input_range` is a pair with low < high."""
     pair = list(itertools.islice(input_range, 3)) if is_iterable(input_range) else []
     expected = "be a pair of numbers `(low, high)`"
     require(len(pair) == 2, "input_range", expected, input_range, TypeError)
-    # As Python's numbers, of which integers are still told from floats: NumPy's small integers
-    # overflow in what is computed of them.
+    # Python's integers, because computations with NumPy's small integers overflow.
     ends = [check_number("input_range", end) for end in pair]
     low, high = (
         operator.index(end) if isinstance(end, numbers.Integral) else number
         for end, number in zip(pair, ends, strict=True)
     )
-    is_held = max(abs(low), abs(high)) <= _LARGEST
-    require(is_held, "input_range", "be within what float32 holds", input_range)
+    is_float32 = max(abs(low), abs(high)) <= _MAX_FLOAT
+    require(is_float32, "input_range", "be in the range of float32", input_range)
     require(low < high, "input_range", "be `(low, high)` with low < high", input_range)
     return low, high
 
 
 def check_indices(name: str, indices: Any, count: int, of: str) -> list[int]:
-    """Returns one index or several of the `count` that `of` has as a list, or raises.
+    """Returns one index or several as a list, or raises unless `of` has so many filters.
 
-    Negative ones are counted from the end.
+    Negative indices count from the end.
     """
-    listed = list(indices) if is_iterable(indices) else [indices]
-    found = [index for index in map(as_integer, listed) if index is not None]
+    values = list(indices) if is_iterable(indices) else [indices]
+    integers = [index for index in map(as_integer, values) if index is not None]
     expected = "be an integer or a list of integers"
-    require(len(found) == len(listed), name, expected, indices, TypeError)
-    if not all(-count <= index < count for index in found):
+    require(len(integers) == len(values), name, expected, indices, TypeError)
+    if not all(-count <= index < count for index in integers):
         raise ValueError(
             f"`{name}` is out of range: {of} has {count} filters, 0 to {count - 1}. "
             f"Received: {name}={indices!r}"
         )
-    require(found, name, "hold at least one index; None means all", indices)
-    return [index % count for index in found]
+    require(integers, name, "hold at least one index; None means all", indices)
+    return [index % count for index in integers]
 
 
 def check_sizes(name: str, sizes: Any) -> int | tuple[int, ...]:
-    """Returns one size for all axes, or a tuple of them, or raises unless all are at least 1."""
+    """Returns a size, or a tuple of sizes, or raises unless all are at least 1."""
     if is_iterable(sizes):
         return tuple(check_integer(name, size, least=1) for size in sizes)
     return check_integer(name, sizes, least=1)
 
 
 def per_axis(name: str, values: Any, axes: Sequence[int]) -> dict[int, Any]:
-    """The value for each axis, of one for all or a tuple with one for each, or a `ValueError`."""
+    """The value for each axis, from one for all axes or a tuple, or a `ValueError`."""
     each = values if isinstance(values, tuple) else (values,) * len(axes)
     expected = f"be one number, or one for each of the {len(axes)} spatial axes"
     require(len(each) == len(axes), name, expected, values)
@@ -178,7 +177,7 @@ def check_array(name: str, value: Any) -> np.ndarray:
 
 
 def check_computable(name: str, value: Any) -> np.ndarray:
-    """Returns `value` as an array of real numbers of a type that tensors have, or raises."""
+    """Returns `value` as an array of real numbers of a dtype of tensors, or raises."""
     array = check_array(name, value)
     return array.astype("float64") if array.dtype == np.longdouble else array
 
@@ -186,35 +185,36 @@ def check_computable(name: str, value: Any) -> np.ndarray:
 def check_finite(name: str, value: Any) -> np.ndarray:
     """Returns `value` as an array of finite numbers, or raises."""
     array = check_array(name, value)
-    others = array.size - np.count_nonzero(np.isfinite(array))
-    expect(not others, name, "be finite", f"{name} with {others} NaN or infinite values")
+    invalid = array.size - np.count_nonzero(np.isfinite(array))
+    expect(not invalid, name, "be finite", f"{name} with {invalid} NaN or infinite values")
     return array
 
 
 def check_floats(name: str, value: Any) -> np.ndarray:
-    """Returns `value` as an array of finite floats, or raises unless there is at least one."""
+    """Returns `value` as an array of finite floats, or raises, also if it is empty."""
     array = check_finite(name, value)
     expect(array.size, name, "not be empty", f"{name} of shape {array.shape}")
     return array.astype(np.result_type(array, np.float32), copy=False)
 
 
 def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Returns images as `(samples, *shape)`, or raises unless they are finite and of that shape.
+    """Returns finite images as `(samples, *shape)`, or raises.
 
-    They are one image or a batch, with the channels at either end. Open axes of `shape` are None.
+    `images` is one image or a batch, with the channels first or last. Open axes of `shape` are
+    None.
     """
     array = check_array(name, images)
-    ways = arrangements(array[None] if array.ndim == len(shape) else array)
-    arranged = [way for way in ways if fits(way.shape[1:], shape)]
+    orders = arrangements(array[None] if array.ndim == len(shape) else array)
+    batches = [batch for batch in orders if fits(batch.shape[1:], shape)]
     received = f"{name} of shape {array.shape}"
     expected = f"be of shape {shape}, or {(None, *shape)} with the batch axis"
-    expect(arranged, name, expected, received)
-    expect(len(arranged[0]), name, "hold at least one image", received)
-    return check_finite(name, arranged[0])
+    expect(batches, name, expected, received)
+    expect(len(batches[0]), name, "hold at least one image", received)
+    return check_finite(name, batches[0])
 
 
 def check_all(name: str, values: Any, kind: type) -> list:
-    """Returns objects of a class as a list, a single one too, or raises a `TypeError`."""
+    """Returns one object of a class or several as a list, or raises a `TypeError`."""
     values = list(values) if is_iterable(values) else [] if values is None else [values]
     for value in values:
         if not isinstance(value, kind):
@@ -226,7 +226,7 @@ def check_all(name: str, values: Any, kind: type) -> list:
 
 
 def check_kind(name: str, value: Any, kind: type) -> Any:
-    """Returns `value` as it is, or raises a `TypeError` unless it is of a class."""
+    """Returns `value`, or raises a `TypeError` unless it is an instance of a class."""
     if not isinstance(value, kind):
         raise TypeError(
             f"`{name}` must be a `{kind.__module__}.{kind.__name__}`. "
@@ -272,7 +272,7 @@ def check_modifier(name: str, identifier: Any, known: dict[str, Any]) -> Any:
 
 
 def check_path(name: str, path: Any) -> Path:
-    """Returns a path, or raises unless it is one that a file can have."""
+    """Returns the path of a file, or raises."""
     require(isinstance(path, (str, os.PathLike)), name, "be a path", path, TypeError)
     is_file = Path(path).name and "\0" not in str(path)
     require(is_file, name, "be the path of a file", path)
@@ -280,12 +280,12 @@ def check_path(name: str, path: Any) -> Path:
 
 
 def close_matches(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that look most like `name`, best first."""
+    """The known names that are most similar to `name`, best first."""
     return difflib.get_close_matches(name, known, cutoff=0.5)
 
 
 def is_iterable(value: Any) -> TypeGuard[Iterable[Any]]:
-    """Whether a value holds others that can be gone through."""
-    # A 0-dimensional array and a symbolic tensor have `__iter__`, and refuse it.
-    is_alone = isinstance(value, (str, bytes, keras.KerasTensor))
-    return isinstance(value, Iterable) and not is_alone and getattr(value, "ndim", None) != 0
+    """Whether a value is iterable, and neither text nor a scalar."""
+    # 0-dimensional arrays and symbolic tensors have `__iter__`, but are not iterable.
+    is_scalar = isinstance(value, (str, bytes, keras.KerasTensor))
+    return isinstance(value, Iterable) and not is_scalar and getattr(value, "ndim", None) != 0
