@@ -7,10 +7,12 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import nodes, sequential
 from keras import layers
 
-from vis.losses import Loss
+from vis.losses import ActivationMaximization, FilterActivations, Loss, OutputScore
+from vis.regularizers import LPNorm
 from vis.visualization import (
     Attribution,
     FasterScoreCAM,
@@ -627,3 +629,293 @@ def test_integrated_gradients_with_masking():
     difference = score(frames) - score(np.zeros_like(frames))
     np.testing.assert_allclose(attributions.sum(), difference, rtol=1e-3)
     assert method.completeness_error(attributions[None], model, frames, -1, 1) < 1e-3
+
+
+# Losses in place of a layer and filters.
+
+
+def two_heads():
+    """A network with two heads, each with a convolution of its own."""
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Conv2D(3, 3, activation="tanh", name="shared")(inputs)
+    heads = [
+        layers.Dense(3, name=name)(
+            layers.Flatten()(layers.Conv2D(2, 3, activation="tanh", name=f"conv_{name}")(x))
+        )
+        for name in "ab"
+    ]
+    return keras.Model(inputs, heads)
+
+
+def tape_gradient(function, value):
+    with tf.GradientTape() as tape:
+        tape.watch(value := tf.convert_to_tensor(value))
+        score = function(value)
+    return tape.gradient(score, value).numpy()
+
+
+def activation(model, layer, index, weight=-1):
+    return ActivationMaximization(model.get_layer(layer), index), weight
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_loss_of_a_filter_equals_filter_indices(name):
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    method = SmoothGrad(samples=5, noise=0, seed=0) if name == "SmoothGrad" else METHODS[name]
+    losses = [(ActivationMaximization(model.layers[-1], 1), -1)]
+    np.testing.assert_array_equal(
+        method(model, images, losses=losses), method(model, images, filter_indices=1)
+    )
+
+
+def test_weighted_losses_of_two_heads():
+    model, images = two_heads(), noise(2, 8, 8, 2)
+
+    def score(x):
+        a, b = model(x)
+        return tf.reduce_sum(a[:, 1] - 0.5 * b[:, 2])
+
+    losses = [activation(model, "a", 1), activation(model, "b", 2, 0.5)]
+    expected = tape_gradient(score, images)
+    attributions = Saliency().attributions(model, images, losses=losses)
+    np.testing.assert_allclose(attributions, expected, atol=1e-6)
+    # A sum of losses has their weights; a loss alone has weight 1.
+    total = -1 * losses[0][0] + 0.5 * losses[1][0]
+    np.testing.assert_array_equal(
+        Saliency().attributions(model, images, losses=total), attributions
+    )
+    np.testing.assert_array_equal(
+        Saliency().attributions(model, images, losses=losses[0][0]),
+        -Saliency().attributions(model, images, "a", 1),
+    )
+
+
+def test_grad_cam_of_losses_uses_the_nearest_layer_before_all_of_them():
+    model, image = two_heads(), noise(8, 8, 2)
+    shared, *_ = model.layers[1:]
+
+    def score(x):
+        a, b = (
+            model.get_layer(name)(layers.Flatten()(model.get_layer(f"conv_{name}")(x)))
+            for name in "ab"
+        )
+        return tf.reduce_sum(a[:, 1] - b[:, 2])
+
+    values = shared(image[None])
+    weights = tape_gradient(score, values).mean(axis=(1, 2), keepdims=True)
+    expected = resize_maps(np.maximum((values * weights).numpy().sum(axis=-1), 0), (8, 8))
+    both = [activation(model, "a", 1), activation(model, "b", 2, 1)]
+    np.testing.assert_allclose(
+        GradCAM().attributions(model, image, losses=both), expected, atol=1e-6
+    )
+    # A penalty on the image does not change the layer.
+    alone = [activation(model, "a", 1), (LPNorm(model.inputs[0]), 1)]
+    np.testing.assert_allclose(
+        GradCAM().attributions(model, image, losses=alone),
+        GradCAM("conv_a").attributions(model, image, "a", 1),
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="must be a layer before 'a', which is explained"):
+        GradCAM("conv_b")(model, image, losses=alone)
+
+
+class Margin(Loss):
+    """A loss with an expression: minus the difference of two outputs."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def build_loss(self):
+        return keras.ops.mean(self.layer.output[:, 1] - self.layer.output[:, 0])
+
+
+@pytest.mark.parametrize("name", ["Saliency", "guided", "GradCAM", "GuidedGradCAM", "ScoreCAM"])
+def test_custom_loss_equals_output_score(name):
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    margin = OutputScore(model.layers[-1], lambda output: output[:, 1] - output[:, 0])
+    expected = METHODS[name].attributions(model, images, losses=[(margin, -1)])
+    before = nodes(model)
+    attributions = METHODS[name].attributions(model, images, losses=[(Margin(model.layers[-1]), 1)])
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(attributions, expected, atol=1e-4 * largest)
+    assert largest > 0
+    assert nodes(model) == before
+
+
+def test_integrated_gradients_of_losses_are_complete():
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    losses = [(OutputScore(model.layers[-1], lambda output: output[:, 1] ** 2), -1)]
+    method = IntegratedGradients()
+    attributions = method.attributions(model, images, losses=losses)
+    scores = [model(x).numpy()[:, 1] ** 2 for x in (images, np.zeros_like(images))]
+    difference = scores[0] - scores[1]
+    np.testing.assert_allclose(attributions.sum(axis=(1, 2, 3)), difference, rtol=0.01)
+    assert (method.completeness_error(attributions, model, images, losses=losses) < 0.01).all()
+
+
+def test_losses_with_a_target_for_each_image():
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    losses = [(FilterActivations(model.layers[-1], [0, 2]), -1)]
+    maps = [Saliency()(model, x, filter_indices=i) for x, i in zip(images, [0, 2], strict=True)]
+    np.testing.assert_allclose(Saliency()(model, images, losses=losses), maps, atol=1e-5)
+    with pytest.raises(ValueError, match="`losses` must be for one image, or for each of the 3"):
+        Saliency()(model, noise(3, 8, 8, 3), losses=losses)
+
+
+def test_invalid_losses():
+    model, image = convnet(8, 8, 3), noise(8, 8, 3)
+    losses = [(ActivationMaximization(model.layers[-1], 1), -1)]
+    for given in ({"filter_indices": 1}, {"layer_idx": 0}, {"layer_idx": model.layers[-1]}):
+        with pytest.raises(ValueError, match="must be given without `layer_idx`"):
+            Saliency()(model, image, **given, losses=losses)
+    # The documented defaults change nothing.
+    heat = Saliency()(model, image, -1, None, losses=losses, input_name=None)
+    np.testing.assert_array_equal(heat, Saliency()(model, image, losses=losses))
+    with pytest.raises(TypeError, match="`losses` must be a list"):
+        Saliency()(model, image, losses=1)
+    with pytest.raises(ValueError, match="`losses` must be on layers"):
+        Saliency()(convnet(8, 8, 3), image, losses=losses)
+
+
+# The input to explain.
+
+
+def two_images():
+    """A network of two images and a vector, which it adds up."""
+    left, right = keras.Input((8, 8, 3), name="left"), keras.Input((6, 6, 1), name="right")
+    numbers = keras.Input((4,), name="numbers")
+    a = layers.Conv2D(2, 3, activation="tanh", name="conv_left")(left)
+    b = layers.Conv2D(2, 3, activation="tanh", name="conv_right")(right)
+    x = layers.Concatenate()([layers.Flatten()(a), layers.Flatten()(b), numbers])
+    return keras.Model([left, right, numbers], layers.Dense(2, "softplus")(x))
+
+
+@pytest.mark.parametrize("name", ["left", "right", "numbers"])
+def test_input_name(name):
+    model = two_images()
+    values = {"left": noise(8, 8, 3), "right": noise(6, 6, 1), "numbers": noise(4)}
+    position = list(values).index(name)
+
+    def score(x):
+        inputs = [tf.convert_to_tensor(v)[None] for v in values.values()]
+        inputs[position] = x
+        return model(inputs)[0, 1]
+
+    expected = tape_gradient(score, values[name][None])
+    for input_name in (name, position, position - 3):
+        attributions = Saliency().attributions(model, values, -1, 1, input_name=input_name)
+        np.testing.assert_allclose(attributions, expected, atol=1e-6)
+    heat = Saliency()(model, values, -1, 1, input_name=name)
+    expected = np.abs(expected[0])
+    expected = expected if name == "numbers" else expected.max(axis=-1)
+    np.testing.assert_allclose(heat, scaled(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_input_name_equals_a_model_of_this_input(name, side):
+    model, method = two_images(), METHODS[name]
+    values = {"left": noise(8, 8, 3), "right": noise(6, 6, 1), "numbers": noise(4)}
+    # The contributions of the other inputs are part of the bias.
+    kernel, bias = model.layers[-1].get_weights()
+    parts = np.split(kernel, [72, 104])
+    others = [
+        np.ravel(model.get_layer(f"conv_{key}")(values[key][None]))
+        if key != "numbers"
+        else values[key]
+        for key in values
+    ]
+    weights = dict(zip(values, parts, strict=True))
+    for key, features in zip(values, others, strict=True):
+        if key != side:
+            bias = bias + features @ weights[key]
+    convolution = model.get_layer(f"conv_{side}")
+    alone = sequential(
+        values[side].shape,
+        layers.Conv2D(2, 3, activation="tanh"),
+        layers.Flatten(),
+        layers.Dense(2, "softplus"),
+    )
+    alone.set_weights([*convolution.get_weights(), weights[side], bias])
+    heat = method(model, values, filter_indices=1, input_name=side)
+    expected = method(alone, values[side], filter_indices=1)
+    np.testing.assert_allclose(heat, expected, atol=1e-4)
+
+
+def test_input_name_of_token_ids():
+    ids, image = keras.Input((3,), dtype="int32", name="ids"), keras.Input((8, 8, 3), name="image")
+    embedding = layers.Embedding(7, 2)
+    x = layers.Concatenate()([layers.Flatten()(embedding(ids)), layers.Flatten()(image)])
+    model = keras.Model([ids, image], layers.Dense(2)(x))
+    values = {"ids": np.array([1, 5, 2]), "image": noise(8, 8, 3)}
+    expected = model.layers[-1].get_weights()[0][:6, 1].reshape(1, 3, 2)
+    attributions = Saliency().attributions(model, values, -1, 1, input_name="ids")
+    np.testing.assert_allclose(attributions, expected, rtol=1e-5)
+    assert Saliency()(model, values, -1, 1).shape == (8, 8)
+
+
+def test_invalid_input_name():
+    model = two_images()
+    values = [noise(8, 8, 3), noise(6, 6, 1), noise(4)]
+    with pytest.raises(ValueError, match="'left', 'right', 'numbers'; did you mean 'right'"):
+        Saliency()(model, values, input_name="rigt")
+    with pytest.raises(ValueError, match="`input_name` must be the name or index"):
+        Saliency()(model, values, input_name=3)
+    with pytest.raises(TypeError, match="`input_name` must be the name or index"):
+        Saliency()(model, values, input_name=0.5)
+    with pytest.raises(ValueError, match="as many spatial axes as the input"):
+        GradCAM("conv_left")(model, values, input_name="numbers")
+
+
+# One filter for each image.
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("indices", [np.array([[2], [0], [1]]), [[2], [0], [-2]]], ids=repr)
+def test_filter_indices_for_each_image(recwarn, name, indices):
+    model, images = convnet(8, 8, 3), noise(3, 8, 8, 3)
+    method = SmoothGrad(samples=5, noise=0, seed=0) if name == "SmoothGrad" else METHODS[name]
+    maps = method(model, images, filter_indices=indices)
+    for heat, image, index in zip(maps, images, [2, 0, 1], strict=True):
+        np.testing.assert_allclose(heat, method(model, image, filter_indices=index), atol=1e-4)
+    assert not [w for w in recwarn if "filter_indices" in str(w.message)]
+
+
+@pytest.mark.parametrize("visualize", [visualize_saliency, visualize_cam])
+def test_lists_of_filter_indices_of_different_lengths(visualize):
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    first, second = visualize(model, -1, [[0, 2], (1,)], images)
+    np.testing.assert_allclose(first, visualize(model, -1, [0, 2], images[0]), atol=1e-5)
+    np.testing.assert_allclose(second, visualize(model, -1, 1, images[1]), atol=1e-5)
+    heat = visualize(model, -1, [[1]], images[1])
+    np.testing.assert_allclose(second, heat, atol=1e-5)
+
+
+@pytest.mark.parametrize("visualize", [visualize_saliency, visualize_cam])
+def test_as_many_filter_indices_as_images_warn(recwarn, visualize):
+    model, images = convnet(8, 8, 3), noise(2, 8, 8, 3)
+    with pytest.warns(UserWarning, match=r"array of shape `\(samples, 1\)`"):
+        maps = visualize(model, -1, [0, 2], images)
+    recwarn.clear()
+    np.testing.assert_array_equal(maps, visualize(model, -1, [[0, 2]] * 2, images))
+    visualize(model, -1, [0, 1, 2], images)
+    visualize(model, -1, [1], images[0])
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([[0], [1], [2]], ValueError, "one list of indices for each of the 2 images"),
+        ([[0], 1], ValueError, "one list of indices for each of the 2 images"),
+        ([[0], []], ValueError, "`filter_indices` must hold"),
+        ([[0], [3]], ValueError, "`filter_indices` is out of range"),
+        ([[0], [0.5]], TypeError, "`filter_indices` must be an integer"),
+        ([[[0]], [[1]]], TypeError, "`filter_indices` must be an integer"),
+    ],
+)
+def test_invalid_filter_indices_for_each_image(indices, error, message):
+    with pytest.raises(error, match=message) as caught:
+        Saliency()(convnet(8, 8, 3), noise(2, 8, 8, 3), filter_indices=indices)
+    assert "Received: " in str(caught.value)

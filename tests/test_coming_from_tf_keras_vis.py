@@ -114,9 +114,9 @@ def test_custom_score(names):
         logits = linear(x)
         margin = tf.reduce_sum(logits[:, 1] - logits[:, 2])
     grads = abs(tape.gradient(margin, x).numpy()).max(axis=-1)
-    from vis.visualization import visualize_saliency_with_losses
+    from vis.visualization import Saliency
 
-    heat = visualize_saliency_with_losses(linear.inputs[0], names["score"], images)
+    heat = Saliency()(linear, images, losses=names["score"])
     for one, expected in zip(heat, grads, strict=True):
         expected = (expected - expected.min()) / np.ptp(expected)
         np.testing.assert_allclose(one, expected, atol=0.005)

@@ -19,7 +19,7 @@ from vis.backend.graph import (
 from vis.backend.private import operation_of
 from vis.backend.step import evaluate_tensor
 from vis.utils.layout import Layout, fits
-from vis.utils.validation import check_images, expect
+from vis.utils.validation import as_integer, check_images, close_matches, expect, require
 
 # Numbers of channels that images have.
 _PIXEL_CHANNELS = (1, 3, 4)
@@ -94,7 +94,7 @@ def inputs_to_explain(
         graph: The graph of the model.
         seed_input: An image or a batch, with the channels at either end; for several inputs a
             list, or a dict by name.
-        wrt: The input to explain; see `default_input`.
+        wrt: The input to explain; see `tensor_to_explain`.
     """
     given = match_to_inputs("seed_input", seed_input, graph.names)
     for tensor, value in zip(graph.inputs, given, strict=True):
@@ -138,13 +138,33 @@ def inputs_for_images(graph: Graph, fixed_inputs: Any) -> ModelInputs:
     return inputs
 
 
-def default_input(graph: Graph) -> keras.KerasTensor:
-    """The tensor that is explained by default.
+def tensor_to_explain(graph: Graph, wrt: keras.KerasTensor | None = None) -> keras.KerasTensor:
+    """The input `wrt`, or the output of its embedding.
 
-    This is the input with pixels, or else the first one with a gradient, or else the embedding
-    with the most entries: token ids rather than segment ids.
+    The default is the input with pixels, or else the first one with a gradient, or else the
+    embedding with the most entries: token ids rather than segment ids.
     """
-    return graph.gradient_flow.entry_of(_default_of(graph.inputs, graph))
+    wrt = _default_of(graph.inputs, graph) if wrt is None else wrt
+    return graph.gradient_flow.entry_of(wrt)
+
+
+def find_input(graph: Graph, input_name: int | str | None) -> keras.KerasTensor | None:
+    """The input with a name or index; for text, the numbers that encode it. None returns None."""
+    if input_name is None:
+        return None
+    by_name = {name: i for i, names in enumerate(graph.names) for name in names}
+    index = by_name.get(input_name) if isinstance(input_name, str) else as_integer(input_name)
+    is_valid = isinstance(input_name, str) or index is not None
+    require(is_valid, "input_name", "be the name or index of an input", input_name, TypeError)
+    if index is None or not -len(graph.inputs) <= index < len(graph.inputs):
+        listed = ", ".join(repr(names[0]) for names in graph.names)
+        matches = close_matches(str(input_name), by_name)
+        hint = f"; did you mean {matches[0]!r}?" if matches else "."
+        raise ValueError(
+            f"`input_name` must be the name or index of an input, {listed}{hint} "
+            f"Received: input_name={input_name!r}"
+        )
+    return graph.gradient_flow.encoded(graph.inputs[index])
 
 
 def moved_to(inputs: ModelInputs, entry: keras.KerasTensor) -> ModelInputs:

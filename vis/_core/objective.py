@@ -8,6 +8,7 @@ import keras
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Graph, LayerOutput, TensorRef, output_shape, symbolic_scalar
 from vis.backend.layers import has_softmax
+from vis.backend.private import node_of
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
 from vis.utils.validation import check_number, expect, is_iterable, require
@@ -25,7 +26,7 @@ class Objective:
     """
 
     def __init__(self, losses: Iterable[tuple[Loss, float]] | Loss | LossSum, graph: Graph) -> None:
-        pairs = _check_losses(losses)
+        pairs = loss_pairs(losses)
         self.graph = graph
         self.losses = [loss for loss, _ in pairs]
         self.weights = [weight for _, weight in pairs]
@@ -48,12 +49,27 @@ class Objective:
             self._compiled[key] = compile()
         return self._compiled[key]
 
+    def operations(self) -> list[Any]:
+        """The operations of the graph whose outputs the losses are computed from."""
+        operations = []
+        for term in self.terms:
+            if isinstance(term, Formula):
+                operations.append(term.target.operation())
+                continue
+            nodes = [node_of(term.target)]
+            for node in nodes:
+                if self.graph.in_graph(node.operation):
+                    operations.append(node.operation)
+                else:
+                    nodes.extend(node.parent_nodes)
+        return operations
+
     def check_samples(self, samples: int) -> None:
         """Raises a `ValueError` unless the losses are for that number of samples, or for one."""
-        expected = f"be for one image, or for as many as are optimised, {samples}"
+        expected = f"be for one image, or for each of the {samples} images"
         for loss, parameters in zip(self.losses, self.parameters, strict=True):
             for value in parameters.values():
-                received = f"the loss '{loss}', which is for {len(value)}"
+                received = f"the loss '{loss}' for {len(value)} images"
                 expect(len(value) in (1, samples), "losses", expected, received)
 
 
@@ -92,8 +108,8 @@ def _target_ref(loss: TensorLoss, graph: Graph) -> TensorRef:
     return ref
 
 
-def _check_losses(losses: Any) -> list[tuple[Loss, float]]:
-    """Returns pairs of losses and weights other than 0, or raises."""
+def loss_pairs(losses: Any) -> list[tuple[Loss, float]]:
+    """Returns losses as pairs `(Loss, weight)` of weights other than 0, or raises."""
     if isinstance(losses, (Loss, LossSum)):
         losses = [(losses, 1)]
     expected = "be a list of `(Loss, weight)`"

@@ -3,7 +3,7 @@
 `vis.visualization.attribution` has a class for each method.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
-from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.score import FilterIndices, Score
 
 
 def visualize_saliency_with_losses(
@@ -61,7 +61,7 @@ def visualize_saliency_with_losses(
 def visualize_saliency(
     model: keras.Model,
     layer_idx: int | str | keras.Layer,
-    filter_indices: int | Sequence[int] | None,
+    filter_indices: FilterIndices,
     seed_input: np.ndarray,
     wrt_tensor: keras.KerasTensor | None = None,
     backprop_modifier: str | Callable | None = None,
@@ -76,9 +76,10 @@ def visualize_saliency(
     Args:
         model: A Keras model.
         layer_idx: The layer, as in `visualize_activation`.
-        filter_indices: An index, or a list of indices that are explained jointly. None means the
-            filter with the highest activation in each image; in the last layer, this is the
-            predicted class.
+        filter_indices: An index, or a list of indices that are explained together. For one filter
+            per image: an array of shape `(samples, 1)`, or one list per image such as
+            `[[3], [5]]`. None means the filter with the highest activation in each image; in the
+            last layer, this is the predicted class.
         seed_input: An image or a batch of images, channels first or last.
         wrt_tensor: Tensor with respect to which the gradient is taken; by default the input.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
@@ -163,7 +164,7 @@ def visualize_cam_with_losses(
 def visualize_cam(
     model: keras.Model,
     layer_idx: int | str | keras.Layer,
-    filter_indices: int | Sequence[int] | None,
+    filter_indices: FilterIndices,
     seed_input: np.ndarray,
     penultimate_layer_idx: PenultimateLayers = None,
     backprop_modifier: str | Callable | None = None,

@@ -1,16 +1,31 @@
 """Base class of the attribution methods."""
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis._core.model_inputs import default_input, inputs_to_explain
-from vis.backend.graph import Graph, ModelInputs, Target, layer_in_copy
+from vis._core.model_inputs import find_input, inputs_to_explain, tensor_to_explain
+from vis._core.objective import loss_pairs
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    ModelInputs,
+    Target,
+    layer_in_copy,
+    tensor_in_copy,
+)
+from vis.losses import ActivationMaximization, Loss, LossSum
+from vis.utils.validation import as_integer, expect
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import normalise_maps
-from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.score import FilterIndices, Score
+
+LossPairs = Sequence[tuple[Loss, float]]
+Losses = LossPairs | LossSum | Loss
 
 
 class Attribution(Value):
@@ -35,17 +50,24 @@ class Attribution(Value):
         model: keras.Model,
         seed_input: np.ndarray,
         layer_idx: int | str | keras.Layer = -1,
-        filter_indices: int | Sequence[int] | None = None,
+        filter_indices: FilterIndices = None,
+        *,
+        losses: Losses | None = None,
+        input_name: int | str | None = None,
     ) -> np.ndarray:
         """Attribution map of an image, scaled to [0, 1].
 
         Args:
             model: A Keras model.
             seed_input: An image, or a batch of images. For a model with several inputs: a list,
-                or a dict by name; the first image is explained. For token ids and other integers:
-                the output of the embedding is explained.
+                or a dict by name.
             layer_idx: The layer whose activation is explained, as in `visualize_saliency`.
             filter_indices: As in `visualize_saliency`.
+            losses: Explained in place of `layer_idx` and `filter_indices`: a list of
+                `(Loss, weight)`, a sum of losses, or a loss. Use a negative weight for a loss that
+                falls with the activation, such as `vis.losses.ActivationMaximization`.
+            input_name: The input to explain, by name or index. The default is the first image. For
+                token ids and other integers, the output of the embedding is explained.
 
         Returns:
             A map of the image's spatial shape; for a batch of several images one map per image,
@@ -56,15 +78,21 @@ class Attribution(Value):
             ValueError: If an argument has a wrong value.
         """
         graph = Graph.of(model)
-        attributions = self.attributions(model, seed_input, layer_idx, filter_indices)
-        return normalise_maps(self.to_maps(attributions, default_input(graph)))
+        tensor = tensor_to_explain(graph, find_input(graph, input_name))
+        attributions = self.attributions(
+            model, seed_input, layer_idx, filter_indices, losses=losses, input_name=input_name
+        )
+        return normalise_maps(self.to_maps(attributions, tensor))
 
     def attributions(
         self,
         model: keras.Model,
         seed_input: np.ndarray,
         layer_idx: int | str | keras.Layer = -1,
-        filter_indices: int | Sequence[int] | None = None,
+        filter_indices: FilterIndices = None,
+        *,
+        losses: Losses | None = None,
+        input_name: int | str | None = None,
     ) -> np.ndarray:
         """Signed attributions, without scaling.
 
@@ -73,27 +101,35 @@ class Attribution(Value):
             seed_input: As in `__call__`.
             layer_idx: As in `__call__`.
             filter_indices: As in `__call__`.
+            losses: As in `__call__`.
+            input_name: As in `__call__`.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
         """
         graph = Graph.of(model)
-        layer = graph.find(layer_idx)
-        layers = [layer, *self.feature_layers(graph, layer)]
-        graph, (layer, *feature_layers) = apply_backprop_modifier(
-            self.backprop_modifier, graph, layers
-        )
-        subject = self.model_inputs(graph, seed_input)
-        score = Score.for_filters(subject, layer, filter_indices)
-        return self.measure(score, subject.images, *feature_layers)
+        pairs = explained_losses(graph, layer_idx, filter_indices, losses)
+        tensor = tensor_to_explain(graph, find_input(graph, input_name))
+        layers = self.feature_layers(graph, pairs, tensor)
+        modified, layers = apply_backprop_modifier(self.backprop_modifier, graph, layers)
+        pairs = [(loss_in_copy(loss, graph, modified), weight) for loss, weight in pairs]
+        inputs = self.model_inputs(modified, seed_input, input_name)
+        score = Score(inputs, pairs)
+        if losses is None:
+            score.select_filters(filter_indices, inputs.images)
+        return self.measure(score, inputs.images, *layers)
 
-    def feature_layers(self, graph: Graph, layer: Target) -> list[Target]:
+    def feature_layers(
+        self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
+    ) -> list[Target]:
         """Further layers that `measure` needs; passed to it after the images."""
         return []
 
-    def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
+    def model_inputs(
+        self, graph: Graph, seed_input: np.ndarray, input_name: int | str | None
+    ) -> ModelInputs:
         """The input to explain, and the values of all inputs."""
-        return inputs_to_explain(graph, seed_input)
+        return inputs_to_explain(graph, seed_input, find_input(graph, input_name))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         """Computes the attributions.
@@ -126,5 +162,31 @@ def apply_backprop_modifier(
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is None:
         return graph, list(layers)
-    copy = Graph.of(modify(graph.model))
-    return copy, [copy.find(layer_in_copy(layer, graph.model, copy.model)) for layer in layers]
+    modified = Graph.of(modify(graph.model))
+    in_copy = [layer_in_copy(layer, graph.model, modified.model) for layer in layers]
+    return modified, list(map(modified.find, in_copy))
+
+
+def explained_losses(
+    graph: Graph, layer_idx: Any, filter_indices: FilterIndices, losses: Losses | None
+) -> LossPairs:
+    """The losses that are explained. Those of a layer apply to all its filters."""
+    if losses is None:
+        return [(ActivationMaximization(graph.find(layer_idx)), -1)]
+    is_alone = filter_indices is None and as_integer(layer_idx) == -1
+    received = f"losses with layer_idx={layer_idx!r} and filter_indices={filter_indices!r}"
+    expect(is_alone, "losses", "be given without `layer_idx` and `filter_indices`", received)
+    return loss_pairs(losses)
+
+
+def loss_in_copy(loss: Loss, graph: Graph, modified: Graph) -> Loss:
+    """The loss with its layers and tensors replaced by those of the modified model."""
+    if modified is graph:
+        return loss
+    loss = copy.copy(loss)
+    for name, value in vars(loss).items():
+        if isinstance(value, keras.KerasTensor):
+            vars(loss)[name] = tensor_in_copy(value, graph.model, modified.model)
+        elif isinstance(value, (keras.Layer, LayerOutput)):
+            vars(loss)[name] = modified.find(layer_in_copy(value, graph.model, modified.model))
+    return loss

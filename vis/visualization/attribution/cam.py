@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from vis._core.objective import Objective
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
-from vis.visualization.attribution.base import Attribution
+from vis.visualization.attribution.base import Attribution, LossPairs
 from vis.visualization.attribution.maps import place_maps, scale_maps
 from vis.visualization.attribution.penultimate_layer import (
     PenultimateLayers,
@@ -51,8 +52,11 @@ class CAM(Attribution):
             f"`weighted_features` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )
 
-    def feature_layers(self, graph: Graph, layer: Target) -> list[Target]:
-        return find_penultimate_layers(graph, layer, self.penultimate_layer_idx)
+    def feature_layers(
+        self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
+    ) -> list[Target]:
+        explained = Objective(losses, graph).operations()
+        return find_penultimate_layers(graph, explained, self.penultimate_layer_idx, tensor)
 
     def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
         return self.fuse_maps(score, images, layers)

@@ -1,17 +1,19 @@
 """Grad-CAM, Grad-CAM++, LayerCAM and guided Grad-CAM: feature maps weighted by gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
-from vis._core.model_inputs import default_input
+from vis._core.model_inputs import find_input, tensor_to_explain
 from vis.backend.graph import Graph, channel_axis_of
 from vis.grad_modifiers import modified_gradients
+from vis.visualization.attribution.base import Losses
 from vis.visualization.attribution.cam import CAM, channels_last
-from vis.visualization.attribution.penultimate_layer import LayerIdx, PenultimateLayers
+from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
-from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.score import FilterIndices, Score
 
 
 class GradCAM(CAM):
@@ -140,12 +142,16 @@ class GuidedGradCAM(Saliency):
         self,
         model: keras.Model,
         seed_input: np.ndarray,
-        layer_idx: LayerIdx = -1,
-        filter_indices: int | Sequence[int] | None = None,
+        layer_idx: int | str | keras.Layer = -1,
+        filter_indices: FilterIndices = None,
+        *,
+        losses: Losses | None = None,
+        input_name: int | str | None = None,
     ) -> np.ndarray:
+        explained = (model, seed_input, layer_idx, filter_indices)
+        options: dict[str, Any] = {"losses": losses, "input_name": input_name}
+        maps = GradCAM(self.penultimate_layer_idx).attributions(*explained, **options)
+        guided = super().attributions(*explained, **options)
         graph = Graph.of(model)
-        where = (model, seed_input, layer_idx, filter_indices)
-        maps = GradCAM(self.penultimate_layer_idx).attributions(*where)
-        guided = super().attributions(*where)
-        axis = channel_axis_of(default_input(graph))
+        axis = channel_axis_of(tensor_to_explain(graph, find_input(graph, input_name)))
         return guided * (maps if axis is None else np.expand_dims(maps, axis))

@@ -1,6 +1,6 @@
 """Integrated gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -8,9 +8,10 @@ import numpy as np
 from vis._core.model_inputs import moved_to
 from vis.backend.graph import Graph, ModelInputs
 from vis.utils.validation import check_finite, check_integer, expect
+from vis.visualization.attribution.base import Losses, explained_losses
 from vis.visualization.attribution.maps import batches
 from vis.visualization.attribution.saliency import Saliency
-from vis.visualization.attribution.score import Score
+from vis.visualization.attribution.score import FilterIndices, Score
 
 # A power of two plus one: halved intervals stay equal if the score is linear.
 _FIRST_STEPS = 17
@@ -56,10 +57,12 @@ class IntegratedGradients(Saliency):
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
-    def model_inputs(self, graph: Graph, seed_input: np.ndarray) -> ModelInputs:
-        # A baseline of the value that a mask stands for would hide everything.
-        subject = super().model_inputs(graph, seed_input)
-        return moved_to(subject, graph.gradient_flow.after_masking(subject.varying[0]))
+    def model_inputs(
+        self, graph: Graph, seed_input: np.ndarray, input_name: int | str | None
+    ) -> ModelInputs:
+        inputs = super().model_inputs(graph, seed_input, input_name)
+        # A baseline with the mask value would be masked as a whole.
+        return moved_to(inputs, graph.gradient_flow.after_masking(inputs.varying[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.map_samples(self._of_sample, images, self._baselines(images))
@@ -89,7 +92,10 @@ class IntegratedGradients(Saliency):
         model: keras.Model,
         seed_input: np.ndarray,
         layer_idx: int | str | keras.Layer = -1,
-        filter_indices: int | Sequence[int] | None = None,
+        filter_indices: FilterIndices = None,
+        *,
+        losses: Losses | None = None,
+        input_name: int | str | None = None,
     ) -> np.ndarray:
         """Completeness error: how far the attributions are from summing to the score difference.
 
@@ -99,6 +105,8 @@ class IntegratedGradients(Saliency):
             seed_input: As in `__call__`.
             layer_idx: As in `__call__`.
             filter_indices: As in `__call__`.
+            losses: As in `__call__`.
+            input_name: As in `__call__`.
 
         Returns:
             The error relative to the score difference of image and baseline, `(samples,)`.
@@ -111,15 +119,18 @@ class IntegratedGradients(Saliency):
             True
         """
         graph = Graph.of(model)
-        subject = self.model_inputs(graph, seed_input)
-        images = subject.images
+        pairs = explained_losses(graph, layer_idx, filter_indices, losses)
+        inputs = self.model_inputs(graph, seed_input, input_name)
+        images = inputs.images
         expect(
             np.shape(attributions) == images.shape,
             "attributions",
             f"be returned by `attributions` for the same images, of shape {images.shape}",
             f"an array of shape {np.shape(attributions)}",
         )
-        score = Score.for_filters(subject, graph.find(layer_idx), filter_indices)
+        score = Score(inputs, pairs)
+        if losses is None:
+            score.select_filters(filter_indices, images)
         difference = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
         return np.abs(total - difference) / np.abs(difference)

@@ -1,6 +1,7 @@
 """Scores: the numbers per image that attribution methods explain."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ from vis.backend.step import (
     split_for_scalar_losses,
 )
 from vis.losses import ActivationMaximization, Loss
+from vis.utils.validation import is_iterable
+
+# One index, several for all images, or several for each image.
+FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
 
 
 class Score:
@@ -35,7 +40,8 @@ class Score:
     Args:
         input_tensor: The model's input, `model.input` (`model.inputs[0]` of a Sequential model).
         losses: List of `(Loss, weight)`.
-        fixed: The values of the other inputs, `(samples, ...)`, or `(1, ...)` for all samples.
+        fixed_inputs: The values of all inputs but the one that is explained, `(samples, ...)` or
+            `(1, ...)`: a dict by name, or a list with None for that input.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -58,41 +64,50 @@ class Score:
         losses: Iterable[tuple[Loss, float]],
         fixed_inputs: Any = None,
     ) -> None:
-        subject = as_model_inputs(input_tensor, fixed_inputs)
-        if len(subject.varying) != 1:
+        inputs = as_model_inputs(input_tensor, fixed_inputs)
+        if len(inputs.varying) != 1:
             raise ValueError(
                 "`fixed_inputs` must give a value for each input but the one that is explained. "
-                f"Received: {len(subject.varying)} inputs without one"
+                f"Received: {len(inputs.varying)} inputs without one"
             )
-        self._inputs = subject
-        self._graph = subject.graph
-        (self.input_tensor,) = subject.varying
-        # What is explained is fed first.
-        fed = sorted(subject.tensors, key=lambda tensor: tensor is not self.input_tensor)
-        self._input_refs = tuple(map(TensorRef.of, fed))
-        self._fixed = subject.fixed
+        self._inputs = inputs
+        self._graph = inputs.graph
+        (self.input_tensor,) = inputs.varying
+        # The explained input comes first.
+        tensors = sorted(inputs.tensors, key=lambda tensor: tensor is not self.input_tensor)
+        self._input_refs = tuple(map(TensorRef.of, tensors))
+        self._fixed = inputs.fixed
         self._dtype = "float64" if self.input_tensor.dtype == "float64" else "float32"
-        self._objective = Objective(losses, subject.graph)
+        self._objective = Objective(losses, inputs.graph)
+        if inputs.images is not None:
+            self._objective.check_samples(len(inputs.images))
         self._parameters = self._objective.parameters
         self._weights = np.array(self._objective.weights, self._dtype)
 
     @classmethod
     def for_filters(
-        cls, subject: ModelInputs, layer: Target, filter_indices: int | Sequence[int] | None
+        cls, inputs: ModelInputs, layer: Target, filter_indices: FilterIndices
     ) -> "Score":
-        """The mean activation of a filter, or the sum of the means of several filters.
+        """The mean activation of a filter, or the sum of the means of several filters."""
+        score = cls(inputs, [(ActivationMaximization(layer), -1)])
+        score.select_filters(filter_indices, inputs.images)
+        return score
+
+    def select_filters(self, filter_indices: FilterIndices, images: np.ndarray) -> None:
+        """Selects the filters of the only loss, an `ActivationMaximization`.
 
         None: the filter with the highest mean activation for each image.
         """
-        loss = ActivationMaximization(layer, 0 if filter_indices is None else filter_indices)
-        score = cls(subject, [(loss, -1)])
+        loss: Any = self._objective.losses[0]
+        layer = loss.layer
         if filter_indices is None:
-            activations = score.activations(subject.images, score.output_ref(layer))
+            activations = self.activations(images, self.output_ref(layer))
             channels = np.moveaxis(activations, channel_axis(layer, activations.ndim), 1)
             means = channels.reshape(*channels.shape[:2], -1).mean(axis=2)
-            one_hot = np.eye(means.shape[1], dtype="float32")[means.argmax(axis=1)]
-            score._parameters[0]["filter_weights"] = one_hot
-        return score
+            weights = np.eye(means.shape[1], dtype="float32")[means.argmax(axis=1)]
+        else:
+            weights = _filter_weights(layer, filter_indices, len(images))
+        self._parameters[0]["filter_weights"] = weights
 
     def output_ref(self, layer: Target) -> TensorRef:
         """The output of the layer's first call in the model."""
@@ -174,3 +189,26 @@ class Score:
         if len(outputs) == 1:
             return outputs[0]
         return tree.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
+
+
+def _filter_weights(layer: Target, filter_indices: FilterIndices, samples: int) -> np.ndarray:
+    """The weight of each filter, `(1, filters)`, or `(samples, filters)` for one list per image."""
+    indices: list[Any] = list(filter_indices) if is_iterable(filter_indices) else [filter_indices]
+    rows = [indices]
+    if any(map(is_iterable, indices)):
+        rows = indices
+        if len(rows) != samples or not all(map(is_iterable, rows)):
+            raise ValueError(
+                f"`filter_indices` must have one list of indices for each of the {samples} images. "
+                f"Received: filter_indices={filter_indices!r}"
+            )
+    elif len(indices) == samples > 1:
+        warnings.warn(
+            f"`filter_indices` has as many indices as there are images, {samples}: each image is "
+            "explained by all of them together. For one filter per image, pass an array of shape "
+            "`(samples, 1)`, or one list per image such as `[[3], [5]]`. "
+            f"Received: filter_indices={filter_indices!r}",
+            stacklevel=5,
+        )
+    losses = [ActivationMaximization(layer, row) for row in rows]
+    return np.concatenate([loss.parameters["filter_weights"] for loss in losses])
