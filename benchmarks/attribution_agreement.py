@@ -85,7 +85,7 @@ def our_maps(images: np.ndarray) -> dict[str, np.ndarray]:
         "guided": v.Saliency(backprop_modifier="guided"),
         "rectified": v.Saliency(backprop_modifier="rectified"),
         "integrated gradients": v.IntegratedGradients(IG_MAP_STEPS),
-        "occlusion": v.Occlusion(PATCH, STRIDE, fill=0),
+        "occlusion": v.Occlusion(PATCH, stride=STRIDE, fill=0),
     }.items():
         start = time.perf_counter()
         maps[name] = method.attributions(model, images)

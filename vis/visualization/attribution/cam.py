@@ -32,6 +32,7 @@ class CAM(Attribution):
     def __init__(
         self,
         penultimate_layer_idx: PenultimateLayers = None,
+        *,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
         self.penultimate_layer_idx = penultimate_layer_idx

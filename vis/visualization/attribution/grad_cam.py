@@ -37,10 +37,11 @@ class GradCAM(CAM):
     def __init__(
         self,
         penultimate_layer_idx: PenultimateLayers = None,
+        *,
         grad_modifier: str | Callable | None = None,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
-        super().__init__(penultimate_layer_idx, backprop_modifier)
+        super().__init__(penultimate_layer_idx, backprop_modifier=backprop_modifier)
         self.grad_modifier = grad_modifier
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
@@ -132,10 +133,11 @@ class GuidedGradCAM(Saliency):
     def __init__(
         self,
         penultimate_layer_idx: PenultimateLayers = None,
+        *,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
     ) -> None:
-        super().__init__(grad_modifier, keepdims, backprop_modifier="guided")
+        super().__init__(grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier="guided")
         self.penultimate_layer_idx = penultimate_layer_idx
 
     def attributions(

@@ -46,13 +46,16 @@ class IntegratedGradients(Saliency):
     def __init__(
         self,
         steps: int = 64,
+        *,
         baseline: float | np.ndarray = 0.0,
         batch_size: int = 16,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
-        super().__init__(grad_modifier, keepdims, backprop_modifier)
+        super().__init__(
+            grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier=backprop_modifier
+        )
         self.steps = check_integer("steps", steps, least=2)
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)

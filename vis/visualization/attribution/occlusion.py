@@ -47,6 +47,7 @@ class Occlusion(Attribution):
     def __init__(
         self,
         patch: int | Sequence[int] | None = None,
+        *,
         stride: int | Sequence[int] | None = None,
         fill: float | None = None,
         batch_size: int = 16,

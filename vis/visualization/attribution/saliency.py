@@ -39,6 +39,7 @@ class Saliency(Attribution):
 
     def __init__(
         self,
+        *,
         grad_modifier: str | Callable | None = "absolute",
         keepdims: bool = False,
         backprop_modifier: str | Callable | None = None,
@@ -99,6 +100,7 @@ class SmoothGrad(Saliency):
     def __init__(
         self,
         samples: int = 50,
+        *,
         noise: float = 0.15,
         seed: int | None = None,
         batch_size: int = 16,
@@ -106,7 +108,9 @@ class SmoothGrad(Saliency):
         keepdims: bool = False,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
-        super().__init__(grad_modifier, keepdims, backprop_modifier)
+        super().__init__(
+            grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier=backprop_modifier
+        )
         self.samples = check_integer("samples", samples, least=1)
         self.noise = check_not_negative("noise", noise)
         self.seed = None if seed is None else check_integer("seed", seed, least=0)

@@ -35,7 +35,7 @@ class ScoreCAM(CAM):
     """
 
     def __init__(
-        self, penultimate_layer_idx: PenultimateLayers = None, batch_size: int = 16
+        self, penultimate_layer_idx: PenultimateLayers = None, *, batch_size: int = 16
     ) -> None:
         super().__init__(penultimate_layer_idx)
         self.batch_size = check_integer("batch_size", batch_size, least=1)
@@ -88,10 +88,11 @@ class FasterScoreCAM(ScoreCAM):
     def __init__(
         self,
         penultimate_layer_idx: PenultimateLayers = None,
+        *,
         max_channels: int = 64,
         batch_size: int = 16,
     ) -> None:
-        super().__init__(penultimate_layer_idx, batch_size)
+        super().__init__(penultimate_layer_idx, batch_size=batch_size)
         self.max_channels = check_integer("max_channels", max_channels, least=1)
 
     def select_channels(self, features: np.ndarray) -> np.ndarray:
