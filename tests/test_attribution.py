@@ -865,7 +865,7 @@ def test_invalid_input_name():
         Saliency()(model, values, input_name=3)
     with pytest.raises(TypeError, match="`input_name` must be the name or index"):
         Saliency()(model, values, input_name=0.5)
-    with pytest.raises(ValueError, match="as many spatial axes as the input"):
+    with pytest.raises(ValueError, match="with the spatial axes of the input"):
         GradCAM("conv_left")(model, values, input_name="numbers")
 
 
