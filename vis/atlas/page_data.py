@@ -97,7 +97,6 @@ def _excited_by(position: int, row: int, run: AtlasRun) -> list[Link]:
     return _strongest(
         (earlier, channel, value)
         for earlier in run.plans[position].predecessors
-        if (position, earlier) in run.links
         for channel, value in zip(
             run.plans[earlier].filters, run.links[position, earlier][row].tolist(), strict=True
         )

@@ -33,7 +33,11 @@ class AtlasRun:
         self.directory = directory
         self.scan = scan
         # Contributions `(channels, earlier channels)`, by layer and earlier layer.
-        self.links: dict[tuple[int, int], np.ndarray] = {}
+        self.links = {
+            (i, j): np.zeros((len(plan.filters), len(plans[j].filters)))
+            for i, plan in enumerate(plans)
+            for j in (all_predecessors(plans, i) if plan.is_classes else plan.predecessors)
+        }
         # By layer and channel, and by layer.
         self.picture_errors: dict[tuple[int, int], str] = {}
         self.link_errors: dict[int, str] = {}
@@ -113,17 +117,13 @@ class AtlasRun:
     ) -> list[LinkTask]:
         tasks = []
         for position, plan in enumerate(self.plans):
-            is_classes = plan.is_classes
-            earlier = all_predecessors(self.plans, position) if is_classes else plan.predecessors
-            for other in earlier:
-                shape = len(plan.filters), len(self.plans[other].filters)
-                self.links[position, other] = np.zeros(shape)
-            names = tuple((self.plans[other].name, self.plans[other].filters) for other in earlier)
+            plans = [self.plans[j] for i, j in self.links if i == position]
+            earlier = tuple((other.name, other.filters) for other in plans)
             rendered = [c for c in plan.filters if (position, c) not in self.picture_errors]
             for channels in _split(rendered) if earlier else ():
                 paths = (self.directory.picture(position, c) for c in channels)
                 pictures = () if self.scan.total else tuple(path.read_bytes() for path in paths)
-                task = LinkTask(data_keys, plan.name, channels, names, pictures, input_range)
+                task = LinkTask(data_keys, plan.name, channels, earlier, pictures, input_range)
                 tasks.append(task)
         return tasks
 
