@@ -108,7 +108,10 @@ class Run:
         operation = node.operation
         if node.is_input:
             names = ", ".join(f"'{t.name}'" for t in node.outputs)
-            raise ValueError(f"A value for the input {names} is required. Received: no value")
+            raise ValueError(
+                "`layer` and other tensors must depend on the inputs of the model only. "
+                f"Received: a tensor that depends on the input {names}"
+            )
         is_linear = operation in self.without_softmax
         if not is_linear and self.runner.can_run(node):
             return self.runner(operation, values[id(node.input_tensors[0])])
