@@ -229,8 +229,10 @@ def test_callbacks_of_losses_only_are_called_for_every_step(samples, modifiers):
 
 def test_callbacks_of_losses_only_leave_the_loop_in_the_graph(monkeypatch):
     one, calls = optimizer(), []
-    loop = Descent._loop
-    monkeypatch.setattr(Descent, "_loop", lambda self, n: calls.append(n) or loop(self, n))
+    run_loop = Descent._run_loop
+    monkeypatch.setattr(
+        Descent, "_run_loop", lambda self, steps: calls.append(steps) or run_loop(self, steps)
+    )
     losses, history, progress = Losses(), History(), Progress(200)
     one.minimize(max_iter=200, callbacks=[losses, history, progress], verbose=True)
     assert sum(calls) == 200

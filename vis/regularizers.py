@@ -125,7 +125,15 @@ class LPNorm(_ImageLoss):
         return normalize(image, ops.reshape(maximum, (-1,)) * norm)
 
 
-class L1(_ImageLoss):
+class _CentredLoss(_ImageLoss):
+    """Base class of distances from a centre."""
+
+    def __init__(self, img_input: keras.KerasTensor, *, center: float = 0.0) -> None:
+        super().__init__(img_input, name=f"{type(self).__name__} Loss")
+        self.settings = {"center": check_number("center", center)}
+
+
+class L1(_CentredLoss):
     """Mean absolute distance of the image's values from a centre, for sparse images.
 
     Args:
@@ -137,16 +145,12 @@ class L1(_ImageLoss):
         L1 Loss
     """
 
-    def __init__(self, img_input: keras.KerasTensor, *, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L1 Loss")
-        self.settings = {"center": check_number("center", center)}
-
     @staticmethod
     def formula(image: Any, center: float) -> Any:
         return ops.mean(ops.abs(image - center), axis=list(range(1, len(image.shape))))
 
 
-class L2(_ImageLoss):
+class L2(_CentredLoss):
     """Mean squared distance of the image's values from a centre, for low contrast.
 
     Args:
@@ -157,10 +161,6 @@ class L2(_ImageLoss):
         >>> print(L2(keras.Input((8, 8, 1)), center=127.5))
         L2 Loss
     """
-
-    def __init__(self, img_input: keras.KerasTensor, *, center: float = 0.0) -> None:
-        super().__init__(img_input, name="L2 Loss")
-        self.settings = {"center": check_number("center", center)}
 
     @staticmethod
     def formula(image: Any, center: float) -> Any:

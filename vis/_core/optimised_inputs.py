@@ -48,7 +48,7 @@ def _default_range(tensor: keras.KerasTensor) -> tuple[float, float]:
     if isinstance(operation, keras.layers.InputLayer):
         return _DEFAULT_RANGE
     if isinstance(operation, keras.layers.Embedding):
-        values = keras.ops.convert_to_numpy(operation.embeddings)
+        values = np.asarray(operation.embeddings)
         return check_input_range((float(np.min(values)), float(np.max(values))))
     return -1.0, 1.0
 
