@@ -9,7 +9,6 @@ import numpy as np
 
 from vis.backend.graph.graph import Graph
 from vis.backend.graph.inputs import match_to_inputs, names_of
-from vis.utils.description import digest
 
 
 class ModelInputs(NamedTuple):
@@ -53,10 +52,6 @@ class ModelInputs(NamedTuple):
     def has_embeddings(self) -> bool:
         """Whether outputs of embeddings take the place of inputs."""
         return len(self.tensors) > len(self.graph.inputs)
-
-    def fixed_digest(self) -> str:
-        """A digest of the fixed values, for the keys of caches."""
-        return digest(v.astype(str) if v.dtype == object else v for v in self.fixed)
 
     def complete(self, *varying: np.ndarray) -> list[np.ndarray]:
         """The value of every tensor, given those that vary, `(samples, ...)`."""
