@@ -94,15 +94,7 @@ class Attribution(Value):
         losses: Losses | None = None,
         input_name: int | str | None = None,
     ) -> np.ndarray:
-        """Signed attributions, without scaling.
-
-        Args:
-            model: As in `__call__`.
-            seed_input: As in `__call__`.
-            layer_idx: As in `__call__`.
-            filter_indices: As in `__call__`.
-            losses: As in `__call__`.
-            input_name: As in `__call__`.
+        """Signed attributions, without scaling. Takes the arguments of `__call__`.
 
         Returns:
             `(samples, ...)`, of the images' shape or of their spatial shape.
@@ -132,26 +124,13 @@ class Attribution(Value):
         return inputs_to_explain(graph, seed_input, find_input(graph, input_name))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """Computes the attributions.
-
-        Args:
-            score: The score that is explained.
-            images: `(samples, ...)`.
-
-        Returns:
-            As in `attributions`.
-        """
+        """The attributions of a score for images, `(samples, ...)`."""
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )
 
     def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """Converts attributions to maps that are not scaled yet.
-
-        Args:
-            attributions: `(samples, ...)`.
-            tensor: The symbolic tensor that is explained.
-        """
+        """Converts attributions of a symbolic tensor to maps that are not scaled yet."""
         return attributions
 
 

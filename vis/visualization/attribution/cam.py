@@ -39,16 +39,7 @@ class CAM(Attribution):
         self.backprop_modifier = backprop_modifier
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        """The feature maps of a layer times their weights.
-
-        Args:
-            score: The score that is explained.
-            images: `(samples, ...)`.
-            layer: The layer of the feature maps.
-
-        Returns:
-            `(samples, spatial..., channels)`, for both data formats.
-        """
+        """A layer's feature maps for images, `(samples, spatial..., channels)`, times weights."""
         raise NotImplementedError(
             f"`weighted_features` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )

@@ -51,14 +51,9 @@ class GradCAM(CAM):
         return self.weights(features, grads) * features
 
     def weights(self, features: np.ndarray, grads: np.ndarray) -> np.ndarray:
-        """The weights of the feature maps. Subclasses override this.
+        """The weights of feature maps, `(samples, spatial..., channels)`, from their gradients.
 
-        Args:
-            features: The feature maps, `(samples, spatial..., channels)`.
-            grads: The gradients of the score with respect to them, of the same shape.
-
-        Returns:
-            An array that broadcasts to that shape.
+        They broadcast to the shape of the feature maps. Subclasses override this.
         """
         return grads.mean(axis=tuple(range(1, grads.ndim - 1)), keepdims=True)
 

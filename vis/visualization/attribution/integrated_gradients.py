@@ -100,16 +100,9 @@ class IntegratedGradients(Saliency):
         losses: Losses | None = None,
         input_name: int | str | None = None,
     ) -> np.ndarray:
-        """Completeness error: how far the attributions are from summing to the score difference.
+        """Completeness error: how far attributions are from summing to the score difference.
 
-        Args:
-            attributions: Returned by `attributions` for the other arguments.
-            model: As in `__call__`.
-            seed_input: As in `__call__`.
-            layer_idx: As in `__call__`.
-            filter_indices: As in `__call__`.
-            losses: As in `__call__`.
-            input_name: As in `__call__`.
+        Takes the result of `attributions`, and the arguments of `__call__`.
 
         Returns:
             The error relative to the score difference of image and baseline, `(samples,)`.
