@@ -72,10 +72,11 @@ class Optimizer:
 
     Attributes:
         losses: List of `(Loss, weight)`.
-        input_tensors, input_ranges: The optimised inputs, and their ranges.
+        input_tensors: The optimised inputs.
+        input_ranges: Their ranges.
         input_tensor: The first optimised input.
-        wrt_tensor, wrt_tensor_is_input_tensor: The tensor that gradients are taken of, and whether
-            it is the input.
+        wrt_tensor: The tensor that gradients are taken of.
+        wrt_tensor_is_input_tensor: Whether it is the input.
 
     Raises:
         ValueError: If a loss does not belong to the model, or a value is out of range.
