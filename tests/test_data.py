@@ -270,6 +270,8 @@ def test_a_folder(tmp_path):
     pool = layers.GlobalAveragePooling2D(data_format="channels_first")
     (first,) = sequential((3, 8, 6), pool).inputs
     check(Dataset("images", tmp_path, first).sample(9), np.moveaxis(expected, -1, 1))
+    (flat,) = sequential((8, 6), layers.Reshape((8, 6, 1)), layers.Conv2D(1, 3)).inputs
+    assert Dataset("images", tmp_path, flat).sample(9).shape == (3, 8, 6)
 
 
 def test_files_are_brought_to_the_size_and_channels_of_the_input(tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -21,6 +22,12 @@ def test_all_files_have_the_same_version():
     newest = re.search(r"^## \[(\d.*)\]$", text("CHANGELOG.md"), re.M)[1]
     assert newest == vis.__version__
     assert re.search(r"^version: (.+)$", text("CITATION.cff"), re.M)[1] == vis.__version__
+
+
+def test_import_prints_nothing():
+    """TensorFlow 2.21 prints six lines whatever its switches are."""
+    run = subprocess.run([sys.executable, "-c", "import vis"], capture_output=True, check=True)
+    assert run.stdout + run.stderr == b""
 
 
 def test_the_lowest_versions_are_tested():

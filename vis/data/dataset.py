@@ -67,14 +67,11 @@ class Dataset:
         return self._source.names if isinstance(self._source, ImageFolder) else None
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
-        """Batches `(samples, ...)` of at most `size` examples of one shape, in the model's order.
-
-        Each example is read once, and only one batch is held in memory.
-        """
+        """Batches `(samples, ...)` of at most `size` examples of one shape, read once in order."""
         is_text = self._format is not None and self._format.is_text
         expect(not is_text, self._name, "be images", "a model with an input of text", TypeError)
-        cardinality = getattr(self._source, "cardinality", None)
-        is_finite = not callable(cardinality) or int(cardinality()) != _INFINITE
+        cardinality = getattr(self._source, "cardinality", int)  # Of a `tf.data.Dataset`.
+        is_finite = int(cardinality()) != _INFINITE
         received = f"{self._source!r}, which repeats itself forever"
         expect(is_finite, self._name, "come to an end; see its method `take`", received)
         return self._rebatched(size)

@@ -21,8 +21,8 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 class ImageFolder:
     """The images in a folder and its subfolders, in the order of their paths.
 
-    They are resized to a model's input and scaled to its range. `names` are the paths, relative to
-    the folder, of those that have been read.
+    They are resized to a model's input and scaled to a range. `names` are the relative paths of
+    those that have been read.
     """
 
     def __init__(
@@ -47,10 +47,7 @@ class ImageFolder:
         return len(self._files)
 
     def images(self, size: int | None = None) -> Iterator[np.ndarray]:
-        """Reads all images `(height, width, channels)`, or at most `size`, evenly spaced.
-
-        A warning lists the files that are not images.
-        """
+        """Reads all images, or at most `size`, evenly spaced; a warning lists other files."""
         self.names, skipped = [], []
         files = self._files
         if size is not None and len(files) > size:
@@ -97,7 +94,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _read(path: Path, layout: Layout, input_range: tuple[float, float]) -> np.ndarray:
-    """The image in a file, `(height, width, channels)`, in the size of a layout."""
+    """The image in a file, `(height, width, channels)` in the size of a layout."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         if image.mode.startswith("I"):
@@ -106,7 +103,7 @@ def _read(path: Path, layout: Layout, input_range: tuple[float, float]) -> np.nd
         image = image.convert("L" if layout.channels == 1 else "RGB")
         height, width = layout.spatial_shape
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image).reshape(height, width, layout.channels)
+    pixels = np.asarray(image)
     low, high = input_range
     if (low, high) == (0, 255):
         return pixels

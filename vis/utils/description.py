@@ -96,19 +96,12 @@ def _function_parts(function: types.FunctionType) -> list[Any]:
     """A function's code, and the values that it uses from elsewhere."""
     code = function.__code__
     cells = [None if c == _EMPTY_CELL else c.cell_contents for c in function.__closure__ or ()]
-    global_values = {
+    outer = {
         key: function.__globals__[key]
         for key in code.co_names
         if isinstance(function.__globals__.get(key), _DATA)
     }
-    return [
-        code,
-        cells,
-        global_values,
-        function.__defaults__,
-        function.__kwdefaults__,
-        vars(function),
-    ]
+    return [code, cells, outer, function.__defaults__, function.__kwdefaults__, vars(function)]
 
 
 def _attributes(value: Any) -> dict[str, Any]:
