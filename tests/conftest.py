@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -8,6 +9,9 @@ import keras
 import pytest
 
 import vis  # noqa: F401  (imports TensorFlow quietly)
+
+# Without this, each full collection checks a million objects of TensorFlow that are never freed.
+gc.freeze()
 
 
 @pytest.fixture(autouse=True)

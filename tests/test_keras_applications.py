@@ -1,6 +1,7 @@
 """Architectures of `keras.applications`, in each of the six calls that matter most.
 
-The smallest of each family; with `--write-docs` all of them, and the run writes `docs/models.md`.
+Each day the first blocks of one architecture per family, with `long` the smallest architecture of
+each family, and with `--write-docs` all of them; that run writes `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vis.visualization.attribution.maps import resize_maps
 
 DOCS = Path(__file__).parent.parent / "docs" / "models.md"
 
-# What the names of a family begin with, and which of it is tested each day.
+# What the names of a family begin with, and its smallest architecture.
 FAMILIES = {
     "ConvNeXt": "ConvNeXtTiny",
     "DenseNet": "DenseNet121",
@@ -41,6 +42,22 @@ FAMILIES = {
     "ResNet50V": "ResNet50V2",
     "VGG": "VGG16",
     "Xception": "Xception",
+}
+# The last layer of their first blocks, which have all kinds of layers and connections. For
+# MobileNetV2, see `test_transfer_learning.py`.
+LAST_LAYERS = {
+    "ConvNeXtTiny": "convnext_tiny_stage_1_block_0_identity",
+    "DenseNet121": "conv3_block1_concat",
+    "EfficientNetB0": "block2b_add",
+    "EfficientNetV2B0": "block4b_add",
+    "InceptionV3": "mixed3",
+    "MobileNet": "conv_pw_4_relu",
+    "MobileNetV3Small": "expanded_conv_4_add",
+    "NASNetMobile": "reduction_concat_stem_2",
+    "ResNet50": "conv3_block1_out",
+    "ResNet50V2": "conv3_block1_out",
+    "VGG16": "block3_pool",
+    "Xception": "block4_pool",
 }
 
 # The first that an architecture takes; below 64 most have last feature maps of a single place.
@@ -74,6 +91,15 @@ def smallest(build):
     raise AssertionError(f"no size of {SIZES} is taken")
 
 
+def shortened(name):
+    """The first blocks of an architecture as a classifier."""
+    model = smallest(architectures()[name])
+    features = model.get_layer(LAST_LAYERS[name]).output
+    features = keras.layers.Conv2D(32, 1)(features)
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    return keras.Model(model.inputs, keras.layers.Dense(CLASSES, "softmax")(pooled))
+
+
 def input_range(model):
     """What an architecture of today takes, and what one of yesterday is given by hand."""
     scales = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -105,8 +131,8 @@ def convolutions(model):
 class Case:
     """A model with random weights, its copy without softmax, and what Keras says of an image."""
 
-    def __init__(self, build):
-        self.model = smallest(build)
+    def __init__(self, model):
+        self.model = model
         self.size = self.model.inputs[0].shape[1]
         self.range = input_range(self.model)
         rng = np.random.default_rng(2)
@@ -298,9 +324,12 @@ def rows(request):
 
 
 def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--write-docs")
-        metafunc.parametrize("name", architectures() if whole else FAMILIES.values())
+    if "architecture" in metafunc.fixturenames:
+        if metafunc.config.getoption("--write-docs"):
+            metafunc.parametrize("architecture", architectures())
+        else:
+            smallest_ones = [pytest.param(x, marks=pytest.mark.long) for x in FAMILIES.values()]
+            metafunc.parametrize("architecture", smallest_ones)
 
 
 @pytest.fixture(autouse=True)
@@ -310,8 +339,7 @@ def free_memory():
     gc.collect()
 
 
-def test_architecture(name, subtests, recwarn, rows):
-    case = Case(architectures()[name])
+def check_all(case, subtests, recwarn):
     results = dict.fromkeys(CHECKS, "no")
     for title, check in CHECKS.items():
         with subtests.test(title):
@@ -321,7 +349,19 @@ def test_architecture(name, subtests, recwarn, rows):
         assert state(case.linear) == case.linear_before
         assert state(case.model) == case.before
         np.testing.assert_array_equal(case.model(case.image[None])[0], case.probabilities)
-    rows[name] = [f"{case.size} x {case.size}", str(len(case.model.layers)), *results.values()]
+    return results.values()
+
+
+def test_architecture(architecture, subtests, recwarn, rows):
+    case = Case(smallest(architectures()[architecture]))
+    results = check_all(case, subtests, recwarn)
+    shape = f"{case.size} x {case.size}"
+    rows[architecture] = [shape, str(len(case.model.layers)), *results]
+
+
+@pytest.mark.parametrize("name", LAST_LAYERS)
+def test_first_blocks(name, subtests, recwarn):
+    check_all(Case(shortened(name)), subtests, recwarn)
 
 
 def test_all_architectures_are_found():
@@ -337,6 +377,7 @@ def test_each_architecture_belongs_to_a_family():
     for name in architectures():
         assert any(name.startswith(family) for family in FAMILIES), name
     assert set(FAMILIES.values()) <= architectures().keys()
+    assert set(FAMILIES.values()) == LAST_LAYERS.keys() | {"MobileNetV2"}
 
 
 def test_docs_list_all_architectures_of_this_version_of_keras(request):
