@@ -10,7 +10,7 @@ import numpy as np
 
 from vis._core.model_inputs import inputs_to_explain
 from vis.backend.graph import Graph, LayerOutput, ModelInputs, tensor_in_copy
-from vis.losses import Loss
+from vis.losses import ActivationMaximization, Loss
 from vis.utils.validation import require
 from vis.visualization.attribution.base import apply_backprop_modifier
 from vis.visualization.attribution.grad_cam import GradCAM
@@ -107,7 +107,8 @@ def visualize_saliency(
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
     inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
-    score = Score.for_filters(inputs, layer, filter_indices)
+    score = Score(inputs, [(ActivationMaximization(layer), -1)])
+    score.select_filters(filter_indices)
     return _saliency_map(method, score, inputs, wrt_tensor)
 
 

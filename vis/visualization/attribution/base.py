@@ -108,7 +108,7 @@ class Attribution(Value):
         inputs = self.model_inputs(modified, seed_input, input_name)
         score = Score(inputs, pairs)
         if losses is None:
-            score.select_filters(filter_indices, inputs.images)
+            score.select_filters(filter_indices)
         return self.measure(score, inputs.images, *layers)
 
     def feature_layers(

@@ -126,7 +126,7 @@ class IntegratedGradients(Saliency):
         )
         score = Score(inputs, pairs)
         if losses is None:
-            score.select_filters(filter_indices, images)
+            score.select_filters(filter_indices)
         difference = score.values(images) - score.values(self._baselines(images))
         total = np.reshape(attributions, (len(images), -1)).sum(axis=1)
         return np.abs(total - difference) / np.abs(difference)

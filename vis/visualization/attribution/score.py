@@ -84,22 +84,13 @@ class Score:
         self._parameters = self._objective.parameters
         self._weights = np.array(self._objective.weights, self._dtype)
 
-    @classmethod
-    def for_filters(
-        cls, inputs: ModelInputs, layer: Target, filter_indices: FilterIndices
-    ) -> "Score":
-        """The mean activation of a filter, or the sum of the means of several filters."""
-        score = cls(inputs, [(ActivationMaximization(layer), -1)])
-        score.select_filters(filter_indices, inputs.images)
-        return score
-
-    def select_filters(self, filter_indices: FilterIndices, images: np.ndarray) -> None:
+    def select_filters(self, filter_indices: FilterIndices) -> None:
         """Selects the filters of the only loss, an `ActivationMaximization`.
 
         None: the filter with the highest mean activation for each image.
         """
         loss: Any = self._objective.losses[0]
-        layer = loss.layer
+        layer, images = loss.layer, self._inputs.images
         if filter_indices is None:
             activations = self.activations(images, self.output_ref(layer))
             channels = np.moveaxis(activations, channel_axis(layer, activations.ndim), 1)
@@ -208,7 +199,7 @@ def _filter_weights(layer: Target, filter_indices: FilterIndices, samples: int) 
             "explained by all of them together. For one filter per image, pass an array of shape "
             "`(samples, 1)`, or one list per image such as `[[3], [5]]`. "
             f"Received: filter_indices={filter_indices!r}",
-            stacklevel=5,
+            stacklevel=4,
         )
     losses = [ActivationMaximization(layer, row) for row in rows]
     return np.concatenate([loss.parameters["filter_weights"] for loss in losses])
