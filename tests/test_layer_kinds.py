@@ -85,6 +85,7 @@ def test_preprocessing_inside_the_model():
         np.testing.assert_array_equal(method(augmented), method(plain))
 
 
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize` method")
 def test_quantised_model():
     """The gradients go through the quantised weights."""
     model = keras.Sequential(
