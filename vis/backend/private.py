@@ -1,5 +1,6 @@
 """All private names of Keras and TensorFlow in use, and what would replace each ("Instead")."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,20 @@ def add_operation(
     """The float32 output of an operation without a Python function."""
     operation = graph.create_op(kind, inputs, [tf.float32], attrs=attributes, name=name)
     return operation.outputs[0]
+
+
+def gradients(outputs: Any, inputs: Any, names: str = "the losses") -> list[Any]:
+    """`tf.gradients`, with a `ValueError` for operations of TensorFlow that have none."""
+    try:
+        return tf.gradients(outputs, inputs)
+    except LookupError as error:
+        kind = re.search(r"op type: (\w+)", str(error))
+        raise ValueError(
+            f"`model` must have gradients between its input and {names}, and TensorFlow has none "
+            f"of the operation {kind[1] if kind else 'in between'}. Use a method without gradients "
+            "at the image, such as `GradCAM` or `Occlusion`, or remove the operation from the "
+            f"model. Received: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def operation_class(function: Callable, shape: tuple[int, ...] = (1,)) -> type:

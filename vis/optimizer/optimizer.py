@@ -24,7 +24,7 @@ from vis._core.optimised_inputs import (
     resolve_ranges,
 )
 from vis.backend.graph import TensorRef, check_erosion, check_tensor
-from vis.backend.layers import WeightCache, check_precision
+from vis.backend.layers import WeightCache, check_precision, safe_precision
 from vis.backend.step import Engine, OptimisedInput, StepInputs, StepSpec, engines
 from vis.backend.tensors import draw_seed
 from vis.callbacks import OptimizerCallback, Print
@@ -318,7 +318,7 @@ class Optimizer:
             grad_modifier=grad_modifier,
             update=self._update if self._wrt is None else None,
             activations=self._inputs.graph.activations(),
-            precision=self.precision,
+            precision=self.precision or safe_precision(self._inputs.graph.operations),
             skip_erosion=self.skip_erosion,
             threads=threads,
         )

@@ -151,13 +151,23 @@ def _check_transforms(input_modifiers: Any) -> list[Any]:
 
 
 def _draws_classes(graph: Graph, layer: Target) -> bool:
-    """Whether a layer ends in a softmax, or is the dense layer of a model's output logits."""
+    """Whether a layer ends in a softmax, or is the dense layer of a model's output logits.
+
+    The outputs of a model that is compiled with another loss than a cross-entropy are no logits.
+    """
     own = LayerOutput.of(layer).layer
     return has_softmax(own) or (
         isinstance(own, keras.layers.Dense)
         and own.activation is keras.activations.linear
-        and any(own is operation_of(output) for output in graph.outputs)
+        and any(own is graph.find(-1) or own is operation_of(o) for o in graph.outputs)
+        and _may_be_classifier(graph.model)
     )
+
+
+def _may_be_classifier(model: keras.Model) -> bool:
+    losses = keras.tree.flatten(getattr(model, "loss", None)) if model.compiled else []
+    names = [getattr(loss, "name", getattr(loss, "__name__", str(loss))) for loss in losses]
+    return all("crossentropy" in name.replace("_", "").lower() for name in names if name != "None")
 
 
 def _picture_layout(inputs: ModelInputs, layer: Target, settings: RenderSettings) -> Layout:

@@ -20,7 +20,7 @@ from vis.backend.graph.structure import GraphStructure
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import LayerRunner, TracedWeights
 from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
-from vis.utils.validation import check_model, expect, require
+from vis.utils.validation import as_integer, check_model, expect, require
 
 # Weak references to the graphs of models, with the `id` of the inputs and outputs.
 _graphs: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDictionary()
@@ -104,10 +104,28 @@ class Graph(GraphStructure):
     def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
         """The layer of the model for an index, a name or a path; see `find_layer`."""
         target = resolve_layer(self.model, layer_idx, name)
+        if as_integer(layer_idx) == -1 and len(self.outputs) == 1:
+            # The model's output may be computed by an operation, or by a layer that is not last.
+            operation = operation_of(self.outputs[0])
+            if operation is not target:
+                target = operation if isinstance(operation, keras.Layer) else LayerOutput(operation)
         layer = LayerOutput.of(target).layer
         if not self.in_graph(layer) and not hidden_layers.has_specs(layer):
             self._trace_hidden_layers()
-        return target
+        return target if isinstance(target, LayerOutput) else self._last_inside(layer)
+
+    def _last_inside(self, layer: Any) -> Any:
+        """The layer inside a nested model that computes its output, or the layer itself."""
+        while is_container(layer) and layer is not self.model and len(layer.outputs) == 1:
+            last = operation_of(layer.outputs[0])
+            if not isinstance(last, keras.Layer):
+                return layer
+            layer = last
+        if isinstance(layer, keras.Model) and layer in self.opaque_layers:
+            if not any(map(hidden_layers.has_specs, layers_inside(layer))):
+                self._trace_hidden_layers()
+            return hidden_layers.last_inside(layer)
+        return layer
 
     def has(self, target: Target) -> bool:
         """Whether a layer is in the graph, or runs inside another that is."""
@@ -200,7 +218,9 @@ class Graph(GraphStructure):
 
     def _trace_hidden_layers(self) -> None:
         """Runs the graph once, symbolically, for the output shapes of hidden layers."""
-        layers = [layer for operation in self.opaque_layers for layer in layers_inside(operation)]
+        layers = [
+            layer for operation in self.opaque_layers for layer in with_layers_inside(operation)
+        ]
 
         @tf.function(autograph=False)
         def run(*values: Any) -> None:

@@ -5,6 +5,7 @@ During a trace their own `call` is wrapped, so that their outputs are recorded.
 
 import contextlib
 import functools
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +50,8 @@ class _Specs(NamedTuple):
 
 
 _specs: weakref.WeakKeyDictionary[keras.Layer, _Specs] = weakref.WeakKeyDictionary()
+# For layers that return the output of a hidden layer: that layer.
+_last_inside: weakref.WeakKeyDictionary[keras.Layer, weakref.ref] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
@@ -154,6 +157,21 @@ def store_specs(recorder: CallRecorder) -> None:
                 lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), calls
             )
             _specs[layer] = _Specs(outputs, recorder.order.index(layer))
+        for inner in layers_inside(layer) if calls else ():
+            own = recorder.outputs.get(inner)
+            if own and len(own) == len(calls) == 1 and _are_same(own[0], calls[0]):
+                _last_inside[layer] = weakref.ref(inner)
+
+
+def _are_same(outputs: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(outputs) == len(others) and all(map(operator.is_, outputs, others))
+
+
+def last_inside(layer: keras.Layer) -> keras.Layer:
+    """The innermost hidden layer whose output a layer returns, or the layer itself."""
+    while (last := _last_inside.get(layer)) is not None and last() is not None:
+        layer = last()
+    return layer
 
 
 def has_specs(layer: keras.Layer) -> bool:

@@ -7,6 +7,7 @@ from vis.backend.layers.layer_variants import (
     check_precision,
     has_softmax,
     restore_layer_losses,
+    safe_precision,
     with_precision,
     without_softmax,
 )

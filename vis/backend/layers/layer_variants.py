@@ -66,7 +66,14 @@ def check_precision(precision: Any) -> str | None:
 
 def with_precision(layer: keras.Layer, precision: str) -> keras.Layer:
     """A copy of a layer, with the same variables, that computes in another dtype."""
-    return _copy_with(layer, **{DTYPE_POLICY: keras.DTypePolicy(f"mixed_{precision}")})
+    name = precision if precision == "float32" else f"mixed_{precision}"
+    return _copy_with(layer, **{DTYPE_POLICY: keras.DTypePolicy(name)})
+
+
+def safe_precision(operations: Iterable[Any]) -> str | None:
+    """float32 for models that compute in float16, in which gradients underflow; else None."""
+    dtypes = {getattr(operation, "compute_dtype", None) for operation in operations}
+    return "float32" if "float16" in dtypes else None
 
 
 def _stateless(operation: Any) -> Any:

@@ -20,6 +20,7 @@ from vis.backend.graph import (
     filters_of,
 )
 from vis.backend.layers import WeightCache, has_softmax
+from vis.backend.private import gradients
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
 
@@ -145,7 +146,7 @@ class Contributions(ChannelFunction):
         return per_sample.map_images(contributions, [layer_channels, *inputs])
 
     def _gradients(self, scores: Any, earlier: list[Any]) -> list[Any]:
-        grads = tf.gradients(scores, earlier)
+        grads = gradients(scores, earlier)
         for tap, grad in zip(self._taps[1:], grads, strict=True):
             if grad is None:
                 layer, name = (t.ref.operation().name for t in (self._taps[0], tap))

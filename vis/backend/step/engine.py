@@ -11,7 +11,7 @@ import tensorflow as tf
 from vis.backend.cache import WeakCache
 from vis.backend.graph import Erosion, Graph, as_input_dtype
 from vis.backend.layers import LayerRunner, TracedWeights, WeightCache
-from vis.backend.private import select
+from vis.backend.private import gradients, select
 from vis.backend.step import per_sample
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.fingerprint import Fingerprint, fingerprint
@@ -156,7 +156,7 @@ class Engine:
         spec = self._spec
         losses, wrt_values = self._losses(run, images, step_inputs, step)
         overall = tf.reduce_sum(losses, axis=0)
-        grads = tf.gradients(overall, [v for (v,) in wrt_values] if spec.wrt else images)
+        grads = gradients(overall, [v for (v,) in wrt_values] if spec.wrt else images)
         if all(g is None for g in grads):
             wrt = " and ".join(f"'{ref.operation().name}'" for ref in spec.wrt_refs)
             raise ValueError(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph import ModelInputs, Target, TensorRef
+from vis.backend.private import gradients
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.forward import evaluate_losses
 from vis.backend.step.step_spec import Term
@@ -37,6 +38,7 @@ class ScoreSpec(NamedTuple):
     target_refs: tuple[TensorRef, ...]  # The tensors whose values are requested.
     differentiate: bool  # Whether gradients with respect to these are requested, too.
     activations: tuple[Any, ...]  # Weak references to the model's activation functions.
+    precision: str | None = None  # The dtype that the model computes in; None for its own.
 
     def compile(self) -> CompiledFunction:
         """A function of inputs, parameters and weights that returns a `ScoreOutput`.
@@ -44,7 +46,9 @@ class ScoreSpec(NamedTuple):
         Inputs are `(samples, ...)` for each of `input_refs`. Parameters are a dict of tensors for
         each term, `(samples, ...)`, or `(1, ...)` for all samples. Weights are `(terms,)`.
         """
-        return CompiledFunction(self._evaluate, _error_message, self._input_specs)
+        return CompiledFunction(
+            self._evaluate, _error_message, self._input_specs, precision=self.precision
+        )
 
     def _input_specs(
         self, inputs: list[Any], parameters: list[dict[str, Any]], weights: Any
@@ -70,7 +74,7 @@ class ScoreSpec(NamedTuple):
         scores = tf.zeros(tf.shape(inputs[0])[:1], dtype)
         for i, loss in enumerate(losses):
             scores += weights[i] * loss
-        grads = tf.gradients(scores, values) if self.differentiate else []
+        grads = gradients(scores, values) if self.differentiate else []
         for ref, grad in zip(self.target_refs, grads, strict=False):
             if grad is None:
                 name, names = ref.operation().name, " and ".join(t.name for t in self.terms)

@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from vis import backprop_modifiers
-from vis._core.model_inputs import find_input, inputs_to_explain, tensor_to_explain
+from vis._core.model_inputs import (
+    find_input,
+    inputs_to_explain,
+    moved_to,
+    tensor_to_explain,
+)
 from vis._core.objective import loss_pairs
 from vis.backend.graph import (
     Graph,
@@ -121,7 +126,10 @@ class Attribution(Value):
         self, graph: Graph, seed_input: np.ndarray, input_name: int | str | None
     ) -> ModelInputs:
         """The input to explain, and the values of all inputs."""
-        return inputs_to_explain(graph, seed_input, find_input(graph, input_name))
+        inputs = inputs_to_explain(graph, seed_input, find_input(graph, input_name))
+        # Padded steps stay padded: the values after a `Masking` layer are explained.
+        (tensor,) = inputs.varying
+        return moved_to(inputs, graph.gradient_flow.after_masking(tensor))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         """The attributions of a score for images, `(samples, ...)`."""

@@ -8,7 +8,7 @@ import numpy as np
 from vis._core.objective import Objective
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution, LossPairs
-from vis.visualization.attribution.maps import place_maps, scale_maps
+from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, place_maps, scale_maps
 from vis.visualization.attribution.penultimate_layer import (
     PenultimateLayers,
     find_penultimate_layers,
@@ -59,8 +59,12 @@ class CAM(Attribution):
         return maps[0] if len(maps) == 1 else np.mean([scale_maps(m) for m in maps], axis=0)
 
     def _map(self, score: Score, images: np.ndarray, layer: Target) -> np.ndarray:
-        maps = self.weighted_features(score, images, layer).sum(axis=-1)
-        return self._place(score, layer, images.shape[1:], np.maximum(maps, 0))
+        # Feature maps take much more memory than images and maps.
+        maps = [
+            self.weighted_features(score.for_samples(c), images[c], layer).sum(axis=-1)
+            for c in batches(len(images), MAX_BATCH_SIZE)
+        ]
+        return self._place(score, layer, images.shape[1:], np.maximum(np.concatenate(maps), 0))
 
     def _place(
         self, score: Score, layer: Target, shape: Sequence[int], maps: np.ndarray

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from vis._core.model_inputs import moved_to
-from vis.backend.graph import Graph, ModelInputs
+from vis.backend.graph import Graph
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.base import Losses, explained_losses
 from vis.visualization.attribution.maps import batches
@@ -59,13 +58,6 @@ class IntegratedGradients(Saliency):
         self.steps = check_integer("steps", steps, least=2)
         self.baseline = baseline
         self.batch_size = check_integer("batch_size", batch_size, least=1)
-
-    def model_inputs(
-        self, graph: Graph, seed_input: np.ndarray, input_name: int | str | None
-    ) -> ModelInputs:
-        inputs = super().model_inputs(graph, seed_input, input_name)
-        # A baseline with the mask value would be masked as a whole.
-        return moved_to(inputs, graph.gradient_flow.after_masking(inputs.varying[0]))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return score.map_samples(self._of_sample, images, self._baselines(images))

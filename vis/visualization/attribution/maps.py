@@ -7,6 +7,9 @@ import numpy as np
 from vis.backend.graph import Axis, Span
 from vis.visualization.receptive_field_boxes import unfold_positions
 
+# Images per evaluation of a model.
+MAX_BATCH_SIZE = 32
+
 
 def normalise_maps(maps: np.ndarray) -> np.ndarray:
     """Scales each map to [0, 1]. A single map loses the batch axis."""

@@ -20,6 +20,7 @@ from vis.backend.graph import (
     check_tensor,
     geometry_of,
 )
+from vis.backend.layers import safe_precision
 from vis.backend.step import (
     ScoreOutput,
     ScoreSpec,
@@ -32,6 +33,7 @@ from vis.utils.validation import is_iterable
 
 # One index, several for all images, or several for each image.
 FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
+from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches
 
 
 class Score:
@@ -115,6 +117,15 @@ class Score:
         score._parameters, score._fixed = select_sample((self._parameters, self._fixed), i)
         return score
 
+    def for_samples(self, samples: slice) -> "Score":
+        """The score of some of the samples."""
+        score = copy.copy(self)
+        score._parameters, score._fixed = tree.map_structure(
+            lambda values: values[samples] if len(values) > 1 else values,
+            (self._parameters, self._fixed),
+        )
+        return score
+
     def map_samples(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
         """Stacks `function(score, *elements)` over the samples of some arrays."""
         samples = zip(*arrays, strict=True)
@@ -168,8 +179,20 @@ class Score:
             target_refs=tuple(t if isinstance(t, TensorRef) else TensorRef.of(t) for t in tensors),
             differentiate=differentiate,
             activations=self._graph.activations(),
+            precision=safe_precision(self._graph.operations),
         )
         images = np.asarray(images, self._dtype)
+        is_input = any(tensor is self.input_tensor for tensor in tensors)
+        if not keras.backend.is_float_dtype(self.input_tensor.dtype) and not is_input:
+            # Whole numbers are rounded on the way as `model.predict` rounds them.
+            whole = np.round(images)
+            images = whole.astype(self.input_tensor.dtype) if (whole == images).all() else images
+        if len(images) > MAX_BATCH_SIZE:
+            chunks = batches(len(images), MAX_BATCH_SIZE)
+            parts = [
+                self.for_samples(c)._evaluate(images[c], tensors, differentiate) for c in chunks
+            ]
+            return tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
         inputs = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
         compiled = self._objective.compiled(compiled_scores, spec, spec.compile)
         outputs = []
