@@ -182,11 +182,6 @@ class Score:
             precision=safe_precision(self._graph.operations),
         )
         images = np.asarray(images, self._dtype)
-        is_input = any(tensor is self.input_tensor for tensor in tensors)
-        if not keras.backend.is_float_dtype(self.input_tensor.dtype) and not is_input:
-            # Whole numbers are rounded on the way as `model.predict` rounds them.
-            whole = np.round(images)
-            images = whole.astype(self.input_tensor.dtype) if (whole == images).all() else images
         if len(images) > MAX_BATCH_SIZE:
             chunks = batches(len(images), MAX_BATCH_SIZE)
             parts = [
