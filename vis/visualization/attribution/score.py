@@ -30,10 +30,10 @@ from vis.backend.step import (
 )
 from vis.losses import ActivationMaximization, Loss
 from vis.utils.validation import is_iterable
+from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches
 
 # One index, several for all images, or several for each image.
 FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
-from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches
 
 
 class Score:
