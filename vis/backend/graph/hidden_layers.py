@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from vis.backend.layers import call_in_inference, layer_variants
+from vis.backend.layers import call_in_inference, layer_variants, plain_call
 from vis.backend.private import get_keras_mask, layers_inside, with_layers_inside
 from vis.utils.validation import expect, require
 
@@ -75,7 +75,7 @@ def record_calls(
         for layer in recorder.outputs:
             is_linear = layer in without_softmax
             variant = layer_variants.without_softmax(layer) if is_linear else layer
-            calls[layer] = _recorded_call(layer, calls.get(layer, variant.call), recorder)
+            calls[layer] = _recorded_call(layer, calls.get(layer) or plain_call(variant), recorder)
         with _replaced_calls(calls):
             yield recorder
 

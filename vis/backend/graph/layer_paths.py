@@ -72,7 +72,8 @@ def check_layer(layer: Any) -> Target:
     """Returns a layer or a `LayerOutput`, or raises a `TypeError`."""
     target = LayerOutput.of(layer)
     target.checked(target.layer)
-    require(isinstance(target.layer, keras.Layer), "layer", "be a Keras layer", layer, TypeError)
+    is_operation = isinstance(target.layer, keras.Operation)
+    require(is_operation, "layer", "be a Keras layer", layer, TypeError)
     return layer
 
 

@@ -30,6 +30,7 @@ _SAMPLES = 4
 # An axis is measured at this many indices, less one.
 _INDICES = 6
 _LEAST_SLOPE = 0.05
+_MOST_PIXEL_CHANNELS = 4
 
 
 def geometry_of(inputs: ModelInputs, target: Target, shape: Sequence[int]) -> Geometry:
@@ -189,7 +190,8 @@ def _measured_axis(size: int, strengths: Sequence[np.ndarray], geometry: Geometr
         if abs(slope) < _LEAST_SLOPE or error > max(1.0, abs(slope) / 2):
             continue
         # Channels may differ in what they depend on most, but not in proportion to their index.
-        if is_all and not 0.7 < abs(slope) * size / axis.size < 1.4:
+        is_proportional = 0.7 < abs(slope) * size / axis.size < 1.4
+        if is_all and (axis.size <= _MOST_PIXEL_CHANNELS or not is_proportional):
             continue
         reach = max(int(e[-1]) - int(e[0]) for e in extents) / 2
         moved = Span(

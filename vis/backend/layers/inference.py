@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -83,10 +83,17 @@ def _drop_writes(stack: contextlib.ExitStack) -> None:
         stack.callback(setattr, cls, name, write)
 
 
-def _trace_inline(layer: keras.Layer, stack: contextlib.ExitStack) -> None:
-    """Replaces a `call` that is decorated with `tf.function` by the function itself."""
+def plain_call(layer: keras.Layer) -> Callable:
+    """The `call` of a layer, without its decoration with `tf.function` if it has one."""
     call = inspect.getattr_static(type(layer), "call", None)
     is_function = isinstance(call, tf.types.experimental.PolymorphicFunction)
     if is_function and "call" not in vars(layer):
-        vars(layer)["call"] = types.MethodType(call.python_function, layer)
+        return types.MethodType(call.python_function, layer)
+    return layer.call
+
+
+def _trace_inline(layer: keras.Layer, stack: contextlib.ExitStack) -> None:
+    call = plain_call(layer)
+    if call != layer.call:
+        vars(layer)["call"] = call
         stack.callback(vars(layer).pop, "call", None)

@@ -83,7 +83,7 @@ def _place(maps: np.ndarray, number: int, span: Span, size: int) -> np.ndarray:
     low = np.floor(positions).astype(int)
     high = np.minimum(low + 1, span.length - 1)
     shape = [-1 if i == number else 1 for i in range(maps.ndim)]
-    share = (positions - low).reshape(shape)
+    share = (positions - low).astype(maps.dtype).reshape(shape)
     placed = np.take(maps, low, axis=number) * (1 - share)
     placed += np.take(maps, high, axis=number) * share
     first, last = span.visible

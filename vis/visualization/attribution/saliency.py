@@ -39,8 +39,8 @@ class Saliency(Attribution):
 
     def __init__(
         self,
-        *,
         grad_modifier: str | Callable | None = "absolute",
+        *,
         keepdims: bool = False,
         backprop_modifier: str | Callable | None = None,
     ) -> None:
