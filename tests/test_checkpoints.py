@@ -315,41 +315,35 @@ print("done", flush=True)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
-def test_killed_run_is_resumed(tmp_path):
-    model = network()
+@pytest.mark.parametrize(
+    "moment", ["half", *(pytest.param(m, marks=pytest.mark.long) for m in ("unnamed", "anywhere"))]
+)
+def test_killed_run_is_resumed(tmp_path, moment):
+    model, path = network(), tmp_path / "run.npz"
     model.save(tmp_path / "model.keras")
-    kinds = ["half", "unnamed", "anywhere"]
-    children = {}
-    for kind in kinds:
-        (tmp_path / kind).mkdir()
-        arguments = [tmp_path / "model.keras", tmp_path / kind / "run.npz", kind]
-        children[kind] = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-    try:
-        path = tmp_path / "anywhere" / "run.npz"
-        while not path.exists() and children["anywhere"].poll() is None:
-            time.sleep(0.01)
-        time.sleep(np.random.default_rng().uniform(0, 0.3))
-        children["anywhere"].kill()
-        outputs = {kind: child.communicate(timeout=120)[0] for kind, child in children.items()}
-    finally:
-        for child in children.values():
-            child.kill()
-    for kind in kinds:
-        assert outputs[kind] == b"ready\n"
-        assert children[kind].returncode == -signal.SIGKILL
-        path = tmp_path / kind / "run.npz"
-        step = Checkpoint(path)._contents.step
-        assert step % 3 == 0
-        if kind != "anywhere":
-            assert step == 18
-        settings = {"filter_indices": 1, "seed": 5, "input_modifiers": [Jitter(1)]}
-        settings.update(input_range=(0.0, 1.0), max_iter=step + 50)
-        image = visualize_activation(model, -1, **settings, checkpoint=path)
-        np.testing.assert_array_equal(image, visualize_activation(model, -1, **settings))
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, tmp_path / "model.keras", path, moment],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            if moment == "anywhere":
+                while not path.exists() and process.poll() is None:
+                    time.sleep(0.01)
+                time.sleep(np.random.default_rng().uniform(0, 0.3))
+                process.kill()
+            output = process.communicate(timeout=120)[0]
+        finally:
+            process.kill()
+    assert output == b"ready\n"
+    assert process.returncode == -signal.SIGKILL
+    step = Checkpoint(path)._contents.step
+    assert step % 3 == 0
+    assert moment == "anywhere" or step == 18
+    settings = {"filter_indices": 1, "seed": 5, "input_modifiers": [Jitter(1)]}
+    settings.update(input_range=(0.0, 1.0), max_iter=step + 50)
+    image = visualize_activation(model, -1, **settings, checkpoint=path)
+    np.testing.assert_array_equal(image, visualize_activation(model, -1, **settings))
 
 
 # Files that are refused.

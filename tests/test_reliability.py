@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from helpers import nodes
 from keras.src.backend.common import global_state
 from visualization_calls import CALLS, IMAGE, activation, make_model
 
-from vis.utils.files import atomic_write
+from vis.utils import files
 from vis.visualization import (
     GradCAMPlusPlus,
     GuidedGradCAM,
@@ -170,13 +171,15 @@ def test_checkpoints_neither_read_nor_change_global_random_state(tmp_path):
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     code = (
-        "import os, signal, sys; from vis.utils.files import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as path:\n"
+        "import os, runpy, signal, sys\n"
+        "atomic_write = runpy.run_path(sys.argv[1])['atomic_write']\n"
+        "with atomic_write(sys.argv[2]) as path:\n"
         "    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / ("long" * 62 + ".npz")
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True)
+    command = [sys.executable, "-c", code, files.__file__, str(path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
-    with atomic_write(path) as unfinished:
+    with files.atomic_write(path) as unfinished:
         unfinished.write_bytes(b"whole")
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
