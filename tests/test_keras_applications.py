@@ -277,7 +277,7 @@ VERSION = "All architectures of `keras.applications`, in Keras {}, each with ran
 INTRODUCTION = f"""# Tested networks of keras.applications
 
 {VERSION.format(keras.__version__)}
-and a small input. *yes* means a passed test. `tests/test_keras_applications.py` defines the tests and
+and a small input. *yes* means a passed test. `tests/test_keras_applications.py` defines them and
 writes this table:
 
 ```sh

@@ -73,7 +73,7 @@ def _kernel_indices(size: int, stride: int, span: int) -> np.ndarray:
 
 
 def convolve(layer: keras.Layer, inputs: Any, kernel: Any, gradient_kernel: Any = None) -> Any:
-    """A layer's convolution, without its bias, with another kernel and perhaps a gradient kernel."""
+    """A layer's convolution without its bias, with another kernel or gradient kernel."""
     if layer.strides[0] > _stride(layer):
         inputs = inputs[:, :: layer.strides[0], :: layer.strides[0]]
     context = nullcontext()

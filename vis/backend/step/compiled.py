@@ -34,7 +34,7 @@ class CompiledFunction:
         self._tracing = threading.Lock()
 
     def __call__(self, graph: Graph, weight_cache: WeightCache | None, *tensors: Any) -> Any:
-        """Calls the function. Without a `weight_cache`, derived weights are computed in the call."""
+        """Calls the function. Without a `weight_cache`, each call computes derived weights."""
         # Not by `tf.function`, which warns of retracing if there are many models.
         specs = self.input_specs(*tensors)
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))

@@ -41,7 +41,7 @@ def select_sample(values: Any, i: int) -> Any:
 
 
 def split_for_scalar_losses(values: Any, samples: int, terms: Sequence[Term]) -> list[Any]:
-    """Splits nested arrays into single samples if an `Expression`, a scalar, is among the losses."""
+    """Splits nested arrays into single samples if a loss is an `Expression`, a scalar."""
     if not any(isinstance(term, Expression) for term in terms):
         return [values]
     return [select_sample(values, i) for i in range(samples)]
