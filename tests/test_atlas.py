@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -16,7 +17,6 @@ from concurrent.futures import (
     BrokenExecutor,
     Executor,
     Future,
-    ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
 from pathlib import Path
@@ -43,6 +43,13 @@ MOMENTS = {
     "links": ("data/layers/0000", 2),
     "end": ("atlas.json", 2),
 }
+
+
+def daily(*moments):
+    """All moments, of which these are tested daily."""
+    return [m if m in moments else pytest.param(m, marks=pytest.mark.long) for m in MOMENTS]
+
+
 # Draws an atlas, and kills itself before a file that was written gets its name.
 KILLED_SCRIPT = """
 import os, signal, sys
@@ -132,9 +139,22 @@ def copied(atlas_folder, tmp_path):
     return shutil.copytree(atlas_folder, tmp_path / "copied")
 
 
-@pytest.fixture(scope="module")
-def process_pool():
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+class PicklingPool(ThreadPoolExecutor):
+    """Threads that get and return copies, as processes do, without their time to start."""
+
+    def submit(self, function, *args):
+        sent = pickle.dumps((function, args))
+        return super().submit(self._call, sent)
+
+    @staticmethod
+    def _call(sent):
+        function, args = pickle.loads(sent)
+        return pickle.loads(pickle.dumps(function(*args)))
+
+
+@pytest.fixture
+def pickling_pool():
+    with PicklingPool(1) as pool:
         yield pool
 
 
@@ -274,7 +294,7 @@ def test_a_missing_picture_of_a_finished_atlas_is_drawn(model, images, copied, f
     assert content(copied) == files
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", daily("images", "links"))
 def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, moment):
     pattern, count = MOMENTS[moment]
     replace, seen = os.replace, []
@@ -296,10 +316,7 @@ def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, momen
     assert content(folder) == files
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["pictures", *(pytest.param(m, marks=pytest.mark.long) for m in MOMENTS if m != "pictures")],
-)
+@pytest.mark.parametrize("moment", daily("pictures"))
 def test_resumes_after_a_kill(model, model_file, images, tmp_path, files, moment):
     folder = tmp_path / "atlas"
     pattern, count = MOMENTS[moment]
@@ -335,11 +352,11 @@ def test_ctrl_c_does_not_wait_for_running_tasks(model_file, tmp_path, workers):
     assert printed.endswith("stopped. Rerun the command to resume.\n")
 
 
-def test_an_executor_of_the_caller_draws_the_same(model, tmp_path, two_layers, process_pool):
+def test_an_executor_of_the_caller_draws_the_same(model, tmp_path, two_layers, pickling_pool):
     settings, files = two_layers
-    draw_atlas(model, tmp_path, executor=process_pool, **settings)
+    draw_atlas(model, tmp_path, executor=pickling_pool, **settings)
     # It stays open.
-    assert process_pool.submit(abs, -1).result() == 1
+    assert pickling_pool.submit(abs, -1).result() == 1
     assert content(tmp_path) == files
 
 
@@ -551,11 +568,11 @@ def test_a_model_with_code_requires_safe_mode_false_in_workers(tmp_path):
     assert content(tmp_path / "sent") == content(tmp_path / "here")
 
 
-def test_like_examples(model, images, tmp_path, process_pool):
+def test_like_examples(model, images, tmp_path, pickling_pool):
     settings = {"layers": "classes", **QUICK}
     draw_atlas(model, tmp_path / "folder", like=images, **settings)
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(images.iterdir())])
-    draw_atlas(model, tmp_path / "array", like=pixels, executor=process_pool, **settings)
+    draw_atlas(model, tmp_path / "array", like=pixels, executor=pickling_pool, **settings)
     assert content(tmp_path / "folder") == content(tmp_path / "array")
     with pytest.raises(ValueError, match="`image_size` must be None together"):
         draw_atlas(model, tmp_path / "sized", image_size=20, like=pixels, **settings)
