@@ -206,3 +206,19 @@ def test_maps_of_many_images_are_those_of_each():
         maps = method(model, images, filter_indices=1)
         for i in (0, 31, 32, 69):
             np.testing.assert_allclose(maps[i], method(model, images[i], -1, 1), atol=1e-4)
+
+
+def test_a_layer_that_stores_the_name_of_its_activation():
+    class Named(layers.Layer):
+        activation = "gelu"
+
+        def call(self, inputs):
+            return ops.gelu(inputs)
+
+    model = sequential((4,), Named(), layers.Dense(2))
+    row = RNG.normal(size=4).astype("float32")
+    value = tf.Variable(row[None])
+    with tf.GradientTape() as tape:
+        score = model(value)[:, 1]
+    expected = tape.gradient(score, value)
+    np.testing.assert_allclose(Saliency(None).attributions(model, row, -1, 1), expected, atol=1e-6)

@@ -93,9 +93,9 @@ class Graph(GraphStructure):
         return operation_of(self.inputs[0]) if self.model is None else self.model
 
     def activations(self) -> tuple[Any, ...]:
-        """Weak references to the activation functions in use, as part of a cache key."""
+        """Weak references to the activations in use, or their names, as part of a cache key."""
         return tuple(
-            weakref.ref(activation)
+            weakref.ref(activation) if callable(activation) else str(activation)
             for outer in self.called_layers()
             for layer in with_layers_inside(outer)
             if (activation := getattr(layer, "activation", None))
