@@ -28,7 +28,7 @@ from vis.visualization.attribution.maps import resize_maps
 SIZE = 64
 UNIT = 0
 INNER = "block_3_expand"
-LAST_CONVOLUTION = "Conv_1"
+LAST_CONVOLUTION, LAST_RECTIFIER = "block_6_expand", "block_6_expand_relu"
 
 # Fewer computations for slow methods; all others have their default settings.
 SETTINGS = {
@@ -55,9 +55,11 @@ def image():
 @pytest.fixture(scope="module")
 def model(image):
     keras.utils.set_random_seed(5)
-    base = keras.applications.MobileNetV2(
+    whole = keras.applications.MobileNetV2(
         (SIZE, SIZE, 3), alpha=0.35, include_top=False, weights=None
     )
+    # The blocks that follow are of the same layers.
+    base = keras.Model(whole.inputs, whole.get_layer(LAST_RECTIFIER).output)
     others = np.random.default_rng(1).uniform(-1, 1, (8, SIZE, SIZE, 3)).astype("float32")
     look_trained(base, others)
     base.trainable = False
@@ -103,15 +105,22 @@ def base_of(model):
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
-def reference(model, image, layer_name):
-    """A unit's value and gradient at a layer of the base, by `tf.GradientTape`."""
-    base, head = base_of(model), model.layers[-1]
-    features_of = keras.Model(base.inputs, [base.get_layer(layer_name).output, base.output])
+@pytest.fixture(scope="module")
+def reference(linear, image):
+    """A unit's value and gradient, and those of layers of the base, by `tf.GradientTape`."""
+    base, head, names = base_of(linear), linear.layers[-1], [INNER, LAST_CONVOLUTION]
+    features_of = keras.Model(base.inputs, [base.get_layer(x).output for x in names] + base.outputs)
     with tf.GradientTape() as tape:
         tape.watch(x := tf.constant(image[None]))
-        activation, features = features_of(x / 127.5 - 1)
+        *activations, features = features_of(x / 127.5 - 1)
         unit = head(tf.reduce_mean(features, axis=(1, 2)))[0, UNIT]
-    return unit, activation, *tape.gradient(unit, [x, activation])
+    grads, *layer_grads = tape.gradient(unit, [x, *activations])
+    return (
+        float(unit),
+        grads.numpy()[0],
+        {name: a.numpy()[0] for name, a in zip(names, activations, strict=True)},
+        {name: g.numpy()[0] for name, g in zip(names, layer_grads, strict=True)},
+    )
 
 
 def scaled(array):
@@ -130,18 +139,18 @@ def losses_of(model, layer, image):
     return history.overall_loss
 
 
-def test_activation_of_the_head(linear, image):
-    unit, *_ = reference(linear, image, INNER)
+def test_activation_of_the_head(linear, image, reference):
+    unit, *_ = reference
     first, *others = losses_of(linear, -1, image)
-    assert first == pytest.approx(-float(unit), rel=1e-3)
+    assert first == pytest.approx(-unit, rel=1e-3)
     assert min(others) < first
     assert losses_of(linear, "predictions", image)[0] == first
 
 
-def test_activation_inside_the_base(model, base, image):
-    _, activation, *_ = reference(model, image, INNER)
+def test_activation_inside_the_base(model, base, image, reference):
+    _, _, activations, _ = reference
     first, *others = losses_of(model, base.get_layer(INNER), image)
-    assert first == pytest.approx(-float(activation.numpy()[..., UNIT].mean()), rel=1e-3)
+    assert first == pytest.approx(-activations[INNER][..., UNIT].mean(), rel=1e-3)
     assert min(others) < first
 
 
@@ -155,8 +164,6 @@ def test_filters(model):
     assert pictures.dtype == np.uint8
     logs = np.log(model(pictures.astype("float32"), training=False))
     assert logs[0, 1] - logs[0, UNIT] > logs[1, 1] - logs[1, UNIT] + 0.3
-    with_defaults = visualize_filters(model, -1, UNIT, max_iter=3, seed=0, progress=False)
-    assert np.ptp(with_defaults) > 50
 
 
 def test_filters_inside_the_base(model, base):
@@ -169,9 +176,9 @@ def test_filters_inside_the_base(model, base):
     assert means[1, 5] > means[0, 5]
 
 
-def test_saliency(linear, image):
-    *_, grads, _ = reference(linear, image, INNER)
-    expected = scaled(abs(grads.numpy()[0]).max(axis=-1))
+def test_saliency(linear, image, reference):
+    _, grads, _, _ = reference
+    expected = scaled(abs(grads).max(axis=-1))
     heat = visualize_saliency(linear, -1, UNIT, image)
     np.testing.assert_allclose(heat, expected, atol=0.005)
     batch = visualize_saliency(linear, -1, UNIT, np.stack([image, image[::-1]]))
@@ -189,9 +196,9 @@ def test_guided_saliency(linear, image, recwarn):
     assert abs(heat - plain).max() > 0.1
 
 
-def test_cam(linear, image):
-    _, maps, _, grads = reference(linear, image, LAST_CONVOLUTION)
-    expected = np.maximum(maps.numpy()[0] @ grads.numpy()[0].mean(axis=(0, 1)), 0)
+def test_cam(linear, image, reference):
+    maps, grads = (by_layer[LAST_CONVOLUTION] for by_layer in reference[2:])
+    expected = np.maximum(maps @ grads.mean(axis=(0, 1)), 0)
     expected = scaled(resize_maps(expected[None], (SIZE, SIZE))[0])
     layer = base_of(linear).get_layer(LAST_CONVOLUTION)
     for penultimate in (None, layer):
@@ -203,7 +210,7 @@ def test_cam(linear, image):
 def test_attribution(name, linear, image):
     settings = dict(SETTINGS.get(name, {}))
     if "penultimate_layer_idx" in settings:
-        settings["penultimate_layer_idx"] = base_of(linear).get_layer("block_6_project")
+        settings["penultimate_layer_idx"] = base_of(linear).get_layer("block_3_project")
     heat = getattr(visualization, name)(**settings)(linear, image, -1, UNIT)
     assert heat.shape == (SIZE, SIZE)
     assert heat.min() == 0
@@ -223,11 +230,11 @@ def test_modifications(model, linear, base, image):
 
 
 def test_modifications_inside_the_base(model, base, image):
-    rectifier = base.get_layer("out_relu")
+    rectifier = base.get_layer(LAST_RECTIFIER)
     before = model(image[None], training=False).numpy()
     rectifier.max_value = 0.5
     copy = apply_modifications(model)
     rectifier.max_value = 6.0
-    assert base_of(copy).get_layer("out_relu").max_value == 0.5
+    assert base_of(copy).get_layer(LAST_RECTIFIER).max_value == 0.5
     assert abs(copy(image[None], training=False).numpy() - before).max() > 1e-3
     np.testing.assert_array_equal(model(image[None], training=False), before)
