@@ -45,9 +45,23 @@ def save(folder, outputs, *, shape=(12, 16, 3), activation="softmax", **options)
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("models"), outputs=6)
+
+
+@pytest.fixture(scope="module")
+def loaded(script, classifier):
+    return script.load(classifier)
+
+
 @pytest.fixture
-def classifier(tmp_path):
-    return save(tmp_path, outputs=6)
+def load_once(script, loaded, monkeypatch):
+    """Runs of the script get the same classifier, and share its compiled functions."""
+    monkeypatch.setattr(script, "load", lambda name: loaded)
+    yield
+    # `--method keras-vis` replaces it.
+    loaded[0].layers[-1].activation = keras.activations.softmax
 
 
 def run(script, tmp_path, *arguments):
@@ -82,6 +96,7 @@ def test_writes_a_grid_and_prints_its_path_last(script, tmp_path, classifier, ca
         assert grid.width > 1.5 * grid.height
 
 
+@pytest.mark.usefixtures("load_once")
 def test_pictures_are_labelled(script, tmp_path, classifier, monkeypatch):
     labels = []
     monkeypatch.setattr(script.plotting, "grid", lambda *args, **kwargs: labels.extend(args[1]))
@@ -89,6 +104,7 @@ def test_pictures_are_labelled(script, tmp_path, classifier, monkeypatch):
     assert labels == ["filter 1", "filter 4"]
 
 
+@pytest.mark.usefixtures("load_once")
 @pytest.mark.parametrize("method", [[], WITH_KERAS_VIS])
 def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier, method):
     arguments = ["--model", classifier, "--filters", "2", *method, "--seed"]
@@ -97,14 +113,14 @@ def test_the_same_seed_gives_the_same_picture(script, tmp_path, classifier, meth
     assert (run(script, tmp_path, *arguments, "8") != first).any()
 
 
-def test_pictures_are_those_of_visualize_filters(script, tmp_path, classifier):
+@pytest.mark.usefixtures("load_once")
+def test_pictures_are_those_of_visualize_filters(script, loaded, classifier):
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script.plotting, "grid", lambda pictures, *_, **__: drawn.extend(pictures))
         script.main(["--model", classifier, "--filters", "2", "--max-iter", "9"])
-    model = keras.models.load_model(classifier)
     expected = visualize_filters(
-        model, -1, 2, max_iter=9, seed=0, progress=False, input_range=(0.0, 255.0)
+        loaded[0], -1, 2, max_iter=9, seed=0, progress=False, input_range=(0.0, 255.0)
     )
     np.testing.assert_allclose(255 * drawn[0], expected[0], atol=1e-3)
 
@@ -125,6 +141,7 @@ def test_imagenet_names_for_a_thousand_outputs(script, tmp_path, capsys):
     np.testing.assert_array_equal(by_name, by_index)
 
 
+@pytest.mark.usefixtures("load_once")
 def test_inner_layer(script, tmp_path, classifier):
     by_name = run(script, tmp_path, "--model", classifier, "--layer", "features")
     by_index = run(script, tmp_path, "--model", classifier, "--layer", "0")
@@ -221,6 +238,7 @@ def test_a_softmax_layer_is_refused(script, tmp_path, capsys):
     assert "the layer before it" in error(script, capsys, "--model", path, *WITH_KERAS_VIS)
 
 
+@pytest.mark.usefixtures("load_once")
 @pytest.mark.parametrize("method", [[], WITH_KERAS_VIS])
 def test_the_default_number_of_steps(script, tmp_path, classifier, method, capsys):
     output = tmp_path / "grid.png"
