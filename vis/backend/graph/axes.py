@@ -122,7 +122,7 @@ def _followed_spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...] |
     for operation, geometry, is_moved in queue:
         for node in consumers_of(operation):
             layer = node.operation
-            if id(layer) in seen or len(node.input_tensors) != 1:
+            if id(layer) in seen or len(node.input_tensors) != 1 or len(node.outputs) != 1:
                 continue
             seen.add(id(layer))
             if isinstance(layer, keras.layers.Embedding):

@@ -280,9 +280,9 @@ def _after_global_pooling(operation: Any, first: Geometry) -> Geometry:
 
 
 def _after_recurrent(operation: Any, first: Geometry) -> Geometry | None:
-    output = operation.compute_output_shape((1, *first.shape))
-    if isinstance(output, list):
+    if operation.return_state:
         return None
+    output = operation.compute_output_shape((1, *first.shape))
     if len(output) != len(first.axes) + 1 or not operation.return_sequences:
         return None if len(output) > 2 else Geometry((Axis(output[-1], is_channels=True),))
     spans = (span._replace(reach=_UNBOUNDED) for span in first.axes[0].spans)
