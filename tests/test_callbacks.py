@@ -12,6 +12,8 @@ from vis.input_modifiers import InputModifier
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import NonFiniteError, Optimizer
 
+pytestmark = pytest.mark.versions
+
 
 def optimizer(shape=(24, 32, 3), data_format="channels_last"):
     model = sequential(

@@ -13,6 +13,8 @@ from vis.losses import Loss
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_activation
 
+pytestmark = pytest.mark.versions
+
 
 class Counter:
     count = 0

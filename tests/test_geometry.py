@@ -10,6 +10,8 @@ from keras import layers, ops
 from vis.backend.graph import Graph, ModelInputs, geometry_of, spatial_axes
 from vis.visualization import GradCAM, Saliency, top_activating_images, visualize_cam
 
+pytestmark = pytest.mark.versions
+
 RNG = np.random.default_rng(0)
 
 

@@ -6,6 +6,8 @@ from keras import ops
 
 from vis import grad_modifiers
 
+pytestmark = pytest.mark.versions
+
 GRADS = np.array([[-2.0, 0.5], [0.0, 4.0]], "float32")
 EXPECTED = {
     "negate": [[2, -0.5], [0, -4]],

@@ -20,6 +20,8 @@ from vis.visualization import (
     visualize_saliency,
 )
 
+pytestmark = pytest.mark.versions
+
 RNG = np.random.default_rng(0)
 QUICK = {"max_iter": 4, "seed": 0, "progress": False}
 

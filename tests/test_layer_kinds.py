@@ -10,6 +10,8 @@ from keras import layers
 from vis.utils.utils import apply_modifications
 from vis.visualization import visualize_activation, visualize_cam, visualize_saliency
 
+pytestmark = pytest.mark.versions
+
 QUICK = {"max_iter": 3, "seed": 0}
 
 # Layers that compute the same for both data formats.

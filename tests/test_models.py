@@ -31,6 +31,8 @@ from vis.visualization import (
     visualize_saliency,
 )
 
+pytestmark = pytest.mark.versions
+
 QUICK = {"max_iter": 4, "seed": 0}
 METHODS = (
     SmoothGrad(),

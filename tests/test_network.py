@@ -15,6 +15,8 @@ from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_activation
 
+pytestmark = pytest.mark.versions
+
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")

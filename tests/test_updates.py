@@ -7,6 +7,8 @@ from keras import ops
 
 from vis.optimizer.updates import Adam
 
+pytestmark = pytest.mark.versions
+
 
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 def test_adam_agrees_with_keras_and_inverse_time_decay(decay):
