@@ -62,12 +62,15 @@ def resnet():
 def test_image_classifiers(make):
     model = make()
     assert visualize_activation(model, -1, 1, max_iter=2, seed=0).shape == (32, 32, 3)
-    pictures = visualize_filters(model, -1, [0, 2], max_iter=3, seed=0, progress=False)
-    assert pictures.shape == (2, 32, 32, 3)
     for draw in (visualize_saliency, visualize_cam):
         heat = draw(model, -1, 1, IMAGE)
         assert heat.shape == (32, 32)
         assert np.ptp(heat) == 1
+
+
+def test_filters_of_a_transformer():
+    settings = {"input_modifiers": [], "max_iter": 3, "seed": 0, "progress": False}
+    assert visualize_filters(vit(), -1, [0, 2], **settings).shape == (2, 32, 32, 3)
 
 
 @needs_deit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from helpers import sequential
 from keras import layers
 
 from vis.utils.utils import apply_modifications
@@ -34,32 +35,37 @@ SPATIAL = {
 }
 
 
+def in_both_formats(*kinds):
+    """Networks of these layers with the same weights, the channels last and first."""
+    models = [
+        sequential(
+            (16, 16, 3) if data_format == "channels_last" else (3, 16, 16),
+            *(kind(data_format) for kind in kinds),
+            layers.ReLU(),
+            layers.Conv2D(2, 1, data_format=data_format),
+        )
+        for data_format in ("channels_last", "channels_first")
+    ]
+    models[1].set_weights(models[0].get_weights())
+    return models
+
+
 @pytest.mark.parametrize("name", SPATIAL)
 def test_channels_first_gives_what_channels_last_gives(name):
     """TensorFlow has no CPU kernels for many of these layers."""
     image = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype("float32")
-    last = keras.Sequential(
-        [
-            keras.Input((16, 16, 3)),
-            SPATIAL[name]("channels_last"),
-            layers.ReLU(),
-            layers.Conv2D(2, 1),
-        ]
-    )
-    first = keras.Sequential(
-        [
-            keras.Input((3, 16, 16)),
-            SPATIAL[name]("channels_first"),
-            layers.ReLU(),
-            layers.Conv2D(2, 1, data_format="channels_first"),
-        ]
-    )
-    first.set_weights(last.get_weights())
-    maps = [visualize_saliency(model, -1, 1, image) for model in (last, first)]
+    maps = [visualize_saliency(model, -1, 1, image) for model in in_both_formats(SPATIAL[name])]
     np.testing.assert_allclose(*maps, atol=1e-4)
-    arguments = {"seed_input": image * 255, **QUICK}
-    images = [visualize_activation(m, -1, 1, **arguments).astype(float) for m in (last, first)]
-    assert np.abs(images[0] - images[1]).max() <= 1
+
+
+def test_activation_with_channels_first():
+    names = ("convolution", "batch norm", "depthwise", "enlarging", "max pooling")
+    image = np.random.default_rng(0).uniform(0, 255, (16, 16, 3))
+    last, first = (
+        visualize_activation(model, -1, 1, seed_input=image, **QUICK).astype(float)
+        for model in in_both_formats(*(SPATIAL[name] for name in names))
+    )
+    assert np.abs(first - last).max() <= 1
 
 
 def test_preprocessing_inside_the_model():

@@ -69,11 +69,9 @@ def test_model_is_not_changed():
 
 
 USES = {
-    "plain": lambda model: activation(model, 0, input_modifiers=[]),
     "jitter": lambda model: activation(model, 0),
     "callback": lambda model: activation(model, 0, callbacks=[Recorder()]),
     "numpy modifier": lambda model: activation(model, 0, input_modifiers=[InputModifier()]),
-    "guided": lambda model: activation(model, 0, backprop_modifier="guided"),
     "custom loss": lambda model: custom_loss(model, 0),
 }
 
@@ -107,7 +105,7 @@ def test_modified_copies_are_freed_with_their_model():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux only")
-@pytest.mark.parametrize("rounds", [6, pytest.param(32, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(32, marks=pytest.mark.long)])
 def test_memory_does_not_grow_over_many_calls(rounds):
     model = make_model()
     optimizer = Optimizer(model.inputs[0], Brightness(model.layers[-1], 0))
@@ -119,7 +117,7 @@ def test_memory_does_not_grow_over_many_calls(rounds):
                 call(model, i)
             optimizer.minimize(seed=i, max_iter=3, verbose=False)
 
-    run(6)
+    run(3)
     compiled, objects, memory = count_graphs(), len(gc.get_objects()), resident_memory()
     run(rounds)
     assert resident_memory() - memory < 12e6
@@ -144,7 +142,7 @@ def test_keras_optimizers_leave_no_graphs_behind(monkeypatch):
     monkeypatch.setattr(engines, "_max_entries", 2)
     model = sequential((4,), layers.Dense(2))
     counts = []
-    for i in range(6):
+    for i in range(4):
         optimizer = keras.optimizers.Adam(0.1 + 0.1 * i)
         visualize_activation(model, -1, 1, max_iter=2, seed=0, optimizer=optimizer)
         counts.append(count_graphs())

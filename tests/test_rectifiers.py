@@ -114,10 +114,8 @@ def test_two_rectifiers_in_sequence():
 def test_wrappers_and_recurrent_cells():
     inner = sequential((4,), layers.Dense(6, "relu"), layers.Dense(3))
     for layer in (
-        layers.TimeDistributed(layers.Dense(6, "relu")),
         layers.TimeDistributed(inner),
-        layers.Bidirectional(layers.LSTM(6, activation="relu")),
-        layers.SimpleRNN(6, activation="relu"),
+        layers.Bidirectional(layers.SimpleRNN(6, activation="relu")),
         layers.RNN([layers.SimpleRNNCell(6, activation="relu"), layers.GRUCell(6)]),
     ):
         model = sequential((5, 4), layer, layers.Flatten(), layers.Dense(2))

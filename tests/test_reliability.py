@@ -77,7 +77,13 @@ def frequent_switches():
 
 
 @pytest.mark.usefixtures("frequent_switches")
-@pytest.mark.parametrize("formats", [("channels_last",) * 2, ("channels_first", "channels_last")])
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ("channels_first", "channels_last"),
+        pytest.param(("channels_last", "channels_last"), marks=pytest.mark.long),
+    ],
+)
 @some_and_all
 def test_two_threads_visualize_two_models(formats, calls):
     settings = list(enumerate(formats))

@@ -77,7 +77,9 @@ def test_gains_depend_on_the_seed():
     assert (outputs(model, 0.3) != outputs(model, 0.3, seed=1)).any()
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "data_format", ["channels_first", pytest.param("channels_last", marks=pytest.mark.long)]
+)
 def test_picture_is_the_same_alone_and_in_a_batch(data_format):
     keras.utils.set_random_seed(0)
     first = data_format == "channels_first"
