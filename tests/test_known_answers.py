@@ -141,6 +141,9 @@ def test_regression_outputs_are_increased():
     assert float(model(drawn[None])[0, 0]) > 0.2
 
 
+@pytest.mark.skipif(
+    keras.__version__.startswith("3.6."), reason="gradients of float16 still vanish in Keras 3.6"
+)
 def test_half_precision_gives_the_maps_of_single_precision():
     def confident(policy):
         keras.utils.set_random_seed(0)
