@@ -164,7 +164,8 @@ def test_memory_does_not_grow_with_the_stream():
         return peak
 
     peak(50)
-    assert peak(2000) < 1.5 * peak(200)
+    # Other threads may allocate a little meanwhile; all images are 9 MB.
+    assert peak(2000) < 1.5 * peak(200) + 500_000
 
 
 def test_gray_images_without_an_axis_for_their_channel():

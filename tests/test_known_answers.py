@@ -58,7 +58,7 @@ def test_no_variable_changes_and_the_seed_decides(kind):
     state = [*model.variables, getattr(model.layers[0], "mean", tf.Variable(0.0))]
     if kind is Writing:
         state.append(model.layers[0].seed_generator.state)
-    before = [np.array(v) for v in state]
+    before = list(map(ops.convert_to_numpy, state))
     image = RNG.uniform(size=(8, 8, 1)).astype("float32")
     calls = [
         lambda: visualize_saliency(model, -1, 0, image),
@@ -69,7 +69,7 @@ def test_no_variable_changes_and_the_seed_decides(kind):
     for call in calls:
         np.testing.assert_array_equal(call(), call())
     for variable, value in zip(state, before, strict=True):
-        np.testing.assert_array_equal(np.array(variable), value)
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
 
 
 def test_a_call_decorated_with_tf_function():
