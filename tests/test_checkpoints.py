@@ -567,6 +567,25 @@ def test_models_that_draw_random_numbers_are_rejected(tmp_path):
         visualize_activation(model, -1, 0, max_iter=2, seed=0, checkpoint=tmp_path / "run")
 
 
+class AddNoiseOfGenerator(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(1)
+
+    def call(self, inputs):
+        return inputs + keras.random.normal(ops.shape(inputs), seed=self.seed_generator)
+
+
+def test_noise_of_a_seed_generator_is_the_same_after_an_interruption(tmp_path):
+    model = sequential((4,), AddNoiseOfGenerator(), layers.Dense(3))
+    whole = visualize_activation(model, -1, 0, max_iter=6, seed=0)
+    for max_iter in (2, 6):
+        resumed = visualize_activation(
+            model, -1, 0, max_iter=max_iter, seed=0, checkpoint=tmp_path / "run"
+        )
+    np.testing.assert_array_equal(resumed, whole)
+
+
 def test_layers_that_are_random_only_in_training_are_accepted(tmp_path):
     model = sequential(
         (8, 8, 3),
