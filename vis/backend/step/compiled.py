@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +13,13 @@ import tensorflow as tf
 from vis.backend.graph import Graph
 from vis.backend.layers import CachedWeights, LayerRunner, TracedWeights, WeightCache
 
-# Lines of TensorFlow's messages that say where an error occurred, and not why.
-_LOCATIONS = ("Graph execution error", "Detected at", "File ", "[[", "(", "Stack trace")
+# Lines of TensorFlow's messages that say where or how often an error occurred, and not why.
+_NOT_REASONS = re.compile(
+    r"Graph execution error|Detected at|File |\[\[|\((?!\d+\) )|Stack trace"
+    r"|\d+ (root error|successful operation|derived error)"
+)
+# What precedes each of several errors.
+_ERROR_NUMBER = re.compile(r"\(\d+\) [A-Z_ ]+: *")
 
 
 @dataclass(eq=False)
@@ -73,7 +79,13 @@ def reason_of(error: tf.errors.OpError) -> str:
         >>> text = "Graph execution error:\n\nDetected at node x\nindices = 9 [Op:Gather]"
         >>> reason_of(tf.errors.InvalidArgumentError(None, None, text))
         'indices = 9'
+        >>> text = "2 root error(s) found.\n (0) NOT_FOUND: x = 9\n (1) NOT_FOUND: x = 9\n"
+        >>> text += "0 successful operations.\n0 derived errors ignored."
+        >>> reason_of(tf.errors.InvalidArgumentError(None, None, text))
+        'x = 9'
     """
     lines = [line.strip() for line in error.message.splitlines()]
-    reasons = [line for line in lines if line and not line.startswith(_LOCATIONS)]
-    return reasons[-1].split(" [Op:")[0] if reasons else type(error).__name__
+    reasons = [line for line in lines if line and not _NOT_REASONS.match(line)]
+    if not reasons:
+        return type(error).__name__
+    return _ERROR_NUMBER.sub("", reasons[-1]).split(" [Op:")[0]
