@@ -347,7 +347,8 @@ CALLS = [
     (
         callbacks.VisualizationCallback,
         {"folder": FOLDER, "pictures": None, "maps": {"cam": visualization.GradCAM()},
-         "images": IMAGE[None], "every_epochs": 1, "tensorboard": None},
+         "images": IMAGE[None], "labels": None, "every_epochs": 1,
+         "tensorboard": None, "log": None},
         check_nothing,
     ),
     (plotting.picture, {"image": IMAGE, "title": None, "ax": None, "save_to": None}, check_figure),

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from helpers import sequential
 from keras import layers
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from vis.callbacks import VisualizationCallback
 from vis.visualization import GradCAM, Saliency, SmoothGrad, visualize_activation
@@ -14,6 +14,8 @@ from vis.visualization import GradCAM, Saliency, SmoothGrad, visualize_activatio
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(16, 8, 8, 1)).astype("float32"), RNG.integers(0, 3, 16)
 IMAGES = np.uint8(RNG.integers(0, 256, (3, 8, 8, 1)))
+# Height of a title or label of one line.
+TITLE = 22
 
 
 def compiled_model():
@@ -30,6 +32,11 @@ def fit(*callbacks, epochs=4, model=None):
     return model
 
 
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
+
+
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -43,10 +50,11 @@ def test_files_every_few_epochs(tmp_path, capsys):
         every_epochs=2,
     )
     fit(draw, epochs=5)
-    names = ["cam", "class", "saliency"]
-    assert files(tmp_path / "new" / "folder") == [
-        f"{name}/epoch_{epoch}.png" for name in names for epoch in ("0002", "0004")
+    files_of_each = ("{}.gif", "{}/epoch_0002.png", "{}/epoch_0004.png")
+    expected = [
+        file.format(name) for name in ("cam", "class", "saliency") for file in files_of_each
     ]
+    assert files(tmp_path / "new" / "folder") == sorted(expected)
     assert capsys.readouterr() == ("", "")
 
 
@@ -58,14 +66,117 @@ def test_maps_are_drawn_over_their_images(tmp_path):
         return heat
 
     fit(VisualizationCallback(tmp_path, maps={"map": corner}, images=IMAGES), epochs=1)
-    picture = np.asarray(Image.open(tmp_path / "map" / "epoch_0001.png")).astype(int)
-    # Two columns and two rows of 8 pixels with margins of 2; jet is dark red at 1.
-    assert picture.shape == (18, 18, 3)
-    assert np.array_equal(picture[:8, :8], np.repeat(IMAGES[0], 3, axis=-1))
-    assert (
-        abs(picture[2, 10 + 3] - (0.3 * IMAGES[1, 2, 3] + 0.7 * np.array([127.5, 0, 0]))).max() <= 1
+    sheet = pixels(tmp_path / "map" / "epoch_0001.png")
+    # Two columns and two rows of 8 pixels, 16 times as large, with margins of 4.
+    assert sheet.shape == (TITLE + 260, 260, 3)
+    grid = sheet[TITLE:]
+    assert np.array_equal(grid[:128, :128][::16, ::16], np.repeat(IMAGES[0], 3, axis=-1))
+    assert np.array_equal(
+        grid[:128, :128], grid[:128, :128][::16, ::16].repeat(16, 0).repeat(16, 1)
     )
-    assert not picture[:, 8:10].any()
+    # Jet is dark red at 1.
+    expected = 0.3 * IMAGES[1, 2, 3] + 0.7 * np.array([127.5, 0, 0])
+    assert abs(grid[2 * 16 + 5, 132 + 3 * 16 + 5] - expected).max() <= 1
+    assert (grid[:, 128:132] == 255).all()
+    assert (grid[132:, 132:] == 255).all()
+
+
+def constant(*shape, value=7):
+    return lambda model: np.full(shape, value, "uint8")
+
+
+def test_sheets_have_a_title_with_name_and_epoch(tmp_path):
+    pictures = {"first": constant(4, 4, 3), "second": constant(4, 4, 3)}
+    fit(VisualizationCallback(tmp_path, pictures=pictures), epochs=2)
+    sheets = [pixels(tmp_path / f"{n}/epoch_000{i}.png") for n in pictures for i in (1, 2)]
+    for sheet in sheets:
+        assert (sheet[TITLE:] == 7).all()
+        # Black text on white.
+        assert {0, 255} <= set(sheet[:TITLE].ravel().tolist())
+    assert len({sheet[:TITLE].tobytes() for sheet in sheets}) == 4
+
+
+def test_labels_above_pictures(tmp_path):
+    labels = {"three": ["a", "b", "a"]}
+    pictures = {"three": constant(3, 4, 4, 1)}
+    fit(VisualizationCallback(tmp_path, pictures=pictures, labels=labels), epochs=1)
+    grid = pixels(tmp_path / "three" / "epoch_0001.png")[TITLE:]
+    cell = TITLE + 128
+    assert grid.shape == (2 * cell + 4, 260, 3)
+    first, second, third = grid[:cell, :128], grid[:cell, 132:], grid[cell + 4 :, :128]
+    for picture in (first, second, third):
+        assert (picture[TITLE:] == 7).all()
+        assert picture[:TITLE].min() == 0
+    assert np.array_equal(first, third)
+    assert not np.array_equal(first, second)
+    draw = VisualizationCallback(
+        tmp_path, pictures={"two": constant(2, 4, 4, 3)}, labels={"two": ["a"]}
+    )
+    with pytest.raises(ValueError, match="`labels` must have a label for each of the 2 pictures"):
+        fit(draw, epochs=1)
+
+
+def test_long_titles_are_wrapped(tmp_path):
+    name = "a name that is wider than its picture"
+    fit(VisualizationCallback(tmp_path, pictures={name: constant(4, 4, 3)}), epochs=1)
+    sheet = pixels(tmp_path / name / "epoch_0001.png")
+    lines = -(-len(f"{name}, epoch 1") // 16)
+    assert sheet.shape[0] - 128 >= lines * 18
+    assert (sheet[:, -1][:-128] == 255).all()
+
+
+@pytest.mark.parametrize(("height", "scale"), [(1, 7), (100, 2), (127, 2), (128, 1), (300, 1)])
+def test_small_pictures_are_scaled_up(tmp_path, height, scale):
+    draw = VisualizationCallback(tmp_path, pictures={"a": constant(height, 20, 3)})
+    draw.set_model(compiled_model())
+    draw.on_epoch_end(0)
+    sheet = pixels(tmp_path / "a" / "epoch_0001.png")
+    assert sheet.shape[1] == 20 * scale
+    assert (sheet[-height * scale :] == 7).all()
+
+
+def test_a_gif_of_the_whole_training(tmp_path):
+    """Also if it was interrupted; not of another, longer training in the same folder."""
+    stale = tmp_path / "count" / "epoch_0008.png"
+    stale.parent.mkdir()
+    Image.new("RGB", (9, 9)).save(stale)
+    epochs = []
+
+    def count(model):
+        epochs.append(None)
+        return np.full((64, 64, 3), 10 * len(epochs), "uint8")
+
+    for first, last in ((0, 4), (4, 6)):
+        draw = VisualizationCallback(tmp_path, pictures={"count": count}, every_epochs=2)
+        model = compiled_model()
+        model.fit(X, Y, epochs=last, initial_epoch=first, verbose=0, callbacks=[draw])
+    with Image.open(tmp_path / "count.gif") as gif:
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+    sheets = [pixels(tmp_path / "count" / f"epoch_000{epoch}.png") for epoch in (2, 4, 6)]
+    assert [frame[-1, -1, 0] for frame in frames] == [10, 20, 30]
+    for frame, sheet in zip(frames, sheets, strict=True):
+        np.testing.assert_array_equal(frame, sheet)
+
+
+def test_log_gets_each_sheet(tmp_path):
+    logged = []
+    draw = VisualizationCallback(
+        tmp_path,
+        pictures={"a": constant(4, 4, 3)},
+        maps={"cam": GradCAM()},
+        images=IMAGES,
+        log=lambda name, image, step: logged.append((name, image, step)),
+    )
+    fit(draw, epochs=2)
+    assert [(name, step) for name, _, step in logged] == [
+        ("a", 0),
+        ("cam", 0),
+        ("a", 1),
+        ("cam", 1),
+    ]
+    for name, image, step in logged:
+        assert image.dtype == "uint8"
+        np.testing.assert_array_equal(image, pixels(tmp_path / name / f"epoch_{step + 1:04}.png"))
 
 
 def test_pictures_are_of_the_current_model(tmp_path):
@@ -87,7 +198,8 @@ def test_channels_first_images_and_floats(tmp_path):
     )
     draw.set_model(compiled_model())
     draw.on_epoch_end(0)
-    assert Image.open(tmp_path / "map" / "epoch_0001.png").size == (5, 6)
+    # 22 times as large.
+    assert pixels(tmp_path / "map" / "epoch_0001.png").shape == (TITLE + 132, 110, 3)
 
 
 def test_training_does_not_depend_on_the_callback(tmp_path):
@@ -140,6 +252,10 @@ def test_tensorboard(tmp_path, as_callback):
         ({"pictures": {1: print}}, TypeError, "`pictures` must be a dict"),
         ({"folder": 3}, TypeError, "`folder`"),
         ({"tensorboard": True}, TypeError, "`tensorboard`"),
+        ({"log": "wandb"}, TypeError, "`log` must be a function"),
+        ({"labels": ["a"]}, TypeError, "`labels` must be a dict"),
+        ({"labels": {"cma": ["a"]}}, ValueError, r"among \['cam'\]"),
+        ({"labels": {"cam": [1]}}, TypeError, "`labels` must be a list of `str`"),
     ],
 )
 def test_bad_arguments(tmp_path, changed, error, message):

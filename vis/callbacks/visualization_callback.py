@@ -1,7 +1,9 @@
 """`VisualizationCallback`: pictures and heat maps during training."""
 
+import math
 import os
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,29 @@ from PIL import Image
 
 from vis.backend.tensorboard import create_writer, write_image
 from vis.utils.files import atomic_write
-from vis.utils.image import overlay_heatmap, stitch_images, to_rgb
-from vis.utils.validation import check_finite, check_floats, check_integer, expect, require
+from vis.utils.image import draw_text, overlay_heatmap, stitch_images, to_rgb
+from vis.utils.validation import (
+    check_all,
+    check_finite,
+    check_floats,
+    check_integer,
+    expect,
+    require,
+)
+
+# In pixels. Smaller pictures are scaled up.
+_LEAST_SIZE = 128
+_MARGIN = 4
+_LINE, _FONT_SIZE, _CHARACTER = 18, 13, 8
+_MILLISECONDS_PER_FRAME = 250
 
 
 class VisualizationCallback(keras.callbacks.Callback):
     """Keras callback that writes pictures and heat maps every few epochs of `model.fit`.
 
-    Files are named `folder/<name>/epoch_0001.png`. Several pictures make a grid.
+    Each name has a sheet, with several pictures in a grid: `folder/<name>/epoch_0001.png`. At the
+    end of training, `folder/<name>.gif` shows all sheets of the run. Pictures of fewer than 128
+    pixels are scaled up by a whole number.
 
     Args:
         folder: Folder of the pictures; it is created if it does not exist.
@@ -28,11 +45,17 @@ class VisualizationCallback(keras.callbacks.Callback):
             are drawn over the images: `{"cam": GradCAM()}`.
         images: Images for `maps`, for example validation data: `(samples, height, width,
             channels)`, or channels first.
+        labels: Dict of names and the labels of their pictures, which are drawn above each:
+            `{"cam": ["cat", "dog"]}`.
         every_epochs: Number of epochs between two sets of pictures, at least 1.
         tensorboard: The `keras.callbacks.TensorBoard` of the same `fit`, or its folder, to write
-            the pictures to TensorBoard as well.
+            the sheets to TensorBoard as well.
+        log: Function of `(name, image, step)` that sends a sheet elsewhere, such as to MLflow:
+            `lambda name, image, step: mlflow.log_image(image, key=name, step=step)`. The image is
+            a `uint8` array `(height, width, 3)`, the step is the epoch, from 0.
 
     Raises:
+        TypeError: If an argument is of the wrong kind.
         ValueError: If `pictures` and `maps` are empty, or `maps` are given without `images`.
 
     Example:
@@ -59,8 +82,10 @@ class VisualizationCallback(keras.callbacks.Callback):
         pictures: Mapping[str, Callable[[keras.Model], np.ndarray]] | None = None,
         maps: Mapping[str, Callable[[keras.Model, np.ndarray], np.ndarray]] | None = None,
         images: np.ndarray | None = None,
+        labels: Mapping[str, Sequence[str]] | None = None,
         every_epochs: int = 1,
         tensorboard: keras.callbacks.TensorBoard | str | os.PathLike | None = None,
+        log: Callable[[str, np.ndarray, int], Any] | None = None,
     ) -> None:
         super().__init__()
         self.folder = _check_folder("folder", folder)
@@ -79,7 +104,11 @@ class VisualizationCallback(keras.callbacks.Callback):
         require(not self.maps or images is not None, "images", "be given for `maps`", images)
         if self.images is not None:
             _to_rgb_bytes("images", self.images)
+        self.labels = self._check_labels(labels)
         self.every_epochs = check_integer("every_epochs", every_epochs, least=1)
+        require(log is None or callable(log), "log", "be a function", log, TypeError)
+        self.log = log
+        self._last_epoch = -1
         log_dir = getattr(tensorboard, "log_dir", tensorboard)
         self._log_dir = None if log_dir is None else _check_folder("tensorboard", log_dir)
         self._writer: Any = None
@@ -100,21 +129,41 @@ class VisualizationCallback(keras.callbacks.Callback):
             np.random.set_state(state)  # noqa: NPY002
 
     def on_train_end(self, logs: Mapping | None = None) -> None:
+        for name in (*self.pictures, *self.maps):
+            # Files of an earlier part of an interrupted training belong to the run as well.
+            epochs = range(self.every_epochs - 1, self._last_epoch + 1, self.every_epochs)
+            files = [path for path in map(self._path(name), epochs) if path.is_file()]
+            if files:
+                _write_gif(self.folder / f"{name}.gif", files)
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
+    def _path(self, name: str) -> Callable[[int], Path]:
+        return lambda epoch: self.folder / name / f"epoch_{epoch + 1:04d}.png"
+
     def _write(self, name: str, pictures: np.ndarray, epoch: int) -> None:
-        grid = stitch_images(pictures, margin=2, cols=int(np.ceil(np.sqrt(len(pictures)))))
-        picture = Image.fromarray(grid)  # type: ignore[arg-type]  # It is None without pictures.
-        path = self.folder / name / f"epoch_{epoch + 1:04d}.png"
+        sheet = _sheet(pictures, f"{name}, epoch {epoch + 1}", self.labels.get(name))
+        path = self._path(name)(epoch)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as unfinished:
-            picture.save(unfinished)
+            Image.fromarray(sheet).save(unfinished)
+        self._last_epoch = epoch
         if self._log_dir is not None:
             if self._writer is None:
                 self._writer = create_writer(self._log_dir / "visualization")
-            write_image(self._writer, name, path.read_bytes(), picture.size, epoch)
+            height, width = sheet.shape[:2]
+            write_image(self._writer, name, path.read_bytes(), (width, height), epoch)
+        if self.log is not None:
+            self.log(name, sheet, epoch)
+
+    def _check_labels(self, labels: Any) -> dict[str, list[str]]:
+        labels = {} if labels is None else labels
+        require(isinstance(labels, Mapping), "labels", "be a dict", labels, TypeError)
+        names = [*self.pictures, *self.maps]
+        expected = f"have names of `pictures` and `maps` as keys, among {names}"
+        require(labels.keys() <= {*names}, "labels", expected, labels)
+        return {name: check_all("labels", texts, str) for name, texts in labels.items()}
 
 
 def _check_folder(name: str, folder: Any) -> Path:
@@ -153,3 +202,44 @@ def _overlay(name: str, heat: np.ndarray, images: np.ndarray) -> np.ndarray:
     received = f"an array of shape {heat.shape} from '{name}'"
     expect(heat.shape == images.shape[:3], "maps", expected, received)
     return overlay_heatmap(images, heat)
+
+
+def _sheet(pictures: np.ndarray, title: str, labels: Sequence[str] | None) -> np.ndarray:
+    """RGB pictures `(samples, height, width, 3)` as a grid on white, with a title and labels."""
+    scale = math.ceil(_LEAST_SIZE / max(pictures.shape[1:3]))
+    pictures = pictures.repeat(scale, axis=1).repeat(scale, axis=2)
+    if labels is not None:
+        expected = f"have a label for each of the {len(pictures)} pictures of a sheet"
+        expect(len(labels) == len(pictures), "labels", expected, f"{list(labels)}")
+        pictures = _captioned(pictures, labels)
+    columns = math.ceil(math.sqrt(len(pictures)))
+    # Margins of `stitch_images` are black.
+    grid = 255 - np.asarray(stitch_images(255 - pictures, _MARGIN, columns))
+    return _captioned(grid[None], [title])[0]
+
+
+def _captioned(pictures: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    """Pictures of one size, each below its text."""
+    wrapped = [textwrap.wrap(text, max(1, pictures.shape[2] // _CHARACTER)) for text in texts]
+    height = _LINE * max(map(len, wrapped)) + _MARGIN
+    strip = np.full((height, *pictures.shape[2:]), 255, "uint8")
+    strips = [
+        draw_text(strip, "\n".join(lines), (2, 0), font=None, font_size=_FONT_SIZE)
+        for lines in wrapped
+    ]
+    return np.concatenate([strips, pictures], axis=1)
+
+
+def _write_gif(path: Path, files: Sequence[Path]) -> None:
+    """Writes images as an animated GIF, in the size of the largest one."""
+    sheets = []
+    for file in files:
+        with Image.open(file) as image:
+            sheets.append(image.copy())
+    size = max(sheet.width for sheet in sheets), max(sheet.height for sheet in sheets)
+    frames = [Image.new("RGB", size, "white") for _ in sheets]
+    for frame, sheet in zip(frames, sheets, strict=True):
+        frame.paste(sheet)
+    timing: dict[str, Any] = {"duration": _MILLISECONDS_PER_FRAME, "loop": 0}
+    with atomic_write(path) as unfinished:
+        frames[0].save(unfinished, save_all=True, append_images=frames[1:], **timing)
