@@ -1,6 +1,5 @@
 """Range, parametrization, layout and transforms of each optimised input."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from vis.input_modifiers import (
 )
 from vis.parametrizations import Parametrization, Pixels
 from vis.utils.layout import Layout
-from vis.utils.validation import check_input_range, require
+from vis.utils.validation import check_input_range, require, warn
 
 _DEFAULT_RANGE = (0, 255)
 
@@ -77,10 +76,9 @@ def resolve_layout(tensor: keras.KerasTensor, start: np.ndarray | None, image_si
         return Layout(tuple(start.shape[1:]), spatial_axes(tensor))
     layout = layout_of(tensor, image_size if spatial_axes(tensor) else None)
     if None in tensor.shape[1:] and image_size is None:
-        warnings.warn(
+        warn(
             f"The model's input '{tensor.name}' is open in size, {tensor.shape[1:]}; an image "
-            f"of shape {layout.shape} is made. Set another size by `image_size` or `seed_input`.",
-            stacklevel=4,
+            f"of shape {layout.shape} is made. Set another size by `image_size` or `seed_input`."
         )
     return layout
 

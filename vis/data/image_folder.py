@@ -1,7 +1,6 @@
 """Image files in a folder."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image, ImageOps
 from vis.backend.graph import layout_of, spatial_axes
 from vis.data.sampling import evenly_spaced
 from vis.utils.layout import Layout
-from vis.utils.validation import check_input_range, expect
+from vis.utils.validation import check_input_range, expect, warn
 
 # What Pillow raises for other files, for damaged images and for images larger than memory.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -65,10 +64,7 @@ class ImageFolder:
         received = f"a folder with {f'no images but {listed}' if skipped else 'no images'}"
         expect(self.names, self._name, "be a folder with images in it", received)
         if skipped:
-            warnings.warn(
-                f"`{self._name}` has files that are not images; they are skipped: {listed}",
-                stacklevel=2,
-            )
+            warn(f"`{self._name}` has files that are not images; they are skipped: {listed}")
 
 
 def _image_layout(name: str, tensor: keras.KerasTensor | None) -> Layout:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -40,6 +39,7 @@ from vis.utils.validation import (
     check_images,
     check_integer,
     expect,
+    warn,
 )
 
 __all__ = ["NonFiniteError", "Optimizer"]
@@ -218,10 +218,9 @@ class Optimizer:
             try:
                 descend(max_iter, callbacks)
             except KeyboardInterrupt:
-                warnings.warn(
+                warn(
                     f"Interrupted after {descent.step} of {max_iter} iterations; returning the "
-                    "best image so far.",
-                    stacklevel=2,
+                    "best image so far."
                 )
         images, grads, values = map(self._inputs.like_structure, descent.result())
         return images, grads, values

@@ -2,7 +2,6 @@
 
 import numbers
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from vis.utils.validation import (
     expect,
     is_iterable,
     require,
+    warn,
 )
 
 # In points. The memory of a font grows with its size.
@@ -271,9 +271,7 @@ def _font(font: str | None, font_size: float) -> Any:
         try:
             return ImageFont.truetype(font, font_size)
         except OSError:
-            warnings.warn(
-                f"Font '{font}' was not found; Pillow's default font is used.", stacklevel=3
-            )
+            warn(f"Font '{font}' was not found; Pillow's default font is used.")
     return ImageFont.load_default(font_size)
 
 

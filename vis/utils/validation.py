@@ -6,6 +6,8 @@ import math
 import numbers
 import operator
 import os
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -33,6 +35,14 @@ def expect(
     """Like `require`, with a description of the value that was received."""
     if not holds:
         raise error(f"`{name}` must {expected}. Received: {received}")
+
+
+def warn(text: str) -> None:
+    """Issues a `UserWarning` at the line of the user's code that called the library."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vis":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 def check_backend() -> None:

@@ -1,7 +1,6 @@
 """Guided and rectified backpropagation: copies of models whose rectifiers have other gradients."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from vis.backend.cache import WeakCache
 from vis.backend.graph.copies import Copier
 from vis.backend.graph.graph import Graph
 from vis.backend.private import operation_class
-from vis.utils.validation import require
+from vis.utils.validation import require, warn
 
 MODIFIERS = ("guided", "rectified", "relu", "deconv")
 
@@ -123,17 +122,15 @@ def _modified_copy(model: keras.Model, kind: str) -> keras.Model:
     modifier = _RectifierModifier(kind)
     copy = modifier.copy(model)
     if modifier.undefined:
-        warnings.warn(
+        warn(
             f"'{kind}' is defined for rectifiers only. These activations keep their gradients: "
             f"{', '.join(sorted(modifier.undefined))}.",
-            stacklevel=4,
         )
     elif not modifier.has_modified:
-        warnings.warn(
+        warn(
             f"'{kind}' changes nothing, because no rectifier was found in the model "
             f"'{model.name}'. A rectifier in a custom function or in a layer's `call` cannot be "
-            "found: use a layer or `activation='relu'` instead.",
-            stacklevel=4,
+            "found: use a layer or `activation='relu'` instead."
         )
     return copy
 

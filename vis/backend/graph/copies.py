@@ -1,7 +1,6 @@
 """Copies of models and layers, from their configuration or by copying attributes."""
 
 import contextlib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from vis.backend.private import (
     with_layers_inside,
     without_compilation,
 )
-from vis.utils.validation import check_model, expect, require
+from vis.utils.validation import check_model, expect, require, warn
 
 
 class Copier:
@@ -193,11 +192,10 @@ def apply_modifications(
             new.compile_from_config(model.get_compile_config())
         except Exception as error:
             reason = str(error).splitlines()[0]
-            warnings.warn(
+            warn(
                 f"The copy of the model '{model.name}' is not compiled, because its losses, "
                 "metrics or optimizer cannot be rebuilt. Pass custom ones in `custom_objects`. "
-                f"Received: {reason}",
-                stacklevel=2,
+                f"Received: {reason}"
             )
     return new
 

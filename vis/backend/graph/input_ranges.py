@@ -1,6 +1,5 @@
 """The input range that a model expects, if it begins with a layer that scales images."""
 
-import warnings
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 
 from vis.backend.graph.nodes import is_container
 from vis.backend.private import IMAGE_PREPROCESSING, consumers_of, operation_of
+from vis.utils.validation import warn
 
 # An image with less contrast, as a fraction of the expected range, is in other units, not dark.
 _LEAST_CONTRAST = 0.02
@@ -26,10 +26,9 @@ def warn_of_range(
     least, most = float(images.min()), float(images.max())
     is_inside = low - _OVERSHOOT * width <= least and most <= high + _OVERSHOOT * width
     if not is_inside or 0 < most - least < _LEAST_CONTRAST * width:
-        warnings.warn(
+        warn(
             f"`{name}` should have values from about {low:.3g} to {high:.3g}, the range that the "
-            f"model's first layer scales. Received: values from {least:.3g} to {most:.3g}",
-            stacklevel=4,
+            f"model's first layer scales. Received: values from {least:.3g} to {most:.3g}"
         )
 
 

@@ -1,7 +1,6 @@
 """Scores: the numbers per image that attribution methods explain."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ from vis.backend.step import (
     split_for_scalar_losses,
 )
 from vis.losses import ActivationMaximization, Loss
-from vis.utils.validation import is_iterable
+from vis.utils.validation import is_iterable, warn
 from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches
 
 # One index, several for all images, or several for each image.
@@ -212,12 +211,11 @@ def _filter_weights(layer: Target, filter_indices: FilterIndices, samples: int) 
                 f"Received: filter_indices={filter_indices!r}"
             )
     elif len(indices) == samples > 1:
-        warnings.warn(
+        warn(
             f"`filter_indices` has as many indices as there are images, {samples}: each image is "
             "explained by all of them together. For one filter per image, pass an array of shape "
             "`(samples, 1)`, or one list per image such as `[[3], [5]]`. "
-            f"Received: filter_indices={filter_indices!r}",
-            stacklevel=4,
+            f"Received: filter_indices={filter_indices!r}"
         )
     losses = [ActivationMaximization(layer, row) for row in rows]
     return np.concatenate([loss.parameters["filter_weights"] for loss in losses])
