@@ -152,7 +152,7 @@ def reference(path: Path) -> None:
         "rectified": lambda x, c: deconvolution.attribute(x, c),
         "occlusion": lambda x, c: captum.Occlusion(model).attribute(
             x, target=c, perturbations_per_eval=16, **window
-        )[:, :1],
+        )[:, :1],  # The same for all channels.
     }.items():
         start = time.perf_counter()
         maps = [
@@ -161,7 +161,6 @@ def reference(path: Path) -> None:
         ]
         arrays[name] = channels_last(torch.cat(maps))
         print(f"  PyTorch: {name}, {time.perf_counter() - start:.1f} s", flush=True)
-    arrays["occlusion"] = arrays["occlusion"][..., 0]
 
     targets = [ClassifierOutputTarget(int(c)) for c in classes]
     for name, (method, layer) in {

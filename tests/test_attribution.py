@@ -112,6 +112,41 @@ def test_map_has_the_image_size_and_range_0_to_1(name, shape):
     assert heat.max() == 1
 
 
+SHAPES = {  # A model's input, and one of these with a channel axis of size 1.
+    "sequence": ((12, 2), (12, 1), "channels_last"),
+    "grey image": ((9, 8, 1), (9, 8, 1), "channels_last"),
+    "image": ((9, 8, 3), (9, 8, 1), "channels_last"),
+    "channels first": ((3, 9, 8), (1, 9, 8), "channels_first"),
+    "volume": ((5, 6, 7, 2), (5, 6, 7, 1), "channels_last"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("kind", SHAPES)
+def test_attributions_have_the_axes_of_the_images(name, kind):
+    shape, one_channel, data_format = SHAPES[kind]
+    last = (*shape[1:], shape[0]) if data_format == "channels_first" else shape
+    model = shared_convnet(*last, data_format=data_format)
+    has_channels = isinstance(METHODS[name], Saliency)
+    attributions = METHODS[name].attributions(model, noise(2, *shape), filter_indices=1)
+    assert attributions.shape == (2, *(shape if has_channels else one_channel))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_attributions_of_vectors_and_grey_images_without_a_channel_axis(name):
+    convolution = [
+        layers.Reshape((9, 8, 1)),
+        layers.Conv2D(2, 3, activation="relu"),
+        layers.Flatten(),
+    ]
+    model = sequential((9, 8), *convolution, layers.Dense(2))
+    assert METHODS[name].attributions(model, noise(2, 9, 8)).shape == (2, 9, 8)
+    assert METHODS[name](model, noise(2, 9, 8)).shape == (2, 9, 8)
+    if not hasattr(METHODS[name], "penultimate_layer_idx"):
+        model = sequential((4,), layers.Dense(2, "relu"))
+        assert METHODS[name].attributions(model, noise(2, 4)).shape == (2, 4)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_batch_equals_single_images(name):
     model = shared_convnet(9, 8, 3)
@@ -236,7 +271,16 @@ def test_custom_method():
 
     image = noise(8, 8, 3)
     expected = scaled(np.abs(image - image.mean(axis=(0, 1))).sum(axis=-1))
-    np.testing.assert_allclose(Deviation()(convnet(8, 8, 3), image), expected, rtol=1e-5)
+    model = convnet(8, 8, 3)
+    np.testing.assert_allclose(Deviation()(model, image), expected, rtol=1e-5)
+    assert Deviation().attributions(model, image).shape == (1, 8, 8, 1)
+
+    class Wrong(Attribution):
+        def measure(self, score, images):
+            return images[:, 1:]
+
+    with pytest.raises(ValueError, match=r"`measure` must(.|\n)*Received: .*\(1, 7, 8, 3\)"):
+        Wrong()(model, image)
 
 
 # Gradients.
@@ -323,7 +367,7 @@ def test_guided_grad_cam_is_guided_times_grad_cam():
     model, image = convnet(8, 8, 3), noise(8, 8, 3)
     guided = Saliency(backprop_modifier="guided").attributions(model, image)
     cam = GradCAM().attributions(model, image)
-    expected = guided * cam[..., None]
+    expected = guided * cam
     np.testing.assert_allclose(GuidedGradCAM().attributions(model, image), expected, rtol=1e-5)
     expected = scaled(np.abs(expected[0]).max(axis=-1))
     np.testing.assert_allclose(GuidedGradCAM()(model, image), expected, atol=1e-5)
@@ -338,7 +382,7 @@ def test_grad_cam_of_known_gradients():
     weights = model.layers[-1].get_weights()[0][:, 1]
     expected = np.maximum(maps @ weights, 0) / 64
     cam = GradCAM().attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam[0], resize_maps(expected[None], (10, 10))[0], atol=1e-6)
+    np.testing.assert_allclose(cam[..., 0], resize_maps(expected[None], (10, 10)), atol=1e-6)
 
 
 def test_layer_cam_of_known_gradients():
@@ -347,7 +391,7 @@ def test_layer_cam_of_known_gradients():
     weights = np.maximum(model.layers[-1].get_weights()[0][:, 1], 0)
     expected = np.maximum(maps @ weights, 0) / 64
     cam = LayerCAM().attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam[0], resize_maps(expected[None], (10, 10))[0], atol=1e-6)
+    np.testing.assert_allclose(cam[..., 0], resize_maps(expected[None], (10, 10)), atol=1e-6)
 
 
 def test_grad_cam_plus_plus_formula_of_the_paper():
@@ -386,13 +430,13 @@ def test_score_cam_formula():
     weights = np.exp(scores) / np.exp(scores).sum()
     expected = resize_maps(np.maximum(maps @ weights, 0)[None], (10, 10))
     cam = ScoreCAM(batch_size=3).attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cam[..., 0], expected, rtol=1e-4, atol=1e-5)
 
     varied = np.argsort(-maps.std(axis=(0, 1)))[:2]
     weights = np.exp(np.array(scores)[varied]) / np.exp(np.array(scores)[varied]).sum()
     expected = resize_maps(np.maximum(maps[..., varied] @ weights, 0)[None], (10, 10))
     cam = FasterScoreCAM(max_channels=2).attributions(model, image, filter_indices=1)
-    np.testing.assert_allclose(cam, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cam[..., 0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_score_cam_and_occlusion_without_gradients():
@@ -443,9 +487,10 @@ def test_occlusion_formula():
     expected = [drop[0] + drop[1]] * 2 + [drop[2] + drop[3]]
     expected += [(drop[2] + 2 * drop[3] + drop[4]) / 2, drop[3] + drop[4]]
     method = Occlusion(patch=2, stride=2, fill=0, batch_size=2)
-    np.testing.assert_allclose(method.attributions(model, image), [expected], rtol=1e-5)
+    found = method.attributions(model, image)[..., 0]
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
     # The default fill is the image's mean.
-    attributions = Occlusion(patch=5).attributions(model, image)
+    attributions = Occlusion(patch=5).attributions(model, image)[..., 0]
     np.testing.assert_allclose(attributions, [[drop.sum() - 1.2 * weights.sum()] * 5], rtol=1e-4)
 
 
@@ -707,7 +752,7 @@ def test_grad_cam_of_losses_uses_the_nearest_layer_before_all_of_them():
     expected = resize_maps(np.maximum((values * weights).numpy().sum(axis=-1), 0), (8, 8))
     both = [activation(model, "a", 1), activation(model, "b", 2, 1)]
     np.testing.assert_allclose(
-        GradCAM().attributions(model, image, losses=both), expected, atol=1e-6
+        GradCAM().attributions(model, image, losses=both)[..., 0], expected, atol=1e-6
     )
     # A penalty on the image does not change the layer.
     alone = [activation(model, "a", 1), (LPNorm(model.inputs[0]), 1)]

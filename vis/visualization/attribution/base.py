@@ -20,6 +20,7 @@ from vis.backend.graph import (
     LayerOutput,
     ModelInputs,
     Target,
+    channel_axis_of,
     layer_in_copy,
     tensor_in_copy,
 )
@@ -102,7 +103,8 @@ class Attribution(Value):
         """Signed attributions, without scaling. Takes the arguments of `__call__`.
 
         Returns:
-            `(samples, ...)`, of the images' shape or of their spatial shape.
+            An array with the axes of the images, `(samples, ...)`. The channel axis has size 1 if
+            the method does not tell channels apart. For token ids, the images are their embeddings.
         """
         graph = Graph.of(model)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
@@ -114,7 +116,8 @@ class Attribution(Value):
         score = Score(inputs, pairs)
         if losses is None:
             score.select_filters(filter_indices)
-        return self.measure(score, inputs.images, *layers)
+        measured = self.measure(score, inputs.images, *layers)
+        return _with_channel_axis(measured, inputs.images.shape, channel_axis_of(tensor))
 
     def feature_layers(
         self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
@@ -132,14 +135,33 @@ class Attribution(Value):
         return moved_to(inputs, graph.gradient_flow.after_masking(tensor))
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        """The attributions of a score for images, `(samples, ...)`."""
+        """The attributions of a score for images, of their shape or without the channel axis."""
         raise NotImplementedError(
             f"`measure` must be defined by subclasses of `Attribution`. Received: {type(self)}"
         )
 
     def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        """Converts attributions of a symbolic tensor to maps that are not scaled yet."""
-        return attributions
+        """Converts attributions of a symbolic tensor to maps that are not scaled yet.
+
+        By default the sum over the channels.
+        """
+        axis = channel_axis_of(tensor)
+        return attributions if axis is None else attributions.sum(axis=axis)
+
+
+def _with_channel_axis(
+    measured: np.ndarray, shape: tuple[int, ...], channel_axis: int | None
+) -> np.ndarray:
+    """Attributions with the axes of images, or a `ValueError`."""
+    if channel_axis is not None and np.ndim(measured) == len(shape) - 1:
+        measured = np.expand_dims(measured, channel_axis)
+    is_valid = np.ndim(measured) == len(shape) and all(
+        size == expected or (i == channel_axis and size == 1)
+        for i, (size, expected) in enumerate(zip(np.shape(measured), shape, strict=True))
+    )
+    expected = f"return an array of the images' shape {shape}, with or without the channel axis"
+    expect(is_valid, "measure", expected, f"an array of shape {np.shape(measured)}")
+    return measured
 
 
 def apply_backprop_modifier(

@@ -6,8 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis._core.model_inputs import find_input, tensor_to_explain
-from vis.backend.graph import Graph, channel_axis_of
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.base import Losses
 from vis.visualization.attribution.cam import CAM, channels_last
@@ -148,7 +146,4 @@ class GuidedGradCAM(Saliency):
         explained = (model, seed_input, layer_idx, filter_indices)
         options: dict[str, Any] = {"losses": losses, "input_name": input_name}
         maps = GradCAM(self.penultimate_layer_idx).attributions(*explained, **options)
-        guided = super().attributions(*explained, **options)
-        graph = Graph.of(model)
-        axis = channel_axis_of(tensor_to_explain(graph, find_input(graph, input_name)))
-        return guided * (maps if axis is None else np.expand_dims(maps, axis))
+        return super().attributions(*explained, **options) * maps

@@ -100,4 +100,4 @@ class Occlusion(Attribution):
         return itertools.product(*slices)
 
     def to_maps(self, attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
-        return np.maximum(attributions, 0)
+        return np.maximum(super().to_maps(attributions, tensor), 0)
