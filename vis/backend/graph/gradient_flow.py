@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
+from vis.backend.graph.geometry import KERNELS, POOLINGS, TRANSPOSED_KERNELS
 from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import is_container, node_index_of, position_of
 from vis.backend.graph.structure import GraphStructure
@@ -20,6 +21,8 @@ from vis.backend.private import layers_inside
 
 # Whether calls of operations are differentiable by one of their inputs; each is traced once.
 _differentiable = WeakCache()
+# Layers that need no trace, unless their activation is a function of the user.
+_DIFFERENTIABLE = {*KERNELS, *POOLINGS, *TRANSPOSED_KERNELS, keras.layers.Dense}
 
 
 class GradientFlow:
@@ -102,6 +105,10 @@ class GradientFlow:
         position = position_of(tensor, inputs)
         if is_container(operation):
             return self._has_gradient(operation.inputs[position], operation)
+        activation = getattr(operation, "activation", keras.activations.linear)
+        is_of_keras = getattr(activation, "__module__", "").startswith("keras.")
+        if type(operation) in _DIFFERENTIABLE and is_of_keras:
+            return True
 
         def trace() -> bool:
             def run(values: dict[int, Any]) -> Any:
