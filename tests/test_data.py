@@ -112,6 +112,38 @@ def test_every_kind_of_source(kind):
     check(few, expected[::2])
 
 
+ONE_HOT = np.eye(18)[LABELS]
+LABELLED = {
+    "pair": (IMAGES, LABELS),
+    "list of labels": (IMAGES, LABELS.tolist()),
+    "one-hot": (IMAGES, ONE_HOT),
+    "column": (IMAGES, LABELS[:, None].astype("float32")),
+    "list of pairs": list(zip(IMAGES, LABELS, strict=True)),
+    "list of one-hot pairs": list(zip(IMAGES, ONE_HOT, strict=True)),
+    "tf.data": dataset(IMAGES, LABELS).batch(6),
+    "PyDataset": Batches(IMAGES, LABELS),
+}
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+def test_labels_are_class_indices_of_the_images_that_have_been_read(kind):
+    data = Dataset("images", LABELLED[kind], INPUT)
+    seen = 0
+    for batch in data.batches(4):
+        seen += len(batch)
+        assert data.labels[:seen] == LABELS[:seen].tolist()
+    assert len(data.labels) == 17
+
+
+@pytest.mark.parametrize(
+    "labels", [None, LABELS + 0.5, -LABELS - 1, ONE_HOT + ONE_HOT[::-1], ["a"] * 17, IMAGES * 9]
+)
+def test_targets_that_are_no_classes_are_no_labels(labels):
+    data = Dataset("images", IMAGES if labels is None else (IMAGES, labels), INPUT)
+    assert len([*data.batches(4)]) == 5
+    assert data.labels is None
+
+
 @pytest.mark.parametrize("size", [2, 10, 500])
 @pytest.mark.parametrize("count", [1, 2, 9, 20, 21, 39, 40, 41, 640])
 def test_an_array_and_a_stream_have_even_samples(count, size):
@@ -240,7 +272,7 @@ def test_text(shape):
 def save(folder, images):
     for name, image in images.items():
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.squeeze()).save(path)
 
 
@@ -289,6 +321,18 @@ def test_files_are_brought_to_the_size_and_channels_of_the_input(tmp_path):
         assert images.shape == (4, 4, 8, channels)
         for image in images:
             np.testing.assert_allclose(image[:, 1:-1, 0], expected[:, 1:-1], atol=2)
+
+
+def test_subfolders_are_classes(tmp_path):
+    save(tmp_path, {"cat/1.png": IMAGES[0], "dog/old/2.png": IMAGES[1], "emu/3.png": IMAGES[2]})
+    data = Dataset("images", tmp_path, INPUT)
+    assert len(data.sample(3)) == 3
+    assert len([*data.batches(2)]) == 2
+    assert data.labels == [0, 1, 2]
+    Image.fromarray(IMAGES[0]).save(tmp_path / "fox.png")
+    data = Dataset("images", tmp_path, INPUT)
+    assert len([*data.batches(2)]) == 2
+    assert data.labels is None
 
 
 def test_folders_without_images(tmp_path):

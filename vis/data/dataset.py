@@ -22,8 +22,8 @@ class Dataset:
     """Examples of a model's input, read in batches.
 
     The source is a folder of image files, an array `(samples, ...)`, a list of single examples or
-    of batches, or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of either. Labels
-    are ignored, of items `(x, y)` and of a pair of arrays.
+    of batches, or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of either, with or
+    without labels: items `(x, y)`, or a pair of arrays.
 
     Args:
         name: Name of the argument, for error messages.
@@ -45,7 +45,8 @@ class Dataset:
     ) -> None:
         self._name = name
         self._format = None if tensor is None else ExampleFormat.of(name, tensor)
-        source = source[0] if self._has_labels(source) else source
+        source, labels = source[:2] if self._has_labels(source) else (source, None)
+        self._labels: list[int] | None = None
         self._is_list = isinstance(source, (list, tuple))
         self.count: int | None = None
         if isinstance(source, (str, os.PathLike)):
@@ -53,7 +54,7 @@ class Dataset:
             self.count = len(source)
         elif hasattr(source, "__array__") and not isinstance(source, keras.KerasTensor):
             array = source if hasattr(source, "shape") else np.asarray(source)
-            source = _Rows(array) if self._is_batch(array) else [array]
+            source = _Rows(array, labels) if self._is_batch(array) else [array]
             self.count = len(source)
         elif self._is_list:
             self.count = sum(len(item) if self._is_batch(item) else 1 for item in source)
@@ -65,6 +66,15 @@ class Dataset:
     def names(self) -> list[str] | None:
         """Paths of the images that have been read, relative to the folder; None without files."""
         return self._source.names if isinstance(self._source, ImageFolder) else None
+
+    @property
+    def labels(self) -> list[int] | None:
+        """Class indices of the examples that `batches` has read; None if there are none.
+
+        In a folder, the classes are its subfolders in alphabetical order, as in
+        `keras.utils.image_dataset_from_directory`.
+        """
+        return self._source.labels if isinstance(self._source, ImageFolder) else self._labels
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """Batches `(samples, ...)` of at most `size` examples of one shape, read once in order."""
@@ -89,6 +99,7 @@ class Dataset:
         return join(self._name, sample.batches())
 
     def _rebatched(self, size: int) -> Iterator[np.ndarray]:
+        self._labels = []
         held: list[np.ndarray] = []
         for batch in self._read(None):
             for example in batch:
@@ -105,7 +116,15 @@ class Dataset:
         return _read_items(self._source, self._as_batch, size)
 
     def _as_batch(self, item: Any) -> np.ndarray:
-        item = _without_labels(item, self._is_list)
+        item, labels = _split(item, self._is_list)
+        batch = self._convert(item)
+        if self._labels is not None:
+            classes = _class_indices(labels, len(batch))
+            self._labels.extend(classes or ())
+            self._labels = None if classes is None else self._labels
+        return batch
+
+    def _convert(self, item: Any) -> np.ndarray:
         item = next(iter(item.values())) if isinstance(item, Mapping) and len(item) == 1 else item
         if self._format is None:
             array = check_array(self._name, item)
@@ -142,7 +161,7 @@ def sample_inputs(
     """
     _check_is_dataset(name, source)
     samples: list[EvenSample | None] = []
-    for batches in _read_items(source, lambda item: to_batches(_without_labels(item)), size):
+    for batches in _read_items(source, lambda item: to_batches(_split(item)[0]), size):
         samples = samples or [None if batch is None else EvenSample(size) for batch in batches]
         for sample, batch in zip(samples, batches, strict=True):
             if sample is not None and batch is not None:
@@ -154,14 +173,16 @@ def sample_inputs(
 class _Rows:
     """An array as a sequence of batches of one example, which need not be in memory."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, labels: Any) -> None:
         self.array = array
+        self._labels = labels
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __getitem__(self, i: int) -> Any:
-        return self.array[i : i + 1]
+        rows = self.array[i : i + 1]
+        return rows if self._labels is None else (rows, self._labels[i : i + 1])
 
 
 def _read_items(source: Any, convert: Callable[[Any], Any], size: int | None) -> Iterator[Any]:
@@ -195,12 +216,27 @@ def _samples(batch: np.ndarray | list[np.ndarray | None]) -> int:
     return max((len(batch) for batch in batches if batch is not None), default=0)
 
 
-def _without_labels(item: Any, in_list: bool = False) -> Any:
-    """`x` of an item `(x, y)`. In a list, a tuple of numbers is an example itself."""
+def _split(item: Any, in_list: bool = False) -> tuple[Any, Any]:
+    """`x` and `y` of an item `(x, y)`. In a list, a tuple of numbers is an example itself."""
     is_pair = isinstance(item, tuple) or (isinstance(item, list) and not in_list)
     if not is_pair or not item:
-        return item
-    return item[0] if not in_list or _is_array(item[0]) or isinstance(item[0], str) else item
+        return item, None
+    if in_list and not _is_array(item[0]) and not isinstance(item[0], str):
+        return item, None
+    return item[0], item[1] if len(item) > 1 else None
+
+
+def _class_indices(labels: Any, samples: int) -> list[int] | None:
+    """Class indices of labels, which are indices or one-hot; None for anything else."""
+    try:
+        rows = np.asarray(labels, "float64").reshape(samples, -1)
+    except (TypeError, ValueError):
+        return None
+    if rows.shape[1] == 1:
+        are_indices = ((rows >= 0) & (rows == np.round(rows))).all()
+        return rows[:, 0].astype(int).tolist() if are_indices else None
+    is_one_hot = ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()
+    return rows.argmax(axis=1).tolist() if is_one_hot else None
 
 
 def _is_array(value: Any) -> bool:

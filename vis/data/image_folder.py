@@ -21,7 +21,8 @@ class ImageFolder:
     """The images in a folder and its subfolders, in the order of their paths.
 
     They are resized to a model's input and scaled to a range. `names` are the relative paths of
-    those that have been read.
+    those that have been read, and `labels` the indices of their subfolders, or None if images are
+    outside subfolders.
     """
 
     def __init__(
@@ -41,13 +42,16 @@ class ImageFolder:
         files = {path.relative_to(root).as_posix(): path for path in root.rglob("*")}
         self._files = sorted((key, path) for key, path in files.items() if path.is_file())
         self.names: list[str] = []
+        folders = sorted({key.partition("/")[0] for key, _ in self._files if "/" in key})
+        self._classes = {folder: i for i, folder in enumerate(folders)}
+        self.labels: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self._files)
 
     def images(self, size: int | None = None) -> Iterator[np.ndarray]:
         """Reads all images, or at most `size`, evenly spaced; a warning lists other files."""
-        self.names, skipped = [], []
+        self.names, self.labels, skipped = [], [], []
         files = self._files
         if size is not None and len(files) > size:
             files = [file for file in files if _is_image(file[1])]
@@ -59,6 +63,11 @@ class ImageFolder:
                 skipped.append(name)
                 continue
             self.names.append(name)
+            folder, is_inside, _ = name.partition("/")
+            if not is_inside:
+                self.labels = None
+            elif self.labels is not None:
+                self.labels.append(self._classes[folder])
             yield image
         listed = ", ".join(map(repr, skipped))
         received = f"a folder with {f'no images but {listed}' if skipped else 'no images'}"

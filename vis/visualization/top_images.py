@@ -95,11 +95,13 @@ class TopImages(Mapping):
         layers: A `TopImagesOfLayer` for each layer, in the order of the argument.
         images: The top-activating images of all layers by index, as the model takes them.
         names: The file names of all images in order, or None if they are not files.
+        labels: The class index of each image in order, or None if the dataset has no classes.
     """
 
     layers: list[TopImagesOfLayer]
     images: dict[int, np.ndarray]
     names: list[str] | None
+    labels: list[int] | None
 
     def __getitem__(self, name: str) -> TopImagesOfLayer:
         """The result for a layer, by its path or its name."""
@@ -184,7 +186,7 @@ def top_activating_images(
     inputs = inputs_for_images(graph, fixed_inputs)
     dataset = Dataset("images", images, inputs.varying[0], input_range)
     results, top_images = scan_dataset(dataset, inputs, selected, count, batch_size, progress)
-    return TopImages(list(results.values()), top_images, dataset.names)
+    return TopImages(list(results.values()), top_images, dataset.names, dataset.labels)
 
 
 def scan_dataset(
