@@ -37,7 +37,7 @@ from arguments import at_least, index_or_name
 from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis import plotting
-from vis.backend.graph import input_data_format, resolve_layer
+from vis.backend.graph import channel_axis_of, resolve_layer
 from vis.callbacks import GifGenerator, Progress
 from vis.input_modifiers import Jitter
 from vis.optimizer import NonFiniteError
@@ -174,7 +174,8 @@ def _with_linear_activation(
 
 def _check_image_model(model: keras.Model) -> None:
     shape = tuple(model.inputs[0].shape[1:])
-    channels = shape[0] if input_data_format(model.inputs[0]) == "channels_first" else shape[-1]
+    channel_axis = channel_axis_of(model.inputs[0])
+    channels = None if channel_axis is None else shape[channel_axis - 1]
     if len(shape) != 3 or None in shape or channels not in (1, 3):
         raise ValueError(
             "`--model` must take images of a fixed size with 1 or 3 channels. "

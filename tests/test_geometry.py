@@ -87,6 +87,17 @@ def test_custom_layers_are_measured():
     assert not channels.spans
 
 
+def test_a_layer_of_an_unknown_kind_is_measured_once():
+    opaque = Opaque(name="opaque")
+    model = sequential((16, 16, 2), opaque, layers.Conv2D(2, 3), layers.Conv2D(2, 1, name="last"))
+    calls = []
+    plain = opaque.call
+    opaque.call = lambda inputs: calls.append(1) or plain(inputs)
+    fields = [geometry(model, name, (16, 16, 2)) for name in ("opaque", "last", "last")]
+    assert [field.axes[0].span.reach for field in fields] == pytest.approx([1, 3, 3])
+    assert len(calls) == 1
+
+
 def test_axes_are_followed_through_permutations_and_reshapes():
     model = sequential(
         (6, 8, 3),

@@ -119,7 +119,7 @@ def inputs_to_explain(
     fixed: list[np.ndarray | None] = [*values]
     fixed[explained] = None
     inputs = ModelInputs(graph, graph.input_structure, tuple(tensors), tuple(fixed), images)
-    return moved_to(inputs, _entry_of(graph, wrt))
+    return moved_to(inputs, graph.gradient_flow.explained_at(wrt))
 
 
 def inputs_for_images(graph: Graph, fixed_inputs: Any) -> ModelInputs:
@@ -145,21 +145,7 @@ def tensor_to_explain(graph: Graph, wrt: keras.KerasTensor | None = None) -> ker
     embedding with the most entries: token ids rather than segment ids.
     """
     wrt = _default_of(graph.inputs, graph) if wrt is None else wrt
-    return _entry_of(graph, wrt)
-
-
-def _entry_of(graph: Graph, tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """The output of the embedding of token ids; images stay what they are."""
-    is_image = spatial_axes(tensor) and tensor.dtype != "string"
-    if is_image and not _is_embedded(graph, tensor):
-        return tensor
-    return graph.gradient_flow.entry_of(tensor)
-
-
-def _is_embedded(graph: Graph, tensor: keras.KerasTensor) -> bool:
-    if graph.gradient_flow.has_gradient(tensor) or not graph.gradient_flow.has_entry(tensor):
-        return False
-    return isinstance(operation_of(graph.gradient_flow.entry_of(tensor)), keras.layers.Embedding)
+    return graph.gradient_flow.explained_at(wrt)
 
 
 def find_input(graph: Graph, input_name: int | str | None) -> keras.KerasTensor | None:

@@ -16,7 +16,7 @@ from vis.backend.step import ActivationMaps
 from vis.data import Dataset
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
-from vis.visualization.receptive_field_boxes import PositionGrid
+from vis.visualization.position_grid import PositionGrid
 from vis.visualization.selected_filters import SelectedFilters, select_filters
 
 

@@ -4,7 +4,6 @@ from vis.backend.graph.axes import (
     channel_axis,
     channel_axis_of,
     filters_of,
-    input_data_format,
     layout_of,
     output_shape,
     spatial_axes,
@@ -26,7 +25,7 @@ from vis.backend.graph.layer_paths import (
 )
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
-from vis.backend.graph.positions import geometry_of
+from vis.backend.graph.positions import geometry_of, unfold_positions
 from vis.backend.graph.run import as_input_dtype
 from vis.backend.graph.skip_erosion import Erosion, check_erosion
 from vis.backend.graph.tensor_refs import TensorRef

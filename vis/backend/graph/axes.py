@@ -1,18 +1,12 @@
 """Batch, spatial and channel axes of a model's inputs and of layers' outputs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from vis.backend.graph import hidden_layers
-from vis.backend.graph.geometry import (
-    KERNELS,
-    POOLINGS,
-    TRANSPOSED_KERNELS,
-    Geometry,
-    geometry_after,
-)
+from vis.backend.graph.geometry import Geometry, geometry_after_node
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_output
 from vis.backend.graph.nodes import is_container
 from vis.backend.private import calls_of, consumers_of, operation_of, with_layers_inside
@@ -25,7 +19,6 @@ _OPEN_SIZES = {1: 256, 2: 224, 3: 64}
 _FOLLOWED_SIZE = 12
 # Layers with a data format that does not say which axes hold positions.
 _LAYOUT_FREE = (keras.layers.Flatten,)
-_WITH_CHANNELS = (*KERNELS, *POOLINGS, *TRANSPOSED_KERNELS)
 
 
 def output_shape(target: Target) -> tuple[int | None, ...]:
@@ -54,52 +47,61 @@ def filters_of(layer: Target) -> tuple[tuple[int | None, ...], int, int]:
 def channel_axis(target: Target, rank: int) -> int:
     """The axis of the channels, or units, of a layer's output of a rank, which counts the batch.
 
-    A layer without a data format, such as an activation, has that of the nearest layer before it.
+    It is followed from the nearest layer that states its own, such as a convolution before an
+    activation.
     """
     layer = LayerOutput.of(target).layer
     if rank <= 2:
         return rank - 1
     if isinstance(layer, keras.layers.TimeDistributed):
         return channel_axis(layer.layer, rank - 1) + 1
-    if (followed := _followed_channel_axis(layer)) is not None:
-        return followed
-    for operation in _nearest_first(
-        layer, lambda o: [p for n in calls_of(o)[:1] for p in n.parent_nodes]
-    ):
-        data_format = getattr(operation, "data_format", None)
-        if data_format is not None:
-            # A wrapper has axes of frames in front of those of its layer.
+    # Each operation with the nodes after it, up to the layer.
+    queue: list[tuple[Any, tuple[Any, ...]]] = [(layer, ())]
+    seen = {id(layer)}
+    for operation, path in queue:
+        if is_container(operation) and len(operation.outputs) == 1:
+            queue.append((operation_of(operation.outputs[0]), path))
+            continue
+        nodes = calls_of(operation)[:1]
+        stated = _stated_channel_axis(operation)
+        if stated is not None:
+            axis = _followed(stated, nodes[0], path) if path else None
+            # Without nodes, as inside a wrapper, there may be further axes in front.
             known = next((len(node.outputs[0].shape) for node in calls_of(layer)), rank)
-            return max(1, 1 + rank - known) if data_format == "channels_first" else rank - 1
-        is_norm = isinstance(operation, keras.layers.BatchNormalization)
-        if is_norm and isinstance(operation.axis, int):
-            return operation.axis % rank
+            shifted = min(max(1, stated + rank - known), rank - 1)
+            return axis or (shifted if stated > 0 else stated % rank)
+        for node in nodes:
+            for parent in node.parent_nodes:
+                if id(parent.operation) not in seen:
+                    seen.add(id(parent.operation))
+                    queue.append((parent.operation, (node, *path)))
     return 1 if keras.config.image_data_format() == "channels_first" and rank > 3 else rank - 1
 
 
-def input_data_format(input_tensor: keras.KerasTensor) -> str:
-    """Data format of a symbolic input: `"channels_last"` or `"channels_first"`.
-
-    It is that of the nearest layer after the input, or else `keras.config.image_data_format()`.
-    """
-    for operation in _nearest_first(operation_of(input_tensor), consumers_of):
-        if isinstance(operation, keras.Layer):
-            for layer in with_layers_inside(operation):
-                data_format = getattr(layer, "data_format", None)
-                if data_format in ("channels_last", "channels_first"):
-                    return data_format
-    return keras.config.image_data_format()
+def _stated_channel_axis(operation: Any) -> int | None:
+    """The channel axis of an operation's output by its own settings, or None."""
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return operation.axis if isinstance(operation.axis, int) else None
+    data_format = None if isinstance(operation, _LAYOUT_FREE) else _data_format_of(operation)
+    return {"channels_first": 1, "channels_last": -1, None: None}[data_format]
 
 
-def _nearest_first(start: Any, neighbours: Callable[[Any], list[Any]]) -> Iterator[Any]:
-    """An operation and those connected to it by neighbouring nodes, in breadth-first order."""
-    queue, seen = [start], {id(start)}
-    for operation in queue:
-        yield operation
-        for node in neighbours(operation):
-            if id(node.operation) not in seen:
-                seen.add(id(node.operation))
-                queue.append(node.operation)
+def _followed(stated: int, node: Any, path: Sequence[Any]) -> int | None:
+    """The channel axis after a path of nodes, from that of the output of a node before them."""
+    shape = [size or _FOLLOWED_SIZE for size in node.outputs[0].shape]
+    axes = list(Geometry.of_image(shape[1:]).axes)
+    index = stated % len(shape) - 1
+    axes[index] = axes[index]._replace(spans=(), is_channels=True)
+    geometry: Geometry | None = Geometry(tuple(axes))
+    for following in path:
+        geometry = geometry and geometry_after_node(following, [geometry])
+    return geometry and geometry.channel_axis
+
+
+def _data_format_of(operation: Any) -> str | None:
+    """The data format of an operation, or None."""
+    data_format = getattr(operation, "data_format", None)
+    return data_format if data_format in ("channels_last", "channels_first") else None
 
 
 def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
@@ -108,77 +110,41 @@ def spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...]:
     They are those that the nearest layer with a data format takes for positions, followed through
     the operations before it. An input of gray images may have no channel axis.
     """
-    followed = _followed_spatial_axes(input_tensor)
-    if followed is not None:
-        return followed
-    return spatial_axes_of(input_tensor.shape, input_data_format(input_tensor))
-
-
-def _followed_spatial_axes(input_tensor: keras.KerasTensor) -> tuple[int, ...] | None:
-    """The spatial axes of an input whose axes are moved before the nearest such layer, or None."""
     shape = [size or _FOLLOWED_SIZE for size in input_tensor.shape[1:]]
-    queue = [(operation_of(input_tensor), Geometry.of_image(shape), False)]
+    data_format = None
+    queue: list[tuple[Any, Geometry | None]] = [
+        (operation_of(input_tensor), Geometry.of_image(shape))
+    ]
     seen = {id(queue[0][0])}
-    for operation, geometry, is_moved in queue:
+    for operation, geometry in queue:
         for node in consumers_of(operation):
             layer = node.operation
-            if id(layer) in seen or len(node.input_tensors) != 1 or len(node.outputs) != 1:
+            if id(layer) in seen:
                 continue
             seen.add(id(layer))
-            if isinstance(layer, keras.layers.Embedding):
-                # Token ids are no image.
-                return None
-            if getattr(layer, "data_format", None) and not isinstance(layer, _LAYOUT_FREE):
-                rank = len(geometry.axes)
-                is_first = layer.data_format == "channels_first"
-                positions = range(1, rank) if is_first else range(rank - 1)
-                axes = [span.axis for i in positions for span in geometry.axes[i].spans]
-                # An axis that is unfolded into several is no spatial axis itself.
-                return tuple(sorted(axes)) if is_moved and len({*axes}) == len(axes) else None
+            is_single = len(node.input_tensors) == len(node.outputs) == 1
             if is_container(layer):
-                queue.append((operation_of(layer.inputs[0]), geometry, is_moved))
+                inner = [operation_of(tensor) for tensor in layer.inputs]
+                queue += [(o, geometry if is_single else None) for o in (*inner, layer)]
                 continue
-            after = geometry_after(layer, [geometry], _call_of(node))
-            if after is not None:
-                moved = is_moved or after.axes != geometry.axes
-                queue.append((layer, after, moved))
-    return None
+            inside = with_layers_inside(layer) if isinstance(layer, keras.Layer) else [layer]
+            own = next(filter(None, map(_data_format_of, inside)), None)
+            data_format = data_format or own
+            if own and not isinstance(layer, _LAYOUT_FREE):
+                axes = geometry and _image_axes_of_positions(geometry, own)
+                return spatial_axes_of(input_tensor.shape, own) if axes is None else axes
+            # Token ids are no image.
+            is_known = is_single and not isinstance(layer, keras.layers.Embedding)
+            after = geometry_after_node(node, [geometry]) if geometry and is_known else None
+            queue.append((layer, after))
+    return spatial_axes_of(input_tensor.shape, data_format or keras.config.image_data_format())
 
 
-def _followed_channel_axis(layer: Any) -> int | None:
-    """The channel axis of an operation after others that have moved the axes, or None."""
-    path: list[Any] = []
-    operation = layer
-    while calls_of(operation):
-        node = calls_of(operation)[0]
-        path.append(node)
-        if isinstance(operation, _WITH_CHANNELS) or len(node.parent_nodes) != 1:
-            break
-        operation = node.parent_nodes[0].operation
-    if not isinstance(operation, _WITH_CHANNELS) or len(path) < 2 or not calls_of(operation):
-        return None
-    shape = [size or _FOLLOWED_SIZE for size in path[-1].outputs[0].shape[1:]]
-    axes = list(Geometry.of_image(shape).axes)
-    index = 0 if getattr(operation, "data_format", None) == "channels_first" else -1
-    axes[index] = axes[index]._replace(spans=(), is_channels=True)
-    geometry = Geometry(tuple(axes))
-    for node in reversed(path[:-1]):
-        following = geometry_after(node.operation, [geometry], _call_of(node))
-        if following is None:
-            return None
-        geometry = following
-    return geometry.channel_axis
-
-
-def _call_of(node: Any) -> Callable[[Any], Any]:
-    """Runs a node with one tensor argument on a value."""
-    (tensor,) = node.input_tensors
-
-    def call(value: Any) -> Any:
-        args, kwargs = node.arguments.fill_in({id(tensor): value})
-        return node.operation.call(*args, **kwargs)
-
-    return call
+def _image_axes_of_positions(geometry: Geometry, data_format: str) -> tuple[int, ...] | None:
+    """The axes of an image that a tensor's positions run along; None if one is unfolded."""
+    positions = geometry.axes[1:] if data_format == "channels_first" else geometry.axes[:-1]
+    axes = [span.axis for axis in positions for span in axis.spans]
+    return tuple(sorted(axes)) if len({*axes}) == len(axes) else None
 
 
 def channel_axis_of(tensor: keras.KerasTensor) -> int | None:

@@ -131,16 +131,25 @@ class Geometry(NamedTuple):
         return flagged[-1] if flagged else None
 
 
-def geometry_after(
-    operation: Any, inputs: Sequence[Geometry], call: Callable[[Any], Any] | None = None
-) -> Geometry | None:
-    """The geometry of an operation's output; None if its kind is unknown.
+def geometry_after_node(node: Any, inputs: Sequence[Geometry]) -> Geometry | None:
+    """The geometry of a node's only output; None if the kind of its operation is unknown.
 
-    Args:
-        operation: A layer or another Keras operation with one output.
-        inputs: The geometries of its tensor arguments.
-        call: Runs the operation on its first argument; `operation.call` by default.
+    `inputs` are the geometries of its tensor arguments, or of some of them.
     """
+    if len(node.outputs) != 1:
+        return None
+
+    def call(value: Any) -> Any:
+        (tensor,) = node.input_tensors
+        args, kwargs = node.arguments.fill_in({id(tensor): value})
+        # Not `__call__`, which rounds indices in half precision.
+        return node.operation.call(*args, **kwargs)
+
+    return _geometry_after(node.operation, inputs, call)
+
+
+def _geometry_after(operation: Any, inputs: Sequence[Geometry], call: Callable) -> Geometry | None:
+    """The geometry after an operation; `call` runs it on its only argument."""
     after = _after(operation, inputs, call)
     if after is None or not any(geometry.depends_on_all for geometry in inputs):
         return after
@@ -151,13 +160,11 @@ def geometry_after(
     return Geometry(tuple(axes), depends_on_all=True)
 
 
-def _after(
-    operation: Any, inputs: Sequence[Geometry], call: Callable[[Any], Any] | None
-) -> Geometry | None:
+def _after(operation: Any, inputs: Sequence[Geometry], call: Callable) -> Geometry | None:
     kind = type(operation)
     first = inputs[0]
     if kind is layers.TimeDistributed:
-        inner = geometry_after(operation.layer, [Geometry(first.axes[1:])])
+        inner = _geometry_after(operation.layer, [Geometry(first.axes[1:])], operation.layer.call)
         return inner and Geometry((first.axes[0], *inner.axes))
     if isinstance(operation, KERNELS + POOLINGS):
         return _after_kernel(operation, first)
@@ -175,7 +182,7 @@ def _after(
         axis = Axis(operation.units, is_channels=True)
         return Geometry((axis,), depends_on_all=bool(first.image_axes))
     if isinstance(operation, _REARRANGING) or kind in _rearranging_operations():
-        return _after_rearrangement(call or operation.call, first)
+        return _after_rearrangement(call, first)
     if kind in (layers.Concatenate, _concatenation()):
         return _after_concatenation(inputs, operation.axis)
     return _after_elementwise(operation, inputs)

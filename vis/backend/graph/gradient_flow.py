@@ -12,12 +12,13 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
+from vis.backend.graph.axes import spatial_axes
 from vis.backend.graph.geometry import KERNELS, POOLINGS, TRANSPOSED_KERNELS
 from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import is_container, node_index_of, position_of
 from vis.backend.graph.structure import GraphStructure
 from vis.backend.layers import call_in_inference, channels_last_convolutions, restore_layer_losses
-from vis.backend.private import layers_inside
+from vis.backend.private import layers_inside, operation_of
 
 # Whether calls of operations are differentiable by one of their inputs; each is traced once.
 _differentiable = WeakCache()
@@ -42,6 +43,18 @@ class GradientFlow:
         Integer pixels have a gradient, because the graph runs on them as floats.
         """
         return self._follow(input_tensor, self._has_gradient)
+
+    def explained_at(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """Where an input is explained: at the output of an embedding, or where it is.
+
+        Methods such as occlusion explain images through operations without a gradient.
+        """
+        is_image = input_tensor.dtype != "string" and bool(spatial_axes(input_tensor))
+        if is_image and (self.has_gradient(input_tensor) or not self.has_entry(input_tensor)):
+            return input_tensor
+        entry = self.entry_of(input_tensor)
+        is_embedded = isinstance(operation_of(entry), keras.layers.Embedding)
+        return entry if is_embedded or not is_image else input_tensor
 
     def has_entry(self, input_tensor: keras.KerasTensor) -> bool:
         """Whether `entry_of` returns a tensor."""

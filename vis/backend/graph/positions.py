@@ -1,6 +1,7 @@
 """Positions of a layer in an image: the geometry of any tensor of a graph."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,11 +11,11 @@ from keras import tree
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph.axes import spatial_axes
-from vis.backend.graph.geometry import Axis, Geometry, Span, geometry_after
+from vis.backend.graph.geometry import Axis, Geometry, Span, geometry_after_node
 from vis.backend.graph.graph import Graph
 from vis.backend.graph.layer_paths import Target
 from vis.backend.graph.model_inputs import ModelInputs
-from vis.backend.graph.nodes import is_container, topological_order
+from vis.backend.graph.nodes import is_container, node_index_of, topological_order
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import (
     LayerRunner,
@@ -25,6 +26,8 @@ from vis.backend.layers import (
 )
 
 _geometries = WeakCache(max_entries=512)
+# The measured geometries of calls of operations.
+_measurements = WeakCache()
 # Random samples that gradients are measured on: a rectifier may block them in one.
 _SAMPLES = 4
 # An axis is measured at this many indices, less one.
@@ -39,6 +42,39 @@ def geometry_of(inputs: ModelInputs, target: Target, shape: Sequence[int]) -> Ge
     ref = graph.ref_of(target)
     key = TensorRef.of(tensor), ref, tuple(shape)
     return _geometries.get(graph.owner, key, lambda: _geometry(inputs, ref, tuple(shape)))
+
+
+def unfold_positions(
+    maps: np.ndarray, axes: Sequence[Axis], image_axes: Iterable[int]
+) -> tuple[np.ndarray, dict[int, Span]]:
+    """Maps with one axis for each axis of the image, and the spans of their positions.
+
+    Flattened positions are unfolded, class tokens are left out, positions without a place in the
+    image are summed, and an axis of the image without positions has size 1.
+
+    Args:
+        maps: `(samples, positions...)`.
+        axes: The axes of the positions.
+        image_axes: The spatial axes of a batch of images.
+    """
+    spans: list[Span] = []
+    for number, axis in reversed([*enumerate(axes, 1)]):
+        own = axis.spans or (Span(0, axis.size, 0.0, 1.0),)
+        lengths = [span.length for span in own]
+        first = axis.start if axis.spans else 0
+        maps = np.take(maps, range(first, first + math.prod(lengths)), axis=number)
+        maps = maps.reshape(*maps.shape[:number], *lengths, *maps.shape[number + 1 :])
+        spans = [*own, *spans]
+    image_axes = sorted(image_axes)
+    maps = maps.sum(axis=tuple(i for i, s in enumerate(spans, 1) if s.axis not in image_axes))
+    placed = [span for span in spans if span.axis in image_axes]
+    order = sorted(range(len(placed)), key=lambda i: placed[i].axis)
+    maps = np.transpose(maps, (0, *(i + 1 for i in order)))
+    by_axis = {span.axis: span for span in placed}
+    for number, image_axis in enumerate(image_axes, 1):
+        if image_axis not in by_axis:
+            maps = np.expand_dims(maps, number)
+    return maps, by_axis
 
 
 def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Geometry:
@@ -59,7 +95,7 @@ def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Ge
 
     spatial = spatial_axes(tensor)
     axes = (a if i in spatial else a._replace(spans=()) for i, a in enumerate(image.axes, 1))
-    return _measured(run, [Geometry(tuple(axes))], [tensor.dtype], [])
+    return _measured(run, [Geometry(tuple(axes))], 0, [tensor.dtype], [])
 
 
 class _Walk:
@@ -100,34 +136,65 @@ class _Walk:
             shapes = ([size or 1 for size in t.shape[1:]] for t in node.outputs)
             return [Geometry.unrelated(s)._replace(depends_on_all=depends) for s in shapes]
 
-        def call(values: list[Any]) -> Any:
-            given = dict(zip(map(id, node.input_tensors), values, strict=True))
-            return call_in_inference(operation, *node.arguments.fill_in(given))
-
-        geometry = None
-        if len(node.outputs) == 1:
-            _, *others = node.input_tensors
-            is_alone = not others
-            geometry = geometry_after(
-                operation, arguments, (lambda x: call([x])) if is_alone else None
-            )
-        if geometry is not None:
+        if (geometry := geometry_after_node(node, arguments)) is not None:
             return [geometry]
-        dtypes = [t.dtype for t in node.input_tensors]
-        return [
-            _measured(
-                lambda values, i=i: tree.flatten(call(values))[i], arguments, dtypes, [operation]
-            )
-            for i in range(len(node.outputs))
+        return [_measured_after(node, arguments, i) for i in range(len(node.outputs))]
+
+
+def _measured_after(node: Any, arguments: Sequence[Geometry], output: int) -> Geometry:
+    """The geometry of one output of a node, measured once for each shape of its arguments."""
+
+    def run(values: list[Any]) -> Any:
+        given = dict(zip(map(id, node.input_tensors), values, strict=True))
+        return tree.flatten(call_in_inference(node.operation, *node.arguments.fill_in(given)))[
+            output
         ]
+
+    # As if the first argument with positions were the image.
+    source = next(i for i, geometry in enumerate(arguments) if geometry.image_axes)
+    as_images = [Geometry.unrelated(geometry.shape) for geometry in arguments]
+    as_images[source] = Geometry(
+        tuple(
+            Axis(axis.size, (Span(number, axis.size, 0.0, 1.0),) if axis.span else ())
+            for number, axis in enumerate(arguments[source].axes)
+        )
+    )
+    dtypes = [t.dtype for t in node.input_tensors]
+    measured = _measurements.get(
+        node.operation,
+        (node_index_of(node), output, tuple(as_images)),
+        lambda: _measured(run, as_images, source, dtypes, [node.operation]),
+    )
+    outer = arguments[source].axes
+    axes = (
+        axis._replace(spans=tuple(_through(outer[span.axis].spans[0], span) for span in axis.spans))
+        for axis in measured.axes
+    )
+    return measured._replace(axes=tuple(axes))
+
+
+def _through(outer: Span, inner: Span) -> Span:
+    """The span in the image of positions with a span along the axis of a tensor."""
+    return Span(
+        outer.axis,
+        inner.length,
+        outer.offset + outer.stride * inner.offset,
+        outer.stride * inner.stride,
+        outer.reach + abs(outer.stride) * inner.reach,
+    )
 
 
 def _measured(
-    run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str], operations: Sequence[Any]
+    run: Callable,
+    arguments: Sequence[Geometry],
+    source: int,
+    dtypes: Sequence[str],
+    operations: Sequence[Any],
 ) -> Geometry:
-    """The geometry of a function's output, from gradients at some indices of each of its axes."""
-    placed = [i for i, geometry in enumerate(arguments) if geometry.image_axes]
-    source = placed[0]
+    """The geometry of a function's output, from gradients at some indices of each of its axes.
+
+    They are those by the argument with the index `source`.
+    """
     geometry = arguments[source]
 
     @tf.function(autograph=False)
@@ -194,12 +261,5 @@ def _measured_axis(size: int, strengths: Sequence[np.ndarray], geometry: Geometr
         if is_all and (axis.size <= _MOST_PIXEL_CHANNELS or not is_proportional):
             continue
         reach = max(int(e[-1]) - int(e[0]) for e in extents) / 2
-        moved = Span(
-            span.axis,
-            size,
-            span.offset + span.stride * start,
-            span.stride * slope,
-            span.reach + abs(span.stride) * reach,
-        )
-        return Axis(size, (moved,))
+        return Axis(size, (_through(span, Span(number, size, start, slope, reach)),))
     return Axis(size)

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vis.backend.graph import Axis, Span
-from vis.visualization.receptive_field_boxes import unfold_positions
+from vis.backend.graph import Axis, Span, unfold_positions
 
 # Images per evaluation of a model.
 MAX_BATCH_SIZE = 32

@@ -1,13 +1,20 @@
-"""Receptive fields of positions of a layer as boxes of pixels, and heatmaps over these boxes."""
+"""`PositionGrid`: receptive fields as boxes of pixels, and heatmaps over these boxes."""
 
 import functools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from vis.backend.graph import Axis, ModelInputs, Span, Target, filters_of, geometry_of
+from vis.backend.graph import (
+    Axis,
+    ModelInputs,
+    Span,
+    Target,
+    filters_of,
+    geometry_of,
+    unfold_positions,
+)
 from vis.parametrizations.resampling import overlaps
 from vis.utils.layout import Layout
 
@@ -15,39 +22,6 @@ from vis.utils.layout import Layout
 _MOST_CELLS = 16
 # Avoids a division by zero for cells that no position overlaps.
 _LEAST_OVERLAP = 1e-9
-
-
-def unfold_positions(
-    maps: np.ndarray, axes: Sequence[Axis], image_axes: Iterable[int]
-) -> tuple[np.ndarray, dict[int, Span]]:
-    """Maps with one axis for each axis of the image, and the spans of their positions.
-
-    Flattened positions are unfolded, class tokens are left out, positions without a place in the
-    image are summed, and an axis of the image without positions has size 1.
-
-    Args:
-        maps: `(samples, positions...)`.
-        axes: The axes of the positions.
-        image_axes: The spatial axes of a batch of images.
-    """
-    spans: list[Span] = []
-    for number, axis in reversed([*enumerate(axes, 1)]):
-        own = axis.spans or (Span(0, axis.size, 0.0, 1.0),)
-        lengths = [span.length for span in own]
-        first = axis.start if axis.spans else 0
-        maps = np.take(maps, range(first, first + math.prod(lengths)), axis=number)
-        maps = maps.reshape(*maps.shape[:number], *lengths, *maps.shape[number + 1 :])
-        spans = [*own, *spans]
-    image_axes = sorted(image_axes)
-    maps = maps.sum(axis=tuple(i for i, s in enumerate(spans, 1) if s.axis not in image_axes))
-    placed = [span for span in spans if span.axis in image_axes]
-    order = sorted(range(len(placed)), key=lambda i: placed[i].axis)
-    maps = np.transpose(maps, (0, *(i + 1 for i in order)))
-    by_axis = {span.axis: span for span in placed}
-    for number, image_axis in enumerate(image_axes, 1):
-        if image_axis not in by_axis:
-            maps = np.expand_dims(maps, number)
-    return maps, by_axis
 
 
 class Line(NamedTuple):
