@@ -84,7 +84,8 @@ def test_map_without_positive_values_is_empty():
     model.set_weights(
         [-np.ones(w.shape) if w.ndim == 4 else np.abs(w) for w in model.get_weights()]
     )
-    assert not visualize_cam(model, -1, 0, np.ones((4, 4, 1))).any()
+    with pytest.warns(UserWarning, match="weighted activations of layer 'conv' are negative"):
+        assert not visualize_cam(model, -1, 0, np.ones((4, 4, 1))).any()
 
 
 def test_penultimate_layer_by_index_name_and_object():

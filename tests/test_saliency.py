@@ -98,7 +98,8 @@ def test_tiny_gradients_are_scaled_to_0_to_1():
 def test_zero_gradient_gives_an_empty_map():
     model = sequential((3,), layers.Dense(1, "relu", use_bias=False))
     model.set_weights([np.ones((3, 1))])
-    assert visualize_saliency(model, -1, 0, -np.ones(3)).tolist() == [0, 0, 0]
+    with pytest.warns(UserWarning, match="maps show nothing: the gradient of the score is 0"):
+        assert visualize_saliency(model, -1, 0, -np.ones(3)).tolist() == [0, 0, 0]
 
 
 def test_layer_by_index_name_and_object():

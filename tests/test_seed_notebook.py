@@ -132,6 +132,7 @@ def small(weights, include_top):
 
 
 @pytest.mark.filterwarnings("ignore:Font")
+@pytest.mark.filterwarnings("ignore:The score of layer")  # The last cell is about this.
 @pytest.mark.parametrize(
     "network",
     [

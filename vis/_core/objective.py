@@ -11,7 +11,7 @@ from vis.backend.layers import has_softmax
 from vis.backend.private import node_of
 from vis.backend.step import Expression, Formula, Term
 from vis.losses import Loss, LossSum, TensorLoss
-from vis.utils.validation import check_number, expect, is_iterable, require
+from vis.utils.validation import check_number, expect, is_iterable, require, warn
 
 
 class Objective:
@@ -71,6 +71,23 @@ class Objective:
             for value in parameters.values():
                 received = f"the loss '{loss}' for {len(value)} images"
                 expect(len(value) in (1, samples), "losses", expected, received)
+
+
+def warn_of_softmax(losses: Iterable[Loss]) -> None:
+    """Warns of losses that are proportional to activations behind a softmax."""
+    for loss in losses:
+        if not isinstance(loss, TensorLoss) or loss.before_softmax or not loss.is_proportional():
+            continue
+        layer = LayerOutput.of(loss.target).layer
+        if has_softmax(layer):
+            warn(
+                f"The score of layer '{layer.name}' should be taken before its softmax. Behind it, "
+                "a score also rises where other classes fall, and a confident score has hardly any "
+                "gradient. Use `model.layers[-1].activation = keras.activations.linear` and `model "
+                "= vis.utils.utils.apply_modifications(model)`, or the layer before a separate "
+                f"softmax layer. Received: the loss '{loss}' on layer '{layer.name}'"
+            )
+            return
 
 
 def _term_of(loss: Loss, graph: Graph) -> Term:

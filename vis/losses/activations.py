@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Graph, ModelInputs, Target, filters_of
+from vis.backend.graph import Graph, ModelInputs, Target, check_layer, filters_of, output_shape
 from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
@@ -23,7 +23,21 @@ from vis.utils.validation import (
 )
 
 
-class ActivationMaximization(TensorLoss):
+class _LayerLoss(TensorLoss):
+    """Base class of losses of a layer, not of any tensor."""
+
+    def __init__(self, layer: Target, name: str) -> None:
+        super().__init__(check_layer(layer), name)
+
+
+class _ActivationLoss(_LayerLoss):
+    """Base class of losses that are proportional to activations."""
+
+    def is_proportional(self) -> bool:
+        return True
+
+
+class ActivationMaximization(_ActivationLoss):
     """Activation maximization: minus the mean activation of one filter, or of several together.
 
     Minimising it generates the image that excites the filters most (Erhan et al., "Visualizing
@@ -102,7 +116,7 @@ class ClassScores(FilterActivations):
         return loss + 0.9 * ops.logsumexp(_mean(output, keep=axis), axis=-1)
 
 
-class Neuron(TensorLoss):
+class Neuron(_ActivationLoss):
     """Minus the activation of a single neuron.
 
     Args:
@@ -147,7 +161,7 @@ class Neuron(TensorLoss):
         return -ops.sum(output[tuple(indices)] * ops.cast(filter_weights, output.dtype), axis=-1)
 
 
-class Direction(TensorLoss):
+class Direction(_ActivationLoss):
     """Minus the mean dot product of a layer's activations with a direction in channel space.
 
     For linear probes, concept vectors (Kim et al., "Interpretability Beyond Feature Attribution",
@@ -214,7 +228,7 @@ class CosineDirection(Direction):
         return -_mean(dots * ops.power(ops.maximum(cosines, 0.1), power))
 
 
-class DeepDream(TensorLoss):
+class DeepDream(_LayerLoss):
     """DeepDream: minus the mean square of all activations of a layer.
 
     It enhances the patterns that the layer finds in an image (Mordvintsev et al., "Inceptionism",
@@ -237,7 +251,7 @@ class DeepDream(TensorLoss):
         return -_mean(ops.square(output))
 
 
-class Diversity(TensorLoss):
+class Diversity(_LayerLoss):
     """Similarity of the images of a batch: the mean cosine between their Gram matrices.
 
     Minimising it together with other losses shows several facets of a neuron. Gram matrices are the
@@ -273,7 +287,7 @@ class Diversity(TensorLoss):
         return (ops.sum(cosines, axis=1) - 1) / (samples - 1)
 
 
-class OutputScore(TensorLoss):
+class OutputScore(_LayerLoss):
     """Minus a custom score: any function of a layer's output.
 
     Args:
@@ -294,6 +308,19 @@ class OutputScore(TensorLoss):
         require(is_function, "function", expected, function, TypeError)
         self.settings = {"function": function}
 
+    def is_proportional(self) -> bool:
+        shape = (1, *(size or 1 for size in output_shape(self.layer)[1:]))
+        values = np.random.default_rng(0).uniform(0.1, 1, shape).astype("float32")
+        function: Any = self.settings["function"]
+        try:
+            once, twice = (
+                np.asarray(self.formula(ops.convert_to_tensor(v), function))
+                for v in (values, 2 * values)
+            )
+        except Exception:  # Of the user's function, which is called again in the run.
+            return False
+        return bool(np.allclose(twice, 2 * once, rtol=1e-4))
+
     @staticmethod
     def formula(output: Any, function: Callable[[Any], Any]) -> Any:
         scores = ops.convert_to_tensor(function(output))
@@ -303,7 +330,7 @@ class OutputScore(TensorLoss):
         return ops.negative(scores)
 
 
-class FeatureInversion(TensorLoss):
+class FeatureInversion(_LayerLoss):
     """Feature inversion: the distance of a layer's activations from those for a given image.
 
     Minimising it shows which information about the image the layer keeps. The distance is the mean

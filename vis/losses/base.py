@@ -111,6 +111,10 @@ class TensorLoss(Loss):
         self.before_softmax = False
         self.couples_samples = False
 
+    def is_proportional(self) -> bool:
+        """Whether the loss is proportional to the activations of its layer."""
+        return False
+
     def build_loss(self) -> keras.KerasTensor:
         value = self.target if isinstance(self.target, keras.KerasTensor) else self.target.output
         return ops.mean(type(self).formula(value, **self.parameters, **self.settings))

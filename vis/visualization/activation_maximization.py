@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
+from vis._core.objective import warn_of_softmax
 from vis._core.optimised_inputs import resolve_ranges
 from vis.backend.graph import Graph, ModelInputs, channel_axis_of, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
@@ -209,6 +210,7 @@ def _minimize(
         optimizer=optimizer,
         precision=precision,
     )
+    warn_of_softmax(loss for loss, _ in descender.losses)
     images = inputs.match("images", descender.minimize(**args)[0])
     each = zip(images, inputs.varying, descender.input_ranges, strict=True)
     return inputs.like_structure([_to_picture(*one) for one in each])

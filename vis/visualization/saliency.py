@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from vis._core.model_inputs import inputs_to_explain
+from vis._core.model_inputs import inputs_to_explain, tensor_to_explain
+from vis._core.objective import loss_pairs
 from vis.backend.graph import Graph, LayerOutput, ModelInputs, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
 from vis.utils.validation import require
-from vis.visualization.attribution.base import apply_backprop_modifier
+from vis.visualization.attribution.base import apply_backprop_modifier, warn_of_absolute
 from vis.visualization.attribution.grad_cam import GradCAM
 from vis.visualization.attribution.maps import normalise_maps
 from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
-from vis.visualization.attribution.score import FilterIndices, Score
+from vis.visualization.attribution.score import FilterIndices, Score, warn_of_zeros
 
 
 def visualize_saliency_with_losses(
@@ -53,9 +54,11 @@ def visualize_saliency_with_losses(
         >>> visualize_saliency_with_losses(model.inputs[0], losses, np.ones((8, 8, 3))).shape
         (8, 8)
     """
+    pairs = loss_pairs(losses)
+    warn_of_absolute(grad_modifier, pairs)
     inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
     method = Saliency(grad_modifier=grad_modifier, keepdims=keepdims)
-    return _saliency_map(method, Score(inputs, losses), inputs, wrt_tensor)
+    return _saliency_map(method, Score(inputs, pairs), inputs, wrt_tensor)
 
 
 def visualize_saliency(
@@ -71,7 +74,8 @@ def visualize_saliency(
     """Saliency map of filters of a layer: the gradient with respect to the image.
 
     For a class of a network that ends in a softmax, replace the softmax by a linear activation
-    first: it also grows if all other classes shrink.
+    first: it also grows if all other classes shrink. The attribution classes, such as `Saliency`,
+    skip it by themselves.
 
     Args:
         model: A Keras model.
@@ -118,7 +122,9 @@ def _saliency_map(
     """The gradient of a score at the image or at `wrt_tensor`, as a map."""
     is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in inputs.tensors)
     tensor = inputs.varying[0] if is_explained else wrt_tensor
-    return normalise_maps(method.to_maps(score.gradients(inputs.images, tensor), tensor))
+    grads = score.gradients(inputs.images, tensor)
+    warn_of_zeros(score, grads, method.reason_of_zeros)
+    return normalise_maps(method.to_maps(grads, tensor), grads)
 
 
 def visualize_cam_with_losses(
@@ -149,7 +155,7 @@ def visualize_cam_with_losses(
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
         >>> losses = [(ActivationMaximization(layers[-1], filter_indices=2), -1)]
-        >>> image = np.ones((8, 8, 3))
+        >>> image = np.random.normal(size=(8, 8, 3))
         >>> visualize_cam_with_losses(model.inputs[0], losses, image, layers[0]).shape
         (8, 8)
     """
@@ -157,9 +163,13 @@ def visualize_cam_with_losses(
     expected = "be a layer of the model"
     require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
     inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
-    score = Score(inputs, losses)
+    pairs = loss_pairs(losses)
+    warn_of_absolute(grad_modifier, pairs)
+    score = Score(inputs, pairs)
     method = GradCAM(grad_modifier=grad_modifier)
-    return normalise_maps(method.fuse_maps(score, inputs.images, [penultimate_layer]))
+    maps = method.fuse_maps(score, inputs.images, [penultimate_layer])
+    warn_of_zeros(score, maps, method.reason_of_zeros)
+    return normalise_maps(maps, maps)
 
 
 def visualize_cam(
@@ -198,7 +208,8 @@ def visualize_cam(
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> visualize_cam(model, -1, filter_indices=2, seed_input=np.ones((8, 8, 3))).shape
+        >>> image = np.random.normal(size=(8, 8, 3))
+        >>> visualize_cam(model, -1, filter_indices=2, seed_input=image).shape
         (8, 8)
     """
     method = GradCAM(
@@ -206,4 +217,8 @@ def visualize_cam(
         grad_modifier=grad_modifier,
         backprop_modifier=backprop_modifier,
     )
-    return method(model, seed_input, layer_idx, filter_indices)
+    graph = Graph.of(model)
+    # As in keras-vis, a softmax is not skipped.
+    losses = [(ActivationMaximization(graph.find(layer_idx)), -1)]
+    attributions = method.explain(graph, losses, seed_input, filter_indices)
+    return normalise_maps(method.to_maps(attributions, tensor_to_explain(graph)), attributions)

@@ -7,8 +7,16 @@ from typing import Any
 
 import keras
 
-from vis.backend.private import DTYPE_POLICY, losses_added_by, with_layers_inside
+from vis.backend.private import (
+    DTYPE_POLICY,
+    losses_added_by,
+    operation_class,
+    with_layers_inside,
+)
 from vis.utils.validation import require
+
+# A layer, and the operation of `keras.ops.softmax`.
+_SOFTMAX: Any = (keras.layers.Softmax, operation_class(keras.ops.softmax, (2,)))
 
 
 def call_in_inference(operation: Any, args: tuple, kwargs: dict) -> Any:
@@ -39,7 +47,7 @@ def restore_layer_losses(operations: Iterable[Any]) -> Iterator[None]:
 def has_softmax(layer: Any) -> bool:
     """Whether a layer ends in a softmax."""
     activation = getattr(layer, "activation", None)
-    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+    return isinstance(layer, _SOFTMAX) or activation is keras.activations.softmax
 
 
 class _Identity(keras.layers.Layer):
@@ -51,7 +59,7 @@ class _Identity(keras.layers.Layer):
 
 def without_softmax(layer: Any) -> Any:
     """A copy of a layer, with the same variables and a linear activation."""
-    if isinstance(layer, keras.layers.Softmax):
+    if isinstance(layer, _SOFTMAX):
         # The default name begins with an underscore, which TensorFlow's root scopes may not.
         return _Identity(name=layer.name)
     return _copy_with(layer, activation=keras.activations.linear)

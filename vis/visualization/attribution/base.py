@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis import backprop_modifiers
+from vis import backprop_modifiers, grad_modifiers
 from vis._core.model_inputs import (
     find_input,
     inputs_to_explain,
@@ -24,11 +24,11 @@ from vis.backend.graph import (
     layer_in_copy,
     tensor_in_copy,
 )
-from vis.losses import ActivationMaximization, Loss, LossSum
-from vis.utils.validation import as_integer, expect
+from vis.losses import ActivationMaximization, Direction, Loss, LossSum, Neuron
+from vis.utils.validation import as_integer, expect, warn
 from vis.utils.value import Value
 from vis.visualization.attribution.maps import normalise_maps
-from vis.visualization.attribution.score import FilterIndices, Score
+from vis.visualization.attribution.score import FilterIndices, Score, warn_of_zeros
 
 LossPairs = Sequence[tuple[Loss, float]]
 Losses = LossPairs | LossSum | Loss
@@ -50,6 +50,8 @@ class Attribution(Value):
     """
 
     backprop_modifier: str | Callable | None = None
+    # Why attributions may be 0 where the score has a gradient, for the warning of empty maps.
+    reason_of_zeros = "the method has measured 0 everywhere"
 
     def __call__(
         self,
@@ -67,11 +69,13 @@ class Attribution(Value):
             model: A Keras model.
             seed_input: An image, or a batch of images. For a model with several inputs: a list,
                 or a dict by name.
-            layer_idx: The layer whose activation is explained, as in `visualize_saliency`.
+            layer_idx: The layer whose activation is explained, as in `visualize_saliency`. A
+                softmax at its end is skipped, as in `visualize_filters`.
             filter_indices: As in `visualize_saliency`.
             losses: Explained in place of `layer_idx` and `filter_indices`: a list of
                 `(Loss, weight)`, a sum of losses, or a loss. Use a negative weight for a loss that
-                falls with the activation, such as `vis.losses.ActivationMaximization`.
+                falls with the activation, such as `vis.losses.ActivationMaximization`. A softmax
+                is skipped for losses of activations, but not for functions of your own.
             input_name: The input to explain, by name or index. The default is the first image. For
                 token ids and other integers, the output of the embedding is explained.
 
@@ -88,7 +92,10 @@ class Attribution(Value):
         attributions = self.attributions(
             model, seed_input, layer_idx, filter_indices, losses=losses, input_name=input_name
         )
-        return normalise_maps(self.to_maps(attributions, tensor))
+        maps = self.to_maps(attributions, tensor)
+        if losses is not None:
+            warn_of_absolute(getattr(self, "grad_modifier", None), loss_pairs(losses))
+        return normalise_maps(maps, attributions)
 
     def attributions(
         self,
@@ -108,15 +115,29 @@ class Attribution(Value):
         """
         graph = Graph.of(model)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
+        select = losses is None
+        return self.explain(graph, pairs, seed_input, filter_indices, select, input_name)
+
+    def explain(
+        self,
+        graph: Graph,
+        pairs: LossPairs,
+        seed_input: np.ndarray,
+        filter_indices: FilterIndices,
+        select: bool = True,
+        input_name: int | str | None = None,
+    ) -> np.ndarray:
+        """Attributions of losses; with `select` those of some filters of the only loss."""
         tensor = tensor_to_explain(graph, find_input(graph, input_name))
         layers = self.feature_layers(graph, pairs, tensor)
         modified, layers = apply_backprop_modifier(self.backprop_modifier, graph, layers)
         pairs = [(loss_in_copy(loss, graph, modified), weight) for loss, weight in pairs]
         inputs = self.model_inputs(modified, seed_input, input_name)
         score = Score(inputs, pairs)
-        if losses is None:
+        if select:
             score.select_filters(filter_indices)
         measured = self.measure(score, inputs.images, *layers)
+        warn_of_zeros(score, measured, self.reason_of_zeros)
         return _with_channel_axis(measured, inputs.images.shape, channel_axis_of(tensor))
 
     def feature_layers(
@@ -181,11 +202,38 @@ def explained_losses(
 ) -> LossPairs:
     """The losses that are explained. Those of a layer apply to all its filters."""
     if losses is None:
-        return [(ActivationMaximization(graph.find(layer_idx)), -1)]
+        return [(_before_softmax(ActivationMaximization(graph.find(layer_idx))), -1)]
     is_alone = filter_indices is None and as_integer(layer_idx) == -1
     received = f"losses with layer_idx={layer_idx!r} and filter_indices={filter_indices!r}"
     expect(is_alone, "losses", "be given without `layer_idx` and `filter_indices`", received)
-    return loss_pairs(losses)
+    return [(_before_softmax(loss), weight) for loss, weight in loss_pairs(losses)]
+
+
+def _before_softmax(loss: Loss) -> Loss:
+    """A loss of activations before their softmax. Users' functions get what they expect."""
+    if isinstance(loss, (ActivationMaximization, Neuron, Direction)):
+        loss = copy.copy(loss)
+        loss.before_softmax = True
+    return loss
+
+
+def warn_of_absolute(grad_modifier: str | Callable | None, losses: LossPairs) -> None:
+    """Warns if losses are subtracted, and absolute values are the same in both directions."""
+    weights = [weight for loss, weight in losses if not _is_penalty(loss)]
+    is_difference = min(weights, default=0) < 0 < max(weights, default=0)
+    absolute = (grad_modifiers.absolute, np.abs, keras.ops.abs)
+    if is_difference and grad_modifiers.get(grad_modifier) in absolute:
+        warn(
+            "`grad_modifier` should not be 'absolute' for a difference of losses, because `a - b` "
+            "and `b - a` have the same absolute gradient. Use 'relu' for what speaks for `a`, or "
+            "None for signed values. "
+            f"Received: grad_modifier={grad_modifier!r}, and losses with weights {weights}"
+        )
+
+
+def _is_penalty(loss: Loss) -> bool:
+    """Whether a loss is a penalty on the image."""
+    return isinstance(getattr(loss, "target", None), keras.KerasTensor)
 
 
 def loss_in_copy(loss: Loss, graph: Graph, modified: Graph) -> Loss:

@@ -8,7 +8,13 @@ import numpy as np
 from vis._core.objective import Objective
 from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution, LossPairs
-from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, place_maps, scale_maps
+from vis.visualization.attribution.maps import (
+    MAX_BATCH_SIZE,
+    batches,
+    is_zero,
+    place_maps,
+    scale_maps,
+)
 from vis.visualization.attribution.penultimate_layer import (
     PenultimateLayers,
     find_penultimate_layers,
@@ -28,6 +34,8 @@ class CAM(Attribution):
         backprop_modifier: A name in `vis.backprop_modifiers`, a function from model to model, or
             None.
     """
+
+    reason_of_zeros = "the feature maps, or their weights, are 0"
 
     def __init__(
         self,
@@ -64,7 +72,11 @@ class CAM(Attribution):
             self.weighted_features(score.for_samples(c), images[c], layer).sum(axis=-1)
             for c in batches(len(images), MAX_BATCH_SIZE)
         ]
-        return self._place(score, layer, images.shape[1:], np.maximum(np.concatenate(maps), 0))
+        sums = np.concatenate(maps)
+        is_rectified = (sums.max(axis=tuple(range(1, sums.ndim))) <= 0) & ~is_zero(sums)
+        if is_rectified.any():
+            score.note(f"all weighted activations of layer '{layer.name}' are negative")
+        return self._place(score, layer, images.shape[1:], np.maximum(sums, 0))
 
     def _place(
         self, score: Score, layer: Target, shape: Sequence[int], maps: np.ndarray

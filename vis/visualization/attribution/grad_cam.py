@@ -28,7 +28,7 @@ class GradCAM(CAM):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> GradCAM()(model, np.ones((8, 8, 3))).shape
+        >>> GradCAM()(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 
@@ -70,7 +70,7 @@ class GradCAMPlusPlus(GradCAM):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> GradCAMPlusPlus()(model, np.ones((8, 8, 3))).shape
+        >>> GradCAMPlusPlus()(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 
@@ -98,7 +98,7 @@ class LayerCAM(GradCAM):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> LayerCAM()(model, np.ones((8, 8, 3))).shape
+        >>> LayerCAM()(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 
@@ -119,7 +119,7 @@ class GuidedGradCAM(Saliency):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> GuidedGradCAM()(model, np.ones((8, 8, 3))).shape
+        >>> GuidedGradCAM()(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 

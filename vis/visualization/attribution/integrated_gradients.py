@@ -42,6 +42,8 @@ class IntegratedGradients(Saliency):
         array([[ 6.4, 12.7]])
     """
 
+    reason_of_zeros = "the image equals the `baseline` wherever the score has a gradient"
+
     def __init__(
         self,
         steps: int = 64,

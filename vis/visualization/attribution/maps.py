@@ -5,20 +5,38 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vis.backend.graph import Axis, Span, unfold_positions
+from vis.utils.validation import warn
 
 # Images per evaluation of a model.
 MAX_BATCH_SIZE = 32
 
 
-def normalise_maps(maps: np.ndarray) -> np.ndarray:
-    """Scales each map to [0, 1]. A single map loses the batch axis."""
+def warn_of_empty(is_empty: np.ndarray, reason: str, advice: str) -> None:
+    """Warns of the maps that show nothing, if there are any."""
+    if count := np.count_nonzero(is_empty):
+        warn(f"{count} of {len(is_empty)} maps show nothing: {reason}. {advice}")
+
+
+def normalise_maps(maps: np.ndarray, attributions: np.ndarray) -> np.ndarray:
+    """Scales the maps made of attributions to [0, 1]. A single map loses the batch axis."""
     if not np.isfinite(maps).all():
         raise ValueError(
             "`model` must have finite outputs and gradients for `seed_input`. Check its weights "
             f"for NaN. Received: a map of which {np.isfinite(maps).mean():.0%} is finite"
         )
+    flat = maps.reshape(len(maps), -1)
+    is_lost = (np.ptp(flat, axis=1) == 0) & (flat.shape[1] > 1) & ~is_zero(attributions)
+    advice = "`attributions` and `grad_modifier=None` keep negative values."
+    warn_of_empty(is_lost & is_zero(maps), "no attribution is positive", advice)
+    advice = "Another method, or an earlier layer, may tell the positions apart."
+    warn_of_empty(is_lost & ~is_zero(maps), "all values of a map are equal", advice)
     scaled = scale_maps(maps)
     return scaled[0] if len(scaled) == 1 else scaled
+
+
+def is_zero(maps: np.ndarray) -> np.ndarray:
+    """Whether each of some maps, `(samples, ...)`, is 0 everywhere."""
+    return np.logical_not(maps.reshape(len(maps), -1).any(axis=1))
 
 
 def scale_maps(maps: np.ndarray) -> np.ndarray:

@@ -9,11 +9,13 @@ import numpy as np
 from vis.backend.graph import spatial_axes
 from vis.utils.validation import check_integer, check_number, check_sizes, expect, per_axis
 from vis.visualization.attribution.base import Attribution
-from vis.visualization.attribution.maps import batches
+from vis.visualization.attribution.maps import batches, warn_of_empty
 from vis.visualization.attribution.score import Score
 
 # The default patch is this many times smaller than the image.
 _PATCHES_PER_AXIS = 7
+# Differences of scores of up to so many units in the last place are rounding errors.
+_ROUNDING = 4
 
 
 class Occlusion(Attribution):
@@ -44,6 +46,8 @@ class Occlusion(Attribution):
                [0., 0., 0., 0.]])
     """
 
+    reason_of_zeros = "covering any patch leaves the score as it is"
+
     def __init__(
         self,
         patch: int | Sequence[int] | None = None,
@@ -59,7 +63,13 @@ class Occlusion(Attribution):
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         scores = score.values(images)
-        return score.map_samples(self._of_sample, np.asarray(images, "float32"), scores)
+        maps = score.map_samples(self._of_sample, np.asarray(images, "float32"), scores)
+        largest = np.abs(maps).reshape(len(maps), -1).max(axis=1)
+        limit = _ROUNDING * np.finfo(scores.dtype).eps * np.abs(scores)
+        reason = "covering any patch changes the score by rounding errors only"
+        advice = "A sigmoid may be saturated: explain the layer, or the activation, before it."
+        warn_of_empty((largest > 0) & (largest <= limit), reason, advice)
+        return maps
 
     def _of_sample(self, score: Score, image: np.ndarray, image_score: float) -> np.ndarray:
         # The features of a vector are treated as pixels.

@@ -72,6 +72,8 @@ class GradientTimesInput(Saliency):
         array([[10., 21.]])
     """
 
+    reason_of_zeros = "the image is 0 wherever the score has a gradient"
+
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
         return images * score.gradients(images)
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from vis._core.model_inputs import as_model_inputs
-from vis._core.objective import Objective
+from vis._core.objective import Objective, warn_of_softmax
 from vis.backend.graph import (
     Geometry,
     ModelInputs,
@@ -21,6 +21,7 @@ from vis.backend.graph import (
 )
 from vis.backend.layers import safe_precision
 from vis.backend.step import (
+    Formula,
     ScoreOutput,
     ScoreSpec,
     compiled_scores,
@@ -29,8 +30,11 @@ from vis.backend.step import (
 )
 from vis.losses import ActivationMaximization, Loss
 from vis.utils.validation import is_iterable, warn
-from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches
+from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, is_zero, warn_of_empty
 
+# Activations whose gradients underflow at the ends of their range, and how close to these it is.
+_SATURATING = ("sigmoid", "softmax", "tanh", "hard_sigmoid")
+_AT_END = 1e-5
 # One index, several for all images, or several for each image.
 FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
 
@@ -84,6 +88,9 @@ class Score:
             self._objective.check_samples(len(inputs.images))
         self._parameters = self._objective.parameters
         self._weights = np.array(self._objective.weights, self._dtype)
+        # Shared by the scores of single samples.
+        self.notes: list[str] = []
+        warn_of_softmax(self._objective.losses)
 
     def select_filters(self, filter_indices: FilterIndices) -> None:
         """Selects the filters of the only loss, an `ActivationMaximization`.
@@ -194,9 +201,43 @@ class Score:
             arguments = tree.map_structure(ops.convert_to_tensor, (*batch, self._weights))
             output = compiled(self._graph, None, *arguments)
             outputs.append(tree.map_structure(ops.convert_to_numpy, output))
-        if len(outputs) == 1:
-            return outputs[0]
-        return tree.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
+        output = outputs[0]
+        if len(outputs) > 1:
+            output = tree.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
+        for grads in output.grads:
+            is_flat = ~grads.reshape(len(grads), -1).any(axis=1)
+            if is_flat.any():
+                self.note(self._why_flat(output.scores[is_flat]))
+        return output
+
+    def note(self, reason: str) -> None:
+        """Notes why attributions of some images may be 0, for the warning of empty maps."""
+        if reason not in self.notes:
+            self.notes.append(reason)
+
+    def _why_flat(self, scores: np.ndarray) -> str:
+        """Why the gradient of some scores is 0."""
+        is_at_end = np.abs(scores - np.round(scores)).max() < _AT_END
+        for term in self._objective.terms if is_at_end else ():
+            if not isinstance(term, Formula) or term.before_softmax:
+                continue
+            layer = term.target.operation()
+            activation = getattr(getattr(layer, "activation", None), "__name__", "")
+            if activation in _SATURATING:
+                return (
+                    f"the {activation} of layer '{layer.name}' is saturated, and has no gradient; "
+                    "`keras.activations.linear` in its place has one"
+                )
+        return "the gradient of the score is 0, because all units on the way to it are inactive"
+
+
+def warn_of_zeros(score: Score, attributions: np.ndarray, reason: str) -> None:
+    """Warns of attributions that are 0, for the reasons that the score has noted, or another."""
+    advice = (
+        "Another class, layer or method, such as `LayerCAM`, `Saliency` or `Occlusion`, may show "
+        "something."
+    )
+    warn_of_empty(is_zero(attributions), ", or ".join(score.notes) or reason, advice)
 
 
 def _filter_weights(layer: Target, filter_indices: FilterIndices, samples: int) -> np.ndarray:

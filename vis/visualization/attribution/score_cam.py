@@ -30,7 +30,7 @@ class ScoreCAM(CAM):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> ScoreCAM()(model, np.ones((8, 8, 3))).shape
+        >>> ScoreCAM()(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 
@@ -64,7 +64,10 @@ class ScoreCAM(CAM):
                 masks = np.expand_dims(masks, layout.channel_axis)
             scores.append(score.values(masks * image))
         weights = np.zeros(features.shape[-1])
-        weights[channels] = softmax(np.concatenate(scores))
+        if len(channels) > 1 and np.ptp(np.concatenate(scores)) == 0:
+            score.note("all masked images have the same score")
+        else:
+            weights[channels] = softmax(np.concatenate(scores))
         return features * weights
 
 
@@ -81,7 +84,7 @@ class FasterScoreCAM(ScoreCAM):
     Example:
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-        >>> FasterScoreCAM(max_channels=2)(model, np.ones((8, 8, 3))).shape
+        >>> FasterScoreCAM(max_channels=2)(model, np.random.normal(size=(8, 8, 3))).shape
         (8, 8)
     """
 

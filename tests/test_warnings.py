@@ -1,0 +1,299 @@
+"""Warnings where a result shows nothing, or not what was asked for, and silence elsewhere.
+
+Warnings are errors in all tests, so that a call without `pytest.warns` tests silence.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from helpers import sequential
+from keras import layers, ops
+
+from vis.losses import ActivationMaximization, OutputScore
+from vis.regularizers import TotalVariation
+from vis.visualization import (
+    FasterScoreCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    GradientTimesInput,
+    GuidedGradCAM,
+    IntegratedGradients,
+    LayerCAM,
+    Occlusion,
+    Saliency,
+    ScoreCAM,
+    SmoothGrad,
+    visualize_activation,
+    visualize_cam,
+    visualize_cam_with_losses,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
+
+SETTINGS = {"max_iter": 2, "seed": 0}
+CAMS = [GradCAM(), GradCAMPlusPlus(), LayerCAM(), ScoreCAM(), FasterScoreCAM()]
+METHODS = [
+    *CAMS,
+    Saliency(),
+    SmoothGrad(samples=3, seed=0),
+    GradientTimesInput(),
+    IntegratedGradients(steps=4),
+    GuidedGradCAM(),
+    Occlusion(patch=2),
+]
+by_class = pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(0, 1, shape).astype("float32")
+
+
+def network(sign=1.0, activation=None, last=None, units=2):
+    """A positive convolution, and a dense layer whose first unit has weights of one sign."""
+    model = sequential(
+        (6, 6, 1),
+        layers.Conv2D(3, 2, activation="relu", name="conv"),
+        layers.Flatten(),
+        layers.Dense(units, activation, name="classes"),
+        *([last] if last else []),
+    )
+    kernel, _ = model.get_layer("conv").get_weights()
+    model.get_layer("conv").set_weights([np.abs(kernel), np.zeros(3)])
+    kernel, bias = model.get_layer("classes").get_weights()
+    kernel[:, :2] = np.array([sign, 1.0]) * np.abs(kernel[:, :2])
+    model.get_layer("classes").set_weights([kernel, bias])
+    return model
+
+
+def warned(record):
+    return [str(warning.message) for warning in record]
+
+
+# Maps that show nothing.
+
+
+def test_maps_without_positive_weighted_activations_are_counted():
+    model = network(-1)
+    images = np.stack([noise(6, 6, 1, seed=i) for i in range(3)])
+    with pytest.warns(UserWarning, match="maps show nothing") as record:
+        maps = visualize_cam(model, -1, 0, images)
+    assert not maps.any()
+    (text,) = warned(record)
+    assert text.startswith("3 of 3 maps show nothing: ")
+    assert "all weighted activations of layer 'conv' are negative" in text
+    assert "`LayerCAM`" in text
+    with pytest.warns(UserWarning, match="^2 of 3 maps show nothing"):
+        maps = GradCAM()(model, images, -1, [[0], [1], [0]])
+    assert maps.any(axis=(1, 2)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("method", [GradCAM(), GradCAMPlusPlus()], ids=str)
+def test_class_activation_maps_with_negative_sums(method):
+    with pytest.warns(UserWarning, match="1 of 1 maps show nothing"):
+        assert not method(network(-1), noise(6, 6, 1), filter_indices=0).any()
+
+
+def test_fused_maps_warn_only_if_no_layer_shows_anything():
+    model = network(-1)
+    with pytest.warns(UserWarning, match="1 of 1 maps show nothing") as record:
+        GradCAM(["conv", "conv"])(model, noise(6, 6, 1), filter_indices=0)
+    assert len(record) == 1
+
+
+@by_class
+def test_methods_are_silent_where_there_is_something_to_show(method):
+    image = noise(6, 6, 1)
+    assert np.ptp(method(network(), image, filter_indices=0)) == 1
+
+
+@by_class
+def test_dead_units(method):
+    """The first unit is negative for all images, so that its ReLU is off."""
+    model = network(-1, "relu")
+    with pytest.warns(UserWarning, match="1 of 1 maps show nothing") as record:
+        assert not method(model, noise(6, 6, 1), filter_indices=0).any()
+    texts = warned(record)
+    reason = "all units on the way to it are inactive"
+    if isinstance(method, ScoreCAM):
+        reason = "all masked images have the same score"
+    if isinstance(method, Occlusion):
+        reason = "covering any patch leaves the score as it is"
+    assert reason in texts[0]
+    assert len(texts) == 1 + isinstance(method, GuidedGradCAM)
+
+
+def test_a_saturated_sigmoid_is_named_as_the_reason():
+    model = network(1000, "sigmoid")
+    with pytest.warns(UserWarning, match="the sigmoid of layer 'classes' is saturated"):
+        assert not visualize_saliency(model, -1, 0, noise(6, 6, 1)).any()
+    # Before saturation, the gradient is small but has the right direction.
+    assert np.ptp(visualize_saliency(network(1, "sigmoid"), -1, 0, noise(6, 6, 1))) == 1
+
+
+def test_occlusion_of_a_nearly_saturated_score_is_rounding():
+    """Differences of probabilities of 1 - 1e-7 are multiples of 6e-8."""
+    model = sequential((8,), layers.Dense(1, "sigmoid", use_bias=False))
+    model.set_weights([np.linspace(1, 3, 8)[:, None]])
+    with pytest.warns(UserWarning, match="rounding errors only"):
+        Occlusion(patch=1, fill=0.5)(model, np.ones(8))
+    assert np.ptp(Occlusion(patch=1, fill=0)(model, 0.1 * np.ones(8))) == 1
+
+
+def test_values_that_are_all_equal_or_negative():
+    model = sequential((3, 3, 1), layers.GlobalAveragePooling2D())
+    with pytest.warns(UserWarning, match="1 of 1 maps show nothing: all values of a map are equal"):
+        visualize_saliency(model, -1, 0, noise(3, 3, 1))
+    with pytest.warns(UserWarning, match="no attribution is positive"):
+        visualize_saliency(network(-1), -1, 0, noise(6, 6, 1), grad_modifier="relu")
+
+
+def test_an_image_that_equals_the_baseline():
+    with pytest.warns(UserWarning, match="the image equals the `baseline`"):
+        IntegratedGradients(steps=3, baseline=1)(network(), np.ones((6, 6, 1)), filter_indices=0)
+    linear = sequential((6, 6, 1), layers.Flatten(), layers.Dense(2))
+    with pytest.warns(UserWarning, match="the image is 0"):
+        GradientTimesInput()(linear, np.zeros((6, 6, 1)), filter_indices=0)
+
+
+# Scores behind a softmax.
+
+
+def with_softmax(kind):
+    if kind == "activation":
+        return network(activation="softmax", units=3)
+    if kind == "layer":
+        return network(last=layers.Softmax(), units=3)
+    if kind == "activation layer":
+        return network(last=layers.Activation("softmax"), units=3)
+    model = network(units=3)
+    return keras.Model(model.inputs, ops.softmax(model.outputs[0]))
+
+
+kinds = pytest.mark.parametrize("kind", ["activation", "layer", "activation layer", "operation"])
+
+
+@kinds
+def test_functions_of_keras_vis_warn_of_a_softmax_and_keep_their_results(kind):
+    keras.utils.set_random_seed(0)
+    model = with_softmax(kind)
+    image = noise(6, 6, 1)
+    for draw in (visualize_saliency, visualize_cam):
+        with pytest.warns(UserWarning, match="should be taken before its softmax") as record:
+            heat = draw(model, -1, 0, image)
+        assert len(record) == 1
+        assert "apply_modifications" in str(record[0].message)
+        # Minus the sum of the others has the same gradient behind a softmax.
+        others = [(OutputScore(_last(model), lambda p: ops.log(1 / (1 - p[:, 0]))), -1)]
+        if draw is visualize_saliency:
+            same = visualize_saliency_with_losses(model.inputs[0], others, image)
+            np.testing.assert_allclose(heat, same, atol=1e-4)
+
+
+def _last(model):
+    from vis.visualization import find_layer
+
+    return find_layer(model, -1)
+
+
+@kinds
+@by_class
+def test_attribution_classes_skip_a_softmax(kind, method):
+    if kind == "operation" and isinstance(method, GuidedGradCAM):
+        pytest.skip("Copies have no operations that are not layers.")
+    keras.utils.set_random_seed(0)
+    model = with_softmax(kind)
+    logits = keras.Model(model.inputs, model.get_layer("classes").output)
+    image = noise(6, 6, 1)
+    if kind == "activation":
+        logits = keras.models.clone_model(model)
+        logits.set_weights(model.get_weights())
+        logits.layers[-1].activation = keras.activations.linear
+    expected = method.attributions(logits, image, filter_indices=0)
+    losses = [(ActivationMaximization(_last(model), 0), -1)]
+    for explained in ({"filter_indices": 0}, {"losses": losses}):
+        result = method.attributions(model, image, **explained)
+        np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+def test_functions_of_probabilities_warn_if_they_are_proportional_to_these():
+    def explain(model, function):
+        losses = [(OutputScore(model.layers[-1], function), -1)]
+        Saliency()(model, noise(6, 6, 1), losses=losses)
+
+    model = with_softmax("activation")
+    with pytest.warns(UserWarning, match="should be taken before its softmax"):
+        explain(model, lambda p: p[:, 0] - p[:, 1])
+    explain(model, lambda p: ops.log(p[:, 0]))
+    explain(network(), lambda p: p[:, 0] - p[:, 1])
+
+
+def test_activation_maximization_warns_of_a_softmax():
+    with pytest.warns(UserWarning, match="should be taken before its softmax"):
+        visualize_activation(with_softmax("layer"), -1, 0, **SETTINGS)
+    visualize_activation(with_softmax("layer"), "classes", 0, **SETTINGS)
+
+
+def test_a_sigmoid_needs_no_warning():
+    model, image = network(activation="sigmoid"), noise(6, 6, 1)
+    for draw in (visualize_saliency, visualize_cam):
+        assert np.ptp(draw(model, -1, 0, image)) == 1
+
+
+# Differences of losses.
+
+
+def difference(model, a, b):
+    layer = model.layers[-1]
+    return [(ActivationMaximization(layer, a), -1), (ActivationMaximization(layer, b), 1)]
+
+
+def test_absolute_values_of_a_difference_of_losses():
+    model, image = network(units=3), noise(6, 6, 1)
+    for draw in (
+        lambda losses, **modifier: visualize_saliency_with_losses(
+            model.inputs[0], losses, image, **modifier
+        ),
+        lambda losses, **modifier: Saliency(**modifier)(model, image, losses=losses),
+    ):
+        maps = []
+        for losses in (difference(model, 0, 1), difference(model, 1, 0)):
+            with pytest.warns(UserWarning, match="should not be 'absolute' for a difference"):
+                maps.append(draw(losses))
+        np.testing.assert_array_equal(*maps)
+        one, other = (
+            draw(difference(model, *pair), grad_modifier="relu") for pair in ((0, 1), (1, 0))
+        )
+        # A pixel speaks for one class, for the other, or for neither.
+        assert not (one * other).any()
+        assert one.any()
+        assert other.any()
+    layer = model.get_layer("conv")
+    with pytest.warns(UserWarning, match="should not be 'absolute'"):
+        visualize_cam_with_losses(
+            model.inputs[0], difference(model, 0, 1), image, layer, grad_modifier="absolute"
+        )
+
+
+def test_signed_attributions_of_a_difference_change_sign_with_its_direction():
+    model, image = network(units=3, activation="softmax"), noise(6, 6, 1)
+    for method in (Saliency(), IntegratedGradients(steps=8), Occlusion(patch=2)):
+        forth, back = (
+            method.attributions(model, image, losses=difference(model, *pair))
+            for pair in ((0, 1), (1, 0))
+        )
+        np.testing.assert_allclose(forth, -back, atol=1e-6)
+        singly = [method.attributions(model, image, filter_indices=i) for i in (0, 1)]
+        np.testing.assert_allclose(forth, singly[0] - singly[1], atol=1e-5)
+
+
+def test_penalties_and_weights_of_one_sign_are_no_difference():
+    model, image = network(), noise(6, 6, 1)
+    losses = [
+        (ActivationMaximization(model.layers[-1], 0), -1),
+        (ActivationMaximization(model.layers[-1], 1), -0.5),
+        (TotalVariation(model.inputs[0]), 1),
+    ]
+    visualize_saliency_with_losses(model.inputs[0], losses, image)
+    visualize_saliency_with_losses(model.inputs[0], difference(model, 0, 1), image, None, None)
