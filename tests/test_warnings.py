@@ -11,7 +11,8 @@ import pytest
 from helpers import sequential
 from keras import layers, ops
 
-from vis.losses import ActivationMaximization, OutputScore
+from vis.losses import ActivationMaximization, FeatureInversion, OutputScore
+from vis.parametrizations import PrincipalComponents
 from vis.regularizers import TotalVariation
 from vis.visualization import (
     FasterScoreCAM,
@@ -28,11 +29,13 @@ from vis.visualization import (
     visualize_activation,
     visualize_cam,
     visualize_cam_with_losses,
+    visualize_filters,
     visualize_saliency,
     visualize_saliency_with_losses,
 )
 
 SETTINGS = {"max_iter": 2, "seed": 0}
+QUIET = {**SETTINGS, "progress": False}
 CAMS = [GradCAM(), GradCAMPlusPlus(), LayerCAM(), ScoreCAM(), FasterScoreCAM()]
 METHODS = [
     *CAMS,
@@ -297,3 +300,72 @@ def test_penalties_and_weights_of_one_sign_are_no_difference():
     ]
     visualize_saliency_with_losses(model.inputs[0], losses, image)
     visualize_saliency_with_losses(model.inputs[0], difference(model, 0, 1), image, None, None)
+
+
+# Values in another range than the model takes.
+
+
+def scaling(*last):
+    return sequential(
+        (6, 6, 1), layers.Rescaling(1 / 255), layers.Conv2D(2, 3, activation="relu"), *last
+    )
+
+
+EXAMPLES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1)).astype("float32")
+BRIGHT = EXAMPLES[0]
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("like", lambda model, s: visualize_filters(model, -1, 0, like=s * EXAMPLES, **QUIET)),
+        (
+            "like",
+            lambda model, s: visualize_activation(model, -1, 0, like=s * EXAMPLES, **SETTINGS),
+        ),
+        (
+            "examples",
+            lambda model, s: visualize_activation(
+                model,
+                -1,
+                0,
+                parametrization=PrincipalComponents(s * EXAMPLES),
+                input_range=(0, 255 * s),
+                **SETTINGS,
+            ),
+        ),
+        (
+            "input_range",
+            lambda model, s: visualize_filters(model, -1, 0, input_range=(0, 255 * s), **QUIET),
+        ),
+        (
+            "seed_input",
+            lambda model, s: visualize_activation(model, -1, 0, seed_input=s * BRIGHT, **SETTINGS),
+        ),
+        ("image", lambda model, s: FeatureInversion(model.layers[-1], model.inputs[0], s * BRIGHT)),
+        (
+            "baseline",
+            lambda model, s: IntegratedGradients(2, baseline=s * BRIGHT)(model, EXAMPLES[1]),
+        ),
+    ],
+)
+def test_other_ranges_than_the_model_takes(name, call, scale):
+    """Only the first layer tells the range; a warning is for values from 0 to 1."""
+    model = scaling()
+    if scale == 1:
+        call(model, scale)
+        return
+    with pytest.warns(UserWarning, match=f"^`{name}` should have values from about 0 to 255"):
+        call(model, scale)
+
+
+@pytest.mark.parametrize("fill", [0, 300, 1000])
+def test_fill_of_occlusion(fill):
+    model = scaling(layers.GlobalAveragePooling2D())
+    occlusion = Occlusion(patch=2, fill=fill)
+    if fill < 1000:
+        occlusion(model, BRIGHT)
+        return
+    with pytest.warns(UserWarning, match="^`fill` should have values from about 0 to 255"):
+        occlusion(model, BRIGHT)

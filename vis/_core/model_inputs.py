@@ -115,7 +115,6 @@ def inputs_to_explain(
     wrt = graph.gradient_flow.encoded(wrt)
     explained = position_of(wrt, tensors)
     images = np.broadcast_to(values[explained], (samples, *values[explained].shape[1:]))
-    warn_of_range(wrt, images)
     fixed: list[np.ndarray | None] = [*values]
     fixed[explained] = None
     inputs = ModelInputs(graph, graph.input_structure, tuple(tensors), tuple(fixed), images)
@@ -274,4 +273,6 @@ def _varying_unless_fixed(
 def _checked(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
     if tensor.dtype == "string":
         return check_texts(name, value, tensor.shape)
-    return check_images(name, value, tuple(tensor.shape[1:]))
+    images = check_images(name, value, tuple(tensor.shape[1:]))
+    warn_of_range(tensor, images, name)
+    return images

@@ -7,7 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from vis.backend.graph import Graph, ModelInputs, Target, check_layer, filters_of, output_shape
+from vis.backend.graph import (
+    Graph,
+    ModelInputs,
+    Target,
+    check_layer,
+    filters_of,
+    output_shape,
+    warn_of_range,
+)
 from vis.backend.step import evaluate_tensor
 from vis.losses.base import TensorLoss
 from vis.utils.validation import (
@@ -355,6 +363,7 @@ class FeatureInversion(_LayerLoss):
         expected = "be the model's input, such as `model.inputs[0]`"
         require(is_tensor, "img_input", expected, img_input, TypeError)
         image = check_images("image", image, tuple(img_input.shape[1:]))
+        warn_of_range(img_input, image, "image")
         inputs = ModelInputs.with_zeros(Graph.of_inputs(img_input), img_input)
         self.parameters = {"features": evaluate_tensor(inputs, layer, image)}
 

@@ -22,7 +22,7 @@ from vis._core.optimised_inputs import (
     resolve_parametrizations,
     resolve_ranges,
 )
-from vis.backend.graph import TensorRef, check_erosion, check_tensor
+from vis.backend.graph import TensorRef, check_erosion, check_tensor, warn_of_range
 from vis.backend.layers import WeightCache, check_precision, safe_precision
 from vis.backend.step import Engine, OptimisedInput, StepInputs, StepSpec, engines
 from vis.backend.tensors import draw_seed
@@ -228,10 +228,13 @@ class Optimizer:
     def _check_seed_input(self, seed_input: Any) -> list[np.ndarray | None]:
         """Returns the seed images of each optimised input as batches, or raises."""
         seed_inputs = self._inputs.match("seed_input", seed_input)
-        return [
-            None if images is None else check_images("seed_input", images, tuple(t.shape[1:]))
-            for t, images in zip(self.input_tensors, seed_inputs, strict=True)
-        ]
+        starts: list[np.ndarray | None] = []
+        for tensor, images in zip(self.input_tensors, seed_inputs, strict=True):
+            if images is not None:
+                images = check_images("seed_input", images, tuple(tensor.shape[1:]))
+                warn_of_range(tensor, images)
+            starts.append(images)
+        return starts
 
     def _number_of_samples(self, start: Sequence[np.ndarray | None], samples: int) -> int:
         """The number of samples of seed images and fixed inputs, or else `samples`."""

@@ -9,7 +9,13 @@ import numpy as np
 from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
 from vis._core.objective import warn_of_softmax
 from vis._core.optimised_inputs import resolve_ranges
-from vis.backend.graph import Graph, ModelInputs, channel_axis_of, tensor_in_copy
+from vis.backend.graph import (
+    Graph,
+    ModelInputs,
+    channel_axis_of,
+    tensor_in_copy,
+    warn_of_range,
+)
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
@@ -210,6 +216,9 @@ def _minimize(
         optimizer=optimizer,
         precision=precision,
     )
+    for tensor, ends in zip(inputs.varying, descender.input_ranges, strict=True):
+        if not is_fitted(parametrization):
+            warn_of_range(tensor, np.array(ends), "input_range")
     warn_of_softmax(loss for loss, _ in descender.losses)
     images = inputs.match("images", descender.minimize(**args)[0])
     each = zip(images, inputs.varying, descender.input_ranges, strict=True)

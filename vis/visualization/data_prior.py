@@ -8,7 +8,14 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import encode_text
-from vis.backend.graph import Graph, ModelInputs, match_to_inputs, names_of, spatial_axes
+from vis.backend.graph import (
+    Graph,
+    ModelInputs,
+    match_to_inputs,
+    names_of,
+    spatial_axes,
+    warn_of_range,
+)
 from vis.backend.step import evaluate_tensor
 from vis.data import SAMPLE_SIZE, Dataset, ExampleFormat, check_distinct, sample_inputs
 from vis.parametrizations import PrincipalComponents
@@ -24,6 +31,8 @@ def fit_prior(
     are lists by position or dicts by name. Images from a folder are scaled to `input_range`.
     """
     if like is None:
+        for prior in fitted_priors(parametrization) if len(graph.inputs) == 1 else ():
+            warn_of_range(graph.inputs[0], np.array(prior.input_range), "examples")
         return parametrization
     expected = "be None together with `like`, from which a parametrization is made"
     require(parametrization is None, "parametrization", expected, parametrization)
@@ -80,7 +89,9 @@ def _fit(
     numbers, values = encode_text("like", graph, tensor, values)
     check_distinct("like", values)
     entry = graph.gradient_flow.entry_of(numbers)
-    if entry is not numbers:
+    if entry is numbers:
+        warn_of_range(tensor, values, "like")
+    else:
         values = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, values)
     is_first = spatial_axes(entry)[:1] == (2,)
     data_format = "channels_first" if is_first else "channels_last"

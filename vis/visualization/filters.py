@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from vis._core.model_inputs import inputs_to_optimise
 from vis._core.optimised_inputs import resolve_ranges
-from vis.backend.graph import Graph, ModelInputs
+from vis.backend.graph import Graph, ModelInputs, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.tensors import draw_seed
 from vis.input_modifiers import InputModifier
 from vis.optimizer.updates import Update
 from vis.parametrizations import Parametrization
 from vis.utils.validation import check_flag, check_integer
-from vis.visualization.data_prior import fit_prior, range_or_default, size_or_default
+from vis.visualization.data_prior import fit_prior, is_fitted, range_or_default, size_or_default
 from vis.visualization.filter_renderer import BATCH_SIZE, FilterRenderer, RenderSettings
 from vis.visualization.selected_filters import are_several_layers, select_filters
 
@@ -103,6 +104,8 @@ def visualize_filters(
     size = size_or_default(given_size, parametrization, graph)
     inputs = _single_input(inputs_to_optimise(graph, fixed_inputs, image_size=size))
     (input_range,) = resolve_ranges(inputs, range_or_default(input_range, parametrization))
+    if not is_fitted(parametrization):
+        warn_of_range(inputs.varying[0], np.array(input_range), "input_range")
     settings = RenderSettings(
         input_range=input_range,
         batch_size=check_integer("batch_size", BATCH_SIZE if batch_size is None else batch_size, 1),

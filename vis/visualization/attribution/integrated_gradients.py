@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from vis.backend.graph import Graph
+from vis.backend.graph import Graph, warn_of_range
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.base import Losses, explained_losses
 from vis.visualization.attribution.maps import batches
@@ -62,7 +62,9 @@ class IntegratedGradients(Saliency):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
-        return score.map_samples(self._of_sample, images, self._baselines(images))
+        baselines = self._baselines(images)
+        warn_of_range(score.input_tensor, baselines, "baseline")
+        return score.map_samples(self._of_sample, images, baselines)
 
     def _of_sample(self, score: Score, image: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         line = _Line(score, image, baseline, self.batch_size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from vis.backend.graph import spatial_axes
+from vis.backend.graph import spatial_axes, warn_of_range
 from vis.utils.validation import check_integer, check_number, check_sizes, expect, per_axis
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.maps import batches, warn_of_empty
@@ -62,6 +62,8 @@ class Occlusion(Attribution):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def measure(self, score: Score, images: np.ndarray) -> np.ndarray:
+        if self.fill is not None:
+            warn_of_range(score.input_tensor, np.array(self.fill), "fill")
         scores = score.values(images)
         maps = score.map_samples(self._of_sample, np.asarray(images, "float32"), scores)
         largest = np.abs(maps).reshape(len(maps), -1).max(axis=1)
