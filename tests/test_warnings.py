@@ -11,7 +11,13 @@ import pytest
 from helpers import sequential
 from keras import layers, ops
 
-from vis.losses import ActivationMaximization, FeatureInversion, OutputScore
+from vis.losses import (
+    ActivationMaximization,
+    ClassScores,
+    FeatureInversion,
+    FilterActivations,
+    OutputScore,
+)
 from vis.parametrizations import PrincipalComponents
 from vis.regularizers import TotalVariation
 from vis.visualization import (
@@ -365,7 +371,83 @@ def test_fill_of_occlusion(fill):
     model = scaling(layers.GlobalAveragePooling2D())
     occlusion = Occlusion(patch=2, fill=fill)
     if fill < 1000:
-        occlusion(model, BRIGHT)
+        occlusion.attributions(model, BRIGHT)
         return
     with pytest.warns(UserWarning, match="^`fill` should have values from about 0 to 255"):
-        occlusion(model, BRIGHT)
+        occlusion.attributions(model, BRIGHT)
+
+
+# Optimisations with nothing to show, or that do the opposite.
+
+
+STEPS = {"max_iter": 24, "seed": 0}
+
+
+def dead_channel(activation="relu", bias=-1000.0):
+    """Channel 1 of the convolution is never active."""
+    model = sequential(
+        (8, 8, 1), layers.Conv2D(3, 3, activation=activation, name="conv"), layers.Flatten()
+    )
+    kernel, biases = model.layers[0].get_weights()
+    kernel = np.abs(kernel)
+    kernel[..., 1] *= -1
+    biases[1] = bias
+    model.layers[0].set_weights([kernel, biases])
+    return model
+
+
+def test_filters_that_are_never_active():
+    model = dead_channel()
+    with pytest.warns(UserWarning, match="show nothing") as record:
+        visualize_filters(model, "conv", progress=False, **STEPS)
+    (text,) = warned(record)
+    assert text.startswith("The activation of filters [1] of layer 'conv' should change")
+    assert "was 0 in all steps, as no image made them active" in text
+    visualize_filters(model, "conv", [0, 2], progress=False, **STEPS)
+
+
+def test_saturated_filters():
+    model = dead_channel("sigmoid", -1e4)
+    with pytest.warns(UserWarning, match="as the sigmoid is saturated"):
+        visualize_filters(model, "conv", progress=False, **STEPS)
+
+
+def test_activation_maximization_of_a_filter_that_is_never_active():
+    with pytest.warns(UserWarning, match=r"filters \[1\] of layer 'conv' should change"):
+        visualize_activation(dead_channel(), "conv", 1, **STEPS)
+    visualize_activation(dead_channel(), "conv", 0, **STEPS)
+
+
+def regression(loss):
+    """Outputs y and 3 y, whose difference rises while y falls."""
+    model = sequential(
+        (8, 8, 1), layers.Flatten(), layers.Dense(1, use_bias=False), layers.Dense(2, name="both")
+    )
+    model.set_weights([np.full((64, 1), 0.01), np.array([[1.0, 3.0]]), np.zeros(2)])
+    if loss:
+        model.compile(loss=loss)
+    return model
+
+
+def test_outputs_that_are_no_classes():
+    """Score of output 0 relative to output 1, `y - 3 y`, is highest where y is lowest."""
+    settings = {**STEPS, "progress": False, "input_range": (-1.0, 1.0)}
+    with pytest.warns(UserWarning, match=r"filters \[0\] of layer 'both' should rise") as record:
+        picture = visualize_filters(regression(None), -1, 0, **settings)
+    assert len(record) == 1
+    assert "`loss=vis.losses.FilterActivations`" in str(record[0].message)
+    assert picture.mean() < 0
+    for model, chosen in [
+        (regression("mse"), {}),
+        (regression(None), {"loss": FilterActivations}),
+        (regression("mse"), {"loss": lambda layer, filters: FilterActivations(layer, filters)}),
+    ]:
+        assert visualize_filters(model, -1, [0, 1], **chosen, **settings).mean() > 0
+    with pytest.warns(UserWarning, match="should rise"):
+        visualize_filters(regression("mse"), -1, 0, loss=ClassScores, **settings)
+
+
+@pytest.mark.parametrize("loss", ["mse", keras.losses.MeanSquaredError(), len])
+def test_other_losses_of_filters_are_refused(loss):
+    with pytest.raises(TypeError, match="`loss` must be a function that returns a loss"):
+        visualize_filters(regression(None), -1, 0, loss=loss)

@@ -59,6 +59,7 @@ class Descent:
     def __post_init__(self, initial_variables: list[list[np.ndarray]]) -> None:
         self._state = self.engine.initial_state(initial_variables, self.step_inputs)
         self._output: Any = None  # The `StepOutput` of the last step.
+        self._losses: list[np.ndarray] = []
 
     @property
     def step(self) -> int:
@@ -75,6 +76,11 @@ class Descent:
         """The lowest overall loss of each sample so far."""
         return _to_numpy(self._state.best_loss)
 
+    @property
+    def losses(self) -> np.ndarray:
+        """The losses of all steps that this object has taken, `(steps, terms, samples)`."""
+        return np.concatenate(self._losses)
+
     def descend(self, max_iter: int, callbacks: list[OptimizerCallback]) -> None:
         """Takes steps until there are `max_iter`, many at a time if the callbacks allow it."""
         in_numpy = bool(self.numpy_modifiers or self.numpy_grad_modifier)
@@ -84,7 +90,8 @@ class Descent:
         while (first := self.step) < max_iter:
             start_time = time.perf_counter()
             steps = min(steps, max_iter - first)
-            losses = self._step_in_numpy() if in_numpy else self._run_loop(steps)
+            losses = _to_numpy(self._step_in_numpy() if in_numpy else self._run_loop(steps))
+            self._losses.append(losses)
             self._call(callbacks, first, losses)
             if self._state.failed:
                 raise self._non_finite_error()
@@ -131,11 +138,10 @@ class Descent:
         variables[index] = [ops.convert_to_tensor(image)]
         self._state = self._state._replace(variables=variables)
 
-    def _call(self, callbacks: list[OptimizerCallback], first: int, losses: Any) -> None:
+    def _call(self, callbacks: list[OptimizerCallback], first: int, losses: np.ndarray) -> None:
         """Calls `losses_only` callbacks for each step from `first` on, others for the last one."""
         if not callbacks:
             return
-        losses = _to_numpy(losses)
         means = losses.mean(axis=2).tolist()
         overall = losses.sum(axis=1).mean(axis=1).tolist()
         steps = range(first, self.step)

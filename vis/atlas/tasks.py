@@ -71,8 +71,8 @@ class RenderTask(NamedTuple):
     def run(self, model: keras.Model, prior: Any) -> list[bytes]:
         """Returns the pictures as JPEG files. `prior` is a fitted parametrization or None."""
         settings = self.settings if prior is None else {**self.settings, "parametrization": prior}
-        pictures = visualize_filters(
-            model, self.layer, list(self.channels), progress=False, **settings
+        pictures = np.asarray(
+            visualize_filters(model, self.layer, list(self.channels), progress=False, **settings)
         )
         return [encode_jpeg(picture, self.settings["input_range"]) for picture in pictures]
 

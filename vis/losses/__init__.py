@@ -9,6 +9,7 @@ from vis.losses.activations import (
     Diversity,
     FeatureInversion,
     FilterActivations,
+    LogSumExp,
     Neuron,
     OutputScore,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Diversity",
     "FeatureInversion",
     "FilterActivations",
+    "LogSumExp",
     "Loss",
     "LossSum",
     "Neuron",

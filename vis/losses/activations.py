@@ -17,7 +17,7 @@ from vis.backend.graph import (
     warn_of_range,
 )
 from vis.backend.step import evaluate_tensor
-from vis.losses.base import TensorLoss
+from vis.losses.base import LossSum, TensorLoss
 from vis.utils.validation import (
     as_integer,
     check_array,
@@ -100,7 +100,29 @@ class FilterActivations(ActivationMaximization):
         self.before_softmax = True
 
 
-class ClassScores(FilterActivations):
+class LogSumExp(_LayerLoss):
+    """Log-sum-exp of a layer's class scores, before the softmax if there is one.
+
+    Args:
+        layer: Layer of the classes.
+
+    Example:
+        >>> scores = ops.convert_to_tensor([[2.0, 2.0, -50.0]])
+        >>> round(float(LogSumExp.formula(scores, axis=1)[0]), 3)
+        2.693
+    """
+
+    def __init__(self, layer: Target) -> None:
+        super().__init__(layer, "Log-Sum-Exp Loss")
+        self.settings = {"axis": filters_of(layer)[1]}
+        self.before_softmax = True
+
+    @staticmethod
+    def formula(output: Any, axis: int) -> Any:
+        return ops.logsumexp(_mean(output, keep=axis), axis=-1)
+
+
+class ClassScores(LossSum):
     """Minus the score of one class per sample: mostly its log-probability.
 
     A tenth is the score before the softmax (Simonyan et al., arXiv:1312.6034), the rest the
@@ -112,16 +134,15 @@ class ClassScores(FilterActivations):
         filter_indices: Class index of each sample.
 
     Example:
-        >>> scores = ops.convert_to_tensor([[2.0, 2.0, -50.0]])
-        >>> one_hot = ops.convert_to_tensor([[1.0, 0.0, 0.0]])
-        >>> round(float(ClassScores.formula(scores, one_hot, axis=1)[0]), 3)
-        0.424
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> for loss, weight in ClassScores(model.layers[-1], [0, 2]).pairs:
+        ...     print(loss, weight)
+        ActivationMax Loss 1
+        Log-Sum-Exp Loss 0.9
     """
 
-    @staticmethod
-    def formula(output: Any, filter_weights: Any, axis: int) -> Any:
-        loss = FilterActivations.formula(output, filter_weights, axis)
-        return loss + 0.9 * ops.logsumexp(_mean(output, keep=axis), axis=-1)
+    def __init__(self, layer: Target, filter_indices: Sequence[int]) -> None:
+        super().__init__([(FilterActivations(layer, filter_indices), 1), (LogSumExp(layer), 0.9)])
 
 
 class Neuron(_ActivationLoss):

@@ -16,12 +16,14 @@ from vis.backend.graph import (
     tensor_in_copy,
     warn_of_range,
 )
+from vis.callbacks import OptimizerCallback
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
 from vis.parametrizations import Parametrization
 from vis.regularizers import LPNorm, TotalVariation
 from vis.utils.image import match_range_dtype
+from vis.utils.validation import check_all
 from vis.visualization.attribution.base import apply_backprop_modifier
 from vis.visualization.data_prior import (
     fit_prior,
@@ -31,6 +33,7 @@ from vis.visualization.data_prior import (
     size_or_default,
 )
 from vis.visualization.defaults import defaults_of
+from vis.visualization.score_check import ActivationRecorder, FilterTrace, warn_of_traces
 
 
 def visualize_activation_with_losses(
@@ -220,7 +223,21 @@ def _minimize(
         if not is_fitted(parametrization):
             warn_of_range(tensor, np.array(ends), "input_range")
     warn_of_softmax(loss for loss, _ in descender.losses)
+    callbacks = check_all("callbacks", args.get("callbacks"), OptimizerCallback)
+    recorders = {
+        i: ActivationRecorder(i)
+        for i, (loss, weight) in enumerate(descender.losses)
+        if isinstance(loss, ActivationMaximization) and weight > 0
+    }
+    args["callbacks"] = [*callbacks, *recorders.values()]
     images = inputs.match("images", descender.minimize(**args)[0])
+    traces = []
+    for i, recorder in recorders.items():
+        loss: Any = descender.losses[i][0]
+        if recorder.is_from_start:
+            values = -np.array(recorder.values) / descender.losses[i][1]
+            traces.append(FilterTrace(loss.layer, loss.filter_indices, values))
+    warn_of_traces(traces, "Other losses may outweigh it: give it a larger weight, or more steps.")
     each = zip(images, inputs.varying, descender.input_ranges, strict=True)
     return inputs.like_structure([_to_picture(*one) for one in each])
 

@@ -1,6 +1,8 @@
 """Renders pictures of the filters of one layer, in compiled batches."""
 
+import contextlib
 import functools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +19,15 @@ from vis.backend.private import operation_of
 from vis.backend.step import accepts_shape
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, is_in_graph
-from vis.losses import ClassScores, FilterActivations
+from vis.losses import ClassScores, FilterActivations, Loss, LossSum
 from vis.optimizer import Optimizer
 from vis.parametrizations import Fourier, Parametrization, Pixels
 from vis.utils.image import match_range_dtype
 from vis.utils.layout import Layout
-from vis.utils.validation import check_all, check_kind
+from vis.utils.validation import check_all, check_kind, require
 from vis.visualization.data_prior import fitted_priors
 from vis.visualization.defaults import defaults_of
+from vis.visualization.score_check import FilterTrace
 from vis.visualization.stages import PictureSeed, Stage, coarse_layout, run_stages, stages_of
 
 BATCH_SIZE = 16
@@ -51,6 +54,7 @@ class RenderSettings:
     optimizer: Any
     precision: str | None
     skip_erosion: float | None
+    loss: Any  # A function of a layer and the filter of each picture.
 
 
 class FilterRenderer:
@@ -80,7 +84,13 @@ class FilterRenderer:
         self._stages = stages_of(
             parametrization, self._layout, coarse, self.max_iter, optimizer, last_optimizer
         )
-        self._draws_classes = _draws_classes(inputs.graph, layer)
+        self._loss = _check_loss(settings.loss, layer)
+        if self._loss is None:
+            draws_classes = _draws_classes(inputs.graph, layer)
+            self._loss = ClassScores if draws_classes else FilterActivations
+        self._draws_classes = self._loss is ClassScores
+        # Of each picture, the activations of its filter in the steps of each stage.
+        self._activations: dict[PictureSeed, list[np.ndarray]] = defaultdict(list)
         erosion = _EROSION_OF_CLASSES if self._draws_classes else _EROSION_OF_CHANNELS
         self._skip_erosion = erosion if settings.skip_erosion is None else settings.skip_erosion
 
@@ -106,10 +116,9 @@ class FilterRenderer:
         variables: list[np.ndarray] | None,
     ) -> Descent:
         """Runs a stage for some pictures."""
-        loss = ClassScores if self._draws_classes else FilterActivations
         optimizer = Optimizer(
             self._inputs,
-            [(loss(self._layer, [seed.filter for seed in seeds]), 1)],
+            self._loss(self._layer, [seed.filter for seed in seeds]),
             self._settings.input_range,
             parametrization=stage.parametrization,
             optimizer=stage.optimizer,
@@ -126,7 +135,18 @@ class FilterRenderer:
             weight_cache=self._weight_cache,
         )
         descent.descend(stage.steps, [_StepProgress(bar, len(seeds))])
+        for index, (loss, weight) in enumerate(optimizer.losses):
+            if isinstance(loss, FilterActivations):
+                for seed, losses in zip(seeds, descent.losses[:, index].T, strict=True):
+                    self._activations[seed].append(-losses / weight)
         return descent
+
+    def traces(self) -> list[FilterTrace]:
+        """The activations of the filters of all pictures, if the loss has such a term."""
+        return [
+            FilterTrace(self._layer, seed.filter, np.concatenate(parts))
+            for seed, parts in self._activations.items()
+        ]
 
     def _parametrization(self) -> Parametrization:
         chosen = self._settings.parametrization
@@ -148,6 +168,20 @@ def _check_transforms(input_modifiers: Any) -> list[Any]:
                 f"inside the compiled step. Received: {modifier!r}"
             )
     return modifiers
+
+
+def _check_loss(loss: Any, layer: Target) -> Any:
+    """Returns a function of a layer and filter indices to a loss, or None, or raises."""
+    if loss is not None:
+        is_loss = False
+        with contextlib.suppress(TypeError, ValueError):
+            is_loss = isinstance(loss(layer, [0]), (Loss, LossSum))
+        expected = (
+            "be a function that returns a loss of a layer and a filter index for each picture, "
+            "such as `vis.losses.FilterActivations`"
+        )
+        require(is_loss, "loss", expected, loss, TypeError)
+    return loss
 
 
 def _draws_classes(graph: Graph, layer: Target) -> bool:

@@ -1,6 +1,6 @@
 """Feature visualization: an independent picture for each of many filters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,11 +13,13 @@ from vis.backend.graph import Graph, ModelInputs, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.tensors import draw_seed
 from vis.input_modifiers import InputModifier
+from vis.losses import Loss, LossSum
 from vis.optimizer.updates import Update
 from vis.parametrizations import Parametrization
 from vis.utils.validation import check_flag, check_integer
 from vis.visualization.data_prior import fit_prior, is_fitted, range_or_default, size_or_default
 from vis.visualization.filter_renderer import BATCH_SIZE, FilterRenderer, RenderSettings
+from vis.visualization.score_check import warn_of_traces
 from vis.visualization.selected_filters import are_several_layers, select_filters
 
 
@@ -39,7 +41,8 @@ def visualize_filters(
     precision: str | None = None,
     skip_erosion: float | None = None,
     like: Any = None,
-) -> Any:
+    loss: Callable[[keras.Layer, list[int]], Loss | LossSum] | None = None,
+) -> np.ndarray | dict[str, np.ndarray]:
     """Generates an independent picture for each of many filters, in compiled batches.
 
     Optimisation is coarse to fine: high `Fourier` frequencies have less weight in the first three
@@ -80,6 +83,11 @@ def visualize_filters(
             which other networks do not share.
         like: A few hundred examples that pictures should look like, as in `visualize_activation`.
             Without them, pictures look like photographs.
+        loss: What pictures minimise: `vis.losses.FilterActivations` for the activation itself,
+            `vis.losses.ClassScores` for what distinguishes a class from the others, or another
+            function of the layer and a filter index for each picture. By default `ClassScores` for
+            layers that end in a softmax and for a dense layer of output logits, unless the model
+            is compiled with another loss than a cross-entropy.
 
     Returns:
         An array `(filters, image dims..., channels)`, `uint8` if `input_range` is (0, 255) in
@@ -117,6 +125,7 @@ def visualize_filters(
         optimizer=optimizer,
         precision=precision,
         skip_erosion=skip_erosion,
+        loss=loss,
     )
     seed = draw_seed() if seed is None else check_integer("seed", seed, least=0)
     show = check_flag("progress", progress)
@@ -126,6 +135,13 @@ def visualize_filters(
     steps = sum(renderer.max_iter * len(filters.indices) for filters, renderer in jobs)
     with tqdm(total=steps, disable=not show, unit="step") as bar:
         pictures = {x.path: renderer.render(x.indices, seed, bar) for x, renderer in jobs}
+    advice = "More steps may help."
+    if loss is None:
+        advice = (
+            "If the outputs are no classes, pass `loss=vis.losses.FilterActivations`; otherwise "
+            "more steps may help."
+        )
+    warn_of_traces([trace for renderer in renderers for trace in renderer.traces()], advice)
     return pictures if are_several_layers(layer_idx) else pictures[selected[0].path]
 
 

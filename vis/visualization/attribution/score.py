@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from vis._core.flat_scores import saturated_activation
 from vis._core.model_inputs import as_model_inputs
 from vis._core.objective import Objective, warn_of_softmax
 from vis.backend.graph import (
@@ -32,9 +33,6 @@ from vis.losses import ActivationMaximization, Loss
 from vis.utils.validation import is_iterable, warn
 from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, is_zero, warn_of_empty
 
-# Activations whose gradients underflow at the ends of their range, and how close to these it is.
-_SATURATING = ("sigmoid", "softmax", "tanh", "hard_sigmoid")
-_AT_END = 1e-5
 # One index, several for all images, or several for each image.
 FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
 
@@ -217,13 +215,11 @@ class Score:
 
     def _why_flat(self, scores: np.ndarray) -> str:
         """Why the gradient of some scores is 0."""
-        is_at_end = np.abs(scores - np.round(scores)).max() < _AT_END
-        for term in self._objective.terms if is_at_end else ():
+        for term in self._objective.terms:
             if not isinstance(term, Formula) or term.before_softmax:
                 continue
             layer = term.target.operation()
-            activation = getattr(getattr(layer, "activation", None), "__name__", "")
-            if activation in _SATURATING:
+            if activation := saturated_activation(layer, scores):
                 return (
                     f"the {activation} of layer '{layer.name}' is saturated, and has no gradient; "
                     "`keras.activations.linear` in its place has one"

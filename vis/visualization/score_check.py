@@ -1,0 +1,88 @@
+"""Checks that an optimisation has raised the activations that it was to raise."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vis._core.flat_scores import saturated_activation
+from vis.backend.graph import LayerOutput, Target
+from vis.callbacks import OptimizerCallback
+from vis.utils.validation import warn
+
+# In fewer steps, random transforms may outweigh what is gained.
+_LEAST_STEPS = 10
+
+
+class FilterTrace(NamedTuple):
+    """The activation of filters in each step of an optimisation."""
+
+    layer: Target
+    filters: Any  # An index, or a list of indices that are drawn jointly.
+    activations: np.ndarray  # (steps,)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the activation is the same in all steps."""
+        return len(self.activations) > 1 and np.ptp(self.activations) == 0
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the activation is lower at the end, by more than random transforms explain."""
+        if len(self.activations) < _LEAST_STEPS or self.is_constant:
+            return False
+        return self.activations[0] >= self.end + 2 * np.std(self._last)
+
+    @property
+    def end(self) -> float:
+        """The activation at the end of the optimisation, the mean of a quarter of the steps."""
+        return float(np.mean(self._last))
+
+    @property
+    def _last(self) -> np.ndarray:
+        return self.activations[-(len(self.activations) // 4) :]
+
+
+class ActivationRecorder(OptimizerCallback):
+    """Records the value of one loss in each step."""
+
+    losses_only = True
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self.values: list[float] = []
+        self.is_from_start = True
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        self.is_from_start &= i == len(self.values)
+        self.values.append(named_losses[self._index][1])
+
+
+def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
+    """Warns once of filters whose activation never changed, and once of those where it fell."""
+    constant = [trace for trace in traces if trace.is_constant]
+    if constant:
+        value = constant[0].activations[0] + 0.0  # Not -0.
+        layer = LayerOutput.of(constant[0].layer).layer
+        saturated = saturated_activation(layer, np.array([t.activations[0] for t in constant]))
+        reason = f"the {saturated} is saturated" if saturated else "no image made them active"
+        warn(
+            f"The activation of {_listed(constant)} should change during the optimisation, but it "
+            f"was {value:.3g} in all steps, as {reason}: the pictures show nothing. Draw the layer "
+            "before the activation, or look at photographs by `top_activating_images`"
+        )
+    if fallen := [trace for trace in traces if trace.has_fallen]:
+        start, end = fallen[0].activations[0], fallen[0].end
+        warn(
+            f"The activation of {_listed(fallen)} should rise during the optimisation. {advice} "
+            f"Received: an activation of {start:.3g} at the start, and {end:.3g} at the end"
+        )
+
+
+def _listed(traces: Sequence[FilterTrace]) -> str:
+    by_layer: dict[str, list[int]] = {}
+    for trace in traces:
+        by_layer.setdefault(trace.layer.name, []).extend(np.atleast_1d(trace.filters).tolist())
+    return " and ".join(
+        f"filters {sorted({*filters})} of layer '{name}'" for name, filters in by_layer.items()
+    )
