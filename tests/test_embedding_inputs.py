@@ -124,6 +124,7 @@ def test_embedding_inside_a_custom_layer():
     )
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_text():
     look_up = layers.TextVectorization(9, output_sequence_length=5)
     look_up.adapt(["one two three", "one two", "three four"])
@@ -155,6 +156,7 @@ def convnet(dtype, *first):
     return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.parametrize(("dtype", "nested"), [("uint8", False), ("int32", True)])
 def test_integer_images(dtype, nested):
     inner, plain = convnet(dtype), convnet("float32")
@@ -300,6 +302,7 @@ def test_structured_inputs_behind_a_nested_preprocessing_model(shares_inputs):
     assert size.shape == (1,)
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.parametrize("nested", ["lookup", "rest"])
 def test_text_and_nested_models(nested):
     look_up = layers.TextVectorization(9, output_sequence_length=5)

@@ -107,6 +107,7 @@ class Subclassed(keras.Model):
         return inputs
 
 
+@pytest.mark.filterwarnings("ignore:The score of layer")
 @pytest.mark.parametrize("wrap", [lambda plain: plain, lambda plain: Subclassed(plain.layers)])
 def test_the_last_layer_is_a_network(wrap):
     plain = network()

@@ -50,6 +50,7 @@ def in_both_formats(*kinds):
     return models
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.parametrize("name", SPATIAL)
 def test_channels_first_gives_what_channels_last_gives(name):
     """TensorFlow has no CPU kernels for many of these layers."""

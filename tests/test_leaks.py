@@ -104,6 +104,7 @@ def test_modified_copies_are_freed_with_their_model():
     assert copy() is None
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux only")
 @pytest.mark.parametrize("rounds", [3, pytest.param(32, marks=pytest.mark.long)])
 def test_memory_does_not_grow_over_many_calls(rounds):

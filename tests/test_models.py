@@ -85,6 +85,7 @@ def subclassed():
     return model
 
 
+@pytest.mark.filterwarnings("ignore:The score of layer")
 def test_subclassed_model_gives_the_results_of_a_functional_model(subclassed, photograph):
     names = ("conv", "pool", "out")
     maps = {
@@ -314,6 +315,7 @@ class TestSeveralInputs:
         assert images["numbers"].dtype == "float32"
         assert np.abs(images["numbers"]).max() <= 1
 
+    @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
     def test_saliency_of_each_input(self, model, values):
         """Compares with `tf.GradientTape`."""
         batch = {name: tf.constant(value[None]) for name, value in values.items()}

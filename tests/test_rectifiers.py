@@ -100,6 +100,7 @@ def test_other_names_of_rectified(other_name):
     assert gradient(model, other_name) == UNBOUNDED["rectified"]
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_two_rectifiers_in_sequence():
     # y = relu(relu(x) * -1 + 3) * 2 at x = 1: the gradient is positive at the outer rectifier and
     # negative at the inner one.

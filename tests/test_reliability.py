@@ -85,6 +85,7 @@ def frequent_switches():
     ],
 )
 @some_and_all
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_two_threads_visualize_two_models(formats, calls):
     settings = list(enumerate(formats))
     expected = [
@@ -103,6 +104,7 @@ def test_two_threads_visualize_two_models(formats, calls):
 
 @pytest.mark.usefixtures("frequent_switches")
 @some_and_all
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_two_threads_visualize_one_model(calls):
     model = make_model()
     expected = [[call(model, i) for call in calls] for i in range(2)]
@@ -152,6 +154,7 @@ def next_random_numbers():
     ]
 
 
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.parametrize("call", SEEDED)
 def test_calls_with_a_seed_neither_read_nor_change_global_random_state(call):
     model = make_model()
