@@ -47,7 +47,8 @@ def names(tmp_path_factory):
             for name in ("heat", "image", "pictures", "colours"):
                 if name in namespace:
                     namespace[heading][name] = namespace.pop(name)
-        namespace["frames"] = Image.open("steps.gif").n_frames
+        with Image.open("steps.gif") as gif:
+            namespace["frames"] = gif.n_frames
     return namespace
 
 
