@@ -47,6 +47,7 @@ def reference_losses(net, filters, act_max, lp_norm, tv):
     ]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("rank", "data_format"),
     [
@@ -137,6 +138,7 @@ def test_the_activation_rises():
     assert after > before + 0.1
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("input_range", "dtype"),
     [

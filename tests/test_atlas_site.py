@@ -191,6 +191,7 @@ def addresses():
         yield from (f"{address_of(position)}/{index}" for index in data["filters"])
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("where", ["a server", "the disk"])
 def test_every_page_is_linked_and_has_its_own_title(opened, folder, where):
     reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
@@ -711,6 +712,7 @@ def test_long_names_wrap_on_a_phone(opened, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_accessibility(opened, theme):
     reader = opened(color_scheme=theme)

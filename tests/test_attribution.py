@@ -103,6 +103,7 @@ class Calls(layers.Layer):
 # All methods.
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("shape", [(12, 2), (9, 8, 3), (5, 6, 7, 1)])
 def test_map_has_the_image_size_and_range_0_to_1(name, shape):
@@ -176,6 +177,7 @@ def test_channels_first(name):
     np.testing.assert_allclose(METHODS[name](first, image, filter_indices=1), expected, atol=1e-4)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", METHODS)
 def test_no_filter_indices_explains_the_top_class_of_each_image(name):
     model = shared_convnet(9, 8, 3)
@@ -189,6 +191,7 @@ def test_no_filter_indices_explains_the_top_class_of_each_image(name):
         np.testing.assert_allclose(maps[number], alone[number], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", METHODS)
 def test_one_trace_and_an_unchanged_model_that_is_freed(name):
     model = sequential(
@@ -859,6 +862,7 @@ def test_input_name(name):
     np.testing.assert_allclose(heat, scaled(expected), atol=1e-5)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("name", "side"), [("GradCAM", "left"), *((name, "right") for name in METHODS)]
 )

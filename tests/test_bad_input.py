@@ -417,6 +417,7 @@ CASES = [
 ]
 
 
+@pytest.mark.every(3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("examples", [12, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("function", "arguments", "name", "check"), CASES)

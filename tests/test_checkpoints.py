@@ -131,6 +131,7 @@ RUNS = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("case", RUNS)
 def test_resumed_run_agrees_with_an_uninterrupted_one(tmp_path, case):
     path = tmp_path / "run.npz"
@@ -145,6 +146,7 @@ def test_resumed_run_agrees_with_an_uninterrupted_one(tmp_path, case):
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("kind", "samples"),
     [("expression", 1), ("expression", 2), ("coupled", 2), ("inner", 1), ("float64", 2)],
@@ -446,6 +448,7 @@ OTHER_ARGUMENTS = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("difference", OTHER_ARGUMENTS)
 def test_file_with_different_settings(tmp_path, difference):
     path = file_of(tmp_path)
@@ -462,6 +465,7 @@ def test_file_with_different_settings(tmp_path, difference):
     assert path.read_bytes() == before
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("make", "difference"),
     [

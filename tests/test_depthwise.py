@@ -34,6 +34,7 @@ def expected_gradient(model, image):
     return responses[..., 1].reshape(image.size, -1).mean(axis=1).reshape(image.shape)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_gradient_of_grouped_convolution(name):
     layer = CONVOLUTIONS[name]

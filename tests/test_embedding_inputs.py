@@ -397,6 +397,7 @@ def attended(x):
     return layers.MultiHeadAttention(2, 4)(x, x)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("embed", "read"),
     [

@@ -38,6 +38,7 @@ def measured_shifts(jitter, shape, data_format="channels_last", samples=1, steps
     return (shifts + sizes // 2) % sizes - sizes // 2, recorder
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
     ("jitter", "shape", "limits"),

@@ -1,7 +1,8 @@
 """Architectures of `keras.applications`, in each of the six calls that matter most.
 
-Each day the first blocks of one architecture per family, with `long` the smallest architecture of
-each family, and with `--write-docs` all of them; that run writes `docs/models.md`.
+Before each merge the first blocks of four architectures, with `long` those of one architecture per
+family and the whole of it, and with `--write-docs` all architectures; that run writes
+`docs/models.md`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ LAST_LAYERS = {
     "VGG16": "block3_pool",
     "Xception": "block4_pool",
 }
+# Four with all kinds of layers and connections: depthwise and separable convolutions, gates, dense
+# and residual connections, layer normalisation, silu, gelu and relu.
+DAILY = ("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "MobileNet")
 
 # The first that an architecture takes; below 64 most have last feature maps of a single place.
 SIZES = (64, 75, 96, 128, 224, 331)
@@ -359,7 +363,10 @@ def test_architecture(architecture, subtests, recwarn, rows):
     rows[architecture] = [shape, str(len(case.model.layers)), *results]
 
 
-@pytest.mark.parametrize("name", LAST_LAYERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in DAILY else pytest.mark.long) for n in LAST_LAYERS],
+)
 def test_first_blocks(name, subtests, recwarn):
     check_all(Case(shortened(name)), subtests, recwarn)
 

@@ -51,6 +51,7 @@ def in_both_formats(*kinds):
 
 
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", SPATIAL)
 def test_channels_first_gives_what_channels_last_gives(name):
     """TensorFlow has no CPU kernels for many of these layers."""

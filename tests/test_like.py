@@ -204,6 +204,7 @@ def test_uint8_examples_give_uint8_pictures():
     assert visualize_activation(model, -1, 0, like=examples, max_iter=3).dtype == np.uint8
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("shape", "layer"),
     [

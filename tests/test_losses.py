@@ -40,6 +40,7 @@ def model():
     return sequential((6, 5, 2), layers.Conv2D(4, 3, activation="tanh"), layers.Conv2D(3, 2))
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("indices", "columns"),
     [(2, [2]), ([0, 3], [0, 3]), ((1,), [1]), (np.int64(1), [1]), (np.array([3, 1]), [3, 1]),
@@ -65,6 +66,7 @@ def test_class_scores(activation):
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_channels_first(rank):
     conv = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}[rank]
@@ -92,6 +94,7 @@ def test_dense_layer_with_a_time_axis():
     assert value_of(loss, model, image) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "layer",
     [

@@ -395,6 +395,7 @@ class TestTokens:
         assert IntegratedGradients(8)(model, tokens, -1, 1).shape == (4,)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_models_of_other_precisions(policy, photograph):
     before = keras.config.dtype_policy()

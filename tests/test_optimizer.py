@@ -107,6 +107,7 @@ def losses(model):
 # Algorithm.
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("case", CASES)
 def test_every_step_agrees_with_the_reference(case):
     model, net = CASES[case]()
@@ -530,6 +531,7 @@ GRAD_MODIFIERS = {
 }
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", GRAD_MODIFIERS)
 def test_gradient_modifier_by_name(name):
     model, net = dense_model()

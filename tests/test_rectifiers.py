@@ -87,6 +87,7 @@ RECTIFIERS = {
 }
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("modifier", [None, "guided", "rectified"])
 @pytest.mark.parametrize("rectifier", RECTIFIERS)
 def test_two_layers(rectifier, modifier):

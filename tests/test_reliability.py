@@ -155,6 +155,7 @@ def next_random_numbers():
 
 
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
+@pytest.mark.every(3)
 @pytest.mark.parametrize("call", SEEDED)
 def test_calls_with_a_seed_neither_read_nor_change_global_random_state(call):
     model = make_model()

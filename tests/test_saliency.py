@@ -41,6 +41,7 @@ def convnet(rank, data_format="channels_last"):
     return model, in_numpy
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_maximum_absolute_gradient_over_channels(rank, data_format):

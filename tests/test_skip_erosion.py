@@ -44,6 +44,7 @@ def test_each_summand_has_its_own_gains():
     assert len(set(values.tolist())) > STEPS / 2
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("nested", [False, True])
 def test_effect_does_not_depend_on_depth(nested):
     inputs = keras.Input((3,))

@@ -62,6 +62,7 @@ def sampled_heatmap(values, box, first_centre, stride, points=400):
     return values
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])

@@ -206,6 +206,7 @@ def test_cam(linear, image, reference):
         np.testing.assert_allclose(heat, expected, atol=0.005)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", METHODS)
 def test_attribution(name, linear, image):
     settings = dict(SETTINGS.get(name, {}))

@@ -127,6 +127,7 @@ def test_noise_has_its_standard_deviation():
     assert abs(noisy.mean()) < 0.05
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(
     "modifiers",
     [
