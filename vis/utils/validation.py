@@ -1,12 +1,12 @@
 """Checks of arguments. Each raises an error with the expected and the received value."""
 
 import difflib
+import inspect
 import itertools
 import math
 import numbers
 import operator
 import os
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ def expect(
 
 def warn(text: str) -> None:
     """Issues a `UserWarning` at the line of the user's code that called the library."""
-    frame, level = sys._getframe(), 1
+    frame, level = inspect.currentframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vis":
         frame, level = frame.f_back, level + 1
     warnings.warn(text, stacklevel=level)
