@@ -40,7 +40,7 @@ def expect(
 def warn(text: str) -> None:
     """Issues a `UserWarning` at the line of the user's code that called the library."""
     frame, level = inspect.currentframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vis":
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == "vis":
         frame, level = frame.f_back, level + 1
     warnings.warn(text, stacklevel=level)
 
