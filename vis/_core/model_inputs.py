@@ -27,14 +27,14 @@ _PIXEL_CHANNELS = (1, 3, 4)
 _SMALLEST_IMAGE = 8
 
 
-def as_model_inputs(input_tensor: Any, fixed_inputs: Any) -> ModelInputs:
+def as_model_inputs(input_tensor: Any, fixed_inputs: Any, examples: Any = None) -> ModelInputs:
     """The inputs of the model that some tensors belong to; those without a fixed value vary.
 
-    `ModelInputs` are returned as they are.
+    `ModelInputs` are returned as they are. `examples` are as in `Graph.of`.
     """
     if isinstance(input_tensor, ModelInputs):
         return input_tensor
-    graph = Graph.of_inputs(input_tensor)
+    graph = Graph.of_inputs(input_tensor).for_examples(examples)
     tensors, fixed = _fixed_values(graph, fixed_inputs)
     inputs = _varying_unless_fixed(graph, input_tensor, tensors, fixed)
     for tensor in inputs.varying:

@@ -106,7 +106,7 @@ def _target_ref(loss: TensorLoss, graph: Graph) -> TensorRef:
     """The tensor of the graph that a loss is a formula of."""
     target = loss.target
     if isinstance(target, keras.KerasTensor):
-        ref = TensorRef.of(target)
+        ref = TensorRef.of(graph.counterpart(target))
     else:
         if not graph.has(target):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Draws an atlas: web pages with the channels of a network and the links between them."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
 from vis.backend.graph import Graph, layout_of
 from vis.backend.step import fingerprint_of
-from vis.data import Dataset
+from vis.data import Dataset, examples_of
 from vis.utils.description import describe, digest
 from vis.utils.validation import check_flag, check_input_range, check_integer, check_path
 from vis.visualization.data_prior import fit_prior
@@ -118,8 +119,9 @@ def draw_atlas(
         ...     atlas.index.name, atlas.failed
         ('index.html', {})
     """
+    graph = Graph.of(model, functools.partial(examples_of, images, like), image_size)
     plans = plan_layers(
-        model, layers, filters, max_filters, classes, max_classes, image_size, labels, like
+        graph, layers, filters, max_filters, classes, max_classes, image_size, labels, like
     )
     directory = AtlasDirectory(check_path("folder", folder))
     executor = check_executor(executor)
@@ -132,7 +134,6 @@ def draw_atlas(
     options: dict[str, Any] = {"seed": seed, "input_range": input_range}
     if max_iter is not None:
         options["max_iter"] = check_integer("max_iter", max_iter, least=1)
-    graph = Graph.of(model)
     dataset = None if images is None else Dataset("images", images, graph.inputs[0], input_range)
     prior = fit_prior(graph, like, None, None, input_range)
     settings = {
@@ -150,14 +151,14 @@ def draw_atlas(
     directory.check_writable()
     scan = DatasetScan({}, {}, {})
     if dataset is not None:
-        scan = scan_images(dataset, model, plans, input_range, show)
+        scan = scan_images(dataset, graph, plans, input_range, show)
     settings["images"] = scan.digest
     if directory.is_finished(settings) and directory.has_pictures(plans):
         return Atlas(directory.index, {})
 
     directory.write_manifest(settings, finished=False)
     directory.write_site()
-    image_infos = _write_images(directory, model, scan, input_range)
+    image_infos = _write_images(directory, graph, scan, input_range)
     shared_data = _shared_data(model, settings, prior, scan, safe_mode)
     model_key, prior_key, images_key = shared_data
     with open_pool(executor, shared_data, safe_mode) as pool:
@@ -176,10 +177,10 @@ def _digest_of(value: Any) -> str:
 
 
 def _write_images(
-    directory: AtlasDirectory, model: keras.Model, scan: DatasetScan, input_range: Any
+    directory: AtlasDirectory, graph: Graph, scan: DatasetScan, input_range: Any
 ) -> dict[int, dict[str, Any]]:
     """Writes the top-activating images, and returns their names and sizes by number."""
-    layout = layout_of(Graph.of(model).inputs[0])
+    layout = layout_of(graph.inputs[0])
     infos = {}
     for number, image in sorted(scan.images.items()):
         picture = np.moveaxis(layout.to_channels_first(image[None])[0], 0, -1)

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from vis._core.model_inputs import inputs_for_images
@@ -36,10 +35,9 @@ class DatasetScan:
 
 
 def scan_images(
-    dataset: Dataset, model: keras.Model, plans: Sequence[LayerPlan], input_range: tuple, show: bool
+    dataset: Dataset, graph: Graph, plans: Sequence[LayerPlan], input_range: tuple, show: bool
 ) -> DatasetScan:
     """Finds the top-activating images of all layers in one pass."""
-    graph = Graph.of(model)
     sample, digest = EvenSample(_SAMPLE_SIZE), hashlib.sha256()
     errors: dict[str, ValueError] = {}
 

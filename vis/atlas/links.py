@@ -36,7 +36,7 @@ def contributions(
     Returns:
         For each earlier layer: an array `(channels, earlier channels)` of float32.
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, images)
     inputs, target = inputs_for_images(graph, None), graph.find(layer)
     earlier = [graph.find(other) for other in earlier_layers]
     indices = _indices(target, channels)

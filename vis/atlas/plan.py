@@ -61,7 +61,7 @@ class LayerPlan(NamedTuple):
 
 
 def plan_layers(
-    model: keras.Model,
+    graph: Graph,
     layers: Any,
     filters: Any,
     max_filters: Any,
@@ -72,7 +72,6 @@ def plan_layers(
     like: Any,
 ) -> list[LayerPlan]:
     """Checks these arguments of `draw_atlas`, and plans its layers in the order of the network."""
-    graph = Graph.of(model)
     image = _image_layout(graph)
     size = _inner_picture_size(image, image_size, like)
     by_path = _requested_layers(graph, layers)

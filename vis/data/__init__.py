@@ -1,6 +1,6 @@
 """Datasets of images and other examples, for `like=` and `images=`."""
 
-from vis.data.dataset import Dataset, sample_inputs
+from vis.data.dataset import Dataset, examples_of, sample_inputs
 from vis.data.examples import ExampleFormat, check_distinct
 from vis.data.sampling import SAMPLE_SIZE, EvenSample
 
@@ -10,5 +10,6 @@ __all__ = [
     "EvenSample",
     "ExampleFormat",
     "check_distinct",
+    "examples_of",
     "sample_inputs",
 ]

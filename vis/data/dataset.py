@@ -170,6 +170,26 @@ def sample_inputs(
     return [None if sample is None else join(name, sample.batches()) for sample in samples]
 
 
+def examples_of(source: Any, otherwise: Any = None) -> Any:
+    """Some examples of a dataset, for their shape; None for files and what can be read only once.
+
+    Without a source, those of another dataset.
+    """
+    if source is None:
+        return None if otherwise is None else examples_of(otherwise)
+    if isinstance(source, Mapping):
+        return {name: examples_of(examples) for name, examples in source.items()}
+    if isinstance(source, (str, os.PathLike)) or _is_array(source):
+        return source if _is_array(source) else None
+    if isinstance(source, (list, tuple)):
+        return _without_labels(source[0], in_list=True) if source else None
+    iterator = iter(source) if hasattr(source, "__iter__") else source
+    if iterator is source and not hasattr(source, "__getitem__"):
+        return None
+    item = next(iterator, None) if hasattr(iterator, "__next__") else source[0]
+    return _without_labels(item)
+
+
 class _Rows:
     """An array as a sequence of batches of one example, which need not be in memory."""
 

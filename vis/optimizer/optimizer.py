@@ -129,6 +129,7 @@ class Optimizer:
             return None
         tensors = keras.tree.flatten(wrt_tensor)
         tensor = check_tensor(tensors[0] if len(tensors) == 1 else wrt_tensor)
+        tensor = self._inputs.graph.counterpart(tensor)
         self._inputs.graph.check_connected(tensor)
         is_input = len(self.input_tensors) == 1 and tensor is self.input_tensor
         return None if is_input else tensor

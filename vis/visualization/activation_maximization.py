@@ -1,5 +1,6 @@
 """Activation maximization: generates the input with the highest activation of some filters."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from vis.backend.graph import (
     warn_of_range,
 )
 from vis.callbacks import OptimizerCallback
+from vis.data import examples_of
 from vis.losses import ActivationMaximization, Loss
 from vis.optimizer import Optimizer
 from vis.optimizer.updates import RMSprop
@@ -82,7 +84,8 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model.inputs[0], losses, max_iter=5).shape
         (8, 8, 1)
     """
-    inputs = as_model_inputs(input_tensor, fixed_inputs)
+    examples = functools.partial(examples_of, seed_input, like)
+    inputs = as_model_inputs(input_tensor, fixed_inputs, examples)
     parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs, input_range)
     input_range = range_or_default(input_range, parametrization)
     params = {"seed_input": seed_input, **optimizer_params}
@@ -165,11 +168,12 @@ def visualize_activation(
         >>> image.shape, str(image.dtype)
         ((8, 8, 1), 'uint8')
     """
-    graph = Graph.of(model)
+    image_size = optimizer_params.get("image_size")
+    graph = Graph.of(model, functools.partial(examples_of, seed_input, like), image_size)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
-    image_size = size_or_default(optimizer_params.get("image_size"), parametrization, graph)
+    image_size = size_or_default(image_size, parametrization, graph)
     inputs = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
     input_range = range_or_default(input_range, parametrization)
     fitted = is_fitted(parametrization)

@@ -1,5 +1,6 @@
 """Feature visualization: an independent picture for each of many filters."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from vis._core.optimised_inputs import resolve_ranges
 from vis.backend.graph import Graph, ModelInputs, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.tensors import draw_seed
+from vis.data import examples_of
 from vis.input_modifiers import InputModifier
 from vis.losses import Loss, LossSum
 from vis.optimizer.updates import Update
@@ -104,7 +106,7 @@ def visualize_filters(
         >>> pictures.shape, str(pictures.dtype)
         ((2, 16, 16, 1), 'uint8')
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, functools.partial(examples_of, like), image_size)
     selected = select_filters(graph, "layer_idx", layer_idx, "filter_indices", filter_indices)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
     fit_receptive_field = isinstance(image_size, str) and image_size == "receptive_field"

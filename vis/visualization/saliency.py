@@ -56,7 +56,9 @@ def visualize_saliency_with_losses(
     """
     pairs = loss_pairs(losses)
     warn_of_absolute(grad_modifier, pairs)
-    inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input, wrt_tensor)
+    graph = Graph.of_inputs(input_tensor).for_examples(seed_input)
+    wrt_tensor = graph.counterpart(wrt_tensor)
+    inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
     method = Saliency(grad_modifier=grad_modifier, keepdims=keepdims)
     return _saliency_map(method, Score(inputs, pairs), inputs, wrt_tensor)
 
@@ -107,9 +109,9 @@ def visualize_saliency(
     method = Saliency(
         grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier=backprop_modifier
     )
-    graph = Graph.of(model)
+    graph = Graph.of(model, seed_input)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
-    wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
+    wrt_tensor = graph.counterpart(tensor_in_copy(wrt_tensor, model, graph.model))
     inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
     score = Score(inputs, [(ActivationMaximization(layer), -1)])
     score.select_filters(filter_indices)
@@ -162,7 +164,8 @@ def visualize_cam_with_losses(
     is_layer = isinstance(LayerOutput.of(penultimate_layer).layer, keras.Layer)
     expected = "be a layer of the model"
     require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
-    inputs = inputs_to_explain(Graph.of_inputs(input_tensor), seed_input)
+    graph = Graph.of_inputs(input_tensor).for_examples(seed_input)
+    inputs = inputs_to_explain(graph, seed_input)
     pairs = loss_pairs(losses)
     warn_of_absolute(grad_modifier, pairs)
     score = Score(inputs, pairs)

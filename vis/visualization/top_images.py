@@ -1,5 +1,6 @@
 """Top-activating images: the images of a dataset with the highest activation of each channel."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from vis.backend import device
 from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.step import ActivationMaps
-from vis.data import Dataset
+from vis.data import Dataset, examples_of
 from vis.utils.layout import Layout
 from vis.utils.validation import check_flag, check_input_range, check_integer, require
 from vis.visualization.position_grid import PositionGrid
@@ -176,7 +177,7 @@ def top_activating_images(
         >>> found["a"].crop(channel=1, rank=0).shape
         (3, 3, 1)
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, functools.partial(examples_of, images))
     selected = select_filters(graph, "layers", layers, "filters", filters)
     count = check_integer("count", count, least=1)
     input_range = check_input_range(input_range)

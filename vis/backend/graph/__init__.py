@@ -27,5 +27,6 @@ from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
 from vis.backend.graph.positions import geometry_of, unfold_positions
 from vis.backend.graph.run import as_input_dtype
+from vis.backend.graph.samples import SAMPLES_ERROR
 from vis.backend.graph.skip_erosion import Erosion, check_erosion
 from vis.backend.graph.tensor_refs import TensorRef

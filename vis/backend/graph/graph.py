@@ -11,10 +11,23 @@ from keras import tree
 
 from vis.backend.graph import hidden_layers
 from vis.backend.graph.gradient_flow import GradientFlow
-from vis.backend.graph.inputs import input_names, input_structure_of, own_inputs, own_outputs
+from vis.backend.graph.input_shapes import candidate_shapes, fit_recorded, recorded_shapes
+from vis.backend.graph.inputs import (
+    check_takes_one_argument,
+    drop_placeholders,
+    has_placeholders,
+    input_names,
+    input_structure_of,
+    latest_placeholders,
+    own_inputs,
+    own_outputs,
+    placeholder_index,
+    placeholders_of,
+)
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_output, resolve_layer
 from vis.backend.graph.nodes import is_container, node_index_of, nodes_of, topological_order
 from vis.backend.graph.run import Run
+from vis.backend.graph.samples import check_samples, check_specs, has_one_sample_per_image
 from vis.backend.graph.skip_erosion import Erosion
 from vis.backend.graph.structure import GraphStructure
 from vis.backend.graph.tensor_refs import TensorRef
@@ -50,18 +63,75 @@ class Graph(GraphStructure):
         self.input_structure = input_structure
 
     @classmethod
-    def of(cls, model: keras.Model) -> "Graph":
-        """The graph of a model. It is shared as long as there is a reference to it."""
+    def of(cls, model: keras.Model, examples: Any = None, image_size: Any = None) -> "Graph":
+        """The graph of a model. It is shared as long as there is a reference to it.
+
+        A model without a graph has inputs of the shapes of `examples` if it accepts them, or else
+        of the shapes that Keras has recorded. `examples` are values of the inputs, or a function
+        that returns some.
+        """
         check_model(model)
         input_structure = input_structure_of(model)
+        if input_structure is not None:
+            return cls._shared(input_structure, model)
+        check_takes_one_argument(model)
+        _check_built(model)
+        recorded = recorded_shapes(model)
+        examples = examples() if callable(examples) else examples
+        error: Exception | None = None
+        for shapes in candidate_shapes(model, recorded, examples, image_size):
+            if recorded is not None and fit_recorded(shapes, recorded):
+                break
+            if has_placeholders(model, shapes):
+                return cls._shared(placeholders_of(model, shapes), model)
+            graph = cls(placeholders_of(model, shapes), model)
+            # The `call` of a model may raise any error for a shape that it does not accept.
+            try:
+                graph._trace_hidden_layers(keeps_samples=recorded is not None)
+            except Exception as reason:
+                error = error or reason
+                drop_placeholders(model, shapes)
+            else:
+                return cls._shared(graph.input_structure, model)
+        if recorded is not None:
+            return cls._shared(placeholders_of(model, recorded), model)
+        if error is not None:
+            raise ValueError(
+                "`seed_input`, `image_size` or other examples must have a shape that the model "
+                f"accepts. Received: the model '{model.name}', which raises: {error}"
+            ) from error
+        known = latest_placeholders(model)
+        expected = (
+            "have an input of known shape, and Keras has recorded none. Pass `seed_input` or "
+            "`image_size`, or wrap it: `inputs = keras.Input(shape); keras.Model(inputs, "
+            "model(inputs))`"
+        )
+        received = f"model '{model.name}' of type {type(model).__name__}"
+        expect(known is not None, "model", expected, received)
+        return cls._shared(known, model)
+
+    @classmethod
+    def _shared(cls, input_structure: Any, model: keras.Model) -> "Graph":
         # The inputs and outputs change if layers are added to a Sequential model.
-        ends = [id(tensor) for tensor in (*own_inputs(model), *own_outputs(model))]
+        ends = [id(tensor) for tensor in (*tree.flatten(input_structure), *own_outputs(model))]
         reference, known_ends = _graphs.get(model, (None, None))
         graph = reference() if known_ends == ends else None
         if graph is None:
             graph = cls(input_structure, model)
             _graphs[model] = weakref.ref(graph), ends
         return graph
+
+    def for_examples(self, examples: Any) -> "Graph":
+        """The graph of the same model for values of other shapes, or the graph itself."""
+        return self if self.subclassed_model is None else Graph.of(self.subclassed_model, examples)
+
+    def counterpart(self, tensor: Any) -> Any:
+        """The input in place of one for images of another shape, or the tensor itself."""
+        model = self.subclassed_model
+        if model is None or not isinstance(tensor, keras.KerasTensor):
+            return tensor
+        index = placeholder_index(model, tensor)
+        return tensor if index is None else self.inputs[index]
 
     @classmethod
     def of_inputs(cls, input_tensor: Any) -> "Graph":
@@ -160,12 +230,18 @@ class Graph(GraphStructure):
         if not self.in_graph(layer):
             specs = hidden_layers.output_specs(layer)
             check_output(layer, call, output, [len(outputs) for outputs in specs])
-            return TensorRef(weakref.ref(layer), call, output or 0, is_hidden=True)
+            ref = TensorRef(weakref.ref(layer), call, output or 0, is_hidden=True)
+            check_specs(self, ref)
+            return ref
         calls = self.calls(layer)
         check_output(layer, call, output, [len(node.outputs) for _, node in calls])
         path, node = calls[call]
         within = tuple((weakref.ref(n.operation), node_index_of(n)) for n in path) if call else ()
         return TensorRef(weakref.ref(layer), node_index_of(node), output or 0, within)
+
+    def has_one_sample_per_image(self, layer: keras.Layer) -> bool:
+        """Whether a layer is not known to have more samples than images, such as windows."""
+        return self.in_graph(layer) or has_one_sample_per_image(layer)
 
     def layers(self) -> list[keras.Layer]:
         """All layers in order, with nested models replaced by their layers."""
@@ -208,28 +284,53 @@ class Graph(GraphStructure):
         enclosing = {id(o): o for o in map(self.enclosing_operation, hidden)}.values()
         with hidden_layers.record_calls(hidden, enclosing, without_softmax) as recorder:
             run = Run(self, feeds, runner, without_softmax, erosion)
-            values = iter(run.values([ref for ref in refs if not ref.is_hidden], enclosing))
-            return [
+            in_graph = iter(run.values([ref for ref in refs if not ref.is_hidden], enclosing))
+            values = [
                 recorder.value(ref.operation(), ref.node_index, ref.tensor_index)
                 if ref.is_hidden
-                else next(values)
+                else next(in_graph)
                 for ref in refs
             ]
+        for target, value in zip(targets, values, strict=True):
+            if isinstance(target, TensorRef):
+                check_samples(self, target, value, feeds[0][1], run.known)
+        return values
 
-    def _trace_hidden_layers(self) -> None:
-        """Runs the graph once, symbolically, for the output shapes of hidden layers."""
+    def _trace_hidden_layers(self, keeps_samples: bool = False) -> None:
+        """Runs the graph once, symbolically, for the output shapes of hidden layers.
+
+        With `keeps_samples`, raises a `ValueError` if a subclassed model turns one image into
+        several samples, as a reshape to `(-1, features)` does with images of another size.
+        """
         layers = [
             layer for operation in self.opaque_layers for layer in with_layers_inside(operation)
         ]
+
+        # One image, so that layers with more samples than images can be told.
+        shapes = [(t.shape[0] or 1, *t.shape[1:]) for t in self.inputs]
 
         @tf.function(autograph=False)
         def run(*values: Any) -> None:
             with hidden_layers.record_calls(layers, self.opaque_layers) as recorder:
                 feeds = list(zip(self.inputs, values, strict=True))
                 Run(self, feeds, LayerRunner(TracedWeights())).values([], self.opaque_layers)
-            hidden_layers.store_specs(recorder)
+            outputs = recorder.outputs[self.subclassed_model][-1] if keeps_samples else []
+            if any(value.shape.rank and value.shape[0] not in (1, None) for value in outputs):
+                raise ValueError("several samples of one image")
+            hidden_layers.store_specs(recorder, shapes[0][0])
 
-        run.get_concrete_function(*(tf.TensorSpec(t.shape, t.dtype) for t in self.inputs))
+        pairs = zip(shapes, self.inputs, strict=True)
+        run.get_concrete_function(*(tf.TensorSpec(shape, t.dtype) for shape, t in pairs))
+
+
+def _check_built(model: keras.Model) -> None:
+    """Raises a `ValueError` unless a model without a graph has weights."""
+    inner = layers_inside(model)
+    is_built = model.built and (not inner or any(layer.built for layer in inner))
+    received = f"model '{model.name}' of type {type(model).__name__}"
+    expect(
+        is_built, "model", "have been built. Call it once on data, as in `model(images)`", received
+    )
 
 
 def _flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
@@ -253,11 +354,13 @@ def _all_operations(nodes: Iterable[Any]) -> Iterator[Any]:
             yield from hidden_layers.execution_order(node.operation)
 
 
-def inputs_of(model: keras.Model) -> Inputs:
+def inputs_of(model: keras.Model, images: Any = None) -> Inputs:
     """The symbolic inputs of a model, or placeholders for them if the model has no graph.
 
     Args:
         model: Any Keras model that has been built.
+        images: Images or other inputs of the shape to use, for a subclassed model that accepts
+            several shapes; by default that of the first call.
 
     Returns:
         A list of symbolic tensors. Losses on it are computed in this model, even if other models
@@ -268,7 +371,7 @@ def inputs_of(model: keras.Model) -> Inputs:
         ValueError: If the shape of the input is not known yet, or if the model has both a graph
             and a `call` of its own.
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, images)
     return Inputs(graph.inputs, graph)
 
 

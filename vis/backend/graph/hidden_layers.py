@@ -149,13 +149,19 @@ def _merge_frames(outputs: Any, axes: int) -> Any:
     )
 
 
-def store_specs(recorder: CallRecorder) -> None:
-    """Keeps the shapes and dtypes of recorded outputs as long as the layers live."""
+def store_specs(recorder: CallRecorder, samples: int) -> None:
+    """Keeps the shapes and dtypes of recorded outputs as long as the layers live.
+
+    The batch axis is None if it has the given number of samples.
+    """
+
+    def spec(value: Any) -> keras.KerasTensor:
+        shape = [None if i == 0 and n == samples else n for i, n in enumerate(value.shape)]
+        return keras.KerasTensor(shape, value.dtype.name)
+
     for layer, calls in recorder.outputs.items():
         if calls:
-            outputs = tree.map_structure(
-                lambda v: keras.KerasTensor(v.shape.as_list(), v.dtype.name), calls
-            )
+            outputs = tree.map_structure(spec, calls)
             _specs[layer] = _Specs(outputs, recorder.order.index(layer))
         for inner in layers_inside(layer) if calls else ():
             own = recorder.outputs.get(inner)

@@ -11,29 +11,26 @@ from keras import tree
 
 from vis.backend.graph.nodes import is_container
 from vis.backend.layers import call_in_inference
-from vis.backend.private import operation_of, shapes_built_with
+from vis.backend.private import operation_of
 from vis.utils.validation import close_matches, expect
 
-_placeholders: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
+# The placeholders of each model without a graph, by the shapes of its inputs.
+_placeholders: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
 # The model of each placeholder, by the placeholder's operation.
 _subclassed_models: weakref.WeakKeyDictionary[Any, weakref.ref] = weakref.WeakKeyDictionary()
 
 
 def input_structure_of(model: keras.Model) -> Any:
-    """The symbolic inputs of a model in its own structure; placeholders if it has no graph."""
-    if own_inputs(model):
-        expected = (
-            "not have both a graph and a `call` of its own. Wrap it in another model to use its "
-            "`call`: `inputs = keras.Input(shape); model = keras.Model(inputs, model(inputs))`"
-        )
-        received = f"model '{model.name}' of type {type(model).__name__}"
-        expect(is_container(model), "model", expected, received)
-        return getattr(model, "input", model.inputs)
-    if model not in _placeholders:
-        _placeholders[model] = _new_placeholders(model)
-        for tensor in tree.flatten(_placeholders[model]):
-            _subclassed_models[operation_of(tensor)] = weakref.ref(model)
-    return _placeholders[model]
+    """The symbolic inputs of a model in its own structure, or None if it has no graph."""
+    if not own_inputs(model):
+        return None
+    expected = (
+        "not have both a graph and a `call` of its own. Wrap it in another model to use its "
+        "`call`: `inputs = keras.Input(shape); model = keras.Model(inputs, model(inputs))`"
+    )
+    received = f"model '{model.name}' of type {type(model).__name__}"
+    expect(is_container(model), "model", expected, received)
+    return getattr(model, "input", model.inputs)
 
 
 def own_inputs(model: Any) -> list[keras.KerasTensor]:
@@ -48,7 +45,35 @@ def own_outputs(model: Any) -> list[keras.KerasTensor]:
     return tree.flatten(getattr(model, "outputs", None) or [])
 
 
-def _new_placeholders(model: keras.Model) -> Any:
+def placeholders_of(model: keras.Model, shapes: Any) -> Any:
+    """Symbolic inputs of a model without a graph, for some shapes; the same ones in each call."""
+    by_shapes = _placeholders.setdefault(model, {})
+    structure = by_shapes.pop(str(shapes), None)
+    if structure is None:
+        structure = _new_placeholders(model, shapes)
+        for tensor in tree.flatten(structure):
+            _subclassed_models[operation_of(tensor)] = weakref.ref(model)
+    by_shapes[str(shapes)] = structure
+    return structure
+
+
+def latest_placeholders(model: keras.Model) -> Any:
+    """The placeholders of the last shapes that were in use, or None."""
+    return next(reversed(_placeholders.get(model, {}).values()), None)
+
+
+def has_placeholders(model: keras.Model, shapes: Any) -> bool:
+    """Whether a model without a graph has accepted inputs of some shapes."""
+    return str(shapes) in _placeholders.get(model, {})
+
+
+def drop_placeholders(model: keras.Model, shapes: Any) -> None:
+    """Forgets the placeholders of shapes that a model does not accept."""
+    _placeholders[model].pop(str(shapes), None)
+
+
+def check_takes_one_argument(model: keras.Model) -> None:
+    """Raises a `ValueError` if a model without a graph needs several arguments."""
     required = [
         name
         for name, parameter in inspect.signature(model.call).parameters.items()
@@ -62,18 +87,16 @@ def _new_placeholders(model: keras.Model) -> Any:
     )
     received = f"model '{model.name}', whose `call` needs {', '.join(f'`{n}`' for n in required)}"
     expect(len(required) < 2, "model", expected, received)
-    shapes = shapes_built_with(model)
-    expected = "have been built. Call it once on data, as in `model(images)`"
-    received = f"model '{model.name}' of type {type(model).__name__}"
-    expect(len(shapes) == 1, "model", expected, received)
 
+
+def _new_placeholders(model: keras.Model, shapes: Any) -> Any:
     def placeholder(shape: tuple, name: str | None = None) -> keras.KerasTensor:
         return keras.Input(shape[1:], dtype=model.variable_dtype, name=name)
 
-    if isinstance(shapes[0], dict) and all(isinstance(key, str) for key in shapes[0]):
+    if isinstance(shapes, dict) and all(isinstance(key, str) for key in shapes):
         with contextlib.suppress(ValueError):
-            return {key: placeholder(shape, key) for key, shape in shapes[0].items()}
-    return tree.map_shape_structure(placeholder, shapes[0])
+            return {key: placeholder(shape, key) for key, shape in shapes.items()}
+    return tree.map_shape_structure(placeholder, shapes)
 
 
 def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
@@ -82,9 +105,23 @@ def subclassed_model_of(input_tensor: keras.KerasTensor) -> keras.Model | None:
     return model() if model else None
 
 
+def placeholder_index(model: keras.Model, tensor: keras.KerasTensor) -> int | None:
+    """The position of a tensor among the placeholders of a model, of any shape, or None."""
+    for structure in _placeholders.get(model, {}).values():
+        for index, placeholder in enumerate(tree.flatten(structure)):
+            if placeholder is tensor:
+                return index
+    return None
+
+
 def call_subclassed_model(model: keras.Model, values: Mapping[int, Any]) -> Any:
     """The outputs of a model without a graph, for the values of its placeholders by `id`."""
-    inputs = tree.map_structure(lambda tensor: values[id(tensor)], _placeholders[model])
+    structure = next(
+        own
+        for own in _placeholders[model].values()
+        if all(id(tensor) in values for tensor in tree.flatten(own))
+    )
+    inputs = tree.map_structure(lambda tensor: values[id(tensor)], structure)
     return call_in_inference(model, (inputs,), {})
 
 

@@ -1,5 +1,6 @@
 """Positions of a layer in an image: the geometry of any tensor of a graph."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -82,7 +83,9 @@ def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Ge
     image = Geometry.of_image(shape)
     if not ref.is_hidden and graph.subclassed_model is None:
         geometries = {id(tensor): image}
-        _Walk(graph, geometries, ref.tensor).follow([ref.tensor], geometries, None)
+        # An operation cannot run alone if it joins the windows of an image, for example.
+        with contextlib.suppress(ValueError, tf.errors.InvalidArgumentError):
+            _Walk(graph, geometries, ref.tensor).follow([ref.tensor], geometries, None)
         if (found := geometries.get(id(ref.tensor))) is not None:
             return found
 

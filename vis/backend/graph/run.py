@@ -38,7 +38,7 @@ class Run:
 
     def __post_init__(self) -> None:
         # Values on the outermost level and requested values of nested models, by `_key`.
-        self._values: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
+        self.known: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
         # By the `id` of a node that calls a nested model: the tensors requested inside it, each
         # with the calls of further nested models around it.
         self._requested: dict[int, list[tuple[tuple, TensorRef]]] = defaultdict(list)
@@ -56,14 +56,14 @@ class Run:
         ):
             for tensor, _ in self.feeds:
                 if self.graph.level_of(tensor) is None:
-                    self._set_mask(tensor, self._values, None)
+                    self._set_mask(tensor, self.known, None)
             for operation in operations:
                 if operation is self.graph.subclassed_model:
-                    call_subclassed_model(operation, self._values)
+                    call_subclassed_model(operation, self.known)
                 else:
                     targets += [node.outputs[0] for _, node in self.graph.calls(operation)]
-            self._run_level(None, targets, self._values)
-        return [self._values[_key(ref)] for ref in refs]
+            self._run_level(None, targets, self.known)
+        return [self.known[_key(ref)] for ref in refs]
 
     def _request(self, path: tuple, ref: TensorRef) -> keras.KerasTensor:
         """Requests a tensor inside some calls of nested models, and returns the one to run for."""
@@ -149,7 +149,7 @@ class Run:
         self._run_level(model, [*model.outputs, *tensors], values)
         for (path, ref), tensor in zip(requested, tensors, strict=True):
             if not path and id(tensor) in values:
-                self._values[_key(ref)] = values[id(tensor)]
+                self.known[_key(ref)] = values[id(tensor)]
         return [values[id(tensor)] for tensor in model.outputs]
 
     def _feed_model(self, model: Any, values: dict) -> None:

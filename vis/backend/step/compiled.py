@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from vis.backend.graph import Graph
+from vis.backend.graph import SAMPLES_ERROR, Graph
 from vis.backend.layers import CachedWeights, LayerRunner, TracedWeights, WeightCache
 
 # Lines of TensorFlow's messages that say where or how often an error occurred, and not why.
@@ -20,6 +20,8 @@ _NOT_REASONS = re.compile(
 )
 # What precedes each of several errors.
 _ERROR_NUMBER = re.compile(r"\(\d+\) [A-Z_ ]+: *")
+# The message of an assertion.
+_ASSERTED = re.compile(re.escape(SAMPLES_ERROR) + r"[^\]\n]*")
 
 
 @dataclass(eq=False)
@@ -52,6 +54,9 @@ class CompiledFunction:
             with self.lock:
                 return compiled(weight_cache.lists(derived) if weight_cache else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
+            if SAMPLES_ERROR in error.message:
+                text = _ASSERTED.search(error.message)[0]
+                raise ValueError(text.replace("\\'", "'")) from None
             raise ValueError(self.error_message(reason_of(error), *tensors)) from None
 
     def _trace(

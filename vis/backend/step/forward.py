@@ -31,6 +31,9 @@ def evaluate_losses(
             # In half precision, sums over many positions overflow or lose their last digits.
             value = tf.cast(value, dtype) if value.dtype.size < 4 else value
             value = term.function(value, **arguments, **dict(term.settings))
+            if value.shape.rank and value.shape[0] is None:
+                # Of more samples than images, for which `Graph.run` raises an error.
+                value = value[: tf.shape(feeds[0][1])[0]]
         losses.append(tf.reshape(tf.cast(value, dtype), [-1]))
     return losses, values[len(terms) :]
 

@@ -87,7 +87,7 @@ class Attribution(Value):
             TypeError: If an argument has the wrong type.
             ValueError: If an argument has a wrong value.
         """
-        graph = Graph.of(model)
+        graph = Graph.of(model, seed_input)
         tensor = tensor_to_explain(graph, find_input(graph, input_name))
         attributions = self.attributions(
             model, seed_input, layer_idx, filter_indices, losses=losses, input_name=input_name
@@ -113,7 +113,7 @@ class Attribution(Value):
             An array with the axes of the images, `(samples, ...)`. The channel axis has size 1 if
             the method does not tell channels apart. For token ids, the images are their embeddings.
         """
-        graph = Graph.of(model)
+        graph = Graph.of(model, seed_input)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
         select = losses is None
         return self.explain(graph, pairs, seed_input, filter_indices, select, input_name)
@@ -192,7 +192,7 @@ def apply_backprop_modifier(
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is None:
         return graph, list(layers)
-    modified = Graph.of(modify(graph.model))
+    modified = Graph.of(modify(graph.model), graph.input_structure)
     in_copy = [layer_in_copy(layer, graph.model, modified.model) for layer in layers]
     return modified, list(map(modified.find, in_copy))
 

@@ -110,7 +110,7 @@ class IntegratedGradients(Saliency):
             >>> bool(method.completeness_error(attributions, model, image) < 1e-4)
             True
         """
-        graph = Graph.of(model)
+        graph = Graph.of(model, seed_input)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
         inputs = self.model_inputs(graph, seed_input, input_name)
         images = inputs.images

@@ -72,7 +72,8 @@ def _nearest(graph: Graph, explained: Sequence[Any], tensor: keras.KerasTensor) 
         inner = candidate
         while isinstance(inner, layers.Wrapper):
             inner = inner.layer
-        if not isinstance(inner, _CONVOLUTION_OR_POOLING):
+        is_candidate = isinstance(inner, _CONVOLUTION_OR_POOLING)
+        if not is_candidate or not graph.has_one_sample_per_image(candidate):
             continue
         placed = [
             axis
