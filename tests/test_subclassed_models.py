@@ -132,9 +132,9 @@ def test_shapes_that_are_not_known():
     with pytest.raises(ValueError, match=r"`model` must have been built.*Received: "):
         visualize_saliency(Detector(), -1, 0, IMAGE)
     model = called(Detector, (16, 16, 3))
-    with pytest.raises(ValueError, match="an input of known shape.*`image_size`.*Received: "):
+    with pytest.raises(ValueError, match=r"an input of known shape.*`image_size`.*Received: "):
         visualize_activation(model, -1, 0)
-    with pytest.raises(ValueError, match="a shape that the model accepts.*Received: "):
+    with pytest.raises(ValueError, match=r"a shape that the model accepts.*Received: "):
         visualize_saliency(model, -1, 0, np.zeros((20, 28, 5)))
 
 
@@ -142,7 +142,7 @@ class Flat(Network):
     """Takes images of one size, although TensorFlow can reshape others as well."""
 
     def call(self, images):
-        return tf.reshape(self.conv(images), (-1, 8 * 8 * 4))
+        return tf.reshape(self.head(self.conv(images)), (-1, 8 * 8 * 2))
 
 
 @pytest.mark.parametrize("shape", [(9, 8, 3), (16, 8, 3)])

@@ -182,12 +182,12 @@ def examples_of(source: Any, otherwise: Any = None) -> Any:
     if isinstance(source, (str, os.PathLike)) or _is_array(source):
         return source if _is_array(source) else None
     if isinstance(source, (list, tuple)):
-        return _without_labels(source[0], in_list=True) if source else None
+        return _split(source[0], in_list=True)[0] if source else None
     iterator = iter(source) if hasattr(source, "__iter__") else source
     if iterator is source and not hasattr(source, "__getitem__"):
         return None
     item = next(iterator, None) if hasattr(iterator, "__next__") else source[0]
-    return _without_labels(item)
+    return _split(item)[0]
 
 
 class _Rows:

@@ -7,8 +7,13 @@ import keras
 
 from vis.backend.graph import hidden_layers
 from vis.backend.graph.geometry import Geometry, geometry_after_node
-from vis.backend.graph.layer_paths import LayerOutput, Target, check_output
+from vis.backend.graph.layer_paths import LayerOutput, Target
 from vis.backend.graph.nodes import is_container
+from vis.backend.graph.output_names import (
+    hidden_output_index,
+    model_output_names,
+    node_output_index,
+)
 from vis.backend.private import calls_of, consumers_of, operation_of, with_layers_inside
 from vis.utils.layout import Layout, spatial_axes_of
 from vis.utils.validation import check_sizes, per_axis, require
@@ -24,11 +29,21 @@ _LAYOUT_FREE = (keras.layers.Flatten,)
 def output_shape(target: Target) -> tuple[int | None, ...]:
     """Shape of a layer's output, that of its first call by default."""
     layer, call, output = LayerOutput.of(target)
-    outputs = [node.outputs for node in calls_of(layer)] or hidden_layers.output_specs(layer)
+    if is_container(layer) and isinstance(output, str) and output in model_output_names(layer):
+        # The outermost model has no calls.
+        index = model_output_names(layer).index(output) % len(layer.outputs)
+        return tuple(layer.outputs[index].shape)
+    nodes = calls_of(layer)
+    outputs = [node.outputs for node in nodes] or hidden_layers.output_specs(layer)
     # A layer inside a shared model runs more often than it has nodes.
-    tensors = outputs[min(call, len(outputs) - 1)]
-    check_output(layer, 0, output, [len(tensors)])
-    return tuple(tensors[output or 0].shape)
+    call = min(call, len(outputs) - 1)
+    of_call = LayerOutput(layer, call, output)
+    index = (
+        node_output_index(of_call, nodes, call)
+        if nodes
+        else hidden_output_index(of_call, layer, call)
+    )
+    return tuple(outputs[call][index].shape)
 
 
 def filters_of(layer: Target) -> tuple[tuple[int | None, ...], int, int]:

@@ -24,15 +24,20 @@ from vis.backend.graph.inputs import (
     placeholder_index,
     placeholders_of,
 )
-from vis.backend.graph.layer_paths import LayerOutput, Target, check_output, resolve_layer
+from vis.backend.graph.layer_paths import LayerOutput, Target, resolve_layer, select_output
 from vis.backend.graph.nodes import is_container, node_index_of, nodes_of, topological_order
+from vis.backend.graph.output_names import (
+    hidden_output_index,
+    model_output_names,
+    node_output_index,
+)
 from vis.backend.graph.run import Run
 from vis.backend.graph.samples import check_samples, check_specs, has_one_sample_per_image
 from vis.backend.graph.skip_erosion import Erosion
 from vis.backend.graph.structure import GraphStructure
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import LayerRunner, TracedWeights
-from vis.backend.private import layers_inside, node_of, operation_of, with_layers_inside
+from vis.backend.private import history_of, layers_inside, node_of, operation_of, with_layers_inside
 from vis.utils.validation import as_integer, check_model, expect, require
 
 # Weak references to the graphs of models, with the `id` of the inputs and outputs.
@@ -173,16 +178,60 @@ class Graph(GraphStructure):
 
     def find(self, layer_idx: Any, name: str = "layer_idx") -> Target:
         """The layer of the model for an index, a name or a path; see `find_layer`."""
-        target = resolve_layer(self.model, layer_idx, name)
-        if as_integer(layer_idx) == -1 and len(self.outputs) == 1:
-            # The model's output may be computed by an operation, or by a layer that is not last.
-            operation = operation_of(self.outputs[0])
-            if operation is not target:
-                target = operation if isinstance(operation, keras.Layer) else LayerOutput(operation)
+        target = self._model_output(layer_idx) or resolve_layer(self.model, layer_idx, name)
         layer = LayerOutput.of(target).layer
         if not self.in_graph(layer) and not hidden_layers.has_specs(layer):
             self._trace_hidden_layers()
         return target if isinstance(target, LayerOutput) else self._last_inside(layer)
+
+    def _model_output(self, layer_idx: Any) -> Target | None:
+        """What computes the model's output, for `-1` or the model itself; None for other layers.
+
+        For a model with several outputs, `-1` is its last layer unless it has an output's name.
+        """
+        layer, _, output = LayerOutput.of(layer_idx)
+        is_last = as_integer(layer) == -1
+        if not is_last and layer is not self.model:
+            return None
+        names = self._output_names()
+        count = len(self.outputs) or len(names)
+        if is_last and (count > 1 if output is None else output not in names):
+            return None
+        target = LayerOutput(self.model, 0, output)
+        if self.subclassed_model is not None:
+            return target if count > 1 else hidden_layers.last_inside(self.model)
+        return self._inside(target)
+
+    def _inside(self, target: Target) -> Target:
+        """What computes the output of the outermost model, or the layer itself."""
+        model = LayerOutput.of(target).layer
+        if self.in_graph(model) or not is_container(model):
+            return target
+        names = functools.partial(model_output_names, model)
+        return self._producer(model.outputs[select_output(target, [len(model.outputs)], names)])
+
+    def _output_names(self) -> list[str]:
+        """The names of the model's outputs."""
+        if self.subclassed_model is None:
+            return model_output_names(self.model)
+        if not hidden_layers.has_specs(self.model):
+            self._trace_hidden_layers()
+        return hidden_layers.output_names(self.model)[0]
+
+    def _producer(self, tensor: keras.KerasTensor) -> Target:
+        """The layer or operation that computes a tensor, inside nested models as well."""
+        path: tuple = ()
+        operation, _, index = history_of(tensor)
+        while is_container(operation):
+            inner = operation.outputs[index]
+            if not isinstance(operation_of(inner), keras.Layer):
+                break
+            path, tensor = (*path, node_of(tensor)), inner
+            operation, _, index = history_of(tensor)
+        node = node_of(tensor)
+        call = self.calls(operation).index((path, node))
+        is_only = call == 0 and len(node.outputs) == 1 and isinstance(operation, keras.Layer)
+        return operation if is_only else LayerOutput(operation, call, index)
 
     def _last_inside(self, layer: Any) -> Any:
         """The layer inside a nested model that computes its output, or the layer itself."""
@@ -199,7 +248,7 @@ class Graph(GraphStructure):
 
     def has(self, target: Target) -> bool:
         """Whether a layer is in the graph, or runs inside another that is."""
-        return self.enclosing_operation(LayerOutput.of(target).layer) is not None
+        return self.enclosing_operation(LayerOutput.of(self._inside(target)).layer) is not None
 
     def check_has(self, name: str, target: Target) -> None:
         """Raises a `ValueError` unless a layer, the value of an argument, depends on the inputs."""
@@ -223,21 +272,21 @@ class Graph(GraphStructure):
 
     def ref_of(self, target: Target) -> TensorRef:
         """A reference to a layer's output: the only one of its first call by default."""
-        layer, call, output = LayerOutput.of(target)
+        target = self._inside(target)
+        layer, call, _ = LayerOutput.of(target)
         for tensor in self.inputs:
             if operation_of(tensor) is layer:
                 return TensorRef.of(tensor)
         if not self.in_graph(layer):
-            specs = hidden_layers.output_specs(layer)
-            check_output(layer, call, output, [len(outputs) for outputs in specs])
-            ref = TensorRef(weakref.ref(layer), call, output or 0, is_hidden=True)
+            index = hidden_output_index(target, layer, call)
+            ref = TensorRef(weakref.ref(layer), call, index, is_hidden=True)
             check_specs(self, ref)
             return ref
         calls = self.calls(layer)
-        check_output(layer, call, output, [len(node.outputs) for _, node in calls])
+        index = node_output_index(target, [node for _, node in calls], call)
         path, node = calls[call]
         within = tuple((weakref.ref(n.operation), node_index_of(n)) for n in path) if call else ()
-        return TensorRef(weakref.ref(layer), node_index_of(node), output or 0, within)
+        return TensorRef(weakref.ref(layer), node_index_of(node), index, within)
 
     def has_one_sample_per_image(self, layer: keras.Layer) -> bool:
         """Whether a layer is not known to have more samples than images, such as windows."""
@@ -260,6 +309,8 @@ class Graph(GraphStructure):
         """`id` of all operations that a layer's output depends on, including the layer."""
         enclosing = self.enclosing_operation(layer)
         operations = [] if enclosing is layer else hidden_layers.up_to(layer, enclosing)
+        if layer is self.subclassed_model:
+            operations = hidden_layers.execution_order(layer)
         if enclosing is not self.subclassed_model:
             for operation in (enclosing, *self.enclosing_models(enclosing)):
                 *earlier, _ = topological_order(self.first_node(operation).outputs, (), node_of)

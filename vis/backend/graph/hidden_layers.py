@@ -8,6 +8,7 @@ import functools
 import operator
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ class CallRecorder:
 
     outputs: dict[keras.Layer, list[list[Any]]]  # One list for each call of a layer.
     order: list[keras.Layer] = field(default_factory=list)  # The layers in order of execution.
+    # The names of the outputs of each call.
+    names: dict[keras.Layer, list[list[str]]] = field(default_factory=lambda: defaultdict(list))
     # Numbers of frames of the `TimeDistributed` layers that are running, outermost first.
     frames: list[int] = field(default_factory=list)
 
@@ -46,6 +49,7 @@ class CallRecorder:
 
 class _Specs(NamedTuple):
     outputs: list[list[keras.KerasTensor]]  # One list for each call of the layer.
+    names: list[list[str]]  # The names of these outputs.
     rank: int  # Number of layers that run before it.
 
 
@@ -107,6 +111,7 @@ def _recorded_call(layer: keras.Layer, call: Callable, recorder: CallRecorder) -
         # Some layers return None among their outputs, such as attention without its scores.
         values = [output for output in tree.flatten(outputs) if output is not None]
         recorder.outputs[layer].append(values)
+        recorder.names[layer].append(names_in(outputs))
         recorder.order.append(layer)
         # Later layers must depend on the recorded values, so that these have a gradient.
         return _merge_frames(outputs, len(recorder.frames)) if recorder.frames else outputs
@@ -162,7 +167,7 @@ def store_specs(recorder: CallRecorder, samples: int) -> None:
     for layer, calls in recorder.outputs.items():
         if calls:
             outputs = tree.map_structure(spec, calls)
-            _specs[layer] = _Specs(outputs, recorder.order.index(layer))
+            _specs[layer] = _Specs(outputs, recorder.names[layer], recorder.order.index(layer))
         for inner in layers_inside(layer) if calls else ():
             own = recorder.outputs.get(inner)
             if own and len(own) == len(calls) == 1 and _are_same(own[0], calls[0]):
@@ -193,6 +198,20 @@ def output_specs(layer: keras.Layer) -> list[list[keras.KerasTensor]]:
     )
     expect(has_specs(layer), "layer", expected, f"layer '{layer.name}'")
     return _specs[layer].outputs
+
+
+def output_names(layer: keras.Layer) -> list[list[str]]:
+    """The names of a hidden layer's outputs, one list for each of its calls."""
+    return _specs[layer].names
+
+
+def names_in(outputs: Any) -> list[str]:
+    """The names of nested outputs: keys, or positions in a list, joined by slashes."""
+    return [
+        "/".join(map(str, path))
+        for path, value in tree.flatten_with_path(outputs)
+        if value is not None
+    ]
 
 
 def execution_order(operation: Any) -> list[keras.Layer]:

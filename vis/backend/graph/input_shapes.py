@@ -1,7 +1,7 @@
 """Shapes of the inputs of models without a graph: recorded by Keras, or those of examples."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras

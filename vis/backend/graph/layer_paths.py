@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -32,7 +32,8 @@ class LayerOutput(NamedTuple):
     Attributes:
         layer: The layer, or its index, name or path in a model that is passed as well.
         call: Index of the call, from 0, for a layer that the model calls several times.
-        output: Index of the output, from 0; None for the only output.
+        output: Index of the output, from 0, or its name, for a layer that returns a dict or a
+            model with named outputs; None for the only output.
 
     Example:
         >>> shared = keras.layers.Dense(3, name="shared")
@@ -44,7 +45,7 @@ class LayerOutput(NamedTuple):
 
     layer: Any
     call: int = 0
-    output: int | None = None
+    output: int | str | None = None
 
     @classmethod
     def of(cls, target: Any) -> "LayerOutput":
@@ -60,9 +61,9 @@ class LayerOutput(NamedTuple):
 
     def checked(self, layer: keras.Layer) -> "LayerOutput":
         """The `LayerOutput` of a layer, or an error if an index is not an integer."""
-        call = check_integer("call", self.call, least=0)
-        output = None if self.output is None else check_integer("output", self.output, least=0)
-        return LayerOutput(layer, call, output)
+        call, output = check_integer("call", self.call, least=0), self.output
+        is_name = output is None or isinstance(output, str)
+        return LayerOutput(layer, call, output if is_name else check_integer("output", output, 0))
 
 
 Target: TypeAlias = keras.Layer | LayerOutput
@@ -85,18 +86,35 @@ def check_tensor(tensor: Any) -> keras.KerasTensor:
     return tensor
 
 
-def check_output(layer: keras.Layer, call: int, output: int | None, counts: list[int]) -> None:
-    """Raises a `ValueError` unless a layer has a call and an output of these indices.
+def select_output(target: Target, counts: Sequence[int], names: Callable[[], Sequence[str]]) -> int:
+    """The index of a layer's output, or a `ValueError` unless it has this call and output.
 
-    `counts` has the number of outputs of each call. An `output` of None is the only one.
+    Args:
+        target: The layer, or one of its calls or outputs.
+        counts: The number of outputs of each call.
+        names: Returns the names of the outputs.
     """
+    layer, call, output = LayerOutput.of(target)
     calls = f"one of the {len(counts)} calls of the layer '{layer.name}', from 0"
     require(0 <= call < len(counts), "call", f"be {calls}", int(call))
-    expected = "have one output. Choose one with `vis.utils.utils.LayerOutput(layer, output=0)`"
-    received = f"layer '{layer.name}' with {counts[call]} outputs"
-    expect(output is not None or counts[call] == 1, "layer", expected, received)
-    outputs = f"one of the {counts[call]} outputs of the layer '{layer.name}', from 0"
-    require(output is None or 0 <= output < counts[call], "output", f"be {outputs}", output)
+    count = counts[call]
+    if isinstance(output, str):
+        known = [*names()]
+        if output in known:
+            return known.index(output) % count
+        matches = close_matches(output, known)
+        hint = f"; did you mean '{matches[0]}'?" if matches else "."
+        raise ValueError(
+            f"`output` must be the index or name of an output of '{layer.name}', one of "
+            f"{', '.join(map(repr, known))}{hint} Received: output={output!r}"
+        )
+    example = names()[0] if output is None and count > 1 else 0
+    expected = f"have one output. Choose one with `LayerOutput(layer, output={example!r})`"
+    received = f"layer '{layer.name}' with {count} outputs"
+    expect(output is not None or count == 1, "layer", expected, received)
+    outputs = f"one of the {count} outputs of the layer '{layer.name}', from 0"
+    require(output is None or 0 <= output < count, "output", f"be {outputs}", output)
+    return output or 0
 
 
 def find_layer_idx(model: keras.Model, layer_name: str) -> int:
@@ -132,7 +150,7 @@ def resolve_layer(
     if isinstance(layer_idx, LayerOutput):
         return layer_idx.checked(resolve_layer(model, layer_idx.layer, name))
     if isinstance(layer_idx, keras.Layer):
-        is_inside = layer_idx in layers_inside(model)
+        is_inside = layer_idx is model or layer_idx in layers_inside(model)
         require(is_inside, name, f"be a layer of the model '{model.name}'", layer_idx)
         return layer_idx
     if isinstance(layer_idx, str):

@@ -77,7 +77,7 @@ class GraphStructure:
 
     def enclosing_operation(self, layer: Any) -> Any:
         """The layer itself if it is in the graph, or the operation in whose `call` it runs."""
-        if self.in_graph(layer):
+        if self.in_graph(layer) or layer is self.subclassed_model is not None:
             return layer
         return next((o for o in self.opaque_layers if layer in layers_inside(o)), None)
 
