@@ -60,7 +60,7 @@ def spatial_axes_of(shape: Sequence[int | None], data_format: str) -> tuple[int,
     return tuple(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
 
 
-def fits(sizes: Sequence[int], shape: Sequence[int | None]) -> bool:
+def fits(sizes: Sequence[int | None], shape: Sequence[int | None]) -> bool:
     """Whether sizes match a shape, in which None matches any."""
     return len(sizes) == len(shape) and all(
         axis in (None, size) for size, axis in zip(sizes, shape, strict=True)

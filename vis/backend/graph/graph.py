@@ -13,6 +13,7 @@ from vis.backend.graph import hidden_layers
 from vis.backend.graph.gradient_flow import GradientFlow
 from vis.backend.graph.input_shapes import candidate_shapes, fit_recorded, recorded_shapes
 from vis.backend.graph.inputs import (
+    check_has_weights,
     check_takes_one_argument,
     drop_placeholders,
     has_placeholders,
@@ -80,7 +81,7 @@ class Graph(GraphStructure):
         if input_structure is not None:
             return cls._shared(input_structure, model)
         check_takes_one_argument(model)
-        _check_built(model)
+        check_has_weights(model)
         recorded = recorded_shapes(model)
         examples = examples() if callable(examples) else examples
         error: Exception | None = None
@@ -372,16 +373,6 @@ class Graph(GraphStructure):
 
         pairs = zip(shapes, self.inputs, strict=True)
         run.get_concrete_function(*(tf.TensorSpec(shape, t.dtype) for shape, t in pairs))
-
-
-def _check_built(model: keras.Model) -> None:
-    """Raises a `ValueError` unless a model without a graph has weights."""
-    inner = layers_inside(model)
-    is_built = model.built and (not inner or any(layer.built for layer in inner))
-    received = f"model '{model.name}' of type {type(model).__name__}"
-    expect(
-        is_built, "model", "have been built. Call it once on data, as in `model(images)`", received
-    )
 
 
 def _flat_layers(model: keras.Model) -> Iterator[keras.Layer]:

@@ -48,7 +48,8 @@ def candidate_shapes(
 def fit_recorded(shapes: Any, recorded: Any) -> bool:
     """Whether shapes are those that were recorded, in which open axes match any size."""
     flat, known = _flat(shapes), _flat(recorded)
-    return len(flat) == len(known) and all(map(fits, flat, known))
+    pairs = zip(flat, known, strict=False)
+    return len(flat) == len(known) and all(fits(*pair) for pair in pairs)
 
 
 def _flat(shapes: Any) -> list[Shape]:
@@ -59,15 +60,15 @@ def _flat(shapes: Any) -> list[Shape]:
 
 def _shapes_of_examples(recorded: Any, examples: Any) -> Iterator[Any]:
     if isinstance(examples, Mapping):
-        known = recorded if isinstance(recorded, Mapping) else {}
+        known: Mapping[Any, Any] = recorded if isinstance(recorded, Mapping) else {}
         names = list(known) or list(examples)
         if not {*examples} <= {*names}:
             return
         each = [_shapes_of_one(examples.get(n), known.get(n)) for n in names]
         yield from (dict(zip(names, shapes, strict=True)) for shapes in zip(*each, strict=False))
     elif _are_several(examples, recorded):
-        known = recorded or [None] * len(examples)
-        each = [_shapes_of_one(*pair) for pair in zip(examples, known, strict=True)]
+        pairs = zip(examples, recorded or [None] * len(examples), strict=True)
+        each = [_shapes_of_one(*pair) for pair in pairs]
         yield from map(list, zip(*each, strict=False))
     else:
         yield from _shapes_of_one(examples, recorded)

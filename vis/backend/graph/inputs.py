@@ -11,7 +11,7 @@ from keras import tree
 
 from vis.backend.graph.nodes import is_container
 from vis.backend.layers import call_in_inference
-from vis.backend.private import operation_of
+from vis.backend.private import layers_inside, operation_of
 from vis.utils.validation import close_matches, expect
 
 # The placeholders of each model without a graph, by the shapes of its inputs.
@@ -87,6 +87,16 @@ def check_takes_one_argument(model: keras.Model) -> None:
     )
     received = f"model '{model.name}', whose `call` needs {', '.join(f'`{n}`' for n in required)}"
     expect(len(required) < 2, "model", expected, received)
+
+
+def check_has_weights(model: keras.Model) -> None:
+    """Raises a `ValueError` unless a model without a graph has weights."""
+    inner = layers_inside(model)
+    is_built = model.built and (not inner or any(layer.built for layer in inner))
+    received = f"model '{model.name}' of type {type(model).__name__}"
+    expect(
+        is_built, "model", "have been built. Call it once on data, as in `model(images)`", received
+    )
 
 
 def _new_placeholders(model: keras.Model, shapes: Any) -> Any:

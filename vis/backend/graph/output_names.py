@@ -22,7 +22,9 @@ def hidden_output_index(target: Target, layer: Any, call: int) -> int:
 
 def model_output_names(model: Any) -> list[str]:
     """The keys of a model's outputs, in their order, followed by the names of their layers."""
-    return [*hidden_layers.names_in(model.output), *model.output_names]
+    # A Sequential model that was not called has no `output`.
+    structure = getattr(model, "output", model.outputs)
+    return [*hidden_layers.names_in(structure), *getattr(model, "output_names", ())]
 
 
 def _names(node: Any) -> list[str]:

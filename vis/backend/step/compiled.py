@@ -54,9 +54,8 @@ class CompiledFunction:
             with self.lock:
                 return compiled(weight_cache.lists(derived) if weight_cache else {}, *tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
-            if SAMPLES_ERROR in error.message:
-                text = _ASSERTED.search(error.message)[0]
-                raise ValueError(text.replace("\\'", "'")) from None
+            if asserted := _ASSERTED.search(error.message):
+                raise ValueError(asserted[0].replace("\\'", "'")) from None
             raise ValueError(self.error_message(reason_of(error), *tensors)) from None
 
     def _trace(
