@@ -50,7 +50,10 @@ axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -191,7 +194,6 @@ def addresses():
         yield from (f"{address_of(position)}/{index}" for index in data["filters"])
 
 
-@pytest.mark.every(2)
 @pytest.mark.parametrize("where", ["a server", "the disk"])
 def test_every_page_is_linked_and_has_its_own_title(opened, folder, where):
     reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
@@ -712,7 +714,6 @@ def test_long_names_wrap_on_a_phone(opened, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
 
 
-@pytest.mark.every(2)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_accessibility(opened, theme):
     reader = opened(color_scheme=theme)

@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 390, 844
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the site was not built"),
 ]
