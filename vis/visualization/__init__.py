@@ -20,6 +20,12 @@ from vis.visualization.attribution import (
     ScoreCAM,
     SmoothGrad,
 )
+from vis.visualization.class_attributions import (
+    ClassAttributions,
+    ClassContrast,
+    class_attributions,
+    class_contrast,
+)
 from vis.visualization.filters import visualize_filters
 from vis.visualization.saliency import (
     visualize_cam,
@@ -33,6 +39,8 @@ from vis.visualization.top_images import TopImages, TopImagesOfLayer, top_activa
 __all__ = [
     "CAM",
     "Attribution",
+    "ClassAttributions",
+    "ClassContrast",
     "FasterScoreCAM",
     "GradCAM",
     "GradCAMPlusPlus",
@@ -46,6 +54,8 @@ __all__ = [
     "SmoothGrad",
     "TopImages",
     "TopImagesOfLayer",
+    "class_attributions",
+    "class_contrast",
     "find_layer",
     "get_num_filters",
     "inputs_of",

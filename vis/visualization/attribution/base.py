@@ -166,8 +166,13 @@ class Attribution(Value):
 
         By default the sum over the channels.
         """
-        axis = channel_axis_of(tensor)
-        return attributions if axis is None else attributions.sum(axis=axis)
+        return sum_of_channels(attributions, tensor)
+
+
+def sum_of_channels(attributions: np.ndarray, tensor: keras.KerasTensor) -> np.ndarray:
+    """The attributions of pixels: `(samples, ...)` without the channel axis."""
+    axis = channel_axis_of(tensor)
+    return attributions if axis is None else attributions.sum(axis=axis)
 
 
 def _with_channel_axis(
