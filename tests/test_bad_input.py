@@ -62,6 +62,10 @@ IMAGE = np.random.default_rng(0).uniform(0, 255, (8, 8, 3)).astype("float32")
 LOSSES = [(losses.ActivationMaximization(MODEL.layers[-1], 1), 1)]
 HISTORY = callbacks.History(frames_every=1)
 HISTORY.callback(0, [("Some Loss", 1.0)], 1.0, None, IMAGE[None])
+ONE_IMAGE = (IMAGE[None], [1])
+CONTRAST = visualization.class_contrast(MODEL, IMAGE, (0, 2), visualization.Saliency())
+MEANS = visualization.class_attributions(MODEL, ONE_IMAGE, visualization.Saliency(), progress=False)
+TOP = visualization.top_activating_images(MODEL, ONE_IMAGE, "conv", progress=False)
 
 
 class Strange:
@@ -233,7 +237,14 @@ PLAIN = {
     "reverse_enumerate",
     "slicer",
 }
-PLAIN_CLASSES = {"Attribution", "CAM", "TopImages", "TopImagesOfLayer"}
+PLAIN_CLASSES = {
+    "Attribution",
+    "CAM",
+    "ClassAttributions",
+    "ClassContrast",
+    "TopImages",
+    "TopImagesOfLayer",
+}
 FUNCTIONS = {"grad_modifier", "backprop_modifier", "identifier"}
 
 minimize = Optimizer(MODEL.inputs[0], LOSSES).minimize
@@ -351,17 +362,64 @@ CALLS = [
          "tensorboard": None, "log": None},
         check_nothing,
     ),
-    (plotting.picture, {"image": IMAGE, "title": None, "ax": None, "save_to": None}, check_figure),
+    (
+        visualization.class_contrast,
+        {"model": MODEL, "seed_input": IMAGE, "classes": (0, 2),
+         "method": visualization.Saliency(), "layer_idx": -1, "input_name": None},
+        lambda result: check_finite(result.difference),
+    ),
+    (
+        visualization.class_attributions,
+        {"model": MODEL, "images": ONE_IMAGE, "method": visualization.Saliency(),
+         "layer_idx": -1, "images_per_class": 1, "input_range": (0, 255), "batch_size": 2,
+         "fixed_inputs": None, "progress": False},
+        lambda result: check_finite(result.maps),
+    ),
+    (
+        plotting.picture,
+        {"image": IMAGE, "title": None, "ax": None, "save_to": None, "input_range": None,
+         "kind": None, "names": None},
+        check_figure,
+    ),
     (
         plotting.grid,
-        {"images": [IMAGE], "labels": None, "cols": None, "save_to": None},
+        {"images": [IMAGE], "labels": None, "cols": None, "save_to": None, "ax": None},
         check_figure,
     ),
     (
         plotting.heatmap,
         {"image": IMAGE, "heat": IMAGE[..., 0], "alpha": 0.7, "title": None, "ax": None,
-         "save_to": None},
+         "save_to": None, "signed": None, "colorbar": False},
         check_figure,
+    ),
+    (
+        plotting.heatmaps,
+        {"images": IMAGE, "heats": [IMAGE[..., 0]], "labels": None, "cols": None,
+         "common_scale": True, "colorbar": True},
+        check_figure,
+    ),
+    (
+        plotting.tokens,
+        {"words": ["a", "b"], "heat": [0.0, 1.0], "title": None, "ax": None, "signed": None},
+        check_figure,
+    ),
+    (plotting.tokens_html, {"words": ["a"], "heat": [1.0], "signed": None}, check_nothing),
+    (plotting.class_contrast, {"contrast": CONTRAST, "class_names": None}, check_figure),
+    (
+        plotting.class_attributions,
+        {"found": MEANS, "class_names": None, "classes": None, "cols": None},
+        check_figure,
+    ),
+    (
+        plotting.top_images,
+        {"found": TOP, "layer": None, "channels": None, "count": None, "crop": True,
+         "class_names": None, "labels": None, "predictions": None, "input_range": None},
+        check_figure,
+    ),
+    (
+        plotting.save_pictures,
+        {"folder": f"{FOLDER}/pictures", "pictures": [IMAGE], "labels": None},
+        check_nothing,
     ),
     (plotting.loss_curves, {"history": HISTORY, "ax": None, "save_to": None}, check_figure),
     (

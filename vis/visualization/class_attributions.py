@@ -275,7 +275,7 @@ def _class_maps(
     layer: Target,
     method: Attribution,
     seed_input: Any,
-    classes: Sequence[int],
+    classes: Sequence[int] | np.ndarray,
     input_name: int | str | None,
 ) -> np.ndarray:
     """The attributions of one class per image, summed over the channels, `(samples, ...)`."""
