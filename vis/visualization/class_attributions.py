@@ -138,11 +138,12 @@ def class_contrast(
     Example:
         >>> layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-        >>> contrast = class_contrast(model, np.ones((8, 8, 1)), classes=(0, 2))
+        >>> image = np.random.default_rng(0).uniform(size=(8, 8, 1))
+        >>> contrast = class_contrast(model, image, classes=(0, 2))
         >>> contrast.first.shape, contrast.difference.shape
         ((1, 8, 8), (1, 8, 8))
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, seed_input)
     layer = graph.find(layer_idx)
     expected = "be the indices of two different classes"
     is_pair = is_iterable(classes) and len(list(classes)) == 2
