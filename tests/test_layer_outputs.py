@@ -11,11 +11,11 @@ from vis.losses import ActivationMaximization
 from vis.utils.utils import LayerOutput
 from vis.visualization import (
     IntegratedGradients,
+    LayerCAM,
     find_layer,
     inputs_of,
     top_activating_images,
     visualize_activation,
-    visualize_cam,
     visualize_filters,
     visualize_saliency,
     visualize_saliency_with_losses,
@@ -93,7 +93,7 @@ def test_outputs_by_name(make):
         for target in targets:
             for draw in (
                 lambda m, x: visualize_saliency(m, x, 1, IMAGE),
-                lambda m, x: visualize_cam(m, x, None, IMAGE, stem),
+                lambda m, x: LayerCAM(stem)(m, IMAGE, x, 1),
                 lambda m, x: IntegratedGradients(3)(m, IMAGE, x, 1),
             ):
                 np.testing.assert_allclose(draw(model, target), draw(plain, part), atol=1e-4)

@@ -16,7 +16,7 @@ from vis.backend.graph import (
     geometry_of,
     is_container,
     layout_of,
-    path_to,
+    unique_path_to,
 )
 from vis.backend.private import operation_of
 from vis.backend.step import accepts_shape
@@ -133,7 +133,7 @@ def default_layers(model: keras.Model) -> list[str]:
     """
     graph = Graph.of(model)
     _image_layout(graph)
-    return [path_to(model, layer) for layer in _default_layers(graph)]
+    return [unique_path_to(model, layer) for layer in _default_layers(graph)]
 
 
 def all_predecessors(plans: Sequence[LayerPlan], position: int) -> list[int]:
@@ -184,7 +184,7 @@ def _requested_layers(graph: Graph, layers: Any) -> dict[str, keras.Layer]:
         expected = "be layers, names, paths or indices; an atlas shows the first call of a layer"
         require(not isinstance(layer, LayerOutput), "layers", expected, layer, TypeError)
     order = {id(layer): i for i, layer in enumerate(graph.layers())}
-    by_path = {path_to(graph.model, layer): layer for layer in requested}
+    by_path = {unique_path_to(graph.model, layer): layer for layer in requested}
     return dict(sorted(by_path.items(), key=lambda item: order.get(id(item[1]), len(order))))
 
 
@@ -247,7 +247,7 @@ def _filters_by_path(graph: Graph, filters: Any, paths: Sequence[str]) -> dict[s
     by_path = {}
     for layer, indices in filters.items():
         target = LayerOutput.of(graph.find(layer, "filters")).layer
-        by_path[path_to(graph.model, target)] = indices
+        by_path[unique_path_to(graph.model, target)] = indices
     expected = f"be for inner layers of the atlas: {list(paths)}"
     require(by_path.keys() <= {*paths}, "filters", expected, filters)
     return {path: by_path.get(path) for path in paths}

@@ -31,6 +31,8 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue as AttrValue
 LEGACY_FUNCTIONS = ("src", "legacy", "backend.py")
 # The attribute of a layer with the dtype that it computes in.
 DTYPE_POLICY = "_dtype_policy"
+# The attributes in which Keras itself keeps the layers of a layer or model.
+OWN_ATTRIBUTES = ("_layers", "_functional", "_inbound_nodes", "_outbound_nodes")
 # The module of layers that change images but not their range.
 IMAGE_PREPROCESSING = "keras.src.layers.preprocessing.image"
 

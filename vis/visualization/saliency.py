@@ -220,7 +220,7 @@ def visualize_cam(
         grad_modifier=grad_modifier,
         backprop_modifier=backprop_modifier,
     )
-    graph = Graph.of(model)
+    graph = Graph.of(model, seed_input)
     # As in keras-vis, a softmax is not skipped.
     losses = [(ActivationMaximization(graph.find(layer_idx)), -1)]
     attributions = method.explain(graph, losses, seed_input, filter_indices)

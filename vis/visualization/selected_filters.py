@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vis.backend.graph import Graph, LayerOutput, Target, filters_of, path_to
+import keras
+
+from vis.backend.graph import (
+    Graph,
+    LayerOutput,
+    Target,
+    filters_of,
+    is_path_of_names,
+    unique_path_to,
+)
 from vis.utils.validation import check_indices, expect, require
 
 
@@ -29,17 +38,17 @@ def select_filters(
     is a list with one of these for each layer, a dict by layer, or None.
     """
     several = are_several_layers(layers)
-    targets = [graph.find(layer, layers_name) for layer in (layers if several else [layers])]
+    requested = layers if several else [layers]
+    targets = [graph.find(layer, layers_name) for layer in requested]
     require(targets, layers_name, "hold at least one layer", layers)
     for target in targets:
         graph.check_has(layers_name, target)
-    paths = [_path_of(graph, target) for target in targets]
-    expect(len({*paths}) == len(paths), layers_name, "not hold a layer twice", f"layers {paths}")
+    paths = [_path_of(graph, *pair) for pair in zip(requested, targets, strict=True)]
+    expect(len({*targets}) == len(paths), layers_name, "not hold a layer twice", f"layers {paths}")
     if several and isinstance(filters, Mapping):
-        by_path = {
-            _path_of(graph, graph.find(layer, filters_name)): indices
-            for layer, indices in filters.items()
-        }
+        names = dict(zip(targets, paths, strict=True))
+        found = {graph.find(layer, filters_name): indices for layer, indices in filters.items()}
+        by_path = {names.get(target, str(target)): indices for target, indices in found.items()}
         expected = f"be a dict whose keys are among the selected layers, {paths}"
         require(by_path.keys() <= {*paths}, filters_name, expected, filters)
         each = [by_path.get(path) for path in paths]
@@ -56,9 +65,14 @@ def select_filters(
     ]
 
 
-def _path_of(graph: Graph, target: Target) -> str:
+def _path_of(graph: Graph, requested: Any, target: Target) -> str:
+    """The path of a layer: that of its names, unless the user has found it by attributes."""
     layer, call, output = LayerOutput.of(target)
-    return LayerOutput(path_to(graph.model, layer), call, output).name
+    given = LayerOutput.of(requested).layer
+    if not isinstance(given, str) or is_path_of_names(graph.model, given):
+        is_inside = isinstance(layer, keras.Layer) and layer is not graph.model
+        given = unique_path_to(graph.model, layer) if is_inside else layer.name
+    return LayerOutput(given, call, output).name
 
 
 def _checked(name: str, indices: Any, layer: Target) -> list[int]:

@@ -20,8 +20,9 @@ from vis.backend.graph.layer_paths import (
     check_layer,
     check_tensor,
     find_layer_idx,
-    path_to,
+    is_path_of_names,
     resolve_layer,
+    unique_path_to,
 )
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of

@@ -422,9 +422,10 @@ def find_layer(model: keras.Model, layer_idx: Any, name: str = "layer_idx") -> T
 
     Args:
         model: Any Keras model that has been built.
-        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path such
-            as `"outer/inner"` into nested models, wrappers and custom layers; a layer; or a
-            `LayerOutput` for one of several calls or outputs of a layer.
+        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path of
+            names or attributes, such as `"outer/inner"` or `"blocks/0/conv"`, into nested models,
+            wrappers and custom layers; a layer; or a `LayerOutput` for one of several calls or
+            outputs of a layer.
         name: The argument's name in error messages.
 
     Returns:

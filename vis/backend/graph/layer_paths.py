@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
+from vis.backend.graph.attribute_paths import at_attribute_path, attribute_paths, direct_layers
 from vis.backend.private import layers_inside
 from vis.utils.validation import (
     as_integer,
@@ -154,7 +155,7 @@ def resolve_layer(
         require(is_inside, name, f"be a layer of the model '{model.name}'", layer_idx)
         return layer_idx
     if isinstance(layer_idx, str):
-        return _at_path(model, layer_idx) or model.layers[_index_of(model, layer_idx, name)]
+        return _at_path(model, layer_idx, name) or model.layers[_index_of(model, layer_idx, name)]
     number = as_integer(layer_idx)
     if number is None:
         raise TypeError(
@@ -183,36 +184,56 @@ def _index_of(model: keras.Model, layer_name: Any, name: str) -> int:
     )
 
 
-def _direct_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers directly inside a layer."""
-    return layer.layers if isinstance(layer, keras.Model) else layers_inside(layer, recursive=False)
-
-
 def _by_path(outer: keras.Layer, start: str = "", to: str = "") -> Iterator[tuple[str, Any]]:
     """Paths and layers inside a layer, the direct ones first.
 
     Paths begin with `start`. With `to`, only layers on the way to this path are entered.
     """
-    inner = [(f"{start}{layer.name}", layer) for layer in _direct_layers(outer)]
+    inner = [(f"{start}{layer.name}", layer) for layer in direct_layers(outer)]
     yield from inner
     for path, layer in inner:
         if not to or to.startswith(f"{path}/"):
             yield from _by_path(layer, f"{path}/", to)
 
 
-def _at_path(outer: keras.Layer, path: str) -> keras.Layer | None:
-    """The layer at a path, or None. Names may contain slashes."""
-    return next((layer for known, layer in _by_path(outer, to=path) if known == path), None)
+def _at_path(outer: keras.Layer, path: str, name: str) -> keras.Layer | None:
+    """The layer at a path of names, or else of attributes, or None. Names may contain slashes."""
+    layers = _at_names(outer, path) or list(dict.fromkeys(at_attribute_path(outer, path)))
+    if len(layers) > 1:
+        listed = " and ".join(f"'{unique_path_to(outer, layer)}'" for layer in layers)
+        raise ValueError(
+            f"`{name}` must be the path of one layer, and that of {listed} is the same. Choose "
+            f"one of these paths. Received: {name}={path!r}"
+        )
+    return layers[0] if layers else None
+
+
+def _at_names(outer: keras.Layer, path: str) -> list[keras.Layer]:
+    """The layers at a path of names."""
+    return list(dict.fromkeys(layer for known, layer in _by_path(outer, to=path) if known == path))
+
+
+def is_path_of_names(outer: keras.Layer, path: str) -> bool:
+    """Whether a path consists of names of layers, and not of attributes."""
+    return bool(_at_names(outer, path))
 
 
 def path_to(outer: keras.Layer, layer: keras.Layer) -> str:
-    """The path of a layer inside a model or another layer."""
-    for direct in _direct_layers(outer):
+    """The path of names of a layer inside a model or another layer."""
+    for direct in direct_layers(outer):
         if direct is layer:
             return direct.name
         if layer in layers_inside(direct):
             return f"{direct.name}/{path_to(direct, layer)}"
     raise ValueError(f"`layer` must be inside '{outer.name}'. Received: layer '{layer.name}'")
+
+
+def unique_path_to(outer: keras.Layer, layer: keras.Layer) -> str:
+    """The path of names, or a path of attributes if several layers have the same names."""
+    path = path_to(outer, layer)
+    if len(_at_names(outer, path)) == 1:
+        return path
+    return next((p for p, inner in attribute_paths(outer) if inner is layer), path)
 
 
 def _suggestions(model: keras.Model, name: str) -> tuple[Sequence[str], str, list[str]]:
@@ -221,14 +242,21 @@ def _suggestions(model: keras.Model, name: str) -> tuple[Sequence[str], str, lis
     if today := _renamed(name, names):
         return [today], "", names
     nested = itertools.islice(_by_path(model), len(names), None)
-    paths = list(dict.fromkeys(path for path, _ in nested))
+    by_path = itertools.chain(nested, attribute_paths(model))
+    paths = list(dict.fromkeys(path for path, _ in by_path if path not in names))
     same_name = [path for path in paths if path.rsplit("/", 1)[-1] == name][:3]
     outer_path, slash, last = name.rpartition("/")
-    outer = _at_path(model, outer_path) if slash else None
-    if outer is not None and (inner := [layer.name for layer in _direct_layers(outer)]):
+    outer = _at_path(model, outer_path, "layer") if slash else None
+    attributes = [] if outer is None else [p for p, _ in attribute_paths(outer) if "/" not in p]
+    if outer is not None and (inner := [layer.name for layer in direct_layers(outer)]):
+        inner = list(dict.fromkeys([*inner, *attributes]))
         matches = [f"{outer_path}/{match}" for match in close_matches(last, inner)]
         return same_name or matches, f" of '{outer_path}'", inner
-    return same_name or close_matches(name, names + paths * bool(slash)), "", names
+    return (
+        same_name or close_matches(name, names + [p for p in paths if slash or "/" not in p]),
+        "",
+        names,
+    )
 
 
 def _renamed(old: str, names: list[str]) -> str | None:
