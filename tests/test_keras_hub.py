@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from vis.visualization import (
+    Saliency,
     find_layer,
+    top_activating_images,
     visualize_activation,
     visualize_cam,
     visualize_filters,
@@ -102,3 +104,93 @@ def test_text_classifier():
     assert heat.shape == (6,)
     # Padding says nothing.
     np.testing.assert_allclose(heat[4:], heat.min(), atol=1e-6)
+
+
+# Preprocessors: `predict` applies them, so explanations do.
+
+
+def with_image_preprocessor(scale):
+    backbone = resnet().backbone
+    converter = hub.layers.ResNetImageConverter(image_size=(32, 32), scale=scale)
+    preprocessor = hub.models.ResNetImageClassifierPreprocessor(image_converter=converter)
+    return hub.models.ResNetImageClassifier(
+        backbone=backbone, num_classes=3, preprocessor=preprocessor
+    )
+
+
+def with_text_preprocessor():
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "dog", "sat", "ran"]
+    tokenizer = hub.tokenizers.BertTokenizer(vocabulary=vocabulary, lowercase=True)
+    backbone = hub.models.BertBackbone(
+        vocabulary_size=10,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=6,
+    )
+    return hub.models.BertTextClassifier(
+        backbone=backbone,
+        num_classes=2,
+        preprocessor=hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=6),
+    )
+
+
+class Explained(Saliency):
+    """Records the score that it explains."""
+
+    def measure(self, score, images):
+        type(self).scores = score.values(images)
+        return super().measure(score, images)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (48, 64, 3), (2, 40, 24, 3)])
+def test_images_are_preprocessed_as_in_predict(shape):
+    model = with_image_preprocessor(1 / 255)
+    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    logits = model.predict(images.reshape(-1, *shape[-3:]), verbose=0)
+    heat = Explained()(model, images)
+    assert heat.shape == (*shape[:-3], 32, 32)
+    np.testing.assert_allclose(Explained.scores, logits.max(axis=1), atol=1e-5)
+    ready = model.preprocessor(images).numpy()
+    by_hand = hub.models.ResNetImageClassifier(
+        backbone=model.backbone, num_classes=3, preprocessor=None
+    )
+    by_hand.set_weights(model.get_weights())
+    for draw in (visualize_saliency, visualize_cam):
+        expected = draw(by_hand, -1, 1, ready)
+        np.testing.assert_allclose(draw(model, -1, 1, images), expected, atol=1e-5)
+    guided = visualize_saliency(model, -1, 1, images, backprop_modifier="guided")
+    expected = visualize_saliency(by_hand, -1, 1, ready, backprop_modifier="guided")
+    np.testing.assert_allclose(guided, expected, atol=1e-5)
+
+
+def test_ranges_of_a_model_with_a_preprocessor():
+    model = with_image_preprocessor(1 / 255)
+    with pytest.warns(UserWarning, match="`seed_input` should have .* 0 to 255, .*preprocessor"):
+        visualize_saliency(model, -1, 1, IMAGE)
+    settings = {"max_iter": 2, "seed": 0}
+    # Pictures are drawn in the range that the preprocessor returns.
+    picture = visualize_activation(model, -1, 1, **settings)
+    assert picture.dtype == np.float32
+    assert 0 <= picture.min() < picture.max() <= 1
+    with pytest.warns(UserWarning, match="`input_range` should have .* 0 to 1, .*preprocessor"):
+        visualize_activation(model, -1, 1, input_range=(0, 255), **settings)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
+    with pytest.warns(UserWarning, match="`images` should have .* 0 to 1, .*preprocessor"):
+        top_activating_images(model, images, -1, progress=False)
+    top_activating_images(model, images / 255, -1, progress=False)
+
+
+@pytest.mark.parametrize("texts", ["the cat sat", ["the cat sat", "the dog ran"]])
+def test_texts_are_preprocessed_as_in_predict(texts):
+    model = with_text_preprocessor()
+    logits = model.predict(np.atleast_1d(texts).tolist(), verbose=0)
+    heat = Explained()(model, texts)
+    assert heat.shape == (*np.shape(texts), 6)
+    np.testing.assert_allclose(Explained.scores, logits.max(axis=1), atol=1e-5)
+    # Token ids are taken as they are.
+    ready = {name: np.asarray(v) for name, v in model.preprocessor(texts).items()}
+    np.testing.assert_allclose(Explained()(model, ready), heat, atol=1e-6)
+    # Three words between [CLS] and [SEP], and padding.
+    np.testing.assert_allclose(np.atleast_2d(heat)[:, 5], 0, atol=1e-6)

@@ -1,6 +1,6 @@
 """Model inputs to optimise, to explain and to run images through."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,11 +15,19 @@ from vis.backend.graph import (
     position_of,
     spatial_axes,
     warn_of_range,
+    warn_of_range_before_preprocessing,
 )
 from vis.backend.private import operation_of
 from vis.backend.step import evaluate_tensor
 from vis.utils.layout import Layout, fits
-from vis.utils.validation import as_integer, check_images, close_matches, expect, require
+from vis.utils.validation import (
+    as_integer,
+    check_array,
+    check_images,
+    close_matches,
+    expect,
+    require,
+)
 
 # Numbers of channels that images have.
 _PIXEL_CHANNELS = (1, 3, 4)
@@ -83,6 +91,35 @@ def inputs_to_optimise(
     return inputs._replace(
         tensors=(*entries, *(tensor for tensor, _ in embedded)), values=(*inputs.values, *ids)
     )
+
+
+def preprocessed(graph: Graph, values: Any) -> Any:
+    """Raw images or texts as the model takes them, as `predict` of a KerasHub task makes them.
+
+    Other values, such as a dict of token ids, are returned as they are.
+    """
+    model: Any = graph.model
+    preprocessor = getattr(model, "preprocessor", None)
+    if preprocessor is None or values is None or not hasattr(model, "preprocess_samples"):
+        return values
+    takes_images = getattr(preprocessor, "image_converter", None) is not None
+    if takes_images and not isinstance(values, Mapping):
+        values = check_array("seed_input", values)
+        warn_of_range_before_preprocessing(model, values, "seed_input")
+    elif _is_text(values):
+        values = np.asarray(values, object).tolist()
+    elif not takes_images and _are_inputs(graph, values):
+        return values
+    return keras.tree.map_structure(np.asarray, model.preprocess_samples(values))
+
+
+def _is_text(values: Any) -> bool:
+    return all(isinstance(value, (str, bytes)) for value in np.asarray(values, object).flat)
+
+
+def _are_inputs(graph: Graph, values: Any) -> bool:
+    known = {name for names in graph.names for name in names}
+    return not isinstance(values, Mapping) or not known.isdisjoint(values)
 
 
 def inputs_to_explain(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis._core.model_inputs import as_model_inputs, inputs_to_optimise
+from vis._core.model_inputs import as_model_inputs, inputs_to_optimise, preprocessed
 from vis._core.objective import warn_of_softmax
 from vis._core.optimised_inputs import resolve_ranges
 from vis.backend.graph import (
@@ -87,7 +87,7 @@ def visualize_activation_with_losses(
     examples = functools.partial(examples_of, seed_input, like)
     inputs = as_model_inputs(input_tensor, fixed_inputs, examples)
     parametrization = fit_prior(inputs.graph, like, parametrization, fixed_inputs, input_range)
-    input_range = range_or_default(input_range, parametrization)
+    input_range = range_or_default(input_range, parametrization, inputs.graph)
     params = {"seed_input": seed_input, **optimizer_params}
     return _minimize(
         inputs, losses, wrt_tensor, input_range, parametrization, optimizer, precision, params
@@ -170,12 +170,13 @@ def visualize_activation(
     """
     image_size = optimizer_params.get("image_size")
     graph = Graph.of(model, functools.partial(examples_of, seed_input, like), image_size)
+    original, seed_input = graph, preprocessed(graph, seed_input)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
     image_size = size_or_default(image_size, parametrization, graph)
     inputs = inputs_to_optimise(graph, fixed_inputs, seed_input, image_size)
-    input_range = range_or_default(input_range, parametrization)
+    input_range = range_or_default(input_range, parametrization, original)
     fitted = is_fitted(parametrization)
     default_weight = 0 if fitted else 10
     lp_norm_weight = default_weight if lp_norm_weight is None else lp_norm_weight
@@ -225,7 +226,7 @@ def _minimize(
     )
     for tensor, ends in zip(inputs.varying, descender.input_ranges, strict=True):
         if not is_fitted(parametrization):
-            warn_of_range(tensor, np.array(ends), "input_range")
+            warn_of_range(tensor, np.array(ends), "input_range", inputs.graph.model)
     warn_of_softmax(loss for loss, _ in descender.losses)
     callbacks = check_all("callbacks", args.get("callbacks"), OptimizerCallback)
     recorders = {

@@ -13,6 +13,7 @@ from vis.backend.graph import (
     ModelInputs,
     match_to_inputs,
     names_of,
+    range_after_preprocessing,
     spatial_axes,
     warn_of_range,
 )
@@ -32,7 +33,8 @@ def fit_prior(
     """
     if like is None:
         for prior in fitted_priors(parametrization) if len(graph.inputs) == 1 else ():
-            warn_of_range(graph.inputs[0], np.array(prior.input_range), "examples")
+            ends = np.array(prior.input_range)
+            warn_of_range(graph.inputs[0], ends, "examples", graph.model)
         return parametrization
     expected = "be None together with `like`, from which a parametrization is made"
     require(parametrization is None, "parametrization", expected, parametrization)
@@ -61,12 +63,12 @@ def is_fitted(parametrization: Any) -> bool:
     return bool(priors) and len(priors) == len(keras.tree.flatten(parametrization))
 
 
-def range_or_default(input_range: Any, parametrization: Any) -> Any:
-    """The input range, by default that of the examples, or (0, 255) without them."""
+def range_or_default(input_range: Any, parametrization: Any, graph: Graph) -> Any:
+    """The input range, by default that of the examples, of a preprocessor, or (0, 255)."""
     if input_range is not None:
         return input_range
     if not is_fitted(parametrization):
-        return 0, 255
+        return range_after_preprocessing(graph.model) or (0, 255)
     return keras.tree.map_structure(lambda prior: prior.input_range, parametrization)
 
 
@@ -90,7 +92,7 @@ def _fit(
     check_distinct("like", values)
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is numbers:
-        warn_of_range(tensor, values, "like")
+        warn_of_range(tensor, values, "like", graph.model)
     else:
         values = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, values)
     is_first = spatial_axes(entry)[:1] == (2,)

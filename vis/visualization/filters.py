@@ -113,9 +113,9 @@ def visualize_filters(
     given_size = None if fit_receptive_field else image_size
     size = size_or_default(given_size, parametrization, graph)
     inputs = _single_input(inputs_to_optimise(graph, fixed_inputs, image_size=size))
-    (input_range,) = resolve_ranges(inputs, range_or_default(input_range, parametrization))
+    (input_range,) = resolve_ranges(inputs, range_or_default(input_range, parametrization, graph))
     if not is_fitted(parametrization):
-        warn_of_range(inputs.varying[0], np.array(input_range), "input_range")
+        warn_of_range(inputs.varying[0], np.array(input_range), "input_range", model)
     settings = RenderSettings(
         input_range=input_range,
         batch_size=check_integer("batch_size", BATCH_SIZE if batch_size is None else batch_size, 1),

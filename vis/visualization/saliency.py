@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from vis._core.model_inputs import inputs_to_explain, tensor_to_explain
+from vis._core.model_inputs import inputs_to_explain, preprocessed, tensor_to_explain
 from vis._core.objective import loss_pairs
 from vis.backend.graph import Graph, LayerOutput, ModelInputs, tensor_in_copy
 from vis.losses import ActivationMaximization, Loss
@@ -58,7 +58,7 @@ def visualize_saliency_with_losses(
     warn_of_absolute(grad_modifier, pairs)
     graph = Graph.of_inputs(input_tensor).for_examples(seed_input)
     wrt_tensor = graph.counterpart(wrt_tensor)
-    inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
+    inputs = inputs_to_explain(graph, preprocessed(graph, seed_input), wrt_tensor)
     method = Saliency(grad_modifier=grad_modifier, keepdims=keepdims)
     return _saliency_map(method, Score(inputs, pairs), inputs, wrt_tensor)
 
@@ -86,7 +86,9 @@ def visualize_saliency(
             per image: an array of shape `(samples, 1)`, or one list per image such as
             `[[3], [5]]`. None means the filter with the highest activation in each image; in the
             last layer, this is the predicted class.
-        seed_input: An image or a batch of images, channels first or last.
+        seed_input: An image or a batch of images, channels first or last. Images and texts go
+            through the `preprocessor` of a KerasHub task first, as in `model.predict`, and the map
+            is of the images that it returns.
         wrt_tensor: Tensor with respect to which the gradient is taken; by default the input.
         backprop_modifier: A name in `vis.backprop_modifiers`, or a function from model to model.
         grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
@@ -110,6 +112,7 @@ def visualize_saliency(
         grad_modifier=grad_modifier, keepdims=keepdims, backprop_modifier=backprop_modifier
     )
     graph = Graph.of(model, seed_input)
+    seed_input = preprocessed(graph, seed_input)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = graph.counterpart(tensor_in_copy(wrt_tensor, model, graph.model))
     inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
@@ -165,7 +168,7 @@ def visualize_cam_with_losses(
     expected = "be a layer of the model"
     require(is_layer, "penultimate_layer", expected, penultimate_layer, TypeError)
     graph = Graph.of_inputs(input_tensor).for_examples(seed_input)
-    inputs = inputs_to_explain(graph, seed_input)
+    inputs = inputs_to_explain(graph, preprocessed(graph, seed_input))
     pairs = loss_pairs(losses)
     warn_of_absolute(grad_modifier, pairs)
     score = Score(inputs, pairs)

@@ -216,7 +216,7 @@ def scan_dataset(
     with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
         for batch in dataset.batches(batch_size):
             if not seen:
-                warn_of_range(tensor, batch, "images")
+                warn_of_range(tensor, batch, "images", graph.model)
             layout = Layout(batch.shape[1:], axes)
             grids = [PositionGrid.of(inputs, layer, layout) for layer in layers]
             maps = activation_maps(graph, weight_cache, inputs.complete(batch), channels)

@@ -12,7 +12,11 @@ from vis.backend.graph.copies import apply_modifications, layer_in_copy, tensor_
 from vis.backend.graph.expressions import symbolic_scalar
 from vis.backend.graph.geometry import Axis, Geometry, Span
 from vis.backend.graph.graph import Graph, find_layer, inputs_of
-from vis.backend.graph.input_ranges import warn_of_range
+from vis.backend.graph.input_ranges import (
+    range_after_preprocessing,
+    warn_of_range,
+    warn_of_range_before_preprocessing,
+)
 from vis.backend.graph.inputs import match_to_inputs, names_of
 from vis.backend.graph.layer_paths import (
     LayerOutput,

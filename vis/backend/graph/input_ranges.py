@@ -1,4 +1,4 @@
-"""The input range that a model expects, if it begins with a layer that scales images."""
+"""The input range that a model expects, if a layer or a preprocessor scales images."""
 
 from typing import Any
 
@@ -13,22 +13,58 @@ from vis.utils.validation import warn
 _LEAST_CONTRAST = 0.02
 # Images may exceed the expected range by this fraction of its width, because of ringing.
 _OVERSHOOT = 0.25
+_BYTES = (0, 255)
+# A factor for pixels from 0 to 1 is larger, and one for pixels from 0 to 255 is smaller.
+_SCALE_OF_FRACTIONS = 0.1
 
 
 def warn_of_range(
-    input_tensor: keras.KerasTensor, images: np.ndarray, name: str = "seed_input"
+    input_tensor: keras.KerasTensor,
+    images: np.ndarray,
+    name: str = "seed_input",
+    model: keras.Model | None = None,
 ) -> None:
-    """Warns if images, the value of an argument, are in another range than the model expects."""
-    if (expected := _expected_range(input_tensor)) is None:
-        return
+    """Warns if images, the value of an argument, are in another range than the model expects.
+
+    With a `model`, they are compared with what its preprocessor returns, if it has one.
+    """
+    if (expected := range_after_preprocessing(model)) is not None:
+        _warn_unless_inside(expected, images, name, "`model.preprocessor` returns")
+    elif (expected := _expected_range(input_tensor)) is not None:
+        _warn_unless_inside(expected, images, name, "the model's first layer scales")
+
+
+def warn_of_range_before_preprocessing(model: keras.Model, images: np.ndarray, name: str) -> None:
+    """Warns if images are in another range than the model's preprocessor scales."""
+    if range_after_preprocessing(model) is not None:
+        _warn_unless_inside(_BYTES, images, name, "`model.preprocessor` scales")
+
+
+def range_after_preprocessing(model: keras.Model | None) -> tuple[float, float] | None:
+    """What the preprocessor of a KerasHub task makes of pixels from 0 to 255, if it scales them."""
+    converter = getattr(getattr(model, "preprocessor", None), "image_converter", None)
+    scale, offset = getattr(converter, "scale", None), getattr(converter, "offset", None)
+    if scale is None and offset is None:
+        return None
+    scale, offset = np.asarray(1 if scale is None else scale), np.asarray(offset or 0)
+    # Other preprocessors take pixels that are scaled already.
+    if scale.max() >= _SCALE_OF_FRACTIONS:
+        return None
+    ends = [scale * end + offset for end in _BYTES]
+    return round(float(np.min(ends)), 6), round(float(np.max(ends)), 6)
+
+
+def _warn_unless_inside(
+    expected: tuple[float, float], images: np.ndarray, name: str, source: str
+) -> None:
     low, high = expected
     width = high - low
     least, most = float(images.min()), float(images.max())
     is_inside = low - _OVERSHOOT * width <= least and most <= high + _OVERSHOOT * width
     if not is_inside or 0 < most - least < _LEAST_CONTRAST * width:
         warn(
-            f"`{name}` should have values from about {low:.3g} to {high:.3g}, the range that the "
-            f"model's first layer scales. Received: values from {least:.3g} to {most:.3g}"
+            f"`{name}` should have values from about {low:.3g} to {high:.3g}, the range that "
+            f"{source}. Received: values from {least:.3g} to {most:.3g}"
         )
 
 

@@ -12,6 +12,7 @@ from vis._core.model_inputs import (
     find_input,
     inputs_to_explain,
     moved_to,
+    preprocessed,
     tensor_to_explain,
 )
 from vis._core.objective import loss_pairs
@@ -68,7 +69,8 @@ class Attribution(Value):
         Args:
             model: A Keras model.
             seed_input: An image, or a batch of images. For a model with several inputs: a list,
-                or a dict by name.
+                or a dict by name. Images and texts go through the `preprocessor` of a KerasHub
+                task first, as in `model.predict`, and the map is of the images that it returns.
             layer_idx: The layer whose activation is explained, as in `visualize_saliency`. A
                 softmax at its end is skipped, as in `visualize_filters`.
             filter_indices: As in `visualize_saliency`.
@@ -132,7 +134,7 @@ class Attribution(Value):
         layers = self.feature_layers(graph, pairs, tensor)
         modified, layers = apply_backprop_modifier(self.backprop_modifier, graph, layers)
         pairs = [(loss_in_copy(loss, graph, modified), weight) for loss, weight in pairs]
-        inputs = self.model_inputs(modified, seed_input, input_name)
+        inputs = self.model_inputs(modified, preprocessed(graph, seed_input), input_name)
         score = Score(inputs, pairs)
         if select:
             score.select_filters(filter_indices)

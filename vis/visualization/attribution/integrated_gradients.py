@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from vis._core.model_inputs import preprocessed
 from vis.backend.graph import Graph, warn_of_range
 from vis.utils.validation import check_finite, check_integer, expect
 from vis.visualization.attribution.base import Losses, explained_losses
@@ -112,7 +113,7 @@ class IntegratedGradients(Saliency):
         """
         graph = Graph.of(model, seed_input)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
-        inputs = self.model_inputs(graph, seed_input, input_name)
+        inputs = self.model_inputs(graph, preprocessed(graph, seed_input), input_name)
         images = inputs.images
         expect(
             np.shape(attributions) == images.shape,
