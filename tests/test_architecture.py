@@ -197,6 +197,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore:The score of layer")
 def test_each_call_builds_one_graph(name, monkeypatch):
     """One more for the copy of a backprop modifier."""
     built = []

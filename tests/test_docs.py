@@ -56,6 +56,7 @@ def classifier():
 
 
 @pytest.mark.usefixtures("few_steps")
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_which_method(classifier, image):
     names = run("which_method.md", {"model": classifier, "photograph": image})
     assert names["pictures"].shape == (2, 16, 16, 3)

@@ -292,6 +292,7 @@ def structured(shares_inputs):
 
 
 @pytest.mark.parametrize("shares_inputs", [True, False])
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_structured_inputs_behind_a_nested_preprocessing_model(shares_inputs):
     model = structured(shares_inputs)
     values = {"kind": np.array([["a"]], object), "size": np.array([[0.5]])}

@@ -109,6 +109,7 @@ class Subclassed(keras.Model):
 
 @pytest.mark.filterwarnings("ignore:The score of layer")
 @pytest.mark.parametrize("wrap", [lambda plain: plain, lambda plain: Subclassed(plain.layers)])
+@pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 def test_the_last_layer_is_a_network(wrap):
     plain = network()
     inputs = keras.Input((12, 12, 3))

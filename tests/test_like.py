@@ -108,6 +108,7 @@ def test_the_same_seed_alone_and_in_a_batch(model, data):
     assert (facets[1] != facets[0]).any()
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_one_trace_for_all_filters_of_a_layer(model, data, monkeypatch):
     """`evaluate_losses` is only called while a step is traced."""
     calls = []

@@ -22,8 +22,7 @@ def value_of(loss, model, image, weight=1):
     Optimizer(model.inputs[0], [(loss, weight)]).minimize(
         image, 1, callbacks=[recorder], verbose=False
     )
-    ((_, value),) = recorder.named_losses[0]
-    return value
+    return recorder.overall[0]
 
 
 def gradient_of(loss, model, image):

@@ -86,6 +86,7 @@ def subclassed():
 
 
 @pytest.mark.filterwarnings("ignore:The score of layer")
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_subclassed_model_gives_the_results_of_a_functional_model(subclassed, photograph):
     names = ("conv", "pool", "out")
     maps = {
@@ -166,6 +167,7 @@ def test_subclassed_model_with_inputs_by_name():
     assert visualize_saliency(model, model.a, 1, [np.ones(2), np.ones(4)]).shape == (2,)
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_layers_inside_custom_layers(photograph):
     inputs = keras.Input((16, 16, 1))
     first, second = Block(3, name="first"), Block(4, name="second")
@@ -397,6 +399,7 @@ class TestTokens:
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_models_of_other_precisions(policy, photograph):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -433,6 +436,7 @@ def test_models_of_other_precisions(policy, photograph):
     assert np.isfinite(GradCAM()(model, photograph, -1, 1)).all()
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_precision_argument():
     model = keras.Sequential(
         [

@@ -68,6 +68,7 @@ def base_model(name="base"):
     return keras.Model(inputs, x, name=name)
 
 
+@pytest.mark.filterwarnings("ignore:`seed_input` should have values")
 def test_functional_in_functional():
     base = base_model()
     inputs = keras.Input((6, 6, 3))
@@ -80,6 +81,7 @@ def test_functional_in_functional():
     check(model, model.layers[-1], model, image)
 
 
+@pytest.mark.filterwarnings("ignore:`seed_input` should have values")
 def test_loss_on_a_nested_model():
     base = base_model()
     model = sequential((6, 6, 3), layers.Rescaling(0.5), base, layers.Flatten(), layers.Dense(3))
@@ -106,6 +108,7 @@ def test_sequential_in_sequential():
     check(model, two, lambda x: two(one(first(x))), image)
 
 
+@pytest.mark.filterwarnings("ignore:`seed_input` should have values")
 def test_nested_twice():
     innermost = sequential((5, 5, 4), layers.Conv2D(3, 2, activation="tanh"))
     inputs = keras.Input((6, 6, 3))
@@ -117,6 +120,7 @@ def test_nested_twice():
     check(model, middle.layers[-1], lambda x: middle(2 * x), image)
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_transfer_learning():
     """The base model is used by itself, before and afterwards."""
     base = base_model()
@@ -359,6 +363,7 @@ def test_input_layer():
     np.testing.assert_allclose(grads, np.broadcast_to([0, 0, -1 / 36], (6, 6, 3)), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:`seed_input` should have values")
 def test_inner_tensor_of_a_nested_model_as_wrt_tensor():
     base = base_model()
     pool, dense = layers.GlobalAveragePooling2D(), layers.Dense(2)

@@ -118,6 +118,7 @@ def test_two_threads_visualize_one_model(calls):
 
 
 @pytest.mark.usefixtures("frequent_switches")
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_threads_do_not_share_the_state_of_a_keras_optimizer():
     model = make_model()
 
@@ -157,6 +158,7 @@ def next_random_numbers():
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.every(3)
 @pytest.mark.parametrize("call", SEEDED)
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_calls_with_a_seed_neither_read_nor_change_global_random_state(call):
     model = make_model()
     pictures = []

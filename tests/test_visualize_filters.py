@@ -102,6 +102,7 @@ def test_batches_of_uneven_length(digits):
     assert len(pictures) == 8
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_image_size(digits):
     for size, shape in ((40, (40, 40)), ((20, 32), (20, 32))):
         pictures = visualize_filters(
@@ -136,6 +137,7 @@ def test_a_plain_vector():
 
 
 @pytest.mark.parametrize("parametrization", [Pixels(), MagnitudeConstrained()])
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_other_parametrizations(digits, parametrization):
     pictures = visualize_filters(
         digits, "conv", [0], parametrization=parametrization, seed=0, progress=False, max_iter=3
@@ -149,6 +151,7 @@ def test_open_input_size():
     assert pictures.shape == (1, 224, 224, 3)
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_several_layers(digits, capfd):
     """Each layer has the pictures of a call of its own; the progress bar is shared."""
     settings = {"seed": 0, "max_iter": 3}
@@ -228,6 +231,7 @@ def test_defaults_given_explicitly_change_nothing(digits, layer):
     )
 
 
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_progress_is_shown_only_on_request(digits, capfd):
     visualize_filters(digits, "conv", [0], seed=0, progress=False, max_iter=3)
     assert capfd.readouterr() == ("", "")

@@ -240,7 +240,7 @@ def test_functions_of_probabilities_warn_if_they_are_proportional_to_these():
 
 def test_activation_maximization_warns_of_a_softmax():
     with pytest.warns(UserWarning, match="should be taken before its softmax"):
-        visualize_activation(with_softmax("layer"), -1, 0, **SETTINGS)
+        visualize_activation(with_softmax("layer"), -1, 0, input_range=(0.0, 1.0), **SETTINGS)
     visualize_activation(with_softmax("layer"), "classes", 0, **SETTINGS)
 
 
@@ -402,7 +402,7 @@ def test_filters_that_are_never_active():
         visualize_filters(model, "conv", progress=False, **STEPS)
     (text,) = warned(record)
     assert text.startswith("The activation of filters [1] of layer 'conv' should change")
-    assert "was 0 in all steps, as no image made them active" in text
+    assert "was 0 in all steps, as no image made it active" in text
     visualize_filters(model, "conv", [0, 2], progress=False, **STEPS)
 
 

@@ -12,6 +12,8 @@ from vis.utils.validation import warn
 
 # In fewer steps, random transforms may outweigh what is gained.
 _LEAST_STEPS = 10
+# A fall of this share of the activation at the start is no fall.
+_TOLERANCE = 0.01
 
 
 class FilterTrace(NamedTuple):
@@ -31,7 +33,8 @@ class FilterTrace(NamedTuple):
         """Whether the activation is lower at the end, by more than random transforms explain."""
         if len(self.activations) < _LEAST_STEPS or self.is_constant:
             return False
-        return self.activations[0] >= self.end + 2 * np.std(self._last)
+        start = self.activations[0]
+        return start - self.end > 2 * np.std(self._last) + _TOLERANCE * abs(start)
 
     @property
     def end(self) -> float:
@@ -65,7 +68,8 @@ def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
         value = constant[0].activations[0] + 0.0  # Not -0.
         layer = LayerOutput.of(constant[0].layer).layer
         saturated = saturated_activation(layer, np.array([t.activations[0] for t in constant]))
-        reason = f"the {saturated} is saturated" if saturated else "no image made them active"
+        reason = "the image has no effect on it" if value else "no image made it active"
+        reason = f"the {saturated} is saturated" if saturated else reason
         warn(
             f"The activation of {_listed(constant)} should change during the optimisation, but it "
             f"was {value:.3g} in all steps, as {reason}: the pictures show nothing. Draw the layer "

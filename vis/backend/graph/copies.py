@@ -1,13 +1,13 @@
 """Copies of models and layers, from their configuration or by copying attributes."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from vis.backend.graph.layer_paths import LayerOutput, Target, check_tensor
-from vis.backend.graph.nodes import is_container
+from vis.backend.graph.nodes import is_container, nodes_of
 from vis.backend.private import (
     Functional,
     Variable,
@@ -130,10 +130,21 @@ def layer_in_copy(layer: Target, model: keras.Model, copy: keras.Model) -> Targe
     """The layer of a copied model at the position of `layer` in the original."""
     if isinstance(layer, LayerOutput):
         return layer._replace(layer=layer_in_copy(layer.layer, model, copy))
-    for old, new in zip(with_layers_inside(model), with_layers_inside(copy), strict=True):
+    for old, new in _pairs(model, copy):
         if old is layer:
             return new
     raise ValueError(f"`layer` must be part of the model '{model.name}'. Received: {layer!r}")
+
+
+def _pairs(layer: Any, copy: Any) -> Iterator[tuple[Any, Any]]:
+    """The operations inside a layer or model, and their counterparts in its copy."""
+    yield layer, copy
+    if is_container(layer) and is_container(copy):
+        # A task of KerasHub lists its layers in another order than the copy, which has fewer.
+        for old, new in zip(nodes_of(layer), nodes_of(copy), strict=True):
+            yield from _pairs(old.operation, new.operation)
+    elif isinstance(layer, keras.Layer):
+        yield from zip(with_layers_inside(layer), with_layers_inside(copy), strict=True)
 
 
 def tensor_in_copy(
