@@ -14,7 +14,7 @@ from PIL import Image
 
 from vis.atlas.links import contributions
 from vis.backend.graph import Graph, layout_of
-from vis.visualization import visualize_filters
+from vis.visualization.filters import render_filters
 
 # A worker that serves several atlases, one after another, evicts the oldest data.
 _CAPACITY = 6
@@ -71,10 +71,12 @@ class RenderTask(NamedTuple):
     def run(self, model: keras.Model, prior: Any) -> list[bytes]:
         """Returns the pictures as JPEG files. `prior` is a fitted parametrization or None."""
         settings = self.settings if prior is None else {**self.settings, "parametrization": prior}
-        pictures = np.asarray(
-            visualize_filters(model, self.layer, list(self.channels), progress=False, **settings)
+        pictures, _ = render_filters(
+            model, self.layer, list(self.channels), progress=False, **settings
         )
-        return [encode_jpeg(picture, self.settings["input_range"]) for picture in pictures]
+        return [
+            encode_jpeg(picture, self.settings["input_range"]) for picture in pictures[self.layer]
+        ]
 
 
 class LinkTask(NamedTuple):

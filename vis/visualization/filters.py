@@ -21,7 +21,7 @@ from vis.parametrizations import Parametrization
 from vis.utils.validation import check_flag, check_integer
 from vis.visualization.data_prior import fit_prior, is_fitted, range_or_default, size_or_default
 from vis.visualization.filter_renderer import BATCH_SIZE, FilterRenderer, RenderSettings
-from vis.visualization.score_check import warn_of_traces
+from vis.visualization.score_check import FilterTrace, warn_of_traces
 from vis.visualization.selected_filters import are_several_layers, select_filters
 
 
@@ -106,6 +106,56 @@ def visualize_filters(
         >>> pictures.shape, str(pictures.dtype)
         ((2, 16, 16, 1), 'uint8')
     """
+    pictures, traces = render_filters(
+        model,
+        layer_idx,
+        filter_indices,
+        batch_size=batch_size,
+        image_size=image_size,
+        parametrization=parametrization,
+        input_modifiers=input_modifiers,
+        max_iter=max_iter,
+        seed=seed,
+        progress=progress,
+        optimizer=optimizer,
+        input_range=input_range,
+        fixed_inputs=fixed_inputs,
+        precision=precision,
+        skip_erosion=skip_erosion,
+        like=like,
+        loss=loss,
+    )
+    advice = "More steps may help."
+    if loss is None:
+        advice = (
+            "If the outputs are no classes, pass `loss=vis.losses.FilterActivations`; otherwise "
+            "more steps may help."
+        )
+    warn_of_traces(traces, advice)
+    return pictures if are_several_layers(layer_idx) else next(iter(pictures.values()))
+
+
+def render_filters(
+    model: keras.Model,
+    layer_idx: Any,
+    filter_indices: Any,
+    *,
+    batch_size: int | None = None,
+    image_size: Any = None,
+    parametrization: Parametrization | None = None,
+    input_modifiers: Sequence[InputModifier] | None = None,
+    max_iter: int | None = None,
+    seed: int | None = None,
+    progress: bool = True,
+    optimizer: Any = None,
+    input_range: tuple[float, float] | None = None,
+    fixed_inputs: Any = None,
+    precision: str | None = None,
+    skip_erosion: float | None = None,
+    like: Any = None,
+    loss: Any = None,
+) -> tuple[dict[str, np.ndarray], list[FilterTrace]]:
+    """Pictures by the layers' paths, and the activations of their filters in each step."""
     graph = Graph.of(model, functools.partial(examples_of, like), image_size)
     selected = select_filters(graph, "layer_idx", layer_idx, "filter_indices", filter_indices)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
@@ -137,14 +187,7 @@ def visualize_filters(
     steps = sum(renderer.max_iter * len(filters.indices) for filters, renderer in jobs)
     with tqdm(total=steps, disable=not show, unit="step") as bar:
         pictures = {x.path: renderer.render(x.indices, seed, bar) for x, renderer in jobs}
-    advice = "More steps may help."
-    if loss is None:
-        advice = (
-            "If the outputs are no classes, pass `loss=vis.losses.FilterActivations`; otherwise "
-            "more steps may help."
-        )
-    warn_of_traces([trace for renderer in renderers for trace in renderer.traces()], advice)
-    return pictures if are_several_layers(layer_idx) else pictures[selected[0].path]
+    return pictures, [trace for renderer in renderers for trace in renderer.traces()]
 
 
 def _single_input(inputs: ModelInputs) -> ModelInputs:
