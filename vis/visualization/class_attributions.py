@@ -26,7 +26,7 @@ from vis.backend.graph import (
     spatial_axes,
 )
 from vis.backend.step import evaluate_tensor
-from vis.data import Dataset
+from vis.data import Dataset, examples_of
 from vis.losses import FilterActivations
 from vis.utils.validation import (
     check_flag,
@@ -207,7 +207,7 @@ def class_attributions(
         >>> found.counts, found.maps.shape, found.peaks.shape
         (array([3, 3]), (2, 8, 8), (2, 2))
     """
-    graph = Graph.of(model)
+    graph = Graph.of(model, functools.partial(examples_of, images))
     layer, method = graph.find(layer_idx), _check_method(method)
     limit = None
     if images_per_class is not None:

@@ -29,11 +29,11 @@ def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.nd
 
     Args:
         array1: The image on top.
-        array2: The image below, of the same shape.
+        array2: The image below, of the same shape. A gray image may have a channel axis or not.
         alpha: Opacity of `array1`, in [0, 1].
 
     Returns:
-        An array of the same shape, of the type of `array1`.
+        An array of the shape and type of `array1`.
 
     Raises:
         ValueError: If `alpha` is outside [0, 1], or the shapes differ.
@@ -44,6 +44,8 @@ def overlay(array1: np.ndarray, array2: np.ndarray, alpha: float = 0.5) -> np.nd
     """
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
     array1, array2 = check_array("array1", array1), check_array("array2", array2)
+    if array1.shape in ((*array2.shape, 1), array2.shape[:-1]) and array1.size == array2.size:
+        array2 = array2.reshape(array1.shape)
     if array1.shape != array2.shape:
         raise ValueError(
             "`array1` and `array2` must have the same shape. "
