@@ -18,6 +18,7 @@ from vis.plotting.figures import (
 )
 from vis.plotting.panels import Panel, RowPanel, common_limits, panel_of
 from vis.utils.validation import (
+    check_array,
     check_finite,
     check_flag,
     check_number,
@@ -78,7 +79,8 @@ def heatmap(
         >>> [shown.get_array().shape for shown in figure.axes[0].images]
         [(8, 8, 3), (8, 8)]
     """
-    panel = panel_of("image", image, kind or _kind_under(image, heat), names)
+    heat = check_array("heat", heat)
+    panel = _panel_under("image", image, heat, kind, names)
     heat = check_heat("heat", heat, panel)
     colours = color_scale([heat], signed, alpha)
     (limits,) = common_limits([panel], input_range)
@@ -142,7 +144,7 @@ def heatmaps(
         ['a', 'b']
     """
     require(is_iterable(heats), "heats", "be a list of heat maps", heats, TypeError)
-    heats = list(heats)
+    heats = [check_array("heats", heat) for heat in heats]
     expect(heats, "heats", "hold at least one heat map", "no heat maps")
     panels = _panels("images", images, heats, kind, names)
     heats = [check_heat("heats", heat, panel) for heat, panel in zip(heats, panels, strict=True)]
@@ -231,22 +233,26 @@ def _color_map(signed: bool, alpha: float) -> Any:
 
 
 def _panels(
-    name: str, images: Any, heats: Sequence[Any], kind: str | None, names: Any
+    name: str, images: Any, heats: Sequence[np.ndarray], kind: str | None, names: Any
 ) -> list[Panel]:
     """A panel for each heat map."""
     if images is None:
         return [panel_of("heats", heat, kind, names) for heat in heats]
     several = list(images) if is_iterable(images) else []
-    heat, first = np.shape(heats[0]), np.shape(several[0]) if several else ()
-    sizes = {heat, heat[:-1] if heat[-1:] == (1,) else heat, heat[1:] if heat[:1] == (1,) else heat}
-    if len(several) == len(heats) and sizes & {first, first[:-1], first[1:]}:
-        return [
-            panel_of(name, image, kind or _kind_under(image, heat), names)
-            for image, heat in zip(several, heats, strict=True)
-        ]
-    return [panel_of(name, images, kind or _kind_under(images, heats[0]), names)] * len(heats)
+    if len(several) != len(heats) or not _fits(name, several[0], heats[0]):
+        several = [images] * len(heats)
+    return [_panel_under(name, *pair, kind, names) for pair in zip(several, heats, strict=True)]
 
 
-def _kind_under(image: Any, heat: Any) -> str | None:
-    """A narrow array is an image and no signal if its heat map has the same two axes."""
-    return "image" if np.ndim(heat) == 2 and np.shape(image) == np.shape(heat) else None
+def _panel_under(name: str, image: Any, heat: np.ndarray, kind: str | None, names: Any) -> Panel:
+    """The panel under a heat map. A narrow image is no signal if the map has the same two axes."""
+    shape = check_array(name, image).shape
+    is_image = kind is None and len(shape) == 2 and heat.shape == shape
+    return panel_of(name, image, "image" if is_image else kind, names)
+
+
+def _fits(name: str, image: Any, heat: np.ndarray) -> bool:
+    """Whether an image has the size of a heat map; either may have a channel axis."""
+    size, own = check_array(name, image).shape, heat.shape
+    sizes = {own, own[:-1] if own[-1:] == (1,) else own, own[1:] if own[:1] == (1,) else own}
+    return bool(sizes & {size, size[:-1], size[1:]})

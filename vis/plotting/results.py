@@ -12,6 +12,7 @@ from vis.plotting.panels import common_limits, panels_of_images
 from vis.utils.validation import (
     check_array,
     check_flag,
+    check_indices,
     check_integer,
     check_kind,
     expect,
@@ -131,9 +132,9 @@ def class_attributions(
     known = found.classes.tolist()
     if classes is None:
         classes = sorted(np.array(known)[np.argsort(found.areas)[:_MOST_CLASSES]].tolist())
+    classes = check_indices("classes", classes, max(known) + 1, "the result")
     require(all(c in known for c in classes), "classes", f"be among {known}", classes)
     rows = [known.index(c) for c in classes]
-    expect(rows, "classes", "hold at least one class", "no classes")
     panels = panels_of_images(found.images[rows], found.spatial_axes, names)
     limits = common_limits(panels, input_range)
     colours = color_scale([*found.maps[rows]], alpha=_ALPHA)
@@ -209,15 +210,13 @@ def top_images(
     require(layer in found, "layer", f"be one of {names}", layer)
     own = found[layer]  # type: ignore[index]  # None is not in `found`.
     known = own.filters.tolist()
-    if channels is None:
-        channels = known[:_MOST_CHANNELS]
-    channels = [channels] if isinstance(channels, int) else list(channels)
-    are_known = channels and all(c in known for c in channels)
-    require(are_known, "channels", f"be among {known}", channels)
+    requested = known[:_MOST_CHANNELS] if channels is None else channels
+    selected = check_indices("channels", requested, max(known) + 1, f"layer '{layer}'")
+    require({*selected} <= {*known}, "channels", f"be among {known}", channels)
     available = own.indices.shape[1]
     shown = available if count is None else min(check_integer("count", count, least=1), available)
-    rows = [known.index(c) for c in channels]
-    cells = [(c, rank) for c in channels for rank in range(shown)]
+    rows = [known.index(c) for c in selected]
+    cells = [(c, rank) for c in selected for rank in range(shown)]
     indices = own.indices[rows, :shown].ravel().tolist()
     images = [found.images[i] for i in indices]
     padded: list[Any] = [[]] * len(cells)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vis.plotting.figures import axes_grid, hide_frame, save
 from vis.plotting.maps import color_scale
-from vis.utils.validation import check_finite, expect, is_iterable, require
+from vis.utils.validation import check_finite, check_flag, expect, is_iterable, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,8 +127,7 @@ def _colours(words: Any, heat: Any, signed: bool | None) -> tuple[list[str], np.
     received = f"heat of shape {heat.shape}"
     expect(heat.shape == (len(words),), "heat", f"have {len(words)} values, one per word", received)
     low, high = heat.min(), heat.max()
-    if signed is None:
-        signed = bool(low < 0)
+    signed = check_flag("signed", low < 0 if signed is None else signed)
     # Zero is transparent in text, and all else red or blue, which is legible on any background.
     scale = color_scale([heat] if signed else [np.array([-high, high])], True, alpha=0.6)
     return words, scale["cmap"](scale["norm"](heat))
