@@ -10,7 +10,7 @@ from vis.backend.graph.axes import (
 )
 from vis.backend.graph.copies import apply_modifications, layer_in_copy, tensor_in_copy
 from vis.backend.graph.expressions import symbolic_scalar
-from vis.backend.graph.geometry import Axis, Geometry, Span
+from vis.backend.graph.geometry import UNBOUNDED, Axis, Geometry, Span, unfold_positions
 from vis.backend.graph.graph import Graph, find_layer, inputs_of
 from vis.backend.graph.input_ranges import (
     range_after_preprocessing,
@@ -30,7 +30,7 @@ from vis.backend.graph.layer_paths import (
 )
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
-from vis.backend.graph.positions import geometry_of, unfold_positions
+from vis.backend.graph.positions import geometry_of
 from vis.backend.graph.run import as_input_dtype
 from vis.backend.graph.samples import SAMPLES_ERROR
 from vis.backend.graph.skip_erosion import Erosion, check_erosion

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 
 from vis.backend.graph import hidden_layers
-from vis.backend.graph.geometry import Geometry, geometry_after_node
+from vis.backend.graph.geometry import Geometry
+from vis.backend.graph.geometry_rules import geometry_after_node
 from vis.backend.graph.layer_paths import LayerOutput, Target
 from vis.backend.graph.nodes import is_container
 from vis.backend.graph.output_names import (

@@ -13,7 +13,7 @@ from keras import tree
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph.axes import spatial_axes
-from vis.backend.graph.geometry import KERNELS, POOLINGS, TRANSPOSED_KERNELS
+from vis.backend.graph.geometry_rules import KERNELS, POOLINGS, TRANSPOSED_KERNELS
 from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import is_container, node_index_of, position_of
 from vis.backend.graph.structure import GraphStructure

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,13 +11,16 @@ import tensorflow as tf
 from keras import tree
 
 from vis.backend.cache import WeakCache
+from vis.backend.graph import hidden_layers
 from vis.backend.graph.axes import spatial_axes
-from vis.backend.graph.geometry import Axis, Geometry, Span, geometry_after_node
+from vis.backend.graph.geometry import Axis, Geometry, Span
+from vis.backend.graph.geometry_rules import geometry_after_node
 from vis.backend.graph.graph import Graph
 from vis.backend.graph.layer_paths import Target
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, node_index_of, topological_order
 from vis.backend.graph.tensor_refs import TensorRef
+from vis.backend.graph.tokens import geometry_of_tokens, measured_tokens
 from vis.backend.layers import (
     LayerRunner,
     TracedWeights,
@@ -45,39 +48,6 @@ def geometry_of(inputs: ModelInputs, target: Target, shape: Sequence[int]) -> Ge
     return _geometries.get(graph.owner, key, lambda: _geometry(inputs, ref, tuple(shape)))
 
 
-def unfold_positions(
-    maps: np.ndarray, axes: Sequence[Axis], image_axes: Iterable[int]
-) -> tuple[np.ndarray, dict[int, Span]]:
-    """Maps with one axis for each axis of the image, and the spans of their positions.
-
-    Flattened positions are unfolded, class tokens are left out, positions without a place in the
-    image are summed, and an axis of the image without positions has size 1.
-
-    Args:
-        maps: `(samples, positions...)`.
-        axes: The axes of the positions.
-        image_axes: The spatial axes of a batch of images.
-    """
-    spans: list[Span] = []
-    for number, axis in reversed([*enumerate(axes, 1)]):
-        own = axis.spans or (Span(0, axis.size, 0.0, 1.0),)
-        lengths = [span.length for span in own]
-        first = axis.start if axis.spans else 0
-        maps = np.take(maps, range(first, first + math.prod(lengths)), axis=number)
-        maps = maps.reshape(*maps.shape[:number], *lengths, *maps.shape[number + 1 :])
-        spans = [*own, *spans]
-    image_axes = sorted(image_axes)
-    maps = maps.sum(axis=tuple(i for i, s in enumerate(spans, 1) if s.axis not in image_axes))
-    placed = [span for span in spans if span.axis in image_axes]
-    order = sorted(range(len(placed)), key=lambda i: placed[i].axis)
-    maps = np.transpose(maps, (0, *(i + 1 for i in order)))
-    by_axis = {span.axis: span for span in placed}
-    for number, image_axis in enumerate(image_axes, 1):
-        if image_axis not in by_axis:
-            maps = np.expand_dims(maps, number)
-    return maps, by_axis
-
-
 def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Geometry:
     graph, (tensor,) = inputs.graph, inputs.varying
     image = Geometry.of_image(shape)
@@ -96,9 +66,39 @@ def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Ge
         feeds = [(t, image if t is tensor else tf.constant(value)) for t, value in pairs]
         return graph.run(feeds, [ref], LayerRunner(TracedWeights()))[0]
 
+    if ref.is_hidden and (tokens := _tokens_around(inputs, ref, shape)):
+        known = [size for size in ref.shape[1:] if size]
+        is_known = len(known) == len(ref.shape) - 1
+        sizes = known if is_known else _output_shape(run, [image], [tensor.dtype], [])
+        return geometry_of_tokens(tokens, sizes)
     spatial = spatial_axes(tensor)
     axes = (a if i in spatial else a._replace(spans=()) for i, a in enumerate(image.axes, 1))
     return _measured(run, [Geometry(tuple(axes))], 0, [tensor.dtype], [])
+
+
+def _tokens_around(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Axis | None:
+    """The tokens that a hidden layer works on, if their places are known from outside of it.
+
+    These are the tokens that enter the layer around it, or those of the first layer inside with as
+    many tokens, because the order stays.
+    """
+    graph, (tensor,) = inputs.graph, inputs.varying
+    layer = ref.operation()
+    outer = graph.enclosing_operation(layer)
+    if outer is not graph.subclassed_model:
+        geometries = {id(tensor): Geometry.of_image(shape)}
+        arguments = graph.first_node(outer).input_tensors
+        for argument in arguments:
+            _Walk(graph, geometries, argument).follow([argument], geometries, None)
+        known = (geometries.get(id(argument)) for argument in arguments)
+        if tokens := next((g.tokens for g in known if g and g.tokens), None):
+            return tokens
+    *earlier, _ = hidden_layers.up_to(layer, outer)
+    for candidate in earlier:
+        sizes = hidden_layers.output_specs(candidate)[0][0].shape[1:]
+        if len(sizes) == 2 and sizes[0] in ref.shape[1:-1]:
+            return geometry_of(inputs, candidate, shape).tokens
+    return None
 
 
 class _Walk:
@@ -153,27 +153,55 @@ def _measured_after(node: Any, arguments: Sequence[Geometry], output: int) -> Ge
             output
         ]
 
+    dtypes = [t.dtype for t in node.input_tensors]
     # As if the first argument with positions were the image.
     source = next(i for i, geometry in enumerate(arguments) if geometry.image_axes)
+    key = node_index_of(node), output, tuple(geometry.shape for geometry in arguments)
+    tokens = arguments[source].tokens
+    if tokens:
+        # Not the declared shape, which some layers get wrong.
+        try:
+            shape = _measurements.get(
+                node.operation, key, lambda: _output_shape(run, arguments, dtypes, [node.operation])
+            )
+        except Exception:
+            # Other arguments may have no samples, such as tables of rotary embeddings.
+            shape = tuple(size or 1 for size in node.outputs[output].shape[1:])
+        geometry = geometry_of_tokens(tokens, shape)
+        if geometry.image_axes or len(shape) == 1:
+            return geometry
     as_images = [Geometry.unrelated(geometry.shape) for geometry in arguments]
     as_images[source] = Geometry(
         tuple(
-            Axis(axis.size, (Span(number, axis.size, 0.0, 1.0),) if axis.span else ())
+            Axis(
+                axis.size,
+                (Span(number, axis.size, 0.0, 1.0),) if axis.span or axis is tokens else (),
+            )
             for number, axis in enumerate(arguments[source].axes)
         )
     )
-    dtypes = [t.dtype for t in node.input_tensors]
     measured = _measurements.get(
         node.operation,
-        (node_index_of(node), output, tuple(as_images)),
+        (*key, tuple(as_images)),
         lambda: _measured(run, as_images, source, dtypes, [node.operation]),
     )
     outer = arguments[source].axes
-    axes = (
-        axis._replace(spans=tuple(_through(outer[span.axis].spans[0], span) for span in axis.spans))
-        for axis in measured.axes
-    )
+    axes = [_axis_through(outer, axis) for axis in measured.axes]
     return measured._replace(axes=tuple(axes))
+
+
+def _axis_through(outer: Sequence[Axis], inner: Axis) -> Axis:
+    """The axis in the image, from an axis that runs along axes of a tensor with some `outer`."""
+    along = [outer[span.axis] for span in inner.spans]
+    if any(axis.has_tokens for axis in along):
+        # Other tokens were added or removed before or after them.
+        (tokens,), (span,) = along, inner.spans
+        start = inner.start + tokens.start - round(span.offset)
+        end = start + math.prod(own.length for own in tokens.spans)
+        is_whole = 0 <= start < end <= inner.size and round(span.stride, 2) == 1
+        return Axis(inner.size, tokens.spans if is_whole else (), start)
+    spans = tuple(_through(axis.spans[0], s) for axis, s in zip(along, inner.spans, strict=True))
+    return inner._replace(spans=spans)
 
 
 def _through(outer: Span, inner: Span) -> Span:
@@ -199,25 +227,28 @@ def _measured(
     They are those by the argument with the index `source`.
     """
     geometry = arguments[source]
+    values = [
+        tf.cast(tf.random.stateless_uniform((_SAMPLES, *g.shape), (i, 0), -1, 1), dtype)
+        for i, (g, dtype) in enumerate(zip(arguments, dtypes, strict=True))
+    ]
+
+    def output_of(value: Any) -> Any:
+        with channels_last_convolutions(), inference_mode(operations):
+            return run([*values[:source], value, *values[source + 1 :]])
 
     @tf.function(autograph=False)
-    def measure() -> tuple[Any, dict[int, list[Any]]]:
-        values = [
-            tf.cast(tf.random.stateless_uniform((_SAMPLES, *g.shape), (i, 0), -1, 1), dtype)
-            for i, (g, dtype) in enumerate(zip(arguments, dtypes, strict=True))
-        ]
-        with channels_last_convolutions(), inference_mode(operations):
-            output = run(values)
+    def measure(value: Any) -> tuple[Any, dict[int, list[Any]]]:
+        output = output_of(value)
         grads: dict[int, list[Any]] = {}
         for axis, size in enumerate(output.shape[1:], 1):
             if size and size > 1:
                 slices = [tf.gather(output, i, axis=axis) for i in _indices(size)]
-                grads[axis] = [tf.gradients(s, values[source])[0] for s in slices]
+                grads[axis] = [tf.gradients(s, value)[0] for s in slices]
         return tf.shape(output), {k: v for k, v in grads.items() if v[0] is not None}
 
     if not keras.backend.is_float_dtype(dtypes[source]):
         return Geometry(())
-    shape, grads = measure()
+    shape, grads = measure.get_concrete_function(values[source])(values[source])
     axes = []
     for axis, size in enumerate(shape.numpy()[1:].tolist(), 1):
         strengths = [np.abs(g.numpy()).max(axis=0) for g in grads.get(axis, [])]
@@ -226,7 +257,31 @@ def _measured(
     if without:
         axes[without[-1]] = axes[without[-1]]._replace(is_channels=True)
     measured = Geometry(tuple(axes))
+    if not measured.image_axes and len(axes) > 1:
+        compiled = tf.function(
+            lambda value: tf.cast(output_of(value), "float32"), autograph=False
+        ).get_concrete_function(values[source])
+        found = measured_tokens(
+            lambda images: compiled(tf.cast(images, dtypes[source])).numpy(), _SAMPLES, geometry
+        )
+        measured = found or measured
     return measured._replace(depends_on_all=not measured.image_axes)
+
+
+def _output_shape(
+    run: Callable, arguments: Sequence[Geometry], dtypes: Sequence[str], operations: Sequence[Any]
+) -> tuple[int, ...]:
+    """The shape of a function's output in a run, without the samples."""
+
+    @tf.function(autograph=False)
+    def shape_of(*values: Any) -> Any:
+        with inference_mode(operations):
+            return tf.shape(run(list(values)))
+
+    zeros = [
+        tf.zeros((_SAMPLES, *g.shape), dtype) for g, dtype in zip(arguments, dtypes, strict=True)
+    ]
+    return tuple(shape_of.get_concrete_function(*zeros)(*zeros).numpy()[1:].tolist())
 
 
 def _indices(size: int) -> list[int]:
