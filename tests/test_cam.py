@@ -11,7 +11,7 @@ from vis.backend.graph import Graph
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
 from vis.visualization.attribution.maps import resize_maps, scale_maps
-from vis.visualization.attribution.penultimate_layer import find_penultimate_layers
+from vis.visualization.attribution.penultimate_layer import default_penultimate_layer
 
 
 def noise(*shape, seed=0):
@@ -34,7 +34,8 @@ def pooled():
 def default_layer(model, layer_idx=-1):
     graph = Graph.of(model)
     layer = model.layers[layer_idx] if isinstance(layer_idx, int) else layer_idx
-    return find_penultimate_layers(graph, [layer], None, graph.inputs[0])[0].name
+    losses = [(ActivationMaximization(layer), -1)]
+    return default_penultimate_layer(graph, losses, graph.inputs[0]).name
 
 
 def grad_cam_formula(model, image, filters, modify=lambda grads: grads):

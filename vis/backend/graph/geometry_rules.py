@@ -66,7 +66,14 @@ def geometry_after_node(node: Any, inputs: Sequence[Geometry]) -> Geometry | Non
         # Not `__call__`, which rounds indices in half precision.
         return node.operation.call(*args, **kwargs)
 
-    return _geometry_after(node.operation, inputs, call)
+    after = _geometry_after(node.operation, inputs, call)
+    declared = node.outputs[0].shape[1:]
+    # A reduction is no operation on single positions.
+    is_reduced = after is not None and (
+        len(after.axes) != len(declared)
+        or any(size == 1 < axis.size for size, axis in zip(declared, after.axes, strict=True))
+    )
+    return None if is_reduced else after
 
 
 def _geometry_after(operation: Any, inputs: Sequence[Geometry], call: Callable) -> Geometry | None:

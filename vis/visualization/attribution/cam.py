@@ -1,12 +1,13 @@
 """Class activation maps (CAM): weighted sums of feature maps."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 from vis._core.objective import Objective
-from vis.backend.graph import Graph, Target, channel_axis, spatial_axes
+from vis.backend.graph import Axis, Geometry, Graph, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution, LossPairs
 from vis.visualization.attribution.maps import (
     MAX_BATCH_SIZE,
@@ -17,6 +18,7 @@ from vis.visualization.attribution.maps import (
 )
 from vis.visualization.attribution.penultimate_layer import (
     PenultimateLayers,
+    default_penultimate_layer,
     find_penultimate_layers,
 )
 from vis.visualization.attribution.score import Score
@@ -25,11 +27,14 @@ from vis.visualization.attribution.score import Score
 class CAM(Attribution):
     """Class activation map (CAM): base class of weighted sums of feature maps.
 
-    The sum is rectified and resized to the image. A subclass defines `weighted_features`.
+    The sum is rectified and resized to the image. A subclass defines `weighted_features`. In a
+    transformer, the tokens of patches are the positions of the feature maps. Class tokens and
+    other tokens without a place in the image are left out.
 
     Args:
         penultimate_layer_idx: The layer of the feature maps: index, name or layer. The default is
-            the nearest convolution or pooling layer before the layer that is explained. A list of
+            the nearest convolution or pooling layer before the layer that is explained; in a
+            transformer, the last layer at whose patch tokens the score has a gradient. A list of
             layers gives the mean of their maps, each scaled to [0, 1].
         backprop_modifier: A name in `vis.backprop_modifiers`, a function from model to model, or
             None.
@@ -55,8 +60,10 @@ class CAM(Attribution):
     def feature_layers(
         self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
     ) -> list[Target]:
+        if self.penultimate_layer_idx is None:
+            return [default_penultimate_layer(graph, losses, tensor)]
         explained = Objective(losses, graph).operations()
-        return find_penultimate_layers(graph, explained, self.penultimate_layer_idx, tensor)
+        return find_penultimate_layers(graph, explained, self.penultimate_layer_idx)
 
     def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
         return self.fuse_maps(score, images, layers)
@@ -90,11 +97,34 @@ class CAM(Attribution):
                 f"least one of them. Received: layer '{layer.name}' with an output of shape "
                 f"{score.output_ref(layer).shape}, and an input of shape {score.input_tensor.shape}"
             )
-        channels = channel_axis(layer, len(geometry.axes) + 1)
-        positions = [axis for i, axis in enumerate(geometry.axes, 1) if i != channels]
+        positions = [
+            axis if axis.size == size else axis._replace(size=size, start=0)
+            for axis, size in zip(_positions(geometry, layer), maps.shape[1:], strict=True)
+        ]
         return place_maps(maps, positions, {axis: shape[axis - 1] for axis in axes})
 
+    def features(
+        self, score: Score, layer: Target, shape: Sequence[int], values: np.ndarray
+    ) -> np.ndarray:
+        """A layer's activations, or their gradients, with the channels last.
 
-def channels_last(array: np.ndarray, layer: keras.Layer) -> np.ndarray:
-    """Moves the channels of a layer's activations, or of their gradients, to the last axis."""
-    return np.moveaxis(array, channel_axis(layer, array.ndim), -1)
+        Tokens without a place in images of the given shape are left out.
+        """
+        geometry = score.geometry(layer, shape)
+        values = np.moveaxis(values, _channel_axis(geometry, layer), -1)
+        for number, axis in enumerate(_positions(geometry, layer), 1):
+            if axis.has_tokens:
+                placed = math.prod(span.length for span in axis.spans)
+                values = values.take(range(axis.start, axis.start + placed), axis=number)
+        return values
+
+
+def _channel_axis(geometry: Geometry, layer: Target) -> int:
+    return (geometry.tokens and geometry.channel_axis) or channel_axis(
+        layer, len(geometry.axes) + 1
+    )
+
+
+def _positions(geometry: Geometry, layer: Target) -> list[Axis]:
+    channels = _channel_axis(geometry, layer)
+    return [axis for number, axis in enumerate(geometry.axes, 1) if number != channels]

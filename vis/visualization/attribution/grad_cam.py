@@ -8,7 +8,7 @@ import numpy as np
 
 from vis.grad_modifiers import modified_gradients
 from vis.visualization.attribution.base import Losses
-from vis.visualization.attribution.cam import CAM, channels_last
+from vis.visualization.attribution.cam import CAM
 from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.saliency import Saliency
 from vis.visualization.attribution.score import FilterIndices, Score
@@ -44,8 +44,17 @@ class GradCAM(CAM):
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
         output = score.value_and_gradient(images, score.output_ref(layer))
-        features = channels_last(output.values[0], layer)
-        grads = channels_last(modified_gradients(self.grad_modifier, output.grads[0]), layer)
+        modified = modified_gradients(self.grad_modifier, output.grads[0])
+        features, grads = (
+            self.features(score, layer, images.shape[1:], values)
+            for values in (output.values[0], modified)
+        )
+        if modified.any() and not grads.any():
+            raise ValueError(
+                "`penultimate_layer_idx` must be a layer at whose patch tokens the score has a "
+                "gradient, such as the normalization before the last attention layer, or None. "
+                f"Received: layer '{layer.name}', of which only the other tokens have one"
+            )
         return self.weights(features, grads) * features
 
     def weights(self, features: np.ndarray, grads: np.ndarray) -> np.ndarray:

@@ -2,14 +2,19 @@
 
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
+from vis._core.objective import Objective
 from vis.backend.graph import (
+    UNBOUNDED,
+    Axis,
     Graph,
     LayerOutput,
     ModelInputs,
@@ -18,7 +23,11 @@ from vis.backend.graph import (
     layout_of,
     spatial_axes,
 )
+from vis.backend.private import operation_of
+from vis.losses import ActivationMaximization
 from vis.utils.validation import expect, require
+from vis.visualization.attribution.base import LossPairs
+from vis.visualization.attribution.score import Score
 
 _CONVOLUTION_OR_POOLING = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -34,27 +43,21 @@ LayerIdx = int | str | Target
 PenultimateLayers = LayerIdx | Sequence[LayerIdx] | None
 
 
-def find_penultimate_layers(
-    graph: Graph,
-    explained: Sequence[Any],
-    penultimate_layer_idx: PenultimateLayers,
-    tensor: keras.KerasTensor,
-) -> list[Target]:
-    """The layers with the given indices, checked to lie before the operations that are explained.
+# At most so many of the last layers are tried in a transformer.
+_MOST_CANDIDATES = 24
 
-    None: the nearest convolution or pooling layer, also inside nested models and wrappers. Layers
-    with more than one position are preferred. `tensor` is the input.
-    """
-    # A loss of the input itself, such as a regularizer, has no layers before it.
-    explained = [o for o in explained if not isinstance(o, layers.InputLayer)] or explained
-    if penultimate_layer_idx is None:
-        return [_nearest(graph, explained, tensor)]
+
+def find_penultimate_layers(
+    graph: Graph, explained: Sequence[Any], penultimate_layer_idx: LayerIdx | Sequence[LayerIdx]
+) -> list[Target]:
+    """The layers with some indices, checked to lie before the operations that are explained."""
     indices = penultimate_layer_idx
     # A `LayerOutput` is a tuple, too.
     if isinstance(indices, LayerOutput) or not isinstance(indices, list | tuple):
         indices = [indices]
     require(indices, "penultimate_layer_idx", "hold at least one layer", penultimate_layer_idx)
     candidates = [graph.find(index, "penultimate_layer_idx") for index in indices]
+    explained = _without_inputs(explained)
     upstream = set().union(*map(graph.upstream, explained))
     expected = f"be a layer before {_names(explained)}, which is explained"
     for candidate in candidates:
@@ -63,36 +66,139 @@ def find_penultimate_layers(
     return candidates
 
 
-def _nearest(graph: Graph, explained: Sequence[Any], tensor: keras.KerasTensor) -> keras.Layer:
-    inputs, axes = ModelInputs.with_zeros(graph, tensor), {*spatial_axes(tensor)}
-    # Before `upstream`: it lists layers inside custom layers only after they have run once.
-    order = graph.layers()
-    nearest: keras.Layer | None = None
-    for candidate in reversed(_before_all(graph, explained, order)):
-        inner = candidate
-        while isinstance(inner, layers.Wrapper):
-            inner = inner.layer
-        is_candidate = isinstance(inner, _CONVOLUTION_OR_POOLING)
-        if not is_candidate or not graph.has_one_sample_per_image(candidate):
-            continue
-        placed = [
-            axis
-            for axis in geometry_of(inputs, candidate, layout_of(tensor).shape).axes
-            if any(span.axis in axes for span in axis.spans)
-        ]
-        # A map with one position, such as that of MobileNet's last convolution, is constant.
-        if any(axis.size > 1 for axis in placed):
-            return candidate
-        if placed and nearest is None:
-            nearest = candidate
+def default_penultimate_layer(
+    graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
+) -> keras.Layer:
+    """The layer of the feature maps that explain some losses by an input, `tensor`.
+
+    It is the nearest convolution or pooling layer, also inside nested models and wrappers. Layers
+    with more than one position are preferred. If tokens follow it that depend on the whole image,
+    as in a transformer, it is the last layer with a gradient at those that have a place in it.
+    """
+    search = _Search(graph, tensor, _without_inputs(Objective(losses, graph).operations()))
+    nearest = search.nearest_convolution()
+    if candidates := search.tokens_after(nearest):
+        return _last_with_gradient(search.inputs, losses, candidates)
     if nearest is None:
         raise ValueError(
             "`penultimate_layer_idx` must be given: there is no convolution or pooling layer with "
-            f"the {len(axes)} spatial axes of the input before {_names(explained)}, which is "
-            "explained. Received: penultimate_layer_idx=None, and the model "
-            f"'{graph.owner.name}' with an input of shape {tensor.shape}"
+            f"the {len(spatial_axes(tensor))} spatial axes of the input before "
+            f"{_names(search.explained)}, which is explained. Received: "
+            f"penultimate_layer_idx=None, and the model '{graph.owner.name}' with an input of "
+            f"shape {tensor.shape}"
         )
     return nearest
+
+
+class _Search:
+    """The layers before some operations, and their positions in an input."""
+
+    def __init__(self, graph: Graph, tensor: keras.KerasTensor, explained: Sequence[Any]) -> None:
+        self.graph = graph
+        self.explained = explained
+        self.inputs = ModelInputs.with_zeros(graph, tensor)
+        self._shape = layout_of(tensor).shape
+        self._axes = {*spatial_axes(tensor)}
+        # Before `upstream`: it lists layers inside custom layers only after they have run once.
+        order = graph.layers()
+        self._before = list(reversed(_before_all(graph, explained, order)))
+
+    def _placed(self, target: Any) -> list[Axis]:
+        """The axes of a layer's output that run along spatial axes of the input."""
+        axes = geometry_of(self.inputs, target, self._shape).axes
+        return [axis for axis in axes if any(span.axis in self._axes for span in axis.spans)]
+
+    def nearest_convolution(self) -> keras.Layer | None:
+        """The nearest convolution or pooling layer, or None."""
+        nearest: keras.Layer | None = None
+        computes_scores = self._scores_have_positions()
+        for candidate in self._before:
+            inner = candidate
+            while isinstance(inner, layers.Wrapper):
+                inner = inner.layer
+            if computes_scores and inner.weights:
+                computes_scores = False
+                continue
+            is_candidate = isinstance(inner, _CONVOLUTION_OR_POOLING)
+            if not is_candidate or not self.graph.has_one_sample_per_image(candidate):
+                continue
+            placed = self._placed(candidate)
+            # A map with one position, such as that of MobileNet's last convolution, is constant.
+            if any(axis.size > 1 for axis in placed):
+                return candidate
+            if placed and nearest is None:
+                nearest = candidate
+        return nearest
+
+    def _scores_have_positions(self) -> bool:
+        """Whether an output has a score for each position, computed by a layer before its last.
+
+        As in segmentation, where a convolution is followed by a softmax or a resize: maps of the
+        scores themselves explain nothing.
+        """
+        (operation, *others) = self.explained
+        is_output = any(operation is operation_of(tensor) for tensor in self.graph.outputs)
+        if others or not is_output or getattr(operation, "weights", None):
+            return False
+        return any(axis.size > 1 for axis in self._placed(LayerOutput(operation)))
+
+    def _has_one_output(self, layer: keras.Layer) -> bool:
+        try:
+            self.graph.ref_of(layer)
+        except ValueError:
+            return False
+        return True
+
+    def tokens_after(self, nearest: keras.Layer | None) -> list[keras.Layer]:
+        """The last layers, after a convolution, with tokens that depend on the whole image."""
+        found: list[keras.Layer] = []
+        for layer in itertools.takewhile(lambda layer: layer is not nearest, self._before):
+            outer = self.graph.enclosing_operation(layer)
+            is_part = outer is not layer and type(outer).__module__.startswith("keras.")
+            if is_part or not self._has_one_output(layer):
+                continue
+            if not self.graph.has_one_sample_per_image(layer):
+                continue
+            axes, placed = geometry_of(self.inputs, layer, self._shape).axes, self._placed(layer)
+            if len(axes) != 2:
+                continue
+            if nearest is None:
+                # Without images: the steps of a text or of a series.
+                has_tokens = any(axis.size > 1 for axis in placed)
+            else:
+                has_tokens = any(
+                    axis.has_tokens and axis.spans[0].reach == UNBOUNDED for axis in placed
+                )
+            if has_tokens:
+                found.append(layer)
+            if len(found) == _MOST_CANDIDATES:
+                break
+        return found
+
+
+def _last_with_gradient(
+    inputs: ModelInputs, losses: LossPairs, candidates: Sequence[keras.Layer]
+) -> keras.Layer:
+    """The first of some layers at whose positions in the image a score has a gradient."""
+    (tensor,) = inputs.varying
+    shape = layout_of(tensor).shape
+    images = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
+    score = Score(inputs._replace(images=images), losses)
+    if isinstance(losses[0][0], ActivationMaximization):
+        score.select_filters(0)
+    for layer, grads in zip(
+        candidates, score.gradients_at(images, list(map(score.output_ref, candidates))), strict=True
+    ):
+        axis = next(axis for axis in geometry_of(inputs, layer, shape).axes if axis.spans)
+        placed = math.prod(span.length for span in axis.spans)
+        if grads[:, axis.start : axis.start + placed].any():
+            return layer
+    return candidates[0]
+
+
+def _without_inputs(operations: Sequence[Any]) -> Sequence[Any]:
+    """A loss of the input itself, such as a regularizer, has no layers before it."""
+    return [o for o in operations if not isinstance(o, layers.InputLayer)] or operations
 
 
 def _before_all(

@@ -149,6 +149,10 @@ class Score:
         """The gradient of each image's score with respect to a tensor; default: the image."""
         return self.value_and_gradient(images, tensor).grads[0]
 
+    def gradients_at(self, images: np.ndarray, refs: Sequence[TensorRef]) -> list[np.ndarray]:
+        """The gradient of each image's score with respect to each of several tensors."""
+        return self._evaluate(images, refs, differentiate=True).grads
+
     def value_and_gradient(
         self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef | None = None
     ) -> ScoreOutput:

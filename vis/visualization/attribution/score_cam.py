@@ -9,7 +9,7 @@ import numpy as np
 from vis.backend.graph import spatial_axes
 from vis.utils.layout import Layout
 from vis.utils.validation import check_integer
-from vis.visualization.attribution.cam import CAM, channels_last
+from vis.visualization.attribution.cam import CAM
 from vis.visualization.attribution.maps import batches, scale_maps
 from vis.visualization.attribution.penultimate_layer import PenultimateLayers
 from vis.visualization.attribution.score import Score
@@ -41,7 +41,8 @@ class ScoreCAM(CAM):
         self.batch_size = check_integer("batch_size", batch_size, least=1)
 
     def weighted_features(self, score: Score, images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-        features = channels_last(score.activations(images, score.output_ref(layer)), layer)
+        activations = score.activations(images, score.output_ref(layer))
+        features = self.features(score, layer, images.shape[1:], activations)
         place = functools.partial(self._place, score, layer, images.shape[1:])
         return score.map_samples(functools.partial(self._of_sample, place), images, features)
 
