@@ -60,6 +60,7 @@ def resnet():
     return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=3)
 
 
+@pytest.mark.filterwarnings("ignore:.*maps show nothing")
 @pytest.mark.parametrize("make", [pytest.param(deit, marks=needs_deit), vit, resnet])
 def test_image_classifiers(make):
     model = make()

@@ -94,7 +94,7 @@ def _tokens_around(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) 
         if tokens := next((g.tokens for g in known if g and g.tokens), None):
             return tokens
     *earlier, _ = hidden_layers.up_to(layer, outer)
-    for candidate in earlier:
+    for candidate in filter(graph.has_one_sample_per_image, earlier):
         sizes = hidden_layers.output_specs(candidate)[0][0].shape[1:]
         if len(sizes) == 2 and sizes[0] in ref.shape[1:-1]:
             return geometry_of(inputs, candidate, shape).tokens

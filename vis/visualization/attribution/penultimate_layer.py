@@ -142,38 +142,37 @@ class _Search:
             return False
         return any(axis.size > 1 for axis in self._placed(LayerOutput(operation)))
 
-    def _has_one_output(self, layer: keras.Layer) -> bool:
-        try:
-            self.graph.ref_of(layer)
-        except ValueError:
-            return False
-        return True
-
     def tokens_after(self, nearest: keras.Layer | None) -> list[keras.Layer]:
         """The last layers, after a convolution, with tokens that depend on the whole image."""
-        found: list[keras.Layer] = []
-        for layer in itertools.takewhile(lambda layer: layer is not nearest, self._before):
-            outer = self.graph.enclosing_operation(layer)
-            is_part = outer is not layer and type(outer).__module__.startswith("keras.")
-            if is_part or not self._has_one_output(layer):
-                continue
-            if not self.graph.has_one_sample_per_image(layer):
-                continue
-            axes, placed = geometry_of(self.inputs, layer, self._shape).axes, self._placed(layer)
-            if len(axes) != 2:
-                continue
-            if nearest is None:
-                # Without images: the steps of a text or of a series.
-                has_tokens = any(axis.size > 1 for axis in placed)
-            else:
-                has_tokens = any(
-                    axis.has_tokens and axis.spans[0].reach == UNBOUNDED for axis in placed
-                )
-            if has_tokens:
-                found.append(layer)
-            if len(found) == _MOST_CANDIDATES:
-                break
-        return found
+        has_tokens = _has_steps if nearest is None else _has_mixed_tokens
+        found = (
+            layer
+            for layer in itertools.takewhile(lambda layer: layer is not nearest, self._before)
+            if not self._is_part_of_a_keras_layer(layer) and has_tokens(self._features(layer))
+        )
+        return list(itertools.islice(found, _MOST_CANDIDATES))
+
+    def _is_part_of_a_keras_layer(self, layer: keras.Layer) -> bool:
+        outer = self.graph.enclosing_operation(layer)
+        return outer is not layer and type(outer).__module__.startswith("keras.")
+
+    def _features(self, layer: keras.Layer) -> list[Axis]:
+        """The placed axes of a layer's output if it has positions and channels, or none."""
+        try:
+            axes = geometry_of(self.inputs, layer, self._shape).axes
+        except ValueError:
+            # It has several outputs, or other samples than images.
+            return []
+        return self._placed(layer) if len(axes) == 2 else []
+
+
+def _has_mixed_tokens(axes: Sequence[Axis]) -> bool:
+    return any(axis.has_tokens and axis.spans[0].reach == UNBOUNDED for axis in axes)
+
+
+def _has_steps(axes: Sequence[Axis]) -> bool:
+    """Whether there are positions, such as those of a text."""
+    return any(axis.size > 1 for axis in axes)
 
 
 def _last_with_gradient(
@@ -186,14 +185,24 @@ def _last_with_gradient(
     score = Score(inputs._replace(images=images), losses)
     if isinstance(losses[0][0], ActivationMaximization):
         score.select_filters(0)
-    for layer, grads in zip(
-        candidates, score.gradients_at(images, list(map(score.output_ref, candidates))), strict=True
-    ):
+    for layer, grads in zip(candidates, _gradients(score, images, candidates), strict=True):
         axis = next(axis for axis in geometry_of(inputs, layer, shape).axes if axis.spans)
         placed = math.prod(span.length for span in axis.spans)
         if grads[:, axis.start : axis.start + placed].any():
             return layer
     return candidates[0]
+
+
+def _gradients(
+    score: Score, images: np.ndarray, candidates: Sequence[keras.Layer]
+) -> list[np.ndarray]:
+    """The gradients of a score at some layers, empty for a layer that does not reach it."""
+    try:
+        return score.gradients_at(images, list(map(score.output_ref, candidates)))
+    except ValueError:
+        if len(candidates) == 1:
+            return [np.zeros((1, 0))]
+        return [_gradients(score, images, [layer])[0] for layer in candidates]
 
 
 def _without_inputs(operations: Sequence[Any]) -> Sequence[Any]:
