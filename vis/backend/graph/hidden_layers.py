@@ -9,7 +9,7 @@ import operator
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -207,11 +207,11 @@ def output_names(layer: keras.Layer) -> list[list[str]]:
 
 def names_in(outputs: Any) -> list[str]:
     """The names of nested outputs: keys, or positions in a list, joined by slashes."""
-    return [
-        "/".join(map(str, path))
-        for path, value in tree.flatten_with_path(outputs)
-        if value is not None
-    ]
+    if outputs is None or not isinstance(outputs, (Mapping, list, tuple)):
+        return [] if outputs is None else [""]
+    # In the order of `tree.flatten`; Keras 3.6 has no `tree.flatten_with_path`.
+    items = sorted(outputs.items()) if isinstance(outputs, Mapping) else enumerate(outputs)
+    return [f"{key}/{name}".rstrip("/") for key, value in items for name in names_in(value)]
 
 
 def execution_order(operation: Any) -> list[keras.Layer]:
