@@ -5,7 +5,7 @@ Examples:
 
         python examples/atlas.py --images photographs --folder atlas
 
-    The first 24 channels of some layers of your own network::
+    Up to 24 channels of some layers of your own network::
 
         python examples/atlas.py --model mine.keras --layers conv1 conv2 dense --max-filters 24
 
@@ -33,7 +33,7 @@ from networks import DEFAULT_MODEL, from_pixels, load
 
 from vis.atlas import Atlas, default_layers, draw_atlas
 
-MAX_FILTERS = 16
+MAX_FILTERS, MAX_CLASSES = 32, 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _draw(args: argparse.Namespace) -> Atlas:
         layers=layers,
         max_filters=args.max_filters,
         filters=args.filters,
-        max_classes=args.max_filters if args.max_classes is None else args.max_classes,
+        max_classes=args.max_classes,
         classes=args.classes,
         image_size=args.image_size,
         max_iter=args.max_iter,
@@ -88,6 +88,8 @@ def _draw(args: argparse.Namespace) -> Atlas:
         like=args.like,
         input_range=tuple(args.input_range),
         labels=labels,
+        title=args.title,
+        overwrite=args.overwrite,
         executor=args.scheduler or args.workers,
         safe_mode=args.safe_mode,
     )
@@ -128,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         type=at_least(1),
         default=MAX_FILTERS,
         metavar="N",
-        help="number of channels of each layer, the first ones (default: %(default)s)",
+        help="maximum number of channels of each layer, those that the classes depend on most "
+        "(default: %(default)s)",
     )
     add(
         "--filters",
@@ -140,8 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--max-classes",
         type=at_least(1),
+        default=MAX_CLASSES,
         metavar="N",
-        help="number of classes, the first ones (default: as --max-filters)",
+        help="maximum number of classes, the first ones (default: %(default)s)",
     )
     add(
         "--classes",
@@ -169,6 +173,8 @@ def _parser() -> argparse.ArgumentParser:
         help="value range of the input of a model from a file (default: 0 255)",
     )
     add("--labels", metavar="FILE", help="names of the model's classes, one per line")
+    add("--title", metavar="TEXT", help="title of the pages (default: the model's name)")
+    add("--overwrite", action="store_true", help="replace an atlas that has other settings")
     add("--workers", type=at_least(1), metavar="N", help="number of worker processes")
     add("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786")
     add(

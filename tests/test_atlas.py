@@ -171,15 +171,101 @@ def data(files, key):
     return json.loads(text[len(beginning) : -3])
 
 
+@pytest.fixture(scope="module")
+def activations(model, images):
+    """The activations of both convolutions for all images, and the logits."""
+    paths = sorted(images.iterdir())
+    pixels = np.stack([np.asarray(Image.open(path), "float32") for path in paths])
+    edges, pool, parts, *_, dense = model.layers
+    maps = keras.ops.convert_to_numpy(edges(pixels)).astype("float64")
+    features = keras.ops.convert_to_numpy(parts(pool(maps.astype("float32")))).astype("float64")
+    kernel, bias = dense.get_weights()
+    return maps, features, features.mean(axis=(1, 2)) @ kernel + bias
+
+
+def most_relevant(features, kernel, classes):
+    """Three channels before a global average pooling, by the definition of their relevance."""
+    # The gradient of a logit is its weight, divided by the number of positions.
+    relevance = abs(features.mean(axis=(1, 2)) * kernel[:, classes].T).mean(axis=0)
+    return sorted(np.argsort(-relevance, kind="stable")[:3].tolist())
+
+
+def test_channels_that_the_classes_depend_on_most_are_drawn(model, files, activations):
+    _, pool, parts, *_, dense = model.layers
+    maps, features, logits = activations
+    # Two of three classes are drawn.
+    classes = logits[:, :2].argmax(axis=1)
+    layers = data(files, "atlas")["layers"]
+    kernel = dense.get_weights()[0]
+    assert tuple(layers[1]["filters"]) != (0, 1, 2)
+    assert layers[1]["filters"] == most_relevant(features, kernel, classes)
+
+    # Gradient times activation is the slope of the score when a feature map is scaled.
+    def score(maps):
+        features = keras.ops.convert_to_numpy(parts(pool(maps.astype("float32"))))
+        return (features.mean(axis=(1, 2)) * kernel[:, classes].T).sum(axis=1)
+
+    slopes = []
+    for channel in range(4):
+        scale = np.where(np.arange(4) == channel, 1e-2, 0)
+        slopes.append((score(maps * (1 + scale)) - score(maps * (1 - scale))) / 2e-2)
+    relevance = abs(np.array(slopes)).mean(axis=1)
+    assert layers[0]["filters"] == sorted(np.argsort(-relevance, kind="stable")[:3].tolist())
+    assert [layer["by_relevance"] for layer in layers] == [True, True, False]
+
+
+def test_without_images_relevance_is_measured_on_the_pictures_of_classes(model, bare_files):
+    layers = data(bare_files, "atlas")["layers"]
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(bare_files[f"pictures/0002/0000{i}.png"])), "float32")
+        for i in range(2)
+    ]
+    edges, pool, parts, *_, dense = model.layers
+    features = keras.ops.convert_to_numpy(parts(pool(edges(np.stack(pictures)))))
+    assert layers[1]["filters"] == most_relevant(features, dense.get_weights()[0], [0, 1])
+
+
+def test_without_classes_or_a_gradient_the_first_channels_are_drawn(model, tmp_path):
+    settings = {**QUICK, "max_filters": 2}
+    draw_atlas(model, tmp_path / "inner", layers=["edges", "parts"], **settings)
+    layers = data(content(tmp_path / "inner"), "atlas")["layers"]
+    assert [layer["filters"] for layer in layers] == [[0, 1], [0, 1]]
+    assert [layer["by_relevance"] for layer in layers] == [False, False]
+
+
+def test_a_channel_with_one_activation_in_all_images_has_no_top_images(files, activations):
+    _, features, _ = activations
+    maxima = features.max(axis=(1, 2))
+    channels = data(files, "layers/0001")["channels"]
+    counts = {channel["index"]: len(channel["top_images"]) for channel in channels}
+    assert counts == {index: 9 * (len({*maxima[:, index]}) > 1) for index in counts}
+    assert {*counts.values()} == {0, 9}
+    # Its picture has activated it.
+    assert data(files, "atlas")["layers"][1]["inactive"] == []
+
+
+def test_an_inactive_channel_has_a_note_instead_of_a_picture(tmp_path, monkeypatch):
+    conv = keras.layers.Conv2D(3, 3, activation="relu", name="conv")
+    model = keras.Sequential([keras.Input((16, 16, 3)), conv])
+    conv.set_weights([conv.get_weights()[0], np.array([0, -1e6, 0])])
+    assert draw_atlas(model, tmp_path, **QUICK).failed == {}
+    files = content(tmp_path)
+    assert data(files, "atlas")["layers"][0]["inactive"] == [1]
+    names = [f"pictures/0000/0000{name}" for name in ("0.png", "1.inactive", "2.png")]
+    assert sorted(name for name in files if "pictures" in name) == names
+    monkeypatch.setattr("vis.atlas.tasks.render_filters", None)
+    assert draw_atlas(model, tmp_path, **QUICK).failed == {}
+
+
 def test_map_data(files):
     atlas = data(files, "atlas")
-    assert atlas["model"] == "small"
+    assert atlas["model"] == atlas["title"] == "small"
     assert atlas["finished"]
     assert atlas["images"] == 11
     layers = atlas["layers"]
     assert [layer["name"] for layer in layers] == ["edges", "parts", "classes"]
     assert [layer["predecessors"] for layer in layers] == [[], [0], [1]]
-    assert [layer["filters"] for layer in layers] == [[0, 1, 2], [0, 1, 2], [0, 1]]
+    assert [len(layer["filters"]) for layer in layers] == [3, 3, 2]
     assert [layer["receptive_field"] for layer in layers] == [[3, 3], [8, 8], None]
     assert [layer["is_classes"] for layer in layers] == [False, False, True]
     assert all(layer["picture_size"] == [24, 20] and not layer["error"] for layer in layers)
@@ -187,22 +273,26 @@ def test_map_data(files):
 
 def test_pictures_are_those_of_visualize_filters(model, files):
     for position, layer in enumerate(("edges", "parts", "classes")):
-        indices = [0, 1] if layer == "classes" else [0, 1, 2]
+        plan = data(files, "atlas")["layers"][position]
+        indices = [index for index in plan["filters"] if index not in plan["inactive"]]
         pictures = visualize_filters(model, layer, indices, max_iter=4, seed=0, progress=False)
         for index, picture in zip(indices, pictures, strict=True):
-            file = files[f"pictures/{position:04}/{index:05}.jpg"]
-            pixels = np.asarray(Image.open(io.BytesIO(file)), float)
-            # JPEG loses some of the noise.
-            assert np.corrcoef(pixels.ravel(), picture.ravel())[0, 1] > 0.98
+            file = files[f"pictures/{position:04}/{index:05}.png"]
+            pixels = np.asarray(Image.open(io.BytesIO(file)), int)
+            # Pictures are rounded down, files to the nearest integer.
+            assert set(np.unique(pixels - picture)) <= {0, 1}
 
 
 def test_top_images_of_each_channel(model, images, files):
     names = sorted(path.name for path in images.iterdir())
+    infos = data(files, "images")
     found = top_activating_images(model, images, ["edges", "parts"], progress=False)
     for position, expected in enumerate(found.layers):
         layer = data(files, f"layers/{position:04}")
         for channel in layer["channels"]:
             row, entries = channel["index"], channel["top_images"]
+            if not entries:  # An inactive channel.
+                continue
             numbers = [entry["image"] for entry in entries]
             assert numbers == expected.indices[row].tolist()
             values = [entry["value"] for entry in entries]
@@ -210,8 +300,11 @@ def test_top_images_of_each_channel(model, images, files):
             assert [entry["box"] for entry in entries] == expected.boxes[row].tolist()
             assert sum(channel["histogram"]["counts"]) == 11
             for number in numbers:
-                assert layer["images"][str(number)]["name"] == names[number]
-                assert f"images/{number:05}.jpg" in files
+                info = infos[str(number)]
+                assert info["name"] == names[number]
+                pixels = np.asarray(Image.open(io.BytesIO(files[f"images/{info['file']}"])))
+                assert np.array_equal(pixels, np.asarray(Image.open(images / names[number])))
+                assert (info["height"], info["width"]) == (24, 20)
 
 
 def test_links_are_listed_at_both_ends(files):
@@ -233,12 +326,10 @@ def test_links_are_listed_at_both_ends(files):
     assert any(link[0] == 2 for channel in edges["channels"] for link in channel["excites"])
 
 
-def test_links_are_gradient_times_activation(model, images, files):
+def test_links_are_gradient_times_activation(model, files, activations):
     """Compared with the slope of the score when the feature map of an edge is scaled."""
-    paths = sorted(images.iterdir())
-    pixels = np.stack([np.asarray(Image.open(path), "float32") for path in paths])
-    edges, pool, parts, *_ = model.layers
-    maps = keras.ops.convert_to_numpy(edges(pixels)).astype("float64")
+    _, pool, parts, *_ = model.layers
+    maps, _, _ = activations
 
     def score(maps):
         outputs = parts(pool(maps.astype("float32")))
@@ -246,7 +337,7 @@ def test_links_are_gradient_times_activation(model, images, files):
 
     channels = data(files, "layers/0001")["channels"]
     compared = 0
-    for edge in range(3):
+    for edge in range(4):
         up, down = maps.copy(), maps.copy()
         up[..., edge] *= 1 + 1e-3
         down[..., edge] *= 1 - 1e-3
@@ -259,13 +350,19 @@ def test_links_are_gradient_times_activation(model, images, files):
     assert compared
 
 
-def test_without_images_links_are_computed_on_own_pictures(model, tmp_path):
-    draw_atlas(model, tmp_path, **QUICK)
-    files = content(tmp_path)
-    channels = data(files, "layers/0001")["channels"]
+@pytest.fixture(scope="module")
+def bare_files(model, tmp_path_factory):
+    """The files of an atlas without images."""
+    folder = tmp_path_factory.mktemp("bare")
+    draw_atlas(model, folder, **QUICK)
+    return content(folder)
+
+
+def test_without_images_links_are_computed_on_own_pictures(bare_files):
+    channels = data(bare_files, "layers/0001")["channels"]
     assert all(c["top_images"] == [] and c["histogram"] is None for c in channels)
     assert any(channel["excited_by"] for channel in channels)
-    assert data(files, "atlas")["images"] == 0
+    assert data(bare_files, "atlas")["images"] == 0
 
 
 def test_filters_and_classes_by_index(model, tmp_path):
@@ -283,13 +380,13 @@ def test_filters_for_all_layers_and_without_a_limit(model, tmp_path):
 
 
 def test_repeating_a_finished_call_draws_nothing(model, images, copied, files, monkeypatch):
-    monkeypatch.setattr("vis.atlas.tasks.visualize_filters", None)
+    monkeypatch.setattr("vis.atlas.tasks.render_filters", None)
     assert draw_atlas(model, copied, images=images, **QUICK).failed == {}
     assert content(copied) == files
 
 
 def test_a_missing_picture_of_a_finished_atlas_is_drawn(model, images, copied, files):
-    (copied / "pictures/0001/00001.jpg").unlink()
+    next(iter((copied / "pictures/0001").iterdir())).unlink()
     draw_atlas(model, copied, images=images, **QUICK)
     assert content(copied) == files
 
@@ -325,7 +422,7 @@ def test_resumes_after_a_kill(model, model_file, images, tmp_path, files, moment
     killed = subprocess.run([*map(str, command), repr(QUICK)], env=environment)
     assert killed.returncode == -signal.SIGKILL
     for name, file in content(folder).items():
-        if name.endswith(".jpg") and not Path(name).name.startswith("."):
+        if name.endswith(".png") and not Path(name).name.startswith("."):
             Image.open(io.BytesIO(file)).load()
     draw_atlas(model, folder, images=images, **QUICK)
     assert content(folder) == files
@@ -421,7 +518,7 @@ def test_a_cluster_whose_worker_is_killed(model, images, tmp_path, files, monkey
     ("changed", "message"),
     [
         ({"seed": 1}, "seed was 0, is 1"),
-        ({"max_filters": 2}, "layers was"),
+        ({"max_filters": 2}, "max_filters was 3, is 2"),
         ({"max_iter": 5}, "max_iter was 4, is 5"),
         ({"model": classifier(1)}, "model was"),
         ({"images": None}, "images was"),
@@ -465,11 +562,28 @@ def test_workers_distinguish_equal_models_with_other_layer_names(tmp_path):
             assert not draw_atlas(model(), tmp_path / folder, executor=pool, **QUICK).failed
 
 
-@pytest.mark.parametrize("text", ["", "3", '{"format": 1}', '{"format": 1, "settings": null}'])
-def test_refuses_another_manifest(model, tmp_path, text):
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("text", ["", "3", '{"settings": {}}', '{"finished": 1, "settings": {}}'])
+def test_refuses_another_manifest(model, tmp_path, text, overwrite):
     (tmp_path / "atlas.json").write_text(text)
-    with pytest.raises(ValueError, match="`folder` must hold an atlas of this version"):
-        draw_atlas(model, tmp_path, **QUICK)
+    with pytest.raises(ValueError, match="`folder` must be new, empty, or the folder of an atlas"):
+        draw_atlas(model, tmp_path, overwrite=overwrite, **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["atlas.json"]
+
+
+def test_overwrite_replaces_another_atlas(model, images, copied, files, tmp_path):
+    """The files are those of a new folder, but for files that are not of an atlas."""
+    settings = {**QUICK, "max_filters": 1, "images": images}
+    assert draw_atlas(model, copied, overwrite=True, **settings).failed == {}
+    draw_atlas(model, tmp_path / "new", **settings)
+    assert content(copied) == content(tmp_path / "new")
+    assert content(copied) != files
+
+
+def test_overwrite_keeps_the_pictures_of_the_same_atlas(model, images, copied, files, monkeypatch):
+    monkeypatch.setattr("vis.atlas.tasks.render_filters", None)
+    assert draw_atlas(model, copied, images=images, overwrite=True, **QUICK).failed == {}
+    assert content(copied) == files
 
 
 def test_refuses_a_folder_with_other_files(model, tmp_path):
@@ -524,7 +638,7 @@ def test_a_layer_without_gradient_does_not_stop_the_others(tmp_path):
     errors = [layer["error"] for layer in data(files, "atlas")["layers"]]
     assert errors[0] is None
     assert errors[1]
-    assert "pictures/0000/00002.jpg" in files
+    assert "pictures/0000/00002.png" in files
 
 
 def test_a_layer_that_is_not_finite_for_an_image_does_not_stop_the_others(tmp_path):
@@ -547,7 +661,7 @@ def test_a_layer_that_is_not_finite_for_an_image_does_not_stop_the_others(tmp_pa
     assert [len(channel["top_images"]) for channel in conv] == [5, 5, 5]
     assert [channel["top_images"] for channel in divided] == [[], [], []]
     assert [channel["histogram"] for channel in divided] == [None, None, None]
-    assert "pictures/0001/00002.jpg" in files
+    assert "pictures/0001/00002.png" in files
     # An atlas with errors is not finished.
     assert draw_atlas(model, tmp_path, **settings).failed == atlas.failed
 
@@ -578,10 +692,59 @@ def test_like_examples(model, images, tmp_path, pickling_pool):
         draw_atlas(model, tmp_path / "sized", image_size=20, like=pixels, **settings)
 
 
-def test_labels(model, tmp_path):
-    labels = ["a", "<b>", "c"]
-    draw_atlas(model, tmp_path, layers=["classes"], labels=labels, **QUICK)
-    assert data(content(tmp_path), "atlas")["layers"][0]["labels"] == labels[:2]
+def shown_labels(folder):
+    """The true and the predicted label of each image on the pages, by number."""
+    infos = data(content(folder), "images")
+    return {int(number): (info["label"], info["predicted"]) for number, info in infos.items()}
+
+
+def test_title_and_labels_change_without_drawing(model, images, copied, activations, monkeypatch):
+    *_, logits = activations
+    assert {*shown_labels(copied).values()} == {(None, None)}
+    monkeypatch.setattr("vis.atlas.tasks.render_filters", None)
+    monkeypatch.setattr("vis.atlas.run.AtlasRun.compute_links", None)
+    before = content(copied)
+    labels, true = ["a", "<b>", "c"], ["x", *[i % 3 for i in range(10)]]
+    settings = {"images": images, "labels": labels, "image_labels": true, **QUICK}
+    draw_atlas(model, copied, title="Mine", **settings)
+    after = content(copied)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"data/atlas.js", "data/images.js"}
+    assert data(after, "atlas")["title"] == "Mine"
+    assert [layer["labels"] for layer in data(after, "atlas")["layers"]] == [None, None, labels[:2]]
+    predicted = [labels[i] for i in logits.argmax(axis=1)]
+    expected = [*zip(["x", *(labels[i % 3] for i in range(10))], predicted, strict=True)]
+    assert shown_labels(copied) == dict(enumerate(expected))
+    with pytest.raises(ValueError, match="`image_labels` must have one for each of 11 images"):
+        draw_atlas(model, copied, images=images, image_labels=["x"], **QUICK)
+    draw_atlas(model, copied, images=images, **QUICK)
+    assert content(copied) == before
+
+
+def test_labels_of_images_in_the_dataset(model, images, activations, tmp_path):
+    *_, logits = activations
+    best = logits.argmax(axis=1)
+    paths = sorted(images.iterdir())
+    x = np.stack([np.asarray(Image.open(path), "float32") for path in paths])
+    y = np.arange(11) % 3
+    settings = {"layers": "classes", **QUICK}
+    draw_atlas(model, tmp_path / "pair", images=(x, y), **settings)
+    expected = [(f"class {i}", f"class {j}") for i, j in zip(y, best, strict=True)]
+    assert shown_labels(tmp_path / "pair") == dict(enumerate(expected))
+    # Other classes than those of the model.
+    draw_atlas(model, tmp_path / "pair", images=(x, y * 5), **settings)
+    assert {label for label, _ in shown_labels(tmp_path / "pair").values()} == {None}
+
+    # Folders with the names of classes, or one for each class in alphabetical order.
+    folder = tmp_path / "images"
+    for name, path in zip(["dog", "cat", "zebra", "cat"], paths, strict=False):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / name / path.name)
+    found = {}
+    for names in (["ox", "cat", "dog"], ["1", "2", "3"]):
+        draw_atlas(model, tmp_path / "folder", images=folder, labels=names, **settings)
+        found[names[0]] = [label for label, _ in shown_labels(tmp_path / "folder").values()]
+    assert found == {"ox": ["cat", "cat", "dog", None], "1": ["1", "1", "2", "3"]}
 
 
 @pytest.mark.parametrize(
@@ -600,7 +763,11 @@ def test_labels(model, tmp_path):
         ({"seed": -1}, ValueError, "`seed`"),
         ({"labels": ["one"]}, ValueError, "`labels` must have a name for each of the 3"),
         ({"labels": [1, 2, 3]}, TypeError, "`labels`"),
-        ({"labels": ["a"], "layers": "edges"}, ValueError, "`labels` requires the class layer"),
+        ({"image_labels": "hen"}, TypeError, "`image_labels` must be a list"),
+        ({"image_labels": [1.5]}, TypeError, "`image_labels` must be a list"),
+        ({"image_labels": [0, 3]}, ValueError, "`image_labels` must be from 0 to 2"),
+        ({"title": 3}, TypeError, "`title` must be text"),
+        ({"overwrite": "yes"}, TypeError, "`overwrite` must be True or False"),
         ({"input_range": (1, 0)}, ValueError, "`input_range`"),
         ({"images": "/nowhere"}, ValueError, "`images` must be a folder"),
         ({"like": 3}, TypeError, "`like`"),

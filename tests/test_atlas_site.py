@@ -19,10 +19,13 @@ WIDTH, HEIGHT = 390, 844
 # Names that would open a dialog if they were run as code.
 HOSTILE = "<img src=x onerror=alert(1)>/..%2F?#&'\"`\u202e"
 IMAGES = ["astronaut.png", "<img src=x onerror=alert(2)>.png", "chelsea.png"]
+# The true and the predicted label of each.
+LABELS = [(None, "hen"), ("hen", HOSTILE), ("tabby cat", "tabby cat")]
+TITLE = "Birds <and> cats"
 CLASSES = ["hen", "</script><script>alert(3)</script>", "tabby cat"]
 LAYERS = [
     layer("stem"),
-    layer("block2_expand", 16, [0]),
+    layer("block2_expand", 16, [0], by_relevance=True, inactive=[2]),
     layer("branch_a", 4, [1]),
     layer("branch_b", 4, [1]),
     layer("add", 4, [2, 3]),
@@ -41,6 +44,7 @@ KINDS = {
     "failed layer": "#/broken",
     "channel": "#/block2_expand/5",
     "failed channel": "#/block2_expand/3",
+    "inactive channel": "#/block2_expand/2",
     "class": "#/predictions/1",
     "wrong address": "#/nothing",
 }
@@ -70,7 +74,8 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 def folder(tmp_path_factory):
     """Several atlases, each in a folder of its own."""
     made = tmp_path_factory.mktemp("atlases")
-    write_atlas(made / "small", LAYERS, IMAGES, ERRORS)
+    images = [(name, *labels) for name, labels in zip(IMAGES, LABELS, strict=True)]
+    write_atlas(made / "small", LAYERS, images, ERRORS, title=TITLE)
     write_atlas(made / "bare", [layer("conv"), layer("dense", 4, [0])], finished=False)
     write_atlas(made / "wide", [layer("wide", 5000), layer("next", 4, [0])])
     many = [layer(f"block{n}", 100, [n - 1] if n else []) for n in range(50)]
@@ -209,7 +214,7 @@ def test_every_page_is_linked_and_has_its_own_title(opened, folder, where):
         queue += sorted(new)
     assert seen == set(addresses())
     assert len(titles) == len(seen)
-    assert all("a_network" in title for title in titles)
+    assert all(TITLE in title for title in titles)
 
 
 def test_the_map_shows_each_layer_and_its_predecessors(reader):
@@ -227,7 +232,7 @@ def test_the_map_shows_each_layer_and_its_predecessors(reader):
     assert "from block2_expand" in rows[3].inner_text()
     assert f"no gradient {HOSTILE}" in rows[8].inner_text()
     about = page.locator(".about").inner_text()
-    assert all(text in about for text in ("keras3-vis 0.2.0", "steps", "120", "seed"))
+    assert all(text in about for text in ("a_network", "keras3-vis 0.2.0", "steps", "120", "seed"))
 
 
 def test_lines_of_the_map_connect_layers_with_their_predecessors(reader):
@@ -292,7 +297,7 @@ def test_back_and_forward(reader):
     assert reader.focused() == "#/block2_expand/5"
     page.go_back()
     reader.settle()
-    assert reader.heading == "a_network"
+    assert reader.heading == TITLE
     page.go_forward()
     page.go_forward()
     reader.settle()
@@ -336,7 +341,7 @@ def test_a_wrong_address(reader, address, message):
     assert message in page.locator("main").inner_text()
     page.get_by_role("link", name="The map").click()
     reader.settle()
-    assert reader.heading == "a_network"
+    assert reader.heading == TITLE
 
 
 def search(page, query):
@@ -410,7 +415,7 @@ def test_keyboard(reader):
     press("ArrowLeft", "Escape")
     assert (reader.heading, reader.focused()) == ("block2_expand", "#/block2_expand/2")
     press("Escape")
-    assert (reader.heading, reader.focused()) == ("a_network", "#/block2_expand")
+    assert (reader.heading, reader.focused()) == (TITLE, "#/block2_expand")
     # With modifiers, keys belong to the browser.
     press("Control+j")
     assert reader.focused() == "#/block2_expand"
@@ -585,6 +590,64 @@ def test_the_whole_image_with_the_receptive_field_marked(reader):
     assert page.get_by_role("dialog").count() == 0
 
 
+def test_true_and_predicted_labels(reader):
+    page = reader.read("#/block2_expand/5")
+    entries = layer_data(page)["channels"][5]["top_images"]
+    texts = {0: "predicted: hen", 1: f"hen, predicted: {HOSTILE}", 2: "tabby cat"}
+    for crop, entry in zip(page.locator(".crops li").all(), entries, strict=True):
+        label = crop.locator(".label")
+        assert label.inner_text() == texts[entry["image"]]
+        assert ("wrong" in label.get_attribute("class")) == (entry["image"] == 1)
+    page.locator(".crops button").first.click()
+    assert texts[entries[0]["image"]] in page.locator("dialog h2").inner_text()
+
+
+def test_images_of_classes_are_neither_cropped_nor_covered(reader):
+    page = reader.read("#/block2_expand/5")
+    hint = "Images cropped to the receptive field, with the activation as a heat map."
+    assert hint in page.locator(".top-images").inner_text()
+    page = reader.read("#/predictions/1")
+    text = page.locator(".top-images").inner_text()
+    assert "Select one to enlarge it" in text
+    assert "crop" not in text.lower()
+    assert "heat" not in text.lower()
+    assert page.locator(".top-images canvas").count() == 0
+    page.locator(".crops button").first.click()
+    image = page.locator(".frame img")
+    assert "receptive field" not in image.get_attribute("alt")
+    assert page.locator(".frame .box").evaluate("e => getComputedStyle(e).outlineStyle") == "none"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_legend_has_the_colours_of_heat_maps(opened, theme):
+    """The same colours and opacities, over dark and bright parts of an image."""
+    reader = opened(color_scheme=theme)
+    page = reader.read("#/block2_expand/5")
+    legend = page.locator(".colormap")
+    assert legend.evaluate("e => getComputedStyle(e).backgroundImage") == (
+        "linear-gradient(rgb(255, 255, 255), rgb(0, 0, 0))"
+    )
+    read = (
+        "canvas => [...canvas.getContext('2d')"
+        ".getImageData(0, 0, canvas.width, canvas.height).data]"
+    )
+    heatmap = layer_data(page)["channels"][5]["top_images"][0]["heatmap"]
+    levels = np.frombuffer(base64.b64decode(heatmap["values"]), np.uint8)
+    painted = np.reshape(page.locator(".crops canvas").first.evaluate(read), (-1, 4))
+    in_legend = np.reshape(legend.evaluate(read), (64, 4))
+    # As a browser blends them: the canvas rounds weak colors.
+    painted, in_legend = (c[:, :3] * c[:, 3:] / 255 for c in (painted, in_legend))
+    for channel in range(3):
+        expected = np.interp(levels, np.linspace(0, 255, 64), in_legend[:, channel])
+        np.testing.assert_allclose(painted[:, channel], expected, atol=2.5)
+
+
+def test_a_layer_says_how_its_channels_were_chosen(reader):
+    text = "The channels that the classes depend on most."
+    assert text in reader.read("#/block2_expand").locator("main").inner_text()
+    assert text not in reader.read("#/stem").locator("main").inner_text()
+
+
 def test_histogram(reader):
     page = reader.read("#/block2_expand/5")
     counts = layer_data(page)["channels"][5]["histogram"]["counts"]
@@ -626,6 +689,18 @@ def test_errors_are_shown(reader):
     page.get_by_role("img", name="Channel 3: no picture").wait_for()
     page = reader.read("#/block2_expand/3")
     assert f"Nothing excites it {HOSTILE}" in page.locator("main").inner_text()
+
+
+def test_an_inactive_channel_has_a_note_instead_of_a_picture(reader):
+    page = reader.read("#/block2_expand")
+    page.get_by_role("img", name="Channel 2: inactive").wait_for()
+    page = reader.read("#/block2_expand/2")
+    text = page.locator("main").inner_text()
+    assert "the same activation in all images" in text
+    assert "No image activates this channel" in text
+    assert page.locator(".figure img, .crops").count() == 0
+    page.keyboard.press("z")
+    assert page.get_by_role("dialog").count() == 0
 
 
 def test_an_unfinished_atlas_without_images(reader, folder):
@@ -676,7 +751,7 @@ def test_the_content_security_policy_refuses_inline_code(opened, folder, where):
         }"""
     )
     page.wait_for_timeout(200)
-    assert page.title() == "a_network"
+    assert page.title() == TITLE
     assert any("script-src" in problem for problem in reader.problems)
     reader.problems.clear()
 
@@ -704,7 +779,7 @@ def test_pages_fit_on_a_phone(opened, kind):
 def test_long_names_wrap_on_a_phone(opened, tmp_path):
     long = "a" * 300
     layers = [layer(long), layer("predictions", 3, [0], labels=[long, "b", "c"])]
-    write_atlas(tmp_path / "long", layers, [f"{long}.png"], model=long)
+    write_atlas(tmp_path / "long", layers, [(f"{long}.png", long, long + "b")], title=long)
     settings = {"viewport": {"width": WIDTH, "height": HEIGHT}, "is_mobile": True}
     reader = opened(root=f"file://{tmp_path}/", **settings)
     for address in ("#/", f"#/{long}", "#/predictions", "#/predictions/0", f"#/{long}/0"):

@@ -12,13 +12,14 @@ import numpy as np
 
 from vis import __version__
 from vis.atlas.directory import AtlasDirectory
-from vis.atlas.images import DatasetScan, scan_images
-from vis.atlas.page_data import atlas_data, layer_data
-from vis.atlas.plan import plan_layers
+from vis.atlas.images import DatasetScan, sample_images, scan_images
+from vis.atlas.labels import Labels
+from vis.atlas.pages import Pages
+from vis.atlas.plan import plan_layers, with_channels
+from vis.atlas.relevance import choose_channels
 from vis.atlas.run import AtlasRun
-from vis.atlas.tasks import encode_jpeg
 from vis.atlas.workers import check_executor, open_pool
-from vis.backend.graph import Graph, layout_of
+from vis.backend.graph import Graph
 from vis.backend.step import fingerprint_of
 from vis.data import Dataset, examples_of
 from vis.utils.description import describe, digest
@@ -44,7 +45,7 @@ def draw_atlas(
     folder: Any,
     *,
     layers: Any = None,
-    max_filters: int | None = 16,
+    max_filters: int | None = 32,
     filters: Any = None,
     max_classes: int | None = 16,
     classes: int | Sequence[int] | None = None,
@@ -55,6 +56,9 @@ def draw_atlas(
     like: Any = None,
     input_range: tuple[float, float] = (0, 255),
     labels: Sequence[str] | None = None,
+    image_labels: Sequence[str] | Sequence[int] | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
     executor: int | str | Executor | None = None,
     safe_mode: bool = True,
     progress: bool = True,
@@ -75,7 +79,10 @@ def draw_atlas(
         folder: Path of a new or empty folder, or of the folder of the same atlas.
         layers: A layer or a list of layers, as `layer_idx` in `visualize_activation`. Defaults to
             `default_layers(model)`.
-        max_filters: Number of channels to draw of each layer, the first ones. None draws all.
+        max_filters: Maximum number of channels of each layer: those that the classes depend on
+            most, by gradient times activation for the class of each image, averaged over images.
+            Without images, the pictures of the classes are used; without classes in the atlas, the
+            first channels. None draws all.
         filters: Indices of the channels to draw instead, for all layers, or a dict with indices
             for some layers.
         max_classes: Number of classes to draw, the first ones. None draws all.
@@ -91,6 +98,11 @@ def draw_atlas(
             drawn like these.
         input_range: Lowest and highest value of the model's input.
         labels: Names of the model's classes. Names of ImageNet's classes are known.
+        image_labels: The true class of each image, as a name or an index. By default the folder of
+            an image, if it is named like a class. Shown beside the predicted class.
+        title: Title of the pages. Defaults to the model's name. To change the title or labels of a
+            finished atlas, call again: nothing is drawn again.
+        overwrite: Whether to replace an atlas in `folder` that was drawn with other settings.
         executor: Where to compute. Defaults to this process. Otherwise a number of processes (the
             script must then call `draw_atlas` under `if __name__ == "__main__":`), the address of
             a Dask scheduler, such as `"tcp://10.0.0.1:8786"`, or any
@@ -120,10 +132,10 @@ def draw_atlas(
         ('index.html', {})
     """
     graph = Graph.of(model, functools.partial(examples_of, images, like), image_size)
-    plans = plan_layers(
-        graph, layers, filters, max_filters, classes, max_classes, image_size, labels, like
-    )
-    directory = AtlasDirectory(check_path("folder", folder))
+    plans = plan_layers(graph, layers, filters, max_filters, classes, max_classes, image_size, like)
+    page_labels = Labels.check(graph, model.name if title is None else title, labels, image_labels)
+    overwrite = check_flag("overwrite", overwrite)
+    directory = AtlasDirectory(check_path("folder", folder), overwrite)
     executor = check_executor(executor)
     safe_mode = check_flag("safe_mode", safe_mode)
     show = check_flag("progress", progress)
@@ -131,44 +143,63 @@ def draw_atlas(
     # Floats: with integers, pictures would be rounded twice.
     input_range = float(low), float(high)
     seed = check_integer("seed", seed, least=0)
-    options: dict[str, Any] = {"seed": seed, "input_range": input_range}
     if max_iter is not None:
-        options["max_iter"] = check_integer("max_iter", max_iter, least=1)
+        max_iter = check_integer("max_iter", max_iter, least=1)
+    options = {"seed": seed, "input_range": input_range, "max_iter": max_iter}
     dataset = None if images is None else Dataset("images", images, graph.inputs[0], input_range)
     prior = fit_prior(graph, like, None, None, input_range)
     settings = {
         "made_with": f"keras3-vis {__version__}",
         "model": list(fingerprint_of(model)[:2]),
         "layers": {plan.name: [plan.filters, plan.picture_size] for plan in plans},
-        "labels": None if labels is None else list(labels),
+        "max_filters": max_filters,
         "like": None if prior is None else _digest_of(prior),
-        "max_iter": max_iter,
         **options,
     }
 
     # Check the folder before the scan, which may take long.
-    directory.is_finished(settings)
+    manifest = directory.manifest(settings)
     directory.check_writable()
-    scan = DatasetScan({}, {}, {})
+    if manifest is not None and not overwrite:
+        plans = with_channels(plans, manifest.channels)
+    scan, sample = DatasetScan({}, {}, {}), None
     if dataset is not None:
+        sample = sample_images(dataset)
+        plans = choose_channels(graph, plans, max_filters, sample)
         scan = scan_images(dataset, graph, plans, input_range, show)
+        page_labels.check_count(scan.total)
     settings["images"] = scan.digest
-    if directory.is_finished(settings) and directory.has_pictures(plans):
+    manifest = directory.manifest(settings)
+    if manifest is not None:
+        plans = with_channels(plans, manifest.channels)
+    pages = Pages(directory, model.name, graph, page_labels, settings, scan)
+    run = AtlasRun(plans, directory, scan)
+    if manifest is not None and manifest.finished and run.is_drawn():
+        pages.write_labels(run, finished=True)
         return Atlas(directory.index, {})
 
-    directory.write_manifest(settings, finished=False)
+    if manifest is None:
+        directory.clear()
+    directory.write_manifest(settings, plans, finished=False)
     directory.write_site()
-    image_infos = _write_images(directory, graph, scan, input_range)
-    shared_data = _shared_data(model, settings, prior, scan, safe_mode)
+    pages.write_images()
+    shared_data = _shared_data(model, settings, prior, sample, safe_mode)
     model_key, prior_key, images_key = shared_data
     with open_pool(executor, shared_data, safe_mode) as pool:
-        run = AtlasRun(plans, directory, pool, scan)
-        _write_page_data(model, run, image_infos, settings, finished=False)
-        run.render((model_key, prior_key), options, show)
-        run.compute_links((model_key, images_key), input_range, show)
-    _write_page_data(model, run, image_infos, settings, finished=True)
+        pages.write(run, finished=False)
+        run.render(pool, (model_key, prior_key), options, show)
+        if not all(plan.filters for plan in plans):
+            # Without images, relevance is measured on the pictures of the classes.
+            pictures, drawn = run.class_pictures(graph, input_range)
+            plans = choose_channels(graph, plans, max_filters, pictures, drawn)
+            directory.write_manifest(settings, plans, finished=False)
+            run = AtlasRun(plans, directory, scan)
+            pages.write(run, finished=False)
+            run.render(pool, (model_key, prior_key), options, show)
+        run.compute_links(pool, (model_key, images_key), input_range, show)
+    pages.write(run, finished=True)
     errors = run.errors()
-    directory.write_manifest(settings, finished=not errors)
+    directory.write_manifest(settings, plans, finished=not errors)
     return Atlas(directory.index, errors)
 
 
@@ -176,22 +207,8 @@ def _digest_of(value: Any) -> str:
     return digest([np.frombuffer(describe(value).encode(), "uint8")])
 
 
-def _write_images(
-    directory: AtlasDirectory, graph: Graph, scan: DatasetScan, input_range: Any
-) -> dict[int, dict[str, Any]]:
-    """Writes the top-activating images, and returns their names and sizes by number."""
-    layout = layout_of(graph.inputs[0])
-    infos = {}
-    for number, image in sorted(scan.images.items()):
-        picture = np.moveaxis(layout.to_channels_first(image[None])[0], 0, -1)
-        directory.write_image(number, encode_jpeg(picture, input_range))
-        name = f"image {number}" if scan.names is None else scan.names[number]
-        infos[number] = {"name": name, "width": picture.shape[1], "height": picture.shape[0]}
-    return infos
-
-
 def _shared_data(
-    model: keras.Model, settings: Mapping[str, Any], prior: Any, scan: DatasetScan, safe_mode: bool
+    model: keras.Model, settings: Mapping[str, Any], prior: Any, sample: Any, safe_mode: bool
 ) -> dict[str, Any]:
     """The model, the prior and the images that workers share, by keys that identify them."""
     # Equal models may have other layer names, which tasks contain.
@@ -199,18 +216,5 @@ def _shared_data(
     return {
         f"model {_digest_of(identity)}": model,
         f"like {settings['like']}": prior,
-        f"images {scan.digest}": scan.sample,
+        f"images {sample if sample is None else digest([sample])}": sample,
     }
-
-
-def _write_page_data(
-    model: keras.Model,
-    run: AtlasRun,
-    image_infos: Mapping[int, Mapping[str, Any]],
-    settings: Mapping[str, Any],
-    finished: bool,
-) -> None:
-    for position in range(len(run.plans)):
-        data = layer_data(position, run, image_infos)
-        run.directory.write_data(f"layers/{position:04}", data)
-    run.directory.write_data("atlas", atlas_data(model.name, settings, run, finished))

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vis.atlas.plan import LayerPlan
 from vis.utils.files import atomic_write
@@ -12,57 +13,67 @@ from vis.utils.validation import expect
 
 _SITE = Path(__file__).with_name("site")
 _MANIFEST = "atlas.json"
-_FORMAT = 1
+# Of the empty file that an inactive channel has instead of a picture.
+_INACTIVE = ".inactive"
+# What an atlas consists of, besides its pages.
+_CONTENTS = ("pictures", "images", "data")
+
+
+class Manifest(NamedTuple):
+    """What a folder holds the atlas of."""
+
+    settings: Mapping[str, Any]
+    channels: Mapping[str, Sequence[int]]  # The channels that were chosen, by layer.
+    finished: bool
 
 
 class AtlasDirectory:
-    """Reads and writes the files of an atlas. Each file is written atomically."""
+    """Reads and writes the files of an atlas. Each file is written atomically.
 
-    def __init__(self, path: Path) -> None:
+    With `overwrite`, an atlas of other settings is replaced.
+    """
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
         self.path = path
         self.index = path / "index.html"
+        self._overwrite = overwrite
 
-    def is_finished(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the folder holds the finished atlas of these settings.
+    def manifest(self, settings: Mapping[str, Any]) -> Manifest | None:
+        """The manifest of the atlas of these settings, or None if there is none.
 
-        Raises a `ValueError` if the folder holds anything but an atlas of these settings.
+        Raises a `ValueError` if the folder holds anything else that must not be replaced.
         """
         if not self.path.exists():
-            return False
+            return None
         expect(self.path.is_dir(), "folder", "be a folder", f"the file {self.path}")
-        if not (self.path / _MANIFEST).is_file():
+        manifest = self._read_manifest()
+        if manifest is None:
             is_empty = all(path.name.startswith(".") for path in self.path.iterdir())
             expected = "be new, empty, or the folder of an atlas"
             expect(is_empty, "folder", expected, f"{self.path}, which holds other files")
-            return False
-        manifest = self._read_manifest()
-        previous = manifest["settings"]
+            return None
+        previous = manifest.settings
         differences = [
             f"{key} was {_shortened(previous.get(key))}, is {_shortened(value)}"
             for key, value in json.loads(json.dumps(settings)).items()
             if previous.get(key) != value
         ]
-        if differences:
+        if differences and not self._overwrite:
             raise ValueError(
-                "`folder` holds an atlas that was drawn with different settings. Give another "
-                f"folder, or delete this one. Received: {self.path}, where {'; '.join(differences)}"
+                "`folder` holds an atlas that was drawn with different settings. Pass "
+                "`overwrite=True` to replace it, or give another folder. "
+                f"Received: {self.path}, where {'; '.join(differences)}"
             )
-        return manifest["finished"]
+        return None if differences else manifest
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _read_manifest(self) -> Manifest | None:
         try:
-            manifest = json.loads((self.path / _MANIFEST).read_text("utf-8"))
-        except ValueError:
-            manifest = None
-        is_valid = (
-            isinstance(manifest, dict)
-            and manifest.get("format") == _FORMAT
-            and isinstance(manifest.get("settings"), dict)
-            and isinstance(manifest.get("finished"), bool)
-        )
-        expected = "hold an atlas of this version of keras3-vis; give another folder"
-        expect(is_valid, "folder", expected, f"{self.path}, whose {_MANIFEST} has another format")
-        return manifest
+            values = json.loads((self.path / _MANIFEST).read_text("utf-8"))
+            manifest = Manifest(values["settings"], values.get("channels", {}), values["finished"])
+        except (KeyError, OSError, TypeError, ValueError):
+            return None
+        is_atlas = isinstance(manifest.settings, dict) and "made_with" in manifest.settings
+        return manifest if is_atlas else None
 
     def check_writable(self) -> None:
         """Raises a `PermissionError` if files cannot be written here."""
@@ -72,10 +83,17 @@ class AtlasDirectory:
         received = f"{self.path}, but {existing} is not a writable folder"
         expect(is_writable, "folder", "be writable", received, PermissionError)
 
-    def write_manifest(self, settings: Mapping[str, Any], finished: bool) -> None:
-        """Writes what the folder holds the atlas of, which `is_finished` compares."""
-        manifest = {"format": _FORMAT, "finished": finished, "settings": settings}
-        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    def clear(self) -> None:
+        """Deletes the contents of a previous atlas."""
+        for name in _CONTENTS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def write_manifest(
+        self, settings: Mapping[str, Any], plans: Sequence[LayerPlan], finished: bool
+    ) -> None:
+        """Writes what the folder holds the atlas of."""
+        manifest = Manifest(settings, {plan.name: plan.filters for plan in plans}, finished)
+        text = json.dumps(manifest._asdict(), indent=1, sort_keys=True) + "\n"
         _write(self.path / _MANIFEST, text.encode())
 
     def write_site(self) -> None:
@@ -84,22 +102,31 @@ class AtlasDirectory:
             if source.is_file():
                 _write(self.path / source.relative_to(_SITE), source.read_bytes())
 
-    def picture(self, layer: int, channel: int) -> Path:
-        """Path of the picture of a channel."""
-        return self.path / f"pictures/{layer:04}/{channel:05}.jpg"
+    def picture(self, layer: int, plan: LayerPlan, channel: int) -> Path:
+        """Path of the picture of a channel of the layer at a position."""
+        return self.path / f"pictures/{layer:04}/{channel:05}{plan.suffix}"
 
-    def has_pictures(self, plans: Sequence[LayerPlan]) -> bool:
-        """Whether there are pictures of all channels of these layers."""
-        channels = ((i, channel) for i, plan in enumerate(plans) for channel in plan.filters)
-        return all(self.picture(*channel).is_file() for channel in channels)
+    def is_inactive(self, layer: int, plan: LayerPlan, channel: int) -> bool:
+        """Whether a channel has no picture because no image activates it."""
+        return self.picture(layer, plan, channel).with_suffix(_INACTIVE).is_file()
 
-    def write_picture(self, layer: int, channel: int, file: bytes) -> None:
-        """Writes the picture of a channel."""
-        _write(self.picture(layer, channel), file)
+    def missing(self, layer: int, plan: LayerPlan) -> list[int]:
+        """The channels of a layer that are still to be drawn."""
+        return [
+            channel
+            for channel in plan.filters
+            if not self.picture(layer, plan, channel).is_file()
+            and not self.is_inactive(layer, plan, channel)
+        ]
 
-    def write_image(self, number: int, file: bytes) -> None:
+    def write_picture(self, layer: int, plan: LayerPlan, channel: int, file: bytes | None) -> None:
+        """Writes the picture of a channel, or that it has none because no image activates it."""
+        path = self.picture(layer, plan, channel)
+        _write(path.with_suffix(_INACTIVE) if file is None else path, file or b"")
+
+    def write_image(self, name: str, file: bytes) -> None:
         """Writes an image of the user's dataset."""
-        _write(self.path / f"images/{number:05}.jpg", file)
+        _write(self.path / "images" / name, file)
 
     def write_data(self, key: str, value: Any) -> None:
         """Writes data for the pages, as a script.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vis.atlas.labels import Labels
 from vis.atlas.run import AtlasRun
 from vis.visualization.top_images import TopImagesOfLayer
 
@@ -18,14 +19,23 @@ Link = tuple[int, int, float]
 
 
 def atlas_data(
-    model: str, settings: Mapping[str, Any], run: AtlasRun, finished: bool
+    model: str, labels: Labels, settings: Mapping[str, Any], run: AtlasRun, finished: bool
 ) -> dict[str, Any]:
     """Data of the map, and what the atlas was made with."""
     warnings = run.errors()
-    layers = [
-        {**plan._asdict(), "error": run.picture_error(i), "warning": warnings.get(plan.name)}
-        for i, plan in enumerate(run.plans)
-    ]
+    layers = []
+    for i, plan in enumerate(run.plans):
+        layer = {
+            **plan._asdict(),
+            "suffix": plan.suffix,
+            "labels": None,
+            "inactive": run.inactive(i),
+            "error": run.picture_error(i),
+            "warning": warnings.get(plan.name),
+        }
+        if plan.is_classes and labels.classes is not None:
+            layer["labels"] = [labels.classes[c] for c in plan.filters]
+        layers.append(layer)
     shown_settings = {
         "steps": "default" if settings["max_iter"] is None else str(settings["max_iter"]),
         "seed": str(settings["seed"]),
@@ -33,6 +43,7 @@ def atlas_data(
         "drawn like": "photographs" if settings["like"] is None else "examples of its data",
     }
     return {
+        "title": labels.title,
         "model": model,
         "made_with": settings["made_with"],
         "settings": shown_settings,
@@ -42,13 +53,11 @@ def atlas_data(
     }
 
 
-def layer_data(
-    position: int, run: AtlasRun, image_infos: Mapping[int, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Data of a layer and its channels. `image_infos` are names and sizes by number."""
+def layer_data(position: int, run: AtlasRun) -> dict[str, Any]:
+    """Data of a layer's channels."""
     plan = run.plans[position]
     top_images = run.scan.layers.get(plan.name)
-    channels: list[dict[str, Any]] = [
+    channels = [
         {
             "index": channel,
             "error": run.picture_errors.get((position, channel)),
@@ -59,21 +68,21 @@ def layer_data(
         }
         for row, channel in enumerate(plan.filters)
     ]
-    shown = {entry["image"] for channel in channels for entry in channel["top_images"]}
-    return {
-        "channels": channels,
-        "images": {str(number): image_infos[number] for number in sorted(shown)},
-    }
+    return {"channels": channels}
 
 
 def _top_images(top_images: TopImagesOfLayer, row: int) -> list[dict[str, Any]]:
+    """The images with the highest activations of a channel; none if all have the same."""
+    activations = top_images.activations[:, row]
+    if len(activations) > 1 and np.ptp(activations) == 0:
+        return []
     arrays = (top_images.indices[row], top_images.values[row], top_images.boxes[row])
     entries = zip(*(array.tolist() for array in arrays), top_images.heatmaps[row], strict=True)
     return [
         {
             "image": number,
             "value": _rounded(value),
-            "box": box or None,
+            "box": box,
             "heatmap": _encode_heatmap(heatmap),
         }
         for number, value, box, heatmap in entries

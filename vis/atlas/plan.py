@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from vis._core.model_inputs import inputs_for_images
+from vis.atlas.image_files import suffix_of
 from vis.atlas.links import direct_predecessors
 from vis.backend.graph import (
     Graph,
@@ -20,13 +21,10 @@ from vis.backend.graph import (
 )
 from vis.backend.private import operation_of
 from vis.backend.step import accepts_shape
-from vis.utils.imagenet import imagenet_classes
 from vis.utils.layout import Layout
 from vis.utils.validation import (
-    check_all,
     check_indices,
     check_integer,
-    expect,
     is_iterable,
     require,
 )
@@ -52,12 +50,17 @@ class LayerPlan(NamedTuple):
     class_name: str
     output_shape: tuple[int | None, ...]  # Without the batch axis.
     filter_count: int
-    filters: tuple[int, ...]  # Indices of the channels in the atlas, ascending.
-    labels: tuple[str, ...] | None  # Names of these channels, if they are classes.
+    filters: tuple[int, ...]  # Channels in the atlas, ascending; none until they are chosen.
+    by_relevance: bool  # Whether these are the channels that the classes depend on most.
     is_classes: bool
     picture_size: tuple[int, int]
     receptive_field: tuple[int, int] | None  # None is the whole image.
     predecessors: tuple[int, ...]  # Positions, in the atlas, of the layers directly before it.
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the pictures' files."""
+        return suffix_of(*self.picture_size)
 
 
 def plan_layers(
@@ -68,37 +71,40 @@ def plan_layers(
     classes: Any,
     max_classes: Any,
     image_size: Any,
-    labels: Any,
     like: Any,
 ) -> list[LayerPlan]:
-    """Checks these arguments of `draw_atlas`, and plans its layers in the order of the network."""
+    """Checks these arguments of `draw_atlas`, and plans its layers in the order of the network.
+
+    Layers before the classes with more than `max_filters` channels have none yet, unless `filters`
+    gives them: those that the classes depend on most are chosen later.
+    """
     image = _image_layout(graph)
     size = _inner_picture_size(image, image_size, like)
     by_path = _requested_layers(graph, layers)
-    class_layer = _class_layer(graph)
+    class_layer = class_layer_of(graph)
     inner_paths = [path for path, layer in by_path.items() if layer is not class_layer]
     filters_by_path = _filters_by_path(graph, filters, inner_paths)
-    if labels is not None and len(inner_paths) == len(by_path):
-        raise ValueError(
-            "`labels` requires the class layer, the last one, in `layers`. "
-            f"Received: labels, and layers={inner_paths}"
-        )
+    has_classes = len(inner_paths) < len(by_path)
+    upstream = graph.upstream(class_layer) if has_classes else set()
     plans = []
     predecessors = direct_predecessors(graph, list(by_path.values()))
     for (path, layer), positions in zip(by_path.items(), predecessors, strict=True):
         shape, _, count = filters_of(layer)
-        is_classes = layer is class_layer
+        is_classes, by_relevance = layer is class_layer, False
         if is_classes:
             indices = _select("classes", classes, max_classes, count, path)
         else:
             indices = _select("filters", filters_by_path[path], max_filters, count, path)
+            by_relevance = (
+                filters_by_path[path] is None and len(indices) < count and id(layer) in upstream
+            )
         plan = LayerPlan(
             name=path,
             class_name=type(layer).__name__,
             output_shape=tuple(shape[1:]),
             filter_count=count,
-            filters=indices,
-            labels=_class_labels(labels, count, indices) if is_classes else None,
+            filters=() if by_relevance else indices,
+            by_relevance=by_relevance,
             is_classes=is_classes,
             picture_size=_accepted_size(graph, layer, image, size),
             receptive_field=_receptive_field(graph, layer, image),
@@ -134,6 +140,16 @@ def default_layers(model: keras.Model) -> list[str]:
     graph = Graph.of(model)
     _image_layout(graph)
     return [unique_path_to(model, layer) for layer in _default_layers(graph)]
+
+
+def with_channels(
+    plans: Sequence[LayerPlan], channels: Mapping[str, Sequence[int]]
+) -> list[LayerPlan]:
+    """The plans with the channels that were chosen for layers that have none, by path."""
+    return [
+        plan if plan.filters else plan._replace(filters=tuple(channels.get(plan.name, ())))
+        for plan in plans
+    ]
 
 
 def all_predecessors(plans: Sequence[LayerPlan], position: int) -> list[int]:
@@ -208,12 +224,12 @@ def _default_layers(graph: Graph) -> Iterator[keras.Layer]:
             evenly = np.linspace(0, len(chosen) - 1, _MAX_BLOCKS).round().astype(int)
             chosen = [chosen[i] for i in evenly]
     yield from chosen
-    class_layer = _class_layer(graph)
+    class_layer = class_layer_of(graph)
     if class_layer is not None and class_layer not in chosen:
         yield class_layer
 
 
-def _class_layer(graph: Graph) -> keras.Layer | None:
+def class_layer_of(graph: Graph) -> keras.Layer | None:
     """The layer of the model's only output, if that is one number for each class."""
     if graph.subclassed_model is not None:
         layer = graph.layers()[-1]
@@ -259,17 +275,6 @@ def _select(name: str, indices: Any, limit: Any, count: int, path: str) -> tuple
     if indices is None:
         return tuple(range(min(count, limit)))
     return tuple(sorted(set(check_indices(name, indices, count, of=f"layer '{path}'"))))
-
-
-def _class_labels(labels: Any, count: int, indices: Sequence[int]) -> tuple[str, ...] | None:
-    """Names of the classes with these indices."""
-    if labels is None:
-        known = [name for _, name in imagenet_classes()]
-        return tuple(known[i].replace("_", " ") for i in indices) if count == len(known) else None
-    names = check_all("labels", labels, str)
-    expected = f"have a name for each of the {count} classes"
-    expect(len(names) == count, "labels", expected, f"{len(names)} names")
-    return tuple(names[i] for i in indices)
 
 
 def _accepted_size(

@@ -1,6 +1,6 @@
 """One run of `draw_atlas`: renders missing pictures, then computes links."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -10,8 +10,9 @@ from tqdm import tqdm
 from vis.atlas.directory import AtlasDirectory
 from vis.atlas.images import DatasetScan
 from vis.atlas.plan import LayerPlan, all_predecessors
-from vis.atlas.tasks import LinkTask, RenderTask
+from vis.atlas.tasks import LinkTask, RenderTask, decode_pictures
 from vis.atlas.workers import WorkerPool
+from vis.backend.graph import Graph
 
 # Channels of a task. They share a trace, and are lost if their worker dies.
 _MAX_CHANNELS = 32
@@ -26,7 +27,6 @@ class AtlasRun:
         self,
         plans: Sequence[LayerPlan],
         directory: AtlasDirectory,
-        pool: WorkerPool,
         scan: DatasetScan,
     ) -> None:
         self.plans = plans
@@ -41,10 +41,15 @@ class AtlasRun:
         # By layer and channel, and by layer.
         self.picture_errors: dict[tuple[int, int], str] = {}
         self.link_errors: dict[int, str] = {}
-        self._pool = pool
         self._positions = {plan.name: position for position, plan in enumerate(plans)}
 
-    def render(self, data_keys: tuple[str, ...], settings: Mapping[str, Any], show: bool) -> None:
+    def render(
+        self,
+        pool: WorkerPool,
+        data_keys: tuple[str, ...],
+        settings: Mapping[str, Any],
+        show: bool,
+    ) -> None:
         """Renders missing pictures with `settings` of `visualize_filters`, and writes each."""
         tasks = self._render_tasks(data_keys, settings)
         total = sum(len(plan.filters) for plan in self.plans)
@@ -55,12 +60,16 @@ class AtlasRun:
             # A channel that fails makes its whole task fail: retry each channel alone.
             retries = [
                 task._replace(channels=(channel,))
-                for task, _ in self._write_pictures(tasks, bar)
+                for task, _ in self._write_pictures(pool.as_completed(tasks), bar)
                 for channel in task.channels
             ]
-            for task, error in self._write_pictures(retries, bar):
+            for task, error in self._write_pictures(pool.as_completed(retries), bar):
                 position = self._positions[task.layer]
                 self.picture_errors[position, task.channels[0]] = _message(error)
+
+    def is_drawn(self) -> bool:
+        """Whether no picture is missing."""
+        return not any(self.directory.missing(i, plan) for i, plan in enumerate(self.plans))
 
     def _render_tasks(
         self, data_keys: tuple[str, ...], settings: Mapping[str, Any]
@@ -69,10 +78,9 @@ class AtlasRun:
         # Large pictures first, so that no worker is left with one at the end.
         for plan in sorted(self.plans, key=lambda plan: -np.prod(plan.picture_size)):
             position = self._positions[plan.name]
-            missing = [c for c in plan.filters if not self.directory.picture(position, c).is_file()]
             sized = {**settings, "image_size": plan.picture_size}
-            tasks = [RenderTask(data_keys, plan.name, part, sized) for part in _split(missing)]
-            queues.append(tasks)
+            parts = _split(self.directory.missing(position, plan))
+            queues.append([RenderTask(data_keys, plan.name, part, sized) for part in parts])
         return [
             task
             for first in range(0, len(queues), _PARALLEL_LAYERS)
@@ -82,26 +90,31 @@ class AtlasRun:
         ]
 
     def _write_pictures(
-        self, tasks: Sequence[RenderTask], bar: tqdm
+        self, completed: Iterable[tuple[RenderTask, Any]], bar: tqdm
     ) -> list[tuple[RenderTask, Exception]]:
         """Writes the pictures of completed tasks, and returns failed tasks with their errors."""
         failed = []
-        for task, result in self._pool.as_completed(tasks):
+        for task, result in completed:
             if isinstance(result, Exception):
                 failed.append((task, result))
                 continue
+            position = self._positions[task.layer]
             for channel, file in zip(task.channels, result, strict=True):
-                self.directory.write_picture(self._positions[task.layer], channel, file)
+                self.directory.write_picture(position, self.plans[position], channel, file)
             bar.update(len(task.channels))
         return failed
 
     def compute_links(
-        self, data_keys: tuple[str, ...], input_range: tuple[float, float], show: bool
+        self,
+        pool: WorkerPool,
+        data_keys: tuple[str, ...],
+        input_range: tuple[float, float],
+        show: bool,
     ) -> None:
         """Computes links, averaged over images, or else on the channels' own pictures."""
         tasks = self._link_tasks(data_keys, input_range)
-        results = self._pool.as_completed(tasks)
-        for task, result in tqdm(results, "links", len(tasks), disable=not show):
+        completed = pool.as_completed(tasks)
+        for task, result in tqdm(completed, "links", len(tasks), disable=not show):
             position = self._positions[task.layer]
             if isinstance(result, Exception):
                 self.link_errors[position] = _message(result)
@@ -119,18 +132,37 @@ class AtlasRun:
         for position, plan in enumerate(self.plans):
             plans = [self.plans[j] for i, j in self.links if i == position]
             earlier = tuple((other.name, other.filters) for other in plans)
-            rendered = [c for c in plan.filters if (position, c) not in self.picture_errors]
-            for channels in _split(rendered) if earlier else ():
-                paths = (self.directory.picture(position, c) for c in channels)
+            for channels in _split(self._drawn(position)) if earlier else ():
+                paths = (self.directory.picture(position, plan, c) for c in channels)
                 pictures = () if self.scan.total else tuple(path.read_bytes() for path in paths)
                 task = LinkTask(data_keys, plan.name, channels, earlier, pictures, input_range)
                 tasks.append(task)
         return tasks
 
+    def _drawn(self, position: int) -> list[int]:
+        """The channels of a layer that have a picture."""
+        plan = self.plans[position]
+        return [c for c in plan.filters if self.directory.picture(position, plan, c).is_file()]
+
+    def inactive(self, position: int) -> list[int]:
+        """The channels of a layer that no image activates."""
+        plan = self.plans[position]
+        return [c for c in plan.filters if self.directory.is_inactive(position, plan, c)]
+
+    def class_pictures(
+        self, graph: Graph, input_range: tuple[float, float]
+    ) -> tuple[np.ndarray, list[int]]:
+        """The pictures of the classes as the model takes them, and the classes."""
+        position = next(i for i, plan in enumerate(self.plans) if plan.is_classes)
+        plan = self.plans[position]
+        classes = self._drawn(position)
+        files = [self.directory.picture(position, plan, c).read_bytes() for c in classes]
+        return decode_pictures(graph, files, input_range) if files else np.zeros(0), classes
+
     def picture_error(self, position: int) -> str | None:
         """Why a layer has no pictures at all, or None if it has some."""
         errors = [self.picture_errors.get((position, c)) for c in self.plans[position].filters]
-        return errors[0] if all(errors) else None
+        return errors[0] if errors and all(errors) else None
 
     def errors(self) -> dict[str, str]:
         """The first error of each incomplete layer, by path."""

@@ -1,17 +1,16 @@
 """Tasks that workers run for an atlas, and the data that a worker stores between tasks."""
 
-import io
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from PIL import Image
 
+from vis.atlas.image_files import decode_image, encode_image
 from vis.atlas.links import contributions
 from vis.backend.graph import Graph, layout_of
 from vis.visualization.filters import render_filters
@@ -20,8 +19,6 @@ from vis.visualization.filters import render_filters
 _CAPACITY = 6
 _stored: OrderedDict[str, Any] = OrderedDict()
 _lock = threading.Lock()
-# High enough that JPEG blocks are invisible.
-_JPEG_QUALITY = 90
 
 
 class PackedModel(NamedTuple):
@@ -68,14 +65,19 @@ class RenderTask(NamedTuple):
     channels: tuple[int, ...]
     settings: Mapping[str, Any]  # Arguments of `visualize_filters`.
 
-    def run(self, model: keras.Model, prior: Any) -> list[bytes]:
-        """Returns the pictures as JPEG files. `prior` is a fitted parametrization or None."""
+    def run(self, model: keras.Model, prior: Any) -> list[bytes | None]:
+        """Returns the pictures as files, and None for channels that no image activates.
+
+        `prior` is a fitted parametrization or None.
+        """
         settings = self.settings if prior is None else {**self.settings, "parametrization": prior}
-        pictures, _ = render_filters(
+        pictures, traces = render_filters(
             model, self.layer, list(self.channels), progress=False, **settings
         )
+        inactive = {trace.filters for trace in traces if trace.is_constant}
         return [
-            encode_jpeg(picture, self.settings["input_range"]) for picture in pictures[self.layer]
+            None if channel in inactive else encode_image(picture, self.settings["input_range"])
+            for channel, picture in zip(self.channels, pictures[self.layer], strict=True)
         ]
 
 
@@ -86,16 +88,14 @@ class LinkTask(NamedTuple):
     layer: str
     channels: tuple[int, ...]
     earlier: tuple[tuple[str, tuple[int, ...]], ...]  # Paths and channels of earlier layers.
-    pictures: tuple[bytes, ...]  # Without images, a JPEG file for each channel.
+    pictures: tuple[bytes, ...]  # Without images, the file of each channel's picture.
     input_range: tuple[float, float]
 
     def run(self, model: keras.Model, images: np.ndarray | None) -> list[np.ndarray]:
         """Returns an array `(channels, earlier channels)` for each earlier layer."""
         own_images = images is None
         if images is None:
-            layout = layout_of(Graph.of(model).inputs[0])
-            decoded = np.stack([decode_jpeg(file, self.input_range) for file in self.pictures])
-            images = layout.from_channels_first(np.moveaxis(decoded, -1, 1))
+            images = decode_pictures(Graph.of(model), self.pictures, self.input_range)
         paths, channels = zip(*self.earlier, strict=True)
         return contributions(
             model, self.layer, self.channels, paths, channels, images, own_images=own_images
@@ -134,20 +134,10 @@ def run_task(task: Task, shared_data: Mapping[str, Any]) -> Any:
     return task.run(*data)
 
 
-def encode_jpeg(picture: np.ndarray, input_range: tuple[float, float]) -> bytes:
-    """A picture `(height, width, 1 or 3)` with values in `input_range` as a JPEG file."""
-    low, high = input_range
-    fractions = (np.asarray(picture, "float64") - low) / (high - low)
-    pixels = np.round(np.clip(fractions, 0, 1) * 255).astype("uint8")
-    file = io.BytesIO()
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
-
-
-def decode_jpeg(file: bytes, input_range: tuple[float, float]) -> np.ndarray:
-    """The picture `(height, width, channels)` in a JPEG file, with values in `input_range`."""
-    low, high = input_range
-    with Image.open(io.BytesIO(file)) as image:
-        pixels = np.asarray(image, "float32") / 255
-    return np.asarray(low + (high - low) * pixels, "float32").reshape(*pixels.shape[:2], -1)
+def decode_pictures(
+    graph: Graph, files: Sequence[bytes], input_range: tuple[float, float]
+) -> np.ndarray:
+    """Pictures of one size as the model takes them."""
+    decoded = np.stack([decode_image(file, input_range) for file in files])
+    layout = layout_of(graph.inputs[0])
+    return layout.from_channels_first(np.moveaxis(decoded, -1, 1))

@@ -1,5 +1,6 @@
 """One reader for all kinds of datasets."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -93,10 +94,14 @@ class Dataset:
         """
         if isinstance(self._source, _Rows) and len(self._source) <= size:
             return self._as_batch(self._source.array)
+        return join(self._name, self.examples(size))
+
+    def examples(self, size: int) -> list[np.ndarray]:
+        """The examples of `sample` as batches of one. All data can be read afterwards."""
         sample = EvenSample(size)
         for batch in self._read(size):
             sample.add(batch)
-        return join(self._name, sample.batches())
+        return sample.batches()
 
     def _rebatched(self, size: int) -> Iterator[np.ndarray]:
         self._labels = []
@@ -113,7 +118,11 @@ class Dataset:
     def _read(self, size: int | None) -> Iterator[np.ndarray]:
         if isinstance(self._source, ImageFolder):
             return map(self._as_batch, self._source.images(size))
-        return _read_items(self._source, self._as_batch, size)
+        source = self._source
+        if size is not None and isinstance(source, Iterator):
+            # What is read for a sample is kept until all data are read.
+            self._source, source = itertools.tee(source)
+        return _read_items(source, self._as_batch, size)
 
     def _as_batch(self, item: Any) -> np.ndarray:
         item, labels = _split(item, self._is_list)

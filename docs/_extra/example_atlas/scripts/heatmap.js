@@ -50,7 +50,7 @@
       height: 1,
       "aria-hidden": "true",
     });
-    const bytes = Array.from({ length: 64 }, (_, i) => i * 4);
+    const bytes = Array.from({ length: 64 }, (_, i) => Math.round((i * 255) / 63));
     return make("span", { class: "legend" }, "weak ", paint(canvas, bytes), " strong");
   };
 

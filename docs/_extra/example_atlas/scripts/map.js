@@ -93,7 +93,7 @@
         : make(
             "ul",
             { class: "strip", "aria-label": `Channels of ${layer.name}` },
-            sample(layer.filters).map((index) => tile(layer, index)),
+            sample(layer.active).map((index) => tile(layer, index)),
           ),
     );
   };
@@ -165,7 +165,7 @@
       up: null,
       items: items([...list.querySelectorAll("h3 a")], layers),
       content: [
-        make("h1", { class: "name" }, network.model),
+        make("h1", { class: "name" }, network.title),
         make(
           "p",
           { class: "lead" },

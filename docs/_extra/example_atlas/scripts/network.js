@@ -26,6 +26,8 @@
       this.name = wellFormed(data.name) || "(no name)";
       this.address = `#/${encodeURIComponent(key)}`;
       this.predecessors = this.predecessors.filter((other) => other >= 0 && other < position);
+      this.inactive = new Set(data.inactive);
+      this.active = this.filters.filter((index) => !this.inactive.has(index));
       this.ranks = new Map(this.filters.map((index, rank) => [index, rank]));
       this.file = String(position).padStart(4, "0");
     }
@@ -49,7 +51,7 @@
     }
 
     pictureOf(index) {
-      return `pictures/${this.file}/${String(index).padStart(5, "0")}.jpg`;
+      return `pictures/${this.file}/${String(index).padStart(5, "0")}${this.suffix}`;
     }
 
     neighbour(index, step) {
@@ -61,6 +63,7 @@
     const keys = uniqueKeys(data.layers.map((layer) => wellFormed(layer.name)));
     const layers = data.layers.map((layer, i) => new Layer(layer, i, keys[i]));
     const byKey = new Map(layers.map((layer) => [layer.key, layer]));
-    return { ...data, model: wellFormed(data.model) || "Atlas", layers, byKey };
+    const model = wellFormed(data.model);
+    return { ...data, model, title: wellFormed(data.title) || model || "Atlas", layers, byKey };
   };
 }

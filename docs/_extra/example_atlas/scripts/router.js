@@ -51,7 +51,7 @@
     document.querySelector("dialog[open]")?.remove();
     const view = { ...pageFor(network, location.hash), address: location.hash };
     atlas.view = view;
-    document.title = [...view.title, network.model].join(" \u00b7 ");
+    document.title = [...view.title, network.title].join(" \u00b7 ");
     main.replaceChildren(
       ...(network.finished ? [] : [unfinishedNote()]),
       ...view.content.filter(Boolean),
@@ -86,7 +86,7 @@
       return;
     }
     atlas.network = network;
-    document.getElementById("brand").textContent = network.model;
+    document.getElementById("brand").textContent = network.title;
     // Pages differ in height, so restoring the scroll position is left to `show`.
     history.scrollRestoration = "manual";
     let timer;

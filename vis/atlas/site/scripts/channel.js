@@ -50,14 +50,23 @@
       const reason =
         channel.histogram === null
           ? "Its activations are not finite."
-          : "No image activates this channel.";
+          : "The activation of this channel is the same in all images.";
       return section(id, title, null, note(reason));
     }
+    const { areCrops, haveHeatmaps } = atlas.describeTopImages(channel.top_images, images);
+    const shown = [
+      areCrops && "cropped to the receptive field",
+      haveHeatmaps && "with the activation as a heat map",
+    ].filter(Boolean);
+    const hint = shown.length ? `Images ${shown.join(", ")}. ` : "";
+    const action = areCrops ? "see the whole image" : "enlarge it";
     return section(
       id,
       title,
-      "Cropped to the receptive field, with the activation as a heat map. Select a crop to see the whole image.",
-      make("div", { class: "heatmap-controls" }, heatmaps.button, atlas.heatmapLegend()),
+      `${hint}Select one to ${action}.`,
+      haveHeatmaps
+        ? make("div", { class: "heatmap-controls" }, heatmaps.button, atlas.heatmapLegend())
+        : [],
       atlas.topImages(channel.top_images, images),
     );
   };
@@ -113,16 +122,20 @@
     const fail = (message) => {
       figure.replaceChildren(note(message));
     };
-    const fill = ({ channels, images }) => {
+    const fill = ([{ channels }, images]) => {
       const channel =
         channels.find((candidate) => candidate.index === index) ??
         channels[layer.ranks.get(index)];
       if (!channel) return fail("This channel has no data yet.");
+      if (layer.inactive.has(index)) {
+        fail("This channel is inactive: no image was found that activates it.");
+      }
       if (channel.error !== null) fail(`This channel could not be drawn: ${channel.error}`);
       body.append(...sections(network, layer, channel, images, heatmaps).filter(Boolean));
     };
     // The picture appears at once, the rest when the layer's data are loaded.
-    const ready = atlas.data(`layers/${layer.file}`).then(fill, (error) => {
+    const data = Promise.all([atlas.data(`layers/${layer.file}`), atlas.data("images")]);
+    const ready = data.then(fill, (error) => {
       body.append(
         note(
           network.finished

@@ -85,6 +85,9 @@
       ),
       make("h1", { class: "name" }, layer.name),
       atlas.factList([...atlas.facts(layer), atlas.filterCount(layer)]),
+      layer.by_relevance
+        ? make("p", { class: "facts" }, "The channels that the classes depend on most.")
+        : null,
     ];
     const page = { title: [layer.key], up: "#/" };
     if (layer.error !== null || layer.filters.length === 0) {
@@ -108,7 +111,7 @@
       },
       attached: grid.layout,
       content: [
-        make("div", { class: "head" }, make("div", {}, head), buttons),
+        make("div", { class: "head" }, make("div", {}, head.filter(Boolean)), buttons),
         list,
         neighbours(network, layer),
       ],
