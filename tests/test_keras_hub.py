@@ -179,9 +179,16 @@ def test_ranges_of_a_model_with_a_preprocessor():
     with pytest.warns(UserWarning, match="`input_range` should have .* 0 to 1, .*preprocessor"):
         visualize_activation(model, -1, 1, input_range=(0, 255), **settings)
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
-    with pytest.warns(UserWarning, match="`images` should have .* 0 to 1, .*preprocessor"):
-        top_activating_images(model, images, -1, progress=False)
-    top_activating_images(model, images / 255, -1, progress=False)
+    found = top_activating_images(model, images, -1, progress=False)
+    logits = model.predict(images, verbose=0)
+    np.testing.assert_allclose(found["predictions"].activations, logits, atol=1e-5)
+    with pytest.warns(UserWarning, match="`images` should have .* 0 to 255, .*preprocessor"):
+        top_activating_images(model, images / 255, -1, progress=False)
+    prior = {"like": images, "max_iter": 2, "seed": 0}
+    picture = visualize_activation(model, -1, 1, **prior)
+    assert 0 <= picture.min() < picture.max() <= 1
+    with pytest.warns(UserWarning, match="`like` should have .* 0 to 255, .*preprocessor"):
+        visualize_activation(model, -1, 1, **{**prior, "like": images / 255})
 
 
 @pytest.mark.parametrize("texts", ["the cat sat", ["the cat sat", "the dog ran"]])

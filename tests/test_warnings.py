@@ -451,3 +451,28 @@ def test_outputs_that_are_no_classes():
 def test_other_losses_of_filters_are_refused(loss):
     with pytest.raises(TypeError, match="`loss` must be a function that returns a loss"):
         visualize_filters(regression(None), -1, 0, loss=loss)
+
+
+# Progress of long calls.
+
+
+@by_class
+def test_progress_bar_of_a_call_that_takes_long(method, monkeypatch, capsys):
+    from vis.visualization.attribution import score
+
+    monkeypatch.setattr(score, "_DELAY", 0)
+    images = np.stack([noise(6, 6, 1, seed=i) for i in range(3)])
+    method(network(), images, filter_indices=0)
+    printed = capsys.readouterr().err
+    assert "3/3" in printed
+    assert "image" in printed
+    method(network(), images, filter_indices=0, progress=False)
+    assert not capsys.readouterr().err
+
+
+def test_progress_bar_appears_after_two_seconds_only(capsys):
+    images = np.stack([noise(6, 6, 1, seed=i) for i in range(40)])
+    for draw in (visualize_saliency, visualize_cam):
+        draw(network(), -1, 0, images)
+        draw(network(), -1, 0, images, progress=False)
+    assert not capsys.readouterr().err

@@ -93,19 +93,21 @@ def inputs_to_optimise(
     )
 
 
-def preprocessed(graph: Graph, values: Any) -> Any:
+def preprocessed(graph: Graph, values: Any, name: str | None = "seed_input") -> Any:
     """Raw images or texts as the model takes them, as `predict` of a KerasHub task makes them.
 
-    Other values, such as a dict of token ids, are returned as they are.
+    Other values, such as a dict of token ids, are returned as they are. With a `name`, that of the
+    argument, the range of images is checked.
     """
     model: Any = graph.model
     preprocessor = getattr(model, "preprocessor", None)
     if preprocessor is None or values is None or not hasattr(model, "preprocess_samples"):
         return values
     takes_images = getattr(preprocessor, "image_converter", None) is not None
-    if takes_images and not isinstance(values, Mapping):
-        values = check_array("seed_input", values)
-        warn_of_range_before_preprocessing(model, values, "seed_input")
+    if takes_images and len(graph.inputs) == 1:
+        values = check_array(name or "images", values)
+        if name:
+            warn_of_range_before_preprocessing(model, values, name)
     elif _is_text(values):
         values = np.asarray(values, object).tolist()
     elif not takes_images and _are_inputs(graph, values):

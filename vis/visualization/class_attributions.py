@@ -14,6 +14,7 @@ from vis._core.model_inputs import (
     find_input,
     inputs_for_images,
     inputs_to_explain,
+    preprocessed,
     tensor_to_explain,
 )
 from vis.backend.graph import (
@@ -151,7 +152,9 @@ def class_contrast(
     pair = check_indices("classes", classes, _class_count(layer), f"layer '{layer.name}'")
     require(pair[0] != pair[1], "classes", expected, classes)
     method = _check_method(method)
-    inputs = inputs_to_explain(graph, seed_input, find_input(graph, input_name))
+    inputs = inputs_to_explain(
+        graph, preprocessed(graph, seed_input), find_input(graph, input_name)
+    )
     first, second = (
         _class_maps(graph, layer, method, seed_input, [c] * len(inputs.images), input_name)
         for c in pair
@@ -225,7 +228,7 @@ def class_attributions(
     seen = 0
     with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
         for batch in dataset.batches(batch_size):
-            classes = _predicted_classes(layer, inputs, batch)
+            classes = _predicted_classes(layer, inputs, preprocessed(graph, batch, None))
             if dataset.labels is not None:
                 classes = np.array(dataset.labels[seen : seen + len(batch)])
                 expected = f"have labels from 0 to {count - 1}, the classes of '{layer.name}'"
@@ -238,7 +241,9 @@ def class_attributions(
                 batch, classes = batch[used], classes[used]
                 seeds = [batch if value is None else value for value in given]
                 seed_input = seeds if len(seeds) > 1 else batch
-                maps = _class_maps(graph, layer, method, seed_input, classes, position)
+                maps = _class_maps(
+                    graph, layer, method, seed_input, classes, position, progress=False
+                )
                 for c in np.unique(classes):
                     sums[c].add(maps[classes == c], batch[classes == c])
             if len(sums) == count and all(own.count == limit for own in sums.values()):
@@ -278,6 +283,7 @@ def _class_maps(
     seed_input: Any,
     classes: Sequence[int] | np.ndarray,
     input_name: int | str | None,
+    progress: bool = True,
 ) -> np.ndarray:
     """The attributions of one class per image, summed over the channels, `(samples, ...)`."""
     if _units(layer) > 1:
@@ -287,7 +293,7 @@ def _class_maps(
         signs = 2 * np.array(classes, "float32") - 1
         loss.parameters["filter_weights"] = signs[:, None]
     attributions = method.attributions(
-        graph.model, seed_input, losses=[(loss, -1)], input_name=input_name
+        graph.model, seed_input, losses=[(loss, -1)], input_name=input_name, progress=progress
     )
     return sum_of_channels(attributions, tensor_to_explain(graph, find_input(graph, input_name)))
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vis._core.model_inputs import encode_text
+from vis._core.model_inputs import encode_text, preprocessed
 from vis.backend.graph import (
     Graph,
     ModelInputs,
@@ -92,7 +92,8 @@ def _fit(
     check_distinct("like", values)
     entry = graph.gradient_flow.entry_of(numbers)
     if entry is numbers:
-        warn_of_range(tensor, values, "like", graph.model)
+        warn_of_range(tensor, values, "like")
+        values = preprocessed(graph, values, "like")
     else:
         values = evaluate_tensor(ModelInputs.with_zeros(graph, numbers), entry, values)
     is_first = spatial_axes(entry)[:1] == (2,)

@@ -28,6 +28,8 @@ def visualize_saliency_with_losses(
     wrt_tensor: keras.KerasTensor | None = None,
     grad_modifier: str | Callable | None = "absolute",
     keepdims: bool = False,
+    *,
+    progress: bool = True,
 ) -> np.ndarray:
     """Saliency map of a weighted sum of losses: the gradient with respect to the image.
 
@@ -39,6 +41,7 @@ def visualize_saliency_with_losses(
         wrt_tensor: As in `visualize_saliency`.
         grad_modifier: As in `visualize_saliency`.
         keepdims: As in `visualize_saliency`.
+        progress: As in `visualize_saliency`.
 
     Returns:
         As in `visualize_saliency`.
@@ -60,7 +63,7 @@ def visualize_saliency_with_losses(
     wrt_tensor = graph.counterpart(wrt_tensor)
     inputs = inputs_to_explain(graph, preprocessed(graph, seed_input), wrt_tensor)
     method = Saliency(grad_modifier=grad_modifier, keepdims=keepdims)
-    return _saliency_map(method, Score(inputs, pairs), inputs, wrt_tensor)
+    return _saliency_map(method, Score(inputs, pairs), inputs, wrt_tensor, progress)
 
 
 def visualize_saliency(
@@ -72,6 +75,8 @@ def visualize_saliency(
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = "absolute",
     keepdims: bool = False,
+    *,
+    progress: bool = True,
 ) -> np.ndarray:
     """Saliency map of filters of a layer: the gradient with respect to the image.
 
@@ -94,6 +99,7 @@ def visualize_saliency(
         grad_modifier: A name in `vis.grad_modifiers`, a function of the gradient array, or None.
         keepdims: Whether to return a map for each channel, not their maximum. Plain vectors have no
             channels.
+        progress: Whether to show a progress bar if it takes more than two seconds.
 
     Returns:
         A map in [0, 1] of the spatial shape of the image or of `wrt_tensor`. For a batch of several
@@ -118,16 +124,21 @@ def visualize_saliency(
     inputs = inputs_to_explain(graph, seed_input, wrt_tensor)
     score = Score(inputs, [(ActivationMaximization(layer), -1)])
     score.select_filters(filter_indices)
-    return _saliency_map(method, score, inputs, wrt_tensor)
+    return _saliency_map(method, score, inputs, wrt_tensor, progress)
 
 
 def _saliency_map(
-    method: Saliency, score: Score, inputs: ModelInputs, wrt_tensor: keras.KerasTensor | None
+    method: Saliency,
+    score: Score,
+    inputs: ModelInputs,
+    wrt_tensor: keras.KerasTensor | None,
+    progress: bool,
 ) -> np.ndarray:
     """The gradient of a score at the image or at `wrt_tensor`, as a map."""
     is_explained = wrt_tensor is None or any(wrt_tensor is tensor for tensor in inputs.tensors)
     tensor = inputs.varying[0] if is_explained else wrt_tensor
-    grads = score.gradients(inputs.images, tensor)
+    with score.progress_bar(len(inputs.images), progress):
+        grads = score.gradients(inputs.images, tensor)
     warn_of_zeros(score, grads, method.reason_of_zeros)
     return normalise_maps(method.to_maps(grads, tensor), grads)
 
@@ -138,6 +149,8 @@ def visualize_cam_with_losses(
     seed_input: np.ndarray,
     penultimate_layer: keras.Layer,
     grad_modifier: str | Callable | None = None,
+    *,
+    progress: bool = True,
 ) -> np.ndarray:
     """Grad-CAM of a weighted sum of losses.
 
@@ -147,6 +160,7 @@ def visualize_cam_with_losses(
         seed_input: As in `visualize_saliency`.
         penultimate_layer: The layer whose feature maps are weighted.
         grad_modifier: As in `visualize_saliency`.
+        progress: As in `visualize_saliency`.
 
     Returns:
         As in `visualize_cam`.
@@ -173,7 +187,8 @@ def visualize_cam_with_losses(
     warn_of_absolute(grad_modifier, pairs)
     score = Score(inputs, pairs)
     method = GradCAM(grad_modifier=grad_modifier)
-    maps = method.fuse_maps(score, inputs.images, [penultimate_layer])
+    with score.progress_bar(len(inputs.images), progress):
+        maps = method.fuse_maps(score, inputs.images, [penultimate_layer])
     warn_of_zeros(score, maps, method.reason_of_zeros)
     return normalise_maps(maps, maps)
 
@@ -186,6 +201,8 @@ def visualize_cam(
     penultimate_layer_idx: PenultimateLayers = None,
     backprop_modifier: str | Callable | None = None,
     grad_modifier: str | Callable | None = None,
+    *,
+    progress: bool = True,
 ) -> np.ndarray:
     """Grad-CAM, a gradient-weighted class activation map: where an image shows a class.
 
@@ -201,6 +218,7 @@ def visualize_cam(
             by default the nearest convolution or pooling layer before `layer_idx`.
         backprop_modifier: As in `visualize_saliency`.
         grad_modifier: As in `visualize_saliency`.
+        progress: As in `visualize_saliency`.
 
     Returns:
         A map in [0, 1] of the spatial shape of the image. For a batch of several images: a map for
@@ -226,5 +244,5 @@ def visualize_cam(
     graph = Graph.of(model, seed_input)
     # As in keras-vis, a softmax is not skipped.
     losses = [(ActivationMaximization(graph.find(layer_idx)), -1)]
-    attributions = method.explain(graph, losses, seed_input, filter_indices)
+    attributions = method.explain(graph, losses, seed_input, filter_indices, progress=progress)
     return normalise_maps(method.to_maps(attributions, tensor_to_explain(graph)), attributions)

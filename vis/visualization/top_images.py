@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from vis._core.model_inputs import inputs_for_images
+from vis._core.model_inputs import inputs_for_images, preprocessed
 from vis.backend import device
 from vis.backend.graph import Graph, ModelInputs, spatial_axes, warn_of_range
 from vis.backend.layers import WeightCache
@@ -216,10 +216,11 @@ def scan_dataset(
     with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
         for batch in dataset.batches(batch_size):
             if not seen:
-                warn_of_range(tensor, batch, "images", graph.model)
+                warn_of_range(tensor, batch, "images")
+            values = preprocessed(graph, batch, None if seen else "images")
             layout = Layout(batch.shape[1:], axes)
             grids = [PositionGrid.of(inputs, layer, layout) for layer in layers]
-            maps = activation_maps(graph, weight_cache, inputs.complete(batch), channels)
+            maps = activation_maps(graph, weight_cache, inputs.complete(values), channels)
             for (path, layer, _), grid, values in zip(selected, grids, maps, strict=True):
                 if path not in rankings:
                     continue

@@ -63,6 +63,7 @@ class Attribution(Value):
         *,
         losses: Losses | None = None,
         input_name: int | str | None = None,
+        progress: bool = True,
     ) -> np.ndarray:
         """Attribution map of an image, scaled to [0, 1].
 
@@ -80,6 +81,7 @@ class Attribution(Value):
                 is skipped for losses of activations, but not for functions of your own.
             input_name: The input to explain, by name or index. The default is the first image. For
                 token ids and other integers, the output of the embedding is explained.
+            progress: Whether to show a progress bar if it takes more than two seconds.
 
         Returns:
             A map of the image's spatial shape; for a batch of several images one map per image,
@@ -92,7 +94,13 @@ class Attribution(Value):
         graph = Graph.of(model, seed_input)
         tensor = tensor_to_explain(graph, find_input(graph, input_name))
         attributions = self.attributions(
-            model, seed_input, layer_idx, filter_indices, losses=losses, input_name=input_name
+            model,
+            seed_input,
+            layer_idx,
+            filter_indices,
+            losses=losses,
+            input_name=input_name,
+            progress=progress,
         )
         maps = self.to_maps(attributions, tensor)
         if losses is not None:
@@ -108,6 +116,7 @@ class Attribution(Value):
         *,
         losses: Losses | None = None,
         input_name: int | str | None = None,
+        progress: bool = True,
     ) -> np.ndarray:
         """Signed attributions, without scaling. Takes the arguments of `__call__`.
 
@@ -118,7 +127,9 @@ class Attribution(Value):
         graph = Graph.of(model, seed_input)
         pairs = explained_losses(graph, layer_idx, filter_indices, losses)
         select = losses is None
-        return self.explain(graph, pairs, seed_input, filter_indices, select, input_name)
+        return self.explain(
+            graph, pairs, seed_input, filter_indices, select, input_name, progress=progress
+        )
 
     def explain(
         self,
@@ -128,6 +139,7 @@ class Attribution(Value):
         filter_indices: FilterIndices,
         select: bool = True,
         input_name: int | str | None = None,
+        progress: bool = True,
     ) -> np.ndarray:
         """Attributions of losses; with `select` those of some filters of the only loss."""
         tensor = tensor_to_explain(graph, find_input(graph, input_name))
@@ -138,7 +150,8 @@ class Attribution(Value):
         score = Score(inputs, pairs)
         if select:
             score.select_filters(filter_indices)
-        measured = self.measure(score, inputs.images, *layers)
+        with score.progress_bar(len(inputs.images) * max(len(layers), 1), progress):
+            measured = self.measure(score, inputs.images, *layers)
         warn_of_zeros(score, measured, self.reason_of_zeros)
         return _with_channel_axis(measured, inputs.images.shape, channel_axis_of(tensor))
 

@@ -151,8 +151,10 @@ class GuidedGradCAM(Saliency):
         *,
         losses: Losses | None = None,
         input_name: int | str | None = None,
+        progress: bool = True,
     ) -> np.ndarray:
         explained = (model, seed_input, layer_idx, filter_indices)
         options: dict[str, Any] = {"losses": losses, "input_name": input_name}
+        options["progress"] = progress
         maps = GradCAM(self.penultimate_layer_idx).attributions(*explained, **options)
         return super().attributions(*explained, **options) * maps

@@ -1,12 +1,14 @@
 """Scores: the numbers per image that attribution methods explain."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
+from tqdm import tqdm
 
 from vis._core.flat_scores import saturated_activation
 from vis._core.model_inputs import as_model_inputs
@@ -30,9 +32,11 @@ from vis.backend.step import (
     split_for_scalar_losses,
 )
 from vis.losses import ActivationMaximization, Loss
-from vis.utils.validation import is_iterable, warn
+from vis.utils.validation import check_flag, is_iterable, warn
 from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, is_zero, warn_of_empty
 
+# Seconds before a progress bar appears.
+_DELAY = 2
 # One index, several for all images, or several for each image.
 FilterIndices = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
 
@@ -88,6 +92,7 @@ class Score:
         self._weights = np.array(self._objective.weights, self._dtype)
         # Shared by the scores of single samples.
         self.notes: list[str] = []
+        self._bar: Any = None
         warn_of_softmax(self._objective.losses)
 
     def select_filters(self, filter_indices: FilterIndices) -> None:
@@ -115,10 +120,22 @@ class Score:
         """Where the positions of a layer lie in images of some shape."""
         return geometry_of(self._inputs, layer, shape)
 
+    @contextlib.contextmanager
+    def progress_bar(self, images: int, show: bool) -> Iterator[None]:
+        """Shows how many images have been explained, if it takes long."""
+        show = check_flag("progress", show)
+        with tqdm(total=images, disable=not show, delay=_DELAY, unit="image") as self._bar:
+            yield
+
+    def _advance(self, images: int) -> None:
+        if self._bar is not None:
+            self._bar.update(images)
+
     def for_sample(self, i: int) -> "Score":
         """The score of one sample, applied to any number of images."""
         score = copy.copy(self)
         score._parameters, score._fixed = select_sample((self._parameters, self._fixed), i)
+        score._bar = None  # A sample is done when all of its evaluations are.
         return score
 
     def for_samples(self, samples: slice) -> "Score":
@@ -132,8 +149,11 @@ class Score:
 
     def map_samples(self, function: Callable[..., np.ndarray], *arrays: Iterable) -> np.ndarray:
         """Stacks `function(score, *elements)` over the samples of some arrays."""
-        samples = zip(*arrays, strict=True)
-        return np.stack([function(self.for_sample(i), *each) for i, each in enumerate(samples)])
+        results = []
+        for i, each in enumerate(zip(*arrays, strict=True)):
+            results.append(function(self.for_sample(i), *each))
+            self._advance(1)
+        return np.stack(results)
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, `(samples,)`."""
@@ -206,6 +226,8 @@ class Score:
         output = outputs[0]
         if len(outputs) > 1:
             output = tree.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
+        if differentiate:
+            self._advance(len(images))
         for grads in output.grads:
             is_flat = ~grads.reshape(len(grads), -1).any(axis=1)
             if is_flat.any():
