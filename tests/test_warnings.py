@@ -14,8 +14,12 @@ from keras import layers, ops
 from vis.losses import (
     ActivationMaximization,
     ClassScores,
+    DeepDream,
+    Direction,
+    Diversity,
     FeatureInversion,
     FilterActivations,
+    Neuron,
     OutputScore,
 )
 from vis.parametrizations import PrincipalComponents
@@ -32,6 +36,7 @@ from vis.visualization import (
     Saliency,
     ScoreCAM,
     SmoothGrad,
+    top_activating_images,
     visualize_activation,
     visualize_cam,
     visualize_cam_with_losses,
@@ -476,3 +481,60 @@ def test_progress_bar_appears_after_two_seconds_only(capsys):
         draw(network(), -1, 0, images)
         draw(network(), -1, 0, images, progress=False)
     assert not capsys.readouterr().err
+
+
+def test_channels_that_no_image_activates():
+    model = dead_channel()
+    images = np.stack([noise(8, 8, 1, seed=i) for i in range(5)])
+    with pytest.warns(
+        UserWarning, match=r"channels \[1\] of 'conv' have one and the same"
+    ) as record:
+        found = top_activating_images(model, images, "conv", count=2, progress=False)
+    assert len(record) == 1
+    assert "5 images with an activation of 0" in str(record[0].message)
+    assert found["conv"].inactive == [1]
+    top_activating_images(model, images, "conv", [0, 2], progress=False)
+    # A single image is always the top image.
+    top_activating_images(model, images[:1], "conv", progress=False)
+
+
+# Arguments.
+
+
+def test_ranges_of_some_inputs_by_their_examples():
+    a, b = keras.Input((6, 6, 1), name="a"), keras.Input((6, 6, 1), name="b")
+    joined = layers.Flatten()(layers.Conv2D(2, 3)(layers.concatenate([a, b])))
+    model = keras.Model([a, b], layers.Dense(2)(joined))
+    like = [EXAMPLES / 255, EXAMPLES - 128]
+    settings = {"like": like, "max_iter": 3, "seed": 0}
+    low, high = like[1].min(), like[1].max()
+    for ranges in ([(0, 2), None], {"a": (0, 2)}):
+        one, other = visualize_activation(model, -1, 0, input_range=ranges, **settings)
+        assert 0 <= one.min() < one.max() <= 1
+        assert other.dtype == np.float32
+        assert low <= other.min() < 0 < other.max() <= high
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda tensor: ActivationMaximization(tensor, 0),
+        lambda tensor: FilterActivations(tensor, [0]),
+        lambda tensor: ClassScores(tensor, [0]),
+        lambda tensor: Neuron(tensor, 0),
+        lambda tensor: Direction(tensor, [1.0, 0.0]),
+        DeepDream,
+        Diversity,
+        lambda tensor: OutputScore(tensor, lambda scores: scores[:, 0]),
+    ],
+)
+def test_losses_of_layers_refuse_tensors_at_once(make):
+    with pytest.raises(TypeError, match="`layer` must be a Keras layer"):
+        make(network().outputs[0])
+
+
+def test_an_unknown_layer_is_the_last_that_a_message_names():
+    with pytest.raises(ValueError, match="`layer_idx` must be the name of a layer") as caught:
+        visualize_saliency(network(), "convolution", 0, noise(6, 6, 1))
+    assert str(caught.value).endswith("Received: layer_idx='convolution'")
+    assert "The layers are ['conv'" in str(caught.value)

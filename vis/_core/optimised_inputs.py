@@ -24,10 +24,13 @@ from vis.utils.validation import check_input_range, require, warn
 _DEFAULT_RANGE = (0, 255)
 
 
-def resolve_ranges(inputs: ModelInputs, input_range: Any) -> list[tuple[float, float]]:
+def resolve_ranges(
+    inputs: ModelInputs, input_range: Any, parametrizations: Sequence[Any]
+) -> list[tuple[float, float]]:
     """The range of each optimised input.
 
-    `input_range` is one pair for all, or a list or dict of pairs. By default, embeddings have the
+    `input_range` is one pair for all, or a list or dict of pairs, in which None is the range of the
+    examples that a parametrization was fitted to, or (0, 255). By default, embeddings have the
     range of their weights.
     """
     is_list = isinstance(input_range, (list, tuple))
@@ -35,7 +38,11 @@ def resolve_ranges(inputs: ModelInputs, input_range: Any) -> list[tuple[float, f
         is_list and any(r is None or isinstance(r, (list, tuple)) for r in input_range)
     ):
         per_input = inputs.match("input_range", input_range)
-        return [check_input_range(_DEFAULT_RANGE if r is None else r) for r in per_input]
+        defaults = [getattr(p, "input_range", _DEFAULT_RANGE) for p in parametrizations]
+        return [
+            check_input_range(default if given is None else given)
+            for given, default in zip(per_input, defaults, strict=True)
+        ]
     is_default = is_list and tuple(input_range) == _DEFAULT_RANGE
     if is_default and inputs.has_embeddings:
         return [_default_range(tensor) for tensor in inputs.varying]

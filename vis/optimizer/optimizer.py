@@ -113,8 +113,8 @@ class Optimizer:
         self._inputs = inputs = as_model_inputs(input_tensor, fixed_inputs)
         self.input_tensors = inputs.varying
         self.input_tensor = self.input_tensors[0]
-        self.input_ranges = resolve_ranges(inputs, input_range)
         self._parametrizations = resolve_parametrizations(inputs, parametrization)
+        self.input_ranges = resolve_ranges(inputs, input_range, self._parametrizations)
         self._wrt = self._check_wrt(wrt_tensor)
         self.wrt_tensor = self.input_tensor if self._wrt is None else self._wrt
         self.wrt_tensor_is_input_tensor = self._wrt is None

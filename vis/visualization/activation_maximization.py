@@ -183,7 +183,7 @@ def visualize_activation(
     tv_weight = default_weight if tv_weight is None else tv_weight
     if optimizer is None and inputs.has_embeddings and len(inputs.varying) == 1 and not fitted:
         # keras-vis's steps are for images from 0 to 255; embeddings have another scale.
-        ((low, high),) = resolve_ranges(inputs, input_range)
+        ((low, high),) = resolve_ranges(inputs, input_range, [parametrization])
         optimizer = RMSprop(learning_rate=(high - low) / 255)
     losses: list[tuple[Loss, float]] = []
     losses.append((ActivationMaximization(layer, filter_indices), act_max_weight))

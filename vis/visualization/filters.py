@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vis._core.model_inputs import inputs_to_optimise
-from vis._core.optimised_inputs import resolve_ranges
+from vis._core.optimised_inputs import resolve_parametrizations, resolve_ranges
 from vis.backend.graph import Graph, ModelInputs, warn_of_range
 from vis.backend.layers import WeightCache
 from vis.backend.tensors import draw_seed
@@ -163,7 +163,11 @@ def render_filters(
     given_size = None if fit_receptive_field else image_size
     size = size_or_default(given_size, parametrization, graph)
     inputs = _single_input(inputs_to_optimise(graph, fixed_inputs, image_size=size))
-    (input_range,) = resolve_ranges(inputs, range_or_default(input_range, parametrization, graph))
+    (input_range,) = resolve_ranges(
+        inputs,
+        range_or_default(input_range, parametrization, graph),
+        resolve_parametrizations(inputs, parametrization),
+    )
     if not is_fitted(parametrization):
         warn_of_range(inputs.varying[0], np.array(input_range), "input_range", model)
     settings = RenderSettings(

@@ -16,7 +16,7 @@ from vis.backend.layers import WeightCache
 from vis.backend.step import ActivationMaps
 from vis.data import Dataset, examples_of
 from vis.utils.layout import Layout
-from vis.utils.validation import check_flag, check_input_range, check_integer, require
+from vis.utils.validation import check_flag, check_input_range, check_integer, require, warn
 from vis.visualization.position_grid import PositionGrid
 from vis.visualization.selected_filters import SelectedFilters, select_filters
 
@@ -57,6 +57,13 @@ class TopImagesOfLayer:
     heatmaps: list[list[np.ndarray]]
     images: Mapping[int, np.ndarray]
     spatial_axes: tuple[int, ...]
+
+    @property
+    def inactive(self) -> list[int]:
+        """The channels whose activation is the same in all images, so that none is a top image."""
+        if len(self.activations) < 2:
+            return []
+        return self.filters[np.ptp(self.activations, axis=0) == 0].tolist()
 
     def crop(self, channel: int, rank: int = 0) -> np.ndarray:
         """The part of a top-activating image that activates a channel.
@@ -187,7 +194,21 @@ def top_activating_images(
     inputs = inputs_for_images(graph, fixed_inputs)
     dataset = Dataset("images", images, inputs.varying[0], input_range)
     results, top_images = scan_dataset(dataset, inputs, selected, count, batch_size, progress)
+    _warn_of_inactive(list(results.values()))
     return TopImages(list(results.values()), top_images, dataset.names, dataset.labels)
+
+
+def _warn_of_inactive(results: Sequence[TopImagesOfLayer]) -> None:
+    found = [(layer, channels) for layer in results if (channels := layer.inactive)]
+    if found:
+        listed = " and ".join(f"channels {channels} of '{layer.name}'" for layer, channels in found)
+        layer, channels = found[0]
+        value = layer.activations[0, layer.filters.tolist().index(channels[0])]
+        warn(
+            f"`images` should activate all channels, but {listed} have one and the same activation "
+            "in all of them: their top images are the first ones, and show nothing. "
+            f"Received: {len(layer.activations)} images with an activation of {value:.3g}"
+        )
 
 
 def scan_dataset(

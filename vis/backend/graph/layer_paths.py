@@ -179,8 +179,8 @@ def _index_of(model: keras.Model, layer_name: Any, name: str) -> int:
     alternatives = " or ".join(f"'{match}'" for match in matches)
     hint = f"; did you mean {alternatives}?" if matches else "."
     raise ValueError(
-        f"`{name}` must be the name of a layer of the model{hint} "
-        f"Received: {name}={layer_name!r}. The layers{outer} are {_shortened(known)}"
+        f"`{name}` must be the name of a layer of the model{hint} The layers{outer} are "
+        f"{_shortened(known)}. Received: {name}={layer_name!r}"
     )
 
 
