@@ -5,17 +5,21 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from helpers import sequential
 from keras import layers, ops
 
+from vis.atlas import draw_atlas
 from vis.losses import ActivationMaximization
 from vis.utils.utils import LayerOutput
 from vis.visualization import (
     IntegratedGradients,
     LayerCAM,
+    Occlusion,
     find_layer,
     inputs_of,
     top_activating_images,
     visualize_activation,
+    visualize_cam,
     visualize_filters,
     visualize_saliency,
     visualize_saliency_with_losses,
@@ -135,3 +139,95 @@ def test_names_that_no_output_has(make):
             visualize_saliency(model, target, 0, IMAGE)
     with pytest.raises(ValueError, match=r"have one output.*output='boxes'.*Received: "):
         visualize_saliency(model, model, 0, IMAGE)
+
+
+class Head(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2D(2, 3, padding="same")
+        self.dense = layers.Dense(3, name="dense")
+
+    def call(self, features):
+        return self.dense(ops.mean(self.conv(features), (1, 2)))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("nest", [False, True])
+def test_calls_are_numbered_in_the_order_of_execution(order, nest):
+    """Whatever the order in which their outputs are used."""
+    inputs = keras.Input((9, 9, 3))
+    fine = layers.Conv2D(2, 3, activation="relu")(inputs)
+    levels = [fine, layers.MaxPooling2D(3)(fine)]
+    own = head = Head(name="head")
+    if nest:
+        features = keras.Input((None, None, 2))
+        own = keras.Model(features, head(features))
+    outputs = [own(level) for level in levels]
+    model = keras.Model(inputs, layers.Concatenate()([outputs[i] for i in order]))
+    for call, level in enumerate(levels):
+        plain = keras.Model(inputs, head.dense(ops.mean(head.conv(level), (1, 2))))
+        expected = visualize_saliency(plain, -1, 1, IMAGE)
+        for layer in (head, head.dense):
+            heat = visualize_saliency(model, LayerOutput(layer, call=call), 1, IMAGE)
+            np.testing.assert_allclose(heat, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`call` must be one of the 2 calls.*Received: call=2"):
+        visualize_saliency(model, LayerOutput(head.dense, call=2), 1, IMAGE)
+
+
+class Windows(layers.Layer):
+    """Cuts an image into three samples, one for each band of rows."""
+
+    def call(self, x):
+        return ops.reshape(x, (-1, 3, 9, x.shape[-1]))
+
+    def compute_output_shape(self, shape):
+        return None, 3, 9, shape[-1]
+
+
+class Joined(layers.Layer):
+    def call(self, x):
+        return ops.reshape(x, (-1, 9, 9, x.shape[-1]))
+
+    def compute_output_shape(self, shape):
+        return None, 9, 9, shape[-1]
+
+
+class WindowBlock(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.windows, self.joined = Windows(), Joined()
+        self.mixed = layers.Dense(4, activation="relu", name="mixed")
+
+    def call(self, x):
+        return self.joined(self.mixed(self.windows(x)))
+
+
+def with_windows(hidden):
+    block = WindowBlock(name="block")
+    inner = [block] if hidden else [block.windows, block.mixed, block.joined]
+    stem = layers.Conv2D(3, 3, padding="same", name="stem")
+    return sequential((9, 9, 3), stem, *inner, layers.GlobalMaxPooling2D(), layers.Dense(2))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_layers_with_more_samples_than_images(hidden, tmp_path):
+    model = with_windows(hidden)
+    path = "block/mixed" if hidden else "mixed"
+    settings = {"layers": [path], "max_filters": 1, "max_iter": 3, "progress": False}
+    message = r"`layer` must have one sample for each image.*Choose another.*layer 'mixed' with"
+    for call in (
+        lambda: visualize_saliency(model, path, 0, IMAGE),
+        lambda: visualize_saliency(model, path, 0, IMAGES),
+        lambda: visualize_cam(model, -1, 0, IMAGES, path),
+        lambda: Occlusion()(model, IMAGE, path, 0),
+        lambda: visualize_activation(model, path, 0, **QUICK),
+        lambda: visualize_filters(model, path, [0], **FILTERS),
+        lambda: top_activating_images(model, IMAGES, path, progress=False),
+        lambda: draw_atlas(model, tmp_path / "a", images=IMAGES, **settings),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert visualize_cam(model, -1, 0, IMAGE).shape == (9, 9)
+    around = "block" if hidden else "stem"
+    with pytest.raises(ValueError, match=f"such as '{around}'"):
+        visualize_saliency(model, path, 0, IMAGE)

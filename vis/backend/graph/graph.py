@@ -286,7 +286,9 @@ class Graph(GraphStructure):
         calls = self.calls(layer)
         index = node_output_index(target, [node for _, node in calls], call)
         path, node = calls[call]
-        within = tuple((weakref.ref(n.operation), node_index_of(n)) for n in path) if call else ()
+        is_first = not call and all(node is self.first_node(node.operation) for node in path)
+        within = () if is_first else path
+        within = tuple((weakref.ref(n.operation), node_index_of(n)) for n in within)
         return TensorRef(weakref.ref(layer), node_index_of(node), index, within)
 
     def has_one_sample_per_image(self, layer: keras.Layer) -> bool:

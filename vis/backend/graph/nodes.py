@@ -1,7 +1,9 @@
 """Nodes of Keras graphs (each is one call of an operation), and their order."""
 
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -39,6 +41,32 @@ def topological_order(
             stack.append((node, True))
             inputs = (t for t in node.input_tensors if id(t) not in known)
             stack.extend((producer_of(tensor), False) for tensor in inputs)
+    return list(done)
+
+
+def execution_order(nodes: Collection[Any], producer_of: Callable[[Any], Any]) -> list[Any]:
+    """Nodes in topological order, in which the calls of each operation are in their own order."""
+    calls: dict[int, list[Any]] = defaultdict(list)
+    for node in sorted(nodes, key=node_index_of):
+        calls[id(node.operation)].append(node)
+    before = {later: earlier for own in calls.values() for earlier, later in pairwise(own)}
+    inputs = {n: [p for p in map(producer_of, n.input_tensors) if p in nodes] for n in nodes}
+    for constraints in (before, {}):
+        done: dict[Any, None] = {}
+        entered: set[Any] = set()
+        stack = list(reversed([*nodes]))
+        while stack:
+            node = stack[-1]
+            waiting = [*inputs[node], *filter(None, [constraints.get(node)])]
+            pending = [n for n in reversed(waiting) if n not in entered]
+            if node in entered or not pending:
+                done[stack.pop()] = None
+            entered.add(node)
+            stack.extend(pending)
+        position = {node: i for i, node in enumerate(done)}
+        if all(position[p] < position[n] for n in nodes for p in inputs[n]):
+            break
+    # A model that was rebuilt from its configuration may have calls in another order.
     return list(done)
 
 

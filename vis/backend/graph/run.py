@@ -61,7 +61,8 @@ class Run:
                 if operation is self.graph.subclassed_model:
                     call_subclassed_model(operation, self.known)
                 else:
-                    targets += [node.outputs[0] for _, node in self.graph.calls(operation)]
+                    calls = self.graph.calls(operation)
+                    targets += [self._request(p, TensorRef.of(n.outputs[0])) for p, n in calls]
             self._run_level(None, targets, self.known)
         return [self.known[_key(ref)] for ref in refs]
 
@@ -83,6 +84,7 @@ class Run:
     def _run_level(self, level: Any, targets: Sequence, values: dict) -> None:
         """Runs the nodes of a level that compute some targets, and adds their outputs to a dict."""
         nodes = topological_order(targets, values, lambda t: self._producer_of(t, level))
+        nodes = sorted(nodes, key=lambda node: self.graph.rank(node, level))
         folded = layer_runner.folded_batch_norms(nodes, {id(t) for t in targets})
         skipped = {id(node) for node in folded.values()}
         if self.erosion and level is None:

@@ -1,13 +1,20 @@
 """The structure of a graph: levels of nested models, the nodes of each, and their connections."""
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from vis.backend.graph.inputs import own_outputs, subclassed_model_of
-from vis.backend.graph.nodes import downstream, is_container, node_index_of, nodes_of
+from vis.backend.graph.nodes import (
+    downstream,
+    execution_order,
+    is_container,
+    node_index_of,
+    nodes_of,
+)
 from vis.backend.private import layers_inside, node_of, operation_of
 
 
@@ -27,6 +34,7 @@ class GraphStructure:
         # The nodes of each level (the keys of a dict, in order), and the first level of each node.
         self._levels: dict[Any, dict[Any, None]] = {}
         self._level: dict[Any, Any] = {}
+        self._ranks: dict[Any, dict[Any, int]] = {}
         # The first call of each operation, by the operation's `id`.
         self._first_node: dict[int, Any] = {}
         if model is not None and is_container(model):
@@ -86,14 +94,35 @@ class GraphStructure:
         return self._first_node[id(operation)]
 
     def calls(self, operation: Any) -> list[tuple[tuple, Any]]:
-        """All calls of an operation: the nodes of the nested models around it, and its node."""
+        """All calls of an operation, in the order in which they run.
+
+        Each has the nodes of the nested models around it, and its node.
+        """
         calls = []
         for level, nodes in self._levels.items():
-            own = sorted((n for n in nodes if n.operation is operation), key=node_index_of)
+            own = [node for node in nodes if node.operation is operation]
             if own:
                 paths = [()] if level is None else [(*p, n) for p, n in self.calls(level)]
                 calls += [(path, node) for path in paths for node in own]
-        return calls
+        return sorted(calls, key=self._time_of)
+
+    def _time_of(self, call: tuple[tuple, Any]) -> list[float]:
+        """A number for each level around a call, which are in the order of execution."""
+        path, node = call
+        levels = (None, *(outer.operation for outer in path))
+        return [self.rank(n, level) for level, n in zip(levels, (*path, node), strict=True)]
+
+    def rank(self, node: Any, level: Any) -> float:
+        """The position of a node in the order in which a level runs; infinite if it is not there.
+
+        The calls of an operation keep their order, whatever else is computed.
+        """
+        if level not in self._ranks:
+            order = execution_order(
+                self._levels[level], lambda tensor: self.node_on_level(tensor, level)
+            )
+            self._ranks[level] = {node: i for i, node in enumerate(order)}
+        return self._ranks[level].get(node, math.inf)
 
     def level_of(self, tensor: keras.KerasTensor) -> Any:
         """The first level that has a tensor: a nested model, or None for the outermost level."""
