@@ -65,7 +65,10 @@ class Engine:
             step=tf.constant(0),
             variables=tensors,
             slots=slots,
-            best_loss=tf.fill(images[0].shape[:1], tf.constant(float("inf"), images[0].dtype)),
+            # Finite, for `tf.debugging.enable_check_numerics`.
+            best_loss=tf.fill(
+                images[0].shape[:1], tf.constant(images[0].dtype.max, images[0].dtype)
+            ),
             best_images=images,
             failed=tf.constant(False),
         )
