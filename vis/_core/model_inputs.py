@@ -10,7 +10,6 @@ from vis.backend.graph import (
     Graph,
     ModelInputs,
     layout_of,
-    match_to_inputs,
     names_of,
     position_of,
     spatial_axes,
@@ -42,7 +41,7 @@ def as_model_inputs(input_tensor: Any, fixed_inputs: Any, examples: Any = None) 
     """
     if isinstance(input_tensor, ModelInputs):
         return input_tensor
-    graph = Graph.of_inputs(input_tensor).for_examples(examples)
+    graph = Graph.of_inputs(input_tensor).for_examples(examples, fixed_inputs)
     tensors, fixed = _fixed_values(graph, fixed_inputs)
     inputs = _varying_unless_fixed(graph, input_tensor, tensors, fixed)
     for tensor in inputs.varying:
@@ -135,7 +134,7 @@ def inputs_to_explain(
             list, or a dict by name.
         wrt: The input to explain; see `tensor_to_explain`.
     """
-    given = match_to_inputs("seed_input", seed_input, graph.names)
+    given = graph.match("seed_input", seed_input)
     for tensor, value in zip(graph.inputs, given, strict=True):
         is_given = value is not None or len(given) == 1
         received = f"nothing for the input '{tensor.name}'"
@@ -162,7 +161,7 @@ def inputs_to_explain(
 
 def inputs_for_images(graph: Graph, fixed_inputs: Any) -> ModelInputs:
     """The input that takes images, which varies; all other inputs are fixed."""
-    fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    fixed = graph.match("fixed_inputs", fixed_inputs)
     missing = sum(value is None for value in fixed)
     if missing != 1:
         raise ValueError(
@@ -274,7 +273,7 @@ def _vocabulary(entry: keras.KerasTensor) -> int:
 
 
 def _fixed_values(graph: Graph, fixed_inputs: Any) -> tuple[list, list]:
-    given = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    given = graph.match("fixed_inputs", fixed_inputs)
     return _encoded_values("fixed_inputs", graph, given)
 
 

@@ -220,6 +220,7 @@ def check_images(name: str, images: Any, shape: tuple[int | None, ...]) -> np.nd
     expected = f"be of shape {shape}, or {(None, *shape)} with the batch axis"
     expect(batches, name, expected, received)
     expect(len(batches[0]), name, "hold at least one image", received)
+    expect(array.size, name, "hold images of at least one pixel", received)
     return check_finite(name, batches[0])
 
 

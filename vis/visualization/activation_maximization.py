@@ -169,7 +169,8 @@ def visualize_activation(
         ((8, 8, 1), 'uint8')
     """
     image_size = optimizer_params.get("image_size")
-    graph = Graph.of(model, functools.partial(examples_of, seed_input, like), image_size)
+    examples = functools.partial(examples_of, seed_input, like)
+    graph = Graph.of(model, examples, image_size, fixed_inputs)
     original, seed_input = graph, preprocessed(graph, seed_input)
     graph, (layer,) = apply_backprop_modifier(backprop_modifier, graph, [graph.find(layer_idx)])
     wrt_tensor = tensor_in_copy(wrt_tensor, model, graph.model)

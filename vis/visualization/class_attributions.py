@@ -23,7 +23,6 @@ from vis.backend.graph import (
     Target,
     channel_axis,
     filters_of,
-    match_to_inputs,
     spatial_axes,
 )
 from vis.backend.step import evaluate_tensor
@@ -210,7 +209,7 @@ def class_attributions(
         >>> found.counts, found.maps.shape, found.peaks.shape
         (array([3, 3]), (2, 8, 8), (2, 2))
     """
-    graph = Graph.of(model, functools.partial(examples_of, images))
+    graph = Graph.of(model, functools.partial(examples_of, images), fixed_inputs=fixed_inputs)
     layer, method = graph.find(layer_idx), _check_method(method)
     limit = None
     if images_per_class is not None:
@@ -219,7 +218,7 @@ def class_attributions(
     batch_size = check_integer("batch_size", batch_size, least=1)
     progress = check_flag("progress", progress)
     inputs = inputs_for_images(graph, fixed_inputs)
-    given = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    given = graph.match("fixed_inputs", fixed_inputs)
     position = next(i for i, value in enumerate(given) if value is None)
     (tensor,) = inputs.varying
     dataset = Dataset("images", images, tensor, check_input_range(input_range))

@@ -11,7 +11,6 @@ from vis._core.model_inputs import encode_text, preprocessed
 from vis.backend.graph import (
     Graph,
     ModelInputs,
-    match_to_inputs,
     names_of,
     range_after_preprocessing,
     spatial_axes,
@@ -38,7 +37,7 @@ def fit_prior(
         return parametrization
     expected = "be None together with `like`, from which a parametrization is made"
     require(parametrization is None, "parametrization", expected, parametrization)
-    fixed = match_to_inputs("fixed_inputs", fixed_inputs, graph.names)
+    fixed = graph.match("fixed_inputs", fixed_inputs)
     priors = []
     for tensor, examples, value in zip(graph.inputs, _by_input(like, graph), fixed, strict=True):
         if value is None and examples is None:
@@ -105,7 +104,7 @@ def _range_of_input(graph: Graph, tensor: keras.KerasTensor, input_range: Any) -
     """The range of an input, from one pair for all inputs or one for each."""
     are_pairs = isinstance(input_range, (list, tuple)) and any(map(is_iterable, input_range))
     if isinstance(input_range, Mapping) or are_pairs:
-        pairs = match_to_inputs("input_range", input_range, graph.names)
+        pairs = graph.match("input_range", input_range)
         input_range = next(p for t, p in zip(graph.inputs, pairs, strict=True) if t is tensor)
     return (0, 255) if input_range is None else input_range
 
@@ -114,11 +113,11 @@ def _by_input(like: Any, graph: Graph) -> list[Any]:
     """The examples of each input."""
     is_folder = isinstance(like, (str, os.PathLike))
     if len(graph.inputs) == 1 or is_folder or isinstance(like, (Mapping, list, tuple)):
-        return match_to_inputs("like", like, graph.names)
+        return graph.match("like", like)
     formats = [ExampleFormat.of("like", tensor) for tensor in graph.inputs]
 
     def to_batches(item: Any) -> list[np.ndarray | None]:
-        values = match_to_inputs("like", item, graph.names)
+        values = graph.match("like", item)
         pairs = zip(formats, values, strict=True)
         return [None if value is None else own.as_batch(value) for own, value in pairs]
 

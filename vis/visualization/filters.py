@@ -156,7 +156,7 @@ def render_filters(
     loss: Any = None,
 ) -> tuple[dict[str, np.ndarray], list[FilterTrace]]:
     """Pictures by the layers' paths, and the activations of their filters in each step."""
-    graph = Graph.of(model, functools.partial(examples_of, like), image_size)
+    graph = Graph.of(model, functools.partial(examples_of, like), image_size, fixed_inputs)
     selected = select_filters(graph, "layer_idx", layer_idx, "filter_indices", filter_indices)
     parametrization = fit_prior(graph, like, parametrization, fixed_inputs, input_range)
     fit_receptive_field = isinstance(image_size, str) and image_size == "receptive_field"

@@ -184,7 +184,7 @@ def top_activating_images(
         >>> found["a"].crop(channel=1, rank=0).shape
         (3, 3, 1)
     """
-    graph = Graph.of(model, functools.partial(examples_of, images))
+    graph = Graph.of(model, functools.partial(examples_of, images), fixed_inputs=fixed_inputs)
     selected = select_filters(graph, "layers", layers, "filters", filters)
     count = check_integer("count", count, least=1)
     input_range = check_input_range(input_range)

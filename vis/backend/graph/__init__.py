@@ -11,7 +11,7 @@ from vis.backend.graph.axes import (
 from vis.backend.graph.copies import apply_modifications, layer_in_copy, tensor_in_copy
 from vis.backend.graph.expressions import symbolic_scalar
 from vis.backend.graph.geometry import UNBOUNDED, Axis, Geometry, Span, unfold_positions
-from vis.backend.graph.graph import Graph, find_layer, inputs_of
+from vis.backend.graph.graph import Graph
 from vis.backend.graph.input_ranges import (
     range_after_preprocessing,
     warn_of_range,
@@ -28,6 +28,7 @@ from vis.backend.graph.layer_paths import (
     resolve_layer,
     unique_path_to,
 )
+from vis.backend.graph.lookups import find_layer, inputs_of
 from vis.backend.graph.model_inputs import ModelInputs
 from vis.backend.graph.nodes import is_container, position_of
 from vis.backend.graph.positions import geometry_of

@@ -119,11 +119,15 @@ def clone(model: keras.Model, clone_function: Callable | None = None) -> keras.M
     inputs = None
     if isinstance(model, Functional):
         # By default Keras names input layers after their tensors.
-        inputs = keras.tree.map_structure(
-            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=operation_of(t).name),
-            model.input,
-        )
+        inputs = keras.tree.map_structure(_input_like, model.input)
     return keras.models.clone_model(view, inputs, clone_function)
+
+
+def _input_like(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    own = operation_of(tensor)
+    # Early versions of Keras have no optional inputs.
+    optional = {"optional": True} if getattr(own, "optional", False) else {}
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=own.name, **optional)
 
 
 def layer_in_copy(layer: Target, model: keras.Model, copy: keras.Model) -> Target:

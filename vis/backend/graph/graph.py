@@ -1,6 +1,7 @@
 """`Graph`: finds, runs and checks the layers of a model, nested and hidden ones included."""
 
 import functools
+import operator
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from vis.backend.graph import hidden_layers
 from vis.backend.graph.gradient_flow import GradientFlow
 from vis.backend.graph.input_shapes import candidate_shapes, fit_recorded, recorded_shapes
 from vis.backend.graph.inputs import (
+    absent_inputs,
     check_has_weights,
     check_takes_one_argument,
     drop_placeholders,
@@ -20,10 +22,12 @@ from vis.backend.graph.inputs import (
     input_names,
     input_structure_of,
     latest_placeholders,
+    match_to_inputs,
     own_inputs,
     own_outputs,
     placeholder_index,
     placeholders_of,
+    without_absent,
 )
 from vis.backend.graph.layer_paths import LayerOutput, Target, resolve_layer, select_output
 from vis.backend.graph.nodes import is_container, node_index_of, nodes_of, topological_order
@@ -64,22 +68,38 @@ class Graph(GraphStructure):
         model: The model. If None, the graph has all nodes downstream of the inputs.
     """
 
-    def __init__(self, input_structure: Any, model: keras.Model | None = None) -> None:
-        super().__init__(own_inputs(model) or tree.flatten(input_structure), model)
+    def __init__(
+        self,
+        input_structure: Any,
+        model: keras.Model | None = None,
+        absent: tuple[keras.KerasTensor, ...] = (),
+    ) -> None:
+        self._all_inputs = own_inputs(model) or tree.flatten(input_structure)
+        self.absent = absent  # The optional inputs that are None.
+        inputs = [t for t in self._all_inputs if not any(t is other for other in absent)]
+        super().__init__(inputs, model)
         self.input_structure = input_structure
 
     @classmethod
-    def of(cls, model: keras.Model, examples: Any = None, image_size: Any = None) -> "Graph":
+    def of(
+        cls,
+        model: keras.Model,
+        examples: Any = None,
+        image_size: Any = None,
+        fixed_inputs: Any = None,
+    ) -> "Graph":
         """The graph of a model. It is shared as long as there is a reference to it.
 
         A model without a graph has inputs of the shapes of `examples` if it accepts them, or else
         of the shapes that Keras has recorded. `examples` are values of the inputs, or a function
-        that returns some.
+        that returns some. Optional inputs without a value there or in `fixed_inputs` are None.
         """
         check_model(model)
         input_structure = input_structure_of(model)
         if input_structure is not None:
-            return cls._shared(input_structure, model)
+            values = () if callable(examples) else (examples,)
+            absent = absent_inputs(input_structure, own_inputs(model), (*values, fixed_inputs))
+            return cls._shared(input_structure, model, absent)
         check_takes_one_argument(model)
         check_has_weights(model)
         recorded = recorded_shapes(model)
@@ -117,19 +137,41 @@ class Graph(GraphStructure):
         return cls._shared(known, model)
 
     @classmethod
-    def _shared(cls, input_structure: Any, model: keras.Model) -> "Graph":
+    def _shared(
+        cls, input_structure: Any, model: keras.Model, absent: tuple[keras.KerasTensor, ...] = ()
+    ) -> "Graph":
         # The inputs and outputs change if layers are added to a Sequential model.
-        ends = [id(tensor) for tensor in (*tree.flatten(input_structure), *own_outputs(model))]
+        tensors = (*tree.flatten(input_structure), *own_outputs(model), *absent)
+        ends = [id(tensor) for tensor in tensors]
         reference, known_ends = _graphs.get(model, (None, None))
         graph = reference() if known_ends == ends else None
         if graph is None:
-            graph = cls(input_structure, model)
+            graph = cls(input_structure, model, absent)
             _graphs[model] = weakref.ref(graph), ends
         return graph
 
-    def for_examples(self, examples: Any) -> "Graph":
+    def for_examples(self, examples: Any, fixed_inputs: Any = None) -> "Graph":
         """The graph of the same model for values of other shapes, or the graph itself."""
-        return self if self.subclassed_model is None else Graph.of(self.subclassed_model, examples)
+        if self.subclassed_model is not None:
+            return Graph.of(self.subclassed_model, examples)
+        values = (() if callable(examples) else (examples,)) + (fixed_inputs,)
+        absent = absent_inputs(self.input_structure, self._all_inputs, values)
+        is_same = len(absent) == len(self.absent) and all(map(operator.is_, absent, self.absent))
+        return self if is_same else Graph(self.input_structure, self.model, absent)
+
+    def match(self, name: str, values: Any) -> list[Any]:
+        """One value for each input, or None; see `match_to_inputs`."""
+        return match_to_inputs(name, self.without_absent(values), self.names)
+
+    def without_absent(self, values: Any) -> Any:
+        """Values of all inputs without those of absent ones, which are None."""
+        return without_absent(self.input_structure, self._all_inputs, self.absent, values)
+
+    @property
+    def given_structure(self) -> Any:
+        """The inputs in their structure, with None for absent ones."""
+        absent = set(map(id, self.absent))
+        return tree.map_structure(lambda t: None if id(t) in absent else t, self.input_structure)
 
     def counterpart(self, tensor: Any) -> Any:
         """The input in place of one for images of another shape, or the tensor itself."""
@@ -258,7 +300,7 @@ class Graph(GraphStructure):
 
     def check_connected(self, tensor: keras.KerasTensor) -> None:
         """Raises a `ValueError` if a tensor depends on more than the inputs."""
-        known = {id(t) for t in self.inputs}
+        known = {id(t) for t in (*self.inputs, *self.absent)}
         nodes = topological_order([tensor], known, lambda t: self.node_on_level(t, None))
         missing = [f"'{t.name}'" for node in nodes if node.is_input for t in node.outputs]
         if missing:
@@ -396,52 +438,3 @@ def _all_operations(nodes: Iterable[Any]) -> Iterator[Any]:
             yield from _all_operations(nodes_of(node.operation))
         elif isinstance(node.operation, keras.Layer):
             yield from hidden_layers.execution_order(node.operation)
-
-
-def inputs_of(model: keras.Model, images: Any = None) -> Inputs:
-    """The symbolic inputs of a model, or placeholders for them if the model has no graph.
-
-    Args:
-        model: Any Keras model that has been built.
-        images: Images or other inputs of the shape to use, for a subclassed model that accepts
-            several shapes; by default that of the first call.
-
-    Returns:
-        A list of symbolic tensors. Losses on it are computed in this model, even if other models
-        share the inputs.
-
-    Raises:
-        TypeError: If `model` is not a Keras model.
-        ValueError: If the shape of the input is not known yet, or if the model has both a graph
-            and a `call` of its own.
-    """
-    graph = Graph.of(model, images)
-    return Inputs(graph.inputs, graph)
-
-
-def find_layer(model: keras.Model, layer_idx: Any, name: str = "layer_idx") -> Target:
-    """Finds a layer of a model by index, name or path.
-
-    Args:
-        model: Any Keras model that has been built.
-        layer_idx: Index in `model.layers`, negative from the end; a layer's name, or a path of
-            names or attributes, such as `"outer/inner"` or `"blocks/0/conv"`, into nested models,
-            wrappers and custom layers; a layer; or a `LayerOutput` for one of several calls or
-            outputs of a layer.
-        name: The argument's name in error messages.
-
-    Returns:
-        The layer, or the `LayerOutput`.
-
-    Raises:
-        TypeError: If `layer_idx` has another type.
-        ValueError: If the model has no such layer.
-
-    Example:
-        >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="inner")])
-        >>> base.name = "base"
-        >>> model = keras.Sequential([keras.Input((4,)), base, keras.layers.Dense(2)])
-        >>> find_layer(model, "base/inner").name
-        'inner'
-    """
-    return Graph.of(model).find(layer_idx, name)

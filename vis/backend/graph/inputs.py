@@ -152,6 +152,47 @@ def input_names(structure: Any, tensors: Sequence[keras.KerasTensor]) -> list[tu
     ]
 
 
+def absent_inputs(
+    structure: Any, tensors: Sequence[keras.KerasTensor], values: Sequence[Any]
+) -> tuple[keras.KerasTensor, ...]:
+    """The optional inputs to which no value is given: they are None.
+
+    Each of `values` is a dict by the names of the inputs, a list in their order, or anything else.
+    """
+    is_optional = [getattr(operation_of(tensor), "optional", False) for tensor in tensors]
+    if not any(is_optional) or all(is_optional):
+        return ()
+    names = input_names(structure, tensors)
+
+    def is_given(i: int) -> bool:
+        for value in values:
+            if isinstance(value, Mapping):
+                own = [value.get(name) for name in names[i]]
+            else:
+                is_list = isinstance(value, (list, tuple)) and len(value) == len(tensors)
+                own = [value[i]] if is_list else []
+            if any(v is not None for v in own):
+                return True
+        return False
+
+    return tuple(t for i, t in enumerate(tensors) if is_optional[i] and not is_given(i))
+
+
+def without_absent(
+    structure: Any, tensors: Sequence[keras.KerasTensor], absent: Sequence[Any], values: Any
+) -> Any:
+    """Values of all inputs without those of absent ones, which are None."""
+    is_absent = [any(tensor is other for other in absent) for tensor in tensors]
+    if isinstance(values, Mapping):
+        pairs = zip(is_absent, input_names(structure, tensors), strict=True)
+        names = {name for is_own, own in pairs if is_own for name in own}
+        return {k: v for k, v in values.items() if k not in names or v is not None}
+    if not isinstance(values, (list, tuple)) or len(values) != len(tensors):
+        return values
+    present = [value for value, own in zip(values, is_absent, strict=True) if not own]
+    return present[0] if len(present) == 1 else present
+
+
 def match_to_inputs(name: str, values: Any, names: Sequence[tuple[str, ...]]) -> list[Any]:
     """One value for each input, or None for an input without a value.
 

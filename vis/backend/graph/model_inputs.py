@@ -70,6 +70,7 @@ class ModelInputs(NamedTuple):
             name: The argument's name, for messages.
             values: A list, a dict by input name, or a single value.
         """
+        values = self.graph.without_absent(values)
         # The output of an embedding has the names of the input that it replaces, and its own.
         names = [
             own if tensor is original else (*own, *names_of(tensor))

@@ -11,7 +11,6 @@ from keras import tree
 from vis.backend.graph.inputs import call_subclassed_model
 from vis.backend.graph.nodes import innermost, is_container, topological_order
 from vis.backend.graph.skip_erosion import Erosion
-from vis.backend.graph.structure import GraphStructure
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.layers import (
     LayerRunner,
@@ -30,7 +29,7 @@ from vis.backend.private import calls_of, get_keras_mask, node_of, set_keras_mas
 class Run:
     """One run of a graph in inference mode; see `Graph.run`."""
 
-    graph: GraphStructure
+    graph: Any  # A `Graph`.
     feeds: Sequence[tuple[keras.KerasTensor, Any]]
     runner: LayerRunner
     without_softmax: Sequence[Any] = ()  # Layers to run without their softmax.
@@ -39,6 +38,7 @@ class Run:
     def __post_init__(self) -> None:
         # Values on the outermost level and requested values of nested models, by `_key`.
         self.known: dict[Any, Any] = {id(tensor): value for tensor, value in self.feeds}
+        self.known |= {id(tensor): None for tensor in self.graph.absent}
         # By the `id` of a node that calls a nested model: the tensors requested inside it, each
         # with the calls of further nested models around it.
         self._requested: dict[int, list[tuple[tuple, TensorRef]]] = defaultdict(list)
@@ -193,9 +193,12 @@ def _inputs_of_call(model: Any, args: tuple, kwargs: dict) -> list | None:
         return None
     values = tree.flatten(args[0])
     pairs = list(zip(values, model.inputs, strict=False))
-    if len(values) != len(model.inputs) or any(len(v.shape) != len(t.shape) for v, t in pairs):
+    if len(values) != len(model.inputs) or any(
+        v is not None and len(v.shape) != len(t.shape) for v, t in pairs
+    ):
         return None
-    inputs = [as_input_dtype(value, tensor.dtype) for value, tensor in pairs]
+    # Optional inputs may be None.
+    inputs = [None if v is None else as_input_dtype(v, t.dtype) for v, t in pairs]
     for value, mask in zip(inputs, tree.flatten(kwargs.get("mask")), strict=False):
         if mask is not None:
             set_keras_mask(value, mask)

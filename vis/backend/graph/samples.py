@@ -42,7 +42,10 @@ def check_samples(
     """
     if not value.shape.rank or value.shape[0] == images.shape[0] is not None:
         return
-    names = _around(graph, ref) if ref.is_hidden else _before(ref, images.shape[0], values)
+    if ref.is_hidden:
+        names = _around(graph, ref)
+    else:
+        names = _before(ref, images.shape[0], values) if images.shape[0] else iter(())
     if value.shape[0] is None or images.shape[0] is None:
         counts = tf.shape(value)[0], tf.shape(images)[0]
         text = _message(ref, "more samples than images", names)
@@ -76,10 +79,10 @@ def _around(graph: GraphStructure, ref: TensorRef) -> Iterator[str]:
             yield outer.name
 
 
-def _before(ref: TensorRef, images: int | None, values: Mapping[int, Any]) -> Iterator[str]:
+def _before(ref: TensorRef, images: int, values: Mapping[int, Any]) -> Iterator[str]:
     """Names of the layers before one in a graph with one sample per image, nearest first."""
     for node in reversed(topological_order([ref.tensor], (), node_of)):
-        shapes = [values[id(t)].shape for t in node.outputs if id(t) in values]
+        shapes = [values[id(t)].shape for t in node.outputs if values.get(id(t)) is not None]
         is_layer = isinstance(node.operation, keras.Layer) and not node.is_input
-        if is_layer and shapes and all(s.rank and s[0] == images is not None for s in shapes):
+        if is_layer and shapes and all(s.rank and s[0] == images for s in shapes):
             yield node.operation.name

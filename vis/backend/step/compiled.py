@@ -4,7 +4,7 @@ import contextlib
 import functools
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,8 @@ class CompiledFunction:
         signature = tuple((t.dtype, *t.shape) for t in tf.nest.flatten(specs))
         with self._tracing:
             if signature not in self._traces:
-                self._traces[signature] = self._trace(graph, weight_cache, specs)
+                with _explained_batch_size(graph):
+                    self._traces[signature] = self._trace(graph, weight_cache, specs)
             compiled, derived = self._traces[signature]
         try:
             with self.lock:
@@ -56,7 +57,8 @@ class CompiledFunction:
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
             if asserted := _ASSERTED.search(error.message):
                 raise ValueError(asserted[0].replace("\\'", "'")) from None
-            raise ValueError(self.error_message(reason_of(error), *tensors)) from None
+            with _explained_batch_size(graph):
+                raise ValueError(self.error_message(reason_of(error), *tensors)) from None
 
     def _trace(
         self, graph: Graph, weight_cache: WeightCache | None, specs: tuple
@@ -74,6 +76,41 @@ class CompiledFunction:
 
         lists = WeightCache.signature if weight_cache else {}
         return tf.function(traced, autograph=False).get_concrete_function(lists, *specs), derived
+
+
+@contextlib.contextmanager
+def _explained_batch_size(graph: Graph) -> Iterator[None]:
+    """A context in which errors of a model that runs with its own batch size only say so."""
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        sizes = {tensor.shape[0] for tensor in graph.inputs} - {None}
+        if not sizes or _runs_one_sample(graph):
+            raise
+        raise ValueError(
+            "`model` must accept batches of any size. Build it again with `keras.Input(shape)`, "
+            "without a batch size, and copy the weights with `set_weights`. "
+            f"Received: model '{graph.owner.name}' for batches of {min(sizes)}"
+        ) from error
+
+
+def _runs_one_sample(graph: Graph) -> bool:
+    """Whether the whole model runs with a batch of one."""
+    nodes = map(graph.first_node, filter(graph.in_graph, graph.operations))
+    targets = graph.outputs or [tensor for node in nodes for tensor in node.outputs]
+
+    @tf.function(autograph=False)
+    def run(*values: Any) -> list[Any]:
+        feeds = list(zip(graph.inputs, values, strict=True))
+        return graph.run(feeds, targets, LayerRunner(TracedWeights()))
+
+    specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in graph.inputs]
+    try:
+        outputs = run.get_concrete_function(*specs).outputs
+    # A layer may raise any error.
+    except Exception:
+        return False
+    return all(value.shape.rank and value.shape[0] in (1, None) for value in outputs)
 
 
 def reason_of(error: tf.errors.OpError) -> str:

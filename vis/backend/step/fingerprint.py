@@ -63,12 +63,14 @@ def fingerprint(function: Any) -> Fingerprint:
 def fingerprint_of(model: keras.Model) -> Fingerprint:
     """The fingerprint of a model in inference mode."""
     graph = Graph.of(model)
-    specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype) for t in graph.inputs]
+    specs = [tf.TensorSpec((t.shape[0] or 1, *t.shape[1:]), t.dtype) for t in graph.inputs]
 
     @tf.function(autograph=False)
     def run(*inputs: Any) -> Any:
-        is_one = isinstance(graph.input_structure, (list, tuple)) and len(inputs) == 1
-        nested = keras.tree.pack_sequence_as(graph.input_structure, list(inputs))
+        flat = keras.tree.flatten(graph.input_structure)
+        is_one = isinstance(graph.input_structure, (list, tuple)) and len(flat) == 1
+        values = dict(zip(map(id, graph.inputs), inputs, strict=True))
+        nested = keras.tree.map_structure(lambda t: values.get(id(t)), graph.input_structure)
         return keras.tree.flatten(model(inputs[0] if is_one else nested, training=False))
 
     return fingerprint(run.get_concrete_function(*specs))

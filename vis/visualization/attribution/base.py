@@ -212,7 +212,7 @@ def apply_backprop_modifier(
     modify = backprop_modifiers.get(backprop_modifier)
     if modify is None:
         return graph, list(layers)
-    modified = Graph.of(modify(graph.model), graph.input_structure)
+    modified = Graph.of(modify(graph.model), graph.given_structure)
     in_copy = [layer_in_copy(layer, graph.model, modified.model) for layer in layers]
     return modified, list(map(modified.find, in_copy))
 
