@@ -55,10 +55,28 @@ def classifier():
     return keras.Model(inputs, layers.Dense(5, name="predictions")(layers.Flatten()(x)))
 
 
+@pytest.fixture
+def labelled():
+    images = np.random.default_rng(0).uniform(0, 255, (15, 16, 16, 3)).astype("float32")
+    names = ["top", "coat", "pullover", "shirt", "bag"]
+    return {"x_train": images, "y_train": np.arange(15) % 5, "class_names": names}
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.filterwarnings("ignore:.* maps show nothing")
+def test_figures(classifier, labelled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("figures.md", {"model": classifier, **labelled})
+    names = ["classes", "contrast", "methods", "shortcuts", "top"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"{n}.png" for n in names]
+    assert (tmp_path / "pictures" / "pullover.png").is_file()
+    assert (tmp_path / "report.pdf").is_file()
+
+
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
-def test_which_method(classifier, image):
-    names = run("which_method.md", {"model": classifier, "photograph": image})
+def test_which_method(classifier, image, labelled):
+    names = run("which_method.md", {"model": classifier, "photograph": image, **labelled})
     assert names["pictures"].shape == (2, 16, 16, 3)
     assert names["facets"].shape == (4, 16, 16, 3)
     assert names["kept"].shape == (16, 16, 3)
@@ -66,6 +84,9 @@ def test_which_method(classifier, image):
     for name in ("heat", "smooth", "before", "after"):
         assert names[name].shape == (16, 16)
     assert (names["before"] != names["after"]).any()
+    assert names["contrast"].difference.shape == (1, 16, 16)
+    assert names["found"].classes.tolist() == [0, 1, 2, 3, 4]
+    assert len(names["figure"].axes) == 6
     for ours, theirs in zip(classifier.weights, names["shuffled"].weights, strict=True):
         np.testing.assert_allclose(np.sort(ours, None), np.sort(theirs, None))
 
