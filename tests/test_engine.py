@@ -70,6 +70,7 @@ SETTINGS = {
 
 
 @pytest.mark.every(3)
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_one_trace_for_all_filters_images_weights_and_seeds(kind):
     model = counting_model()
