@@ -76,10 +76,10 @@ class Objective:
 def warn_of_softmax(losses: Iterable[Loss]) -> None:
     """Warns of losses that are proportional to activations behind a softmax."""
     for loss in losses:
-        if not isinstance(loss, TensorLoss) or loss.before_softmax or not loss.is_proportional():
+        if not isinstance(loss, TensorLoss) or loss.before_softmax:
             continue
         layer = LayerOutput.of(loss.target).layer
-        if has_softmax(layer):
+        if has_softmax(layer) and loss.is_proportional():
             warn(
                 f"The score of layer '{layer.name}' should be taken before its softmax. Behind it, "
                 "a score also rises where other classes fall, and a confident score has hardly any "

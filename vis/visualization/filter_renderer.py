@@ -144,7 +144,7 @@ class FilterRenderer:
     def traces(self) -> list[FilterTrace]:
         """The activations of the filters of all pictures, if the loss has such a term."""
         return [
-            FilterTrace(self._layer, seed.filter, np.concatenate(parts))
+            FilterTrace(self._layer, seed.filter, np.concatenate(parts), before_softmax=True)
             for seed, parts in self._activations.items()
         ]
 

@@ -22,6 +22,7 @@ class FilterTrace(NamedTuple):
     layer: Target
     filters: Any  # An index, or a list of indices that are drawn jointly.
     activations: np.ndarray  # (steps,)
+    before_softmax: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -66,14 +67,16 @@ def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
     constant = [trace for trace in traces if trace.is_constant]
     if constant:
         value = constant[0].activations[0] + 0.0  # Not -0.
-        layer = LayerOutput.of(constant[0].layer).layer
-        saturated = saturated_activation(layer, np.array([t.activations[0] for t in constant]))
+        values = np.array([trace.activations[0] for trace in constant])
+        saturated = saturated_activation(LayerOutput.of(constant[0].layer).layer, values)
+        if saturated == "softmax" and constant[0].before_softmax:
+            saturated = None
         reason = "the image has no effect on it" if value else "no image made it active"
         reason = f"the {saturated} is saturated" if saturated else reason
         warn(
             f"The activation of {_listed(constant)} should change during the optimisation, but it "
             f"was {value:.3g} in all steps, as {reason}: the pictures show nothing. Draw the layer "
-            "before the activation, or look at photographs by `top_activating_images`"
+            "before the activation, or look at photographs by `top_activating_images`."
         )
     if fallen := [trace for trace in traces if trace.has_fallen]:
         start, end = fallen[0].activations[0], fallen[0].end
