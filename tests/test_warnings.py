@@ -5,6 +5,8 @@ Warnings are errors in all tests, so that a call without `pytest.warns` tests si
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -463,12 +465,20 @@ def test_other_losses_of_filters_are_refused(loss):
 
 @by_class
 def test_progress_bar_of_a_call_that_takes_long(method, monkeypatch, capsys):
-    from vis.visualization.attribution import score
+    from vis.visualization.attribution import cam, score
 
+    monkeypatch.setattr(score, "tqdm", functools.partial(score.tqdm, mininterval=0))
     monkeypatch.setattr(score, "_DELAY", 0)
     images = np.stack([noise(6, 6, 1, seed=i) for i in range(3)])
+    # Nothing is shown of images that are evaluated at once.
+    if isinstance(method, Saliency) and not isinstance(method, (SmoothGrad, IntegratedGradients)):
+        method(network(), images, filter_indices=0)
+        assert "image" not in capsys.readouterr().err
+    for module in (cam, score):
+        monkeypatch.setattr(module, "MAX_BATCH_SIZE", 1)
     method(network(), images, filter_indices=0)
     printed = capsys.readouterr().err
+    assert "1/3" in printed
     assert "3/3" in printed
     assert "image" in printed
     method(network(), images, filter_indices=0, progress=False)

@@ -123,13 +123,17 @@ class Score:
     @contextlib.contextmanager
     def progress_bar(self, images: int, show: bool) -> Iterator[None]:
         """Shows how many images have been explained, if it takes long."""
-        show = check_flag("progress", show)
-        with tqdm(total=images, disable=not show, delay=_DELAY, unit="image") as self._bar:
+        if not check_flag("progress", show):
+            yield
+            return
+        with tqdm(total=images, delay=_DELAY, unit="image") as self._bar:
             yield
 
     def _advance(self, images: int) -> None:
-        if self._bar is not None:
-            self._bar.update(images)
+        bar = self._bar
+        # A bar that appears when all is done is of no use.
+        if bar is not None and (bar.last_print_n or bar.n + images < bar.total):
+            bar.update(images)
 
     def for_sample(self, i: int) -> "Score":
         """The score of one sample, applied to any number of images."""
