@@ -26,7 +26,7 @@ extensions = [
     "names",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_ext", "_templates", "_extra", "gallery"]
+exclude_patterns = ["_build", "_ext", "_templates", "_extra", "gallery", "api/README.md"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 
 # Notebooks show their saved outputs.

@@ -1,13 +1,15 @@
 """Compares the list of API pages with the public names of the modules."""
 
 import importlib
+import importlib.util
 import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-INDEX = Path(__file__).parent.parent / "docs" / "api" / "index.rst"
+DOCS = Path(__file__).parent.parent / "docs"
+INDEX = DOCS / "api" / "index.rst"
 
 
 def listed():
@@ -68,3 +70,36 @@ def test_the_index_lists_functions_of_keras():
     text = INDEX.read_text("utf-8")
     for name in backend.__all__:
         assert is_defined_in_vis(getattr(backend, name)) != (f"``{name}``" in text), name
+
+
+@pytest.fixture(scope="module")
+def readme():
+    spec = importlib.util.spec_from_file_location("api_readme", DOCS / "_ext" / "api_readme.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.text()
+
+
+def test_the_page_for_code_hosts_is_current(readme):
+    """If not, run `python docs/_ext/api_readme.py`."""
+    assert (DOCS / "api" / "README.md").read_text("utf-8") == readme
+
+
+def test_the_page_for_code_hosts_has_each_name_with_arguments_and_source(readme):
+    found = set()
+    for name, path, arguments in re.findall(
+        r"^- \[`(\w+)`\]\((.+?)\)`\((.*?)\)`: \w", readme, re.M
+    ):
+        source = (DOCS / "api" / path).resolve().read_text("utf-8")
+        assert re.search(rf"^(def|class) {name}\b|^{name} = ", source, re.M), name
+        assert all(
+            argument.strip("*") in source for argument in re.findall(r"[*\w]+(?==)", arguments)
+        )
+        found.add(name)
+    functions = {
+        name
+        for module, names in listed().items()
+        for name in names
+        if callable(getattr(importlib.import_module(module), name))
+    }
+    assert found == functions
