@@ -468,7 +468,7 @@ def test_progress_bar_of_a_call_that_takes_long(method, monkeypatch, capsys):
     from vis.visualization.attribution import cam, score
 
     monkeypatch.setattr(score, "tqdm", functools.partial(score.tqdm, mininterval=0))
-    monkeypatch.setattr(score, "_DELAY", 1e-9)  # At 0, it appears at once.
+    monkeypatch.setattr(score, "_DELAY", 1e-3)
     images = np.stack([noise(6, 6, 1, seed=i) for i in range(3)])
     # Nothing is shown of images that are evaluated at once.
     if isinstance(method, Saliency) and not isinstance(method, (SmoothGrad, IntegratedGradients)):
