@@ -233,6 +233,35 @@ def test_attribution_classes_skip_a_softmax(kind, method):
         np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
+class Unknown(layers.Layer):
+    """A softmax that no attribute tells of."""
+
+    def call(self, x):
+        return ops.softmax(x)
+
+
+@pytest.mark.parametrize("last", [Unknown(), layers.Activation(lambda x: ops.softmax(x))])
+def test_probabilities_are_known_by_their_sum(last):
+    model, image = network(last=last, units=3), noise(6, 6, 1)
+    images = np.stack([image] * 3)
+    for explain in (
+        lambda: visualize_saliency(model, -1, 0, image),
+        lambda: visualize_cam(model, -1, 0, images),
+        lambda: Saliency()(model, images, filter_indices=0),
+        lambda: Occlusion(patch=3)(model, images, filter_indices=0),
+        lambda: IntegratedGradients(steps=4)(model, images, filter_indices=0),
+    ):
+        with pytest.warns(UserWarning, match="should not be probabilities") as record:
+            explain()
+        assert len(record) == 1
+    Saliency()(model, image, "classes", 0)
+    # A picture that sums to 1 is none.
+    pixels = np.zeros((4, 4, 1))
+    pixels[1, 2] = 1
+    flat = sequential((4, 4, 1), layers.Flatten())
+    assert Occlusion(patch=1, fill=0)(flat, pixels, filter_indices=6).sum() == 1
+
+
 def test_functions_of_probabilities_warn_if_they_are_proportional_to_these():
     def explain(model, function):
         losses = [(OutputScore(model.layers[-1], function), -1)]

@@ -73,7 +73,7 @@ class Objective:
                 expect(len(value) in (1, samples), "losses", expected, received)
 
 
-def warn_of_softmax(losses: Iterable[Loss]) -> None:
+def warn_of_softmax(losses: Iterable[Loss]) -> bool:
     """Warns of losses that are proportional to activations behind a softmax."""
     for loss in losses:
         if not isinstance(loss, TensorLoss) or loss.before_softmax:
@@ -87,7 +87,8 @@ def warn_of_softmax(losses: Iterable[Loss]) -> None:
                 "= vis.utils.utils.apply_modifications(model)`, or the layer before a separate "
                 f"softmax layer. Received: the loss '{loss}' on layer '{layer.name}'"
             )
-            return
+            return True
+    return False
 
 
 def _term_of(loss: Loss, graph: Graph) -> Term:

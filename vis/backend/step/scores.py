@@ -12,10 +12,12 @@ from vis.backend.graph import ModelInputs, Target, TensorRef
 from vis.backend.private import gradients
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.forward import evaluate_losses
-from vis.backend.step.step_spec import Term
+from vis.backend.step.step_spec import Formula, Term
 
 # Compiled specs without an `Expression`, which would keep the model alive.
 compiled_scores = WeakCache()
+# Probabilities in half precision sum to 1 to within this.
+_SUM_TOLERANCE = 1e-2
 
 
 class ScoreOutput(NamedTuple):
@@ -24,6 +26,8 @@ class ScoreOutput(NamedTuple):
     scores: Any  # The weighted sum of the losses, (samples,).
     values: list[Any]  # The value of each tensor of `ScoreSpec.target_refs`, (samples, ...).
     grads: list[Any]  # The gradient of `scores` by each, or an empty list.
+    # Of each term with channels: whether these are probabilities that sum to 1, (samples,).
+    are_probabilities: list[Any]
 
 
 class ScoreSpec(NamedTuple):
@@ -68,9 +72,16 @@ class ScoreSpec(NamedTuple):
         self, run: Callable, inputs: list[Any], parameters: list[dict[str, Any]], weights: Any
     ) -> ScoreOutput:
         feeds, dtype = list(zip(self.input_refs, inputs, strict=True)), weights.dtype
-        losses, values = evaluate_losses(
-            run, feeds, self.terms, parameters, self.target_refs, dtype
-        )
+        explained = [term for term in self.terms if isinstance(term, Formula)]
+        refs = (*self.target_refs, *(term.target for term in explained))
+        losses, values = evaluate_losses(run, feeds, self.terms, parameters, refs, dtype)
+        values, outputs = values[: len(self.target_refs)], values[len(self.target_refs) :]
+        channels = [dict(term.settings).get("axis") for term in explained]
+        are_probabilities = [
+            _are_probabilities(output, axis)
+            for output, axis in zip(outputs, channels, strict=True)
+            if isinstance(axis, int) and output.shape[axis] != 1
+        ]
         scores = tf.zeros(tf.shape(inputs[0])[:1], dtype)
         for i, loss in enumerate(losses):
             scores += weights[i] * loss
@@ -84,10 +95,18 @@ class ScoreSpec(NamedTuple):
                     f"Received: the output of '{name}', of shape {ref.shape}"
                 )
         # NumPy has no bfloat16, and float16 overflows in later sums.
-        readable = tf.nest.map_structure(
+        values, grads = tf.nest.map_structure(
             lambda v: tf.cast(v, tf.float32) if v.dtype.size < 4 else v, (values, grads)
         )
-        return ScoreOutput(scores, *readable)
+        return ScoreOutput(scores, values, grads, are_probabilities)
+
+
+def _are_probabilities(output: Any, axis: int) -> Any:
+    """Whether the channels of each sample are positive and sum to 1, (samples,)."""
+    output = tf.cast(output, tf.float32)
+    sums = tf.reduce_sum(output, axis=axis, keepdims=True)
+    holds = (output > 0) & (tf.abs(sums - 1) < _SUM_TOLERANCE)
+    return tf.reduce_all(holds, axis=list(range(1, len(output.shape))))
 
 
 def _error_message(reason: str, inputs: list[Any], *_: Any) -> str:

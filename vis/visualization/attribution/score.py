@@ -31,7 +31,7 @@ from vis.backend.step import (
     select_sample,
     split_for_scalar_losses,
 )
-from vis.losses import ActivationMaximization, Loss
+from vis.losses import ActivationMaximization, Loss, TensorLoss
 from vis.utils.validation import check_flag, is_iterable, warn
 from vis.visualization.attribution.maps import MAX_BATCH_SIZE, batches, is_zero, warn_of_empty
 
@@ -90,10 +90,15 @@ class Score:
             self._objective.check_samples(len(inputs.images))
         self._parameters = self._objective.parameters
         self._weights = np.array(self._objective.weights, self._dtype)
-        # Shared by the scores of single samples.
+        # These lists are shared by the scores of single samples.
         self.notes: list[str] = []
         self._bar: Any = None
-        warn_of_softmax(self._objective.losses)
+        has_warned = warn_of_softmax(self._objective.losses)
+        explains_activations = any(
+            isinstance(loss, TensorLoss) and "axis" in loss.settings and loss.is_proportional()
+            for loss in self._objective.losses
+        )
+        self._warnings = ["probabilities"] if explains_activations and not has_warned else []
 
     def select_filters(self, filter_indices: FilterIndices) -> None:
         """Selects the filters of the only loss, an `ActivationMaximization`.
@@ -232,6 +237,14 @@ class Score:
             output = tree.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
         if differentiate:
             self._advance(len(images))
+        if self._warnings and any(map(np.all, output.are_probabilities)):
+            self._warnings.clear()
+            warn(
+                "The explained scores should not be probabilities: they sum to 1, as behind a "
+                "softmax, so that one also rises where others fall, and confident ones have hardly "
+                "any gradient. Explain the layer before the softmax. Received: scores of "
+                + " and ".join(term.name for term in self._objective.terms)
+            )
         for grads in output.grads:
             is_flat = ~grads.reshape(len(grads), -1).any(axis=1)
             if is_flat.any():
