@@ -78,6 +78,9 @@ def test_ranges_of_images_are_inferred(name):
 def test_a_grid_has_one_range():
     figure = plotting.grid([np.full((6, 6), -1.0), np.full((6, 6), 0.5)])
     assert [ax.images[0].get_clim() for ax in figure.axes] == [(-1, 1)] * 2
+    # A photograph in bytes beside a map in floats.
+    figure = plotting.grid([np.full((6, 6), 200, "uint8"), np.full((6, 6), 0.5)])
+    assert [ax.images[0].get_clim() for ax in figure.axes] == [(0, 255), (0, 1)]
     figure = plotting.grid([np.zeros((6, 6)), np.ones((6, 6, 3))], input_range=(-1, 3))
     assert figure.axes[0].images[0].get_clim() == (-1, 3)
     np.testing.assert_allclose(shown(figure.axes[1])[0], 0.5)

@@ -242,14 +242,15 @@ def panels_of_images(
 
 
 def common_limits(panels: Sequence[Panel], input_range: Any) -> list[tuple[float, float]]:
-    """The range in which each panel is shown, the same for all of a kind."""
+    """The range in which each panel is shown: one for all of a kind, bytes apart from floats."""
     if input_range is not None:
         return [check_input_range(input_range)] * len(panels)
-    arrays: dict[type[Panel], list[np.ndarray]] = defaultdict(list)
-    for panel in panels:
-        arrays[type(panel)].append(panel.array)
-    limits = {kind: kind.limits(own) for kind, own in arrays.items()}
-    return [limits[type(panel)] for panel in panels]
+    groups = [(type(panel), np.issubdtype(panel.array.dtype, np.integer)) for panel in panels]
+    arrays = defaultdict(list)
+    for group, panel in zip(groups, panels, strict=True):
+        arrays[group].append(panel.array)
+    limits = {group: group[0].limits(own) for group, own in arrays.items()}
+    return [limits[group] for group in groups]
 
 
 def show_image(ax: Any, image: np.ndarray, limits: tuple[float, float], **settings: Any) -> None:

@@ -49,7 +49,7 @@ class ClassContrast:
 
     Attributes:
         classes: The two class indices.
-        images: The images, `(samples, ...)`.
+        images: The images, or the embeddings of words, `(samples, ...)`.
         first: Attributions of the first class, summed over the channels, `(samples, ...)`.
         second: The same of the second class.
         spatial_axes: The spatial axes of an image.
@@ -227,8 +227,9 @@ def class_attributions(
     seen = 0
     with tqdm(total=dataset.count, disable=not progress, unit="image") as bar:
         for batch in dataset.batches(batch_size):
-            classes = _predicted_classes(layer, inputs, preprocessed(graph, batch, None))
-            if dataset.labels is not None:
+            if dataset.labels is None:
+                classes = _predicted_classes(layer, inputs, preprocessed(graph, batch, None))
+            else:
                 classes = np.array(dataset.labels[seen : seen + len(batch)])
                 expected = f"have labels from 0 to {count - 1}, the classes of '{layer.name}'"
                 expect(max(classes) < count, "images", expected, f"a label {max(classes)}")
