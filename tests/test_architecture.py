@@ -203,9 +203,9 @@ def test_each_call_builds_one_graph(name, monkeypatch):
     built = []
     init = Graph.__init__
 
-    def counting(self, input_structure, model=None):
+    def counting(self, input_structure, model=None, absent=()):
         built.append(input_structure if model is None else model)
-        init(self, input_structure, model)
+        init(self, input_structure, model, absent)
 
     model = classifier()
     monkeypatch.setattr(Graph, "__init__", counting)

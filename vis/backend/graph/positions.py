@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -253,6 +254,9 @@ def _measured(
     for axis, size in enumerate(shape.numpy()[1:].tolist(), 1):
         strengths = [np.abs(g.numpy()).max(axis=0) for g in grads.get(axis, [])]
         axes.append(_measured_axis(size, strengths, geometry))
+    # Gradients at random weights may suggest the same axis of the image twice.
+    claims = Counter(span.axis for axis in axes for span in axis.spans)
+    axes = [Axis(a.size) if any(claims[s.axis] > 1 for s in a.spans) else a for a in axes]
     without = [i for i, axis in enumerate(axes) if not axis.spans]
     if without:
         axes[without[-1]] = axes[without[-1]]._replace(is_channels=True)
