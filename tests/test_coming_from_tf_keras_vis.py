@@ -9,6 +9,9 @@ import pytest
 from keras import layers
 from PIL import Image
 
+# Some channels of random weights are never active.
+pytestmark = pytest.mark.filterwarnings("ignore:The activation of filters")
+
 PAGE = Path(__file__).parent.parent / "docs" / "coming_from_tf_keras_vis.md"
 SIZE = 16
 
