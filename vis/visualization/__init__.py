@@ -7,6 +7,9 @@ from vis.visualization.activation_maximization import (
 )
 from vis.visualization.attribution import (
     CAM,
+    AttentionMap,
+    AttentionRelevance,
+    AttentionRollout,
     Attribution,
     FasterScoreCAM,
     GradCAM,
@@ -38,6 +41,9 @@ from vis.visualization.top_images import TopImages, TopImagesOfLayer, top_activa
 
 __all__ = [
     "CAM",
+    "AttentionMap",
+    "AttentionRelevance",
+    "AttentionRollout",
     "Attribution",
     "ClassAttributions",
     "ClassContrast",

@@ -1,5 +1,6 @@
 """Running single layers: faster, on derived weights, or without their softmax."""
 
+from vis.backend.layers.attention_scores import record_attention
 from vis.backend.layers.inference import inference_mode, plain_call
 from vis.backend.layers.layer_runner import LayerRunner
 from vis.backend.layers.layer_variants import (

@@ -1,5 +1,6 @@
 """The compiled step of attribution: scores of images, and their gradients."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from vis.backend.cache import WeakCache
 from vis.backend.graph import ModelInputs, Target, TensorRef
+from vis.backend.layers import record_attention
 from vis.backend.private import gradients
 from vis.backend.step.compiled import CompiledFunction
 from vis.backend.step.forward import evaluate_losses
@@ -43,6 +45,8 @@ class ScoreSpec(NamedTuple):
     differentiate: bool  # Whether gradients with respect to these are requested, too.
     activations: tuple[Any, ...]  # Weak references to the model's activation functions.
     precision: str | None = None  # The dtype that the model computes in; None for its own.
+    # Whether the targets are the scores of all self-attention that the losses depend on.
+    attention: bool = False
 
     def compile(self) -> CompiledFunction:
         """A function of inputs, parameters and weights that returns a `ScoreOutput`.
@@ -74,7 +78,8 @@ class ScoreSpec(NamedTuple):
         feeds, dtype = list(zip(self.input_refs, inputs, strict=True)), weights.dtype
         explained = [term for term in self.terms if isinstance(term, Formula)]
         refs = (*self.target_refs, *(term.target for term in explained))
-        losses, values = evaluate_losses(run, feeds, self.terms, parameters, refs, dtype)
+        with record_attention() if self.attention else contextlib.nullcontext() as attention:
+            losses, values = evaluate_losses(run, feeds, self.terms, parameters, refs, dtype)
         values, outputs = values[: len(self.target_refs)], values[len(self.target_refs) :]
         channels = [dict(term.settings).get("axis") for term in explained]
         are_probabilities = [
@@ -85,7 +90,13 @@ class ScoreSpec(NamedTuple):
         scores = tf.zeros(tf.shape(inputs[0])[:1], dtype)
         for i, loss in enumerate(losses):
             scores += weights[i] * loss
-        grads = gradients(scores, values) if self.differentiate else []
+        if attention is not None:
+            # Those of a loop inside a layer cannot be reached.
+            values = [v for v in attention if v.graph is scores.graph]
+        grads = gradients(scores, values) if self.differentiate and values else []
+        if attention is not None:
+            on_path = [pair for pair in zip(values, grads, strict=True) if pair[1] is not None]
+            values, grads = ([pair[i] for pair in on_path] for i in range(2))
         for ref, grad in zip(self.target_refs, grads, strict=False):
             if grad is None:
                 name, names = ref.operation().name, " and ".join(t.name for t in self.terms)

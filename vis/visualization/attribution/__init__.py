@@ -1,5 +1,10 @@
 """Attribution methods: saliency, Grad-CAM, integrated gradients, occlusion and others."""
 
+from vis.visualization.attribution.attention import (
+    AttentionMap,
+    AttentionRelevance,
+    AttentionRollout,
+)
 from vis.visualization.attribution.base import Attribution
 from vis.visualization.attribution.cam import CAM
 from vis.visualization.attribution.grad_cam import GradCAM, GradCAMPlusPlus, GuidedGradCAM, LayerCAM
@@ -11,6 +16,9 @@ from vis.visualization.attribution.score_cam import FasterScoreCAM, ScoreCAM
 
 __all__ = [
     "CAM",
+    "AttentionMap",
+    "AttentionRelevance",
+    "AttentionRollout",
     "Attribution",
     "FasterScoreCAM",
     "GradCAM",

@@ -14,6 +14,7 @@ from vis._core.flat_scores import saturated_activation
 from vis._core.model_inputs import as_model_inputs
 from vis._core.objective import Objective, warn_of_softmax
 from vis.backend.graph import (
+    Axis,
     Geometry,
     ModelInputs,
     Target,
@@ -182,6 +183,34 @@ class Score:
         """The gradient of each image's score with respect to each of several tensors."""
         return self._evaluate(images, refs, differentiate=True).grads
 
+    def attention(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The scores of each self-attention that the score depends on, and the gradients by them.
+
+        They are `(samples, heads, queries, keys)`, in the order of their computation.
+        """
+        output = self._evaluate(images, (), differentiate=True, attention=True)
+        values, grads = (
+            [a if a.ndim == 4 else a[:, None] for a in arrays]
+            for arrays in (output.values, output.grads)
+        )
+        return values, grads
+
+    def token_axis(self, count: int, shape: Sequence[int]) -> Axis:
+        """The axis of a number of tokens in images of some shape, from the first layer with it."""
+        for layer in self._graph.layers():
+            try:
+                axes = self.geometry(layer, shape).axes
+            except ValueError:
+                # It has several outputs, or other samples than images.
+                continue
+            if len(axes) == 2 and axes[0].size == count and axes[0].spans:
+                return axes[0]
+        raise ValueError(
+            "`model` must have a layer whose tokens have places in the image, such as an embedding "
+            f"of patches. Received: model '{self._graph.owner.name}' with attention between "
+            f"{count} tokens"
+        )
+
     def value_and_gradient(
         self, images: np.ndarray, tensor: keras.KerasTensor | TensorRef | None = None
     ) -> ScoreOutput:
@@ -209,6 +238,7 @@ class Score:
         images: np.ndarray,
         tensors: Sequence[keras.KerasTensor | TensorRef],
         differentiate: bool,
+        attention: bool = False,
     ) -> ScoreOutput:
         spec = ScoreSpec(
             input_refs=self._input_refs,
@@ -217,12 +247,14 @@ class Score:
             differentiate=differentiate,
             activations=self._graph.activations(),
             precision=safe_precision(self._graph.operations),
+            attention=attention,
         )
         images = np.asarray(images, self._dtype)
         if len(images) > MAX_BATCH_SIZE:
             chunks = batches(len(images), MAX_BATCH_SIZE)
             parts = [
-                self.for_samples(c)._evaluate(images[c], tensors, differentiate) for c in chunks
+                self.for_samples(c)._evaluate(images[c], tensors, differentiate, attention)
+                for c in chunks
             ]
             return tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
         inputs = [images, *(np.broadcast_to(v, (len(images), *v.shape[1:])) for v in self._fixed)]
