@@ -7,7 +7,7 @@ import tensorflow as tf
 from helpers import nodes, sequential
 from keras import layers
 
-from vis.backend.graph import Graph
+from vis.backend.graph import Graph, ModelInputs
 from vis.losses import ActivationMaximization
 from vis.visualization import visualize_cam, visualize_cam_with_losses
 from vis.visualization.attribution.maps import resize_maps, scale_maps
@@ -35,7 +35,8 @@ def default_layer(model, layer_idx=-1):
     graph = Graph.of(model)
     layer = model.layers[layer_idx] if isinstance(layer_idx, int) else layer_idx
     losses = [(ActivationMaximization(layer), -1)]
-    return default_penultimate_layer(graph, losses, graph.inputs[0]).name
+    inputs = ModelInputs.with_zeros(graph, graph.inputs[0])
+    return default_penultimate_layer(inputs, losses).name
 
 
 def grad_cam_formula(model, image, filters, modify=lambda grads: grads):

@@ -44,6 +44,7 @@ METHODS = [
     if isinstance(method := getattr(visualization, name), type)
     and issubclass(method, Attribution)
     and name not in ("Attribution", "CAM")
+    and not issubclass(method, visualization.AttentionMap)
 ]
 
 

@@ -60,9 +60,11 @@ def _geometry(inputs: ModelInputs, ref: TensorRef, shape: tuple[int, ...]) -> Ge
         if (found := geometries.get(id(ref.tensor))) is not None:
             return found
 
+    first = inputs._replace(values=tuple(v if v is None else v[:1] for v in inputs.values))
+
     def run(values: list[Any]) -> Any:
         (image,) = values
-        fixed = inputs.complete(np.zeros((_SAMPLES, *shape), "float32"))
+        fixed = first.complete(np.zeros((_SAMPLES, *shape), "float32"))
         pairs = zip(inputs.tensors, fixed, strict=True)
         feeds = [(t, image if t is tensor else tf.constant(value)) for t, value in pairs]
         return graph.run(feeds, [ref], LayerRunner(TracedWeights()))[0]

@@ -12,7 +12,7 @@ _lock = threading.RLock()
 
 @contextlib.contextmanager
 def record_attention() -> Iterator[list[Any]]:
-    """A context that lists the scores of self-attention, `(samples, heads, tokens, tokens)`.
+    """A context that lists the scores of attention, `(samples, heads, queries, keys)`.
 
     Keras's layers, its fused `dot_product_attention` and custom layers all compute them by
     TensorFlow's softmax, which is replaced, so that later values depend on the listed scores.
@@ -23,7 +23,7 @@ def record_attention() -> Iterator[list[Any]]:
 
         def recording(logits: Any, axis: int | None = None, name: str | None = None) -> Any:
             scores = softmax(logits, axis=axis, name=name)
-            if _is_self_attention(scores, axis):
+            if _is_attention(scores, axis):
                 recorded.append(scores)
             return scores
 
@@ -34,10 +34,10 @@ def record_attention() -> Iterator[list[Any]]:
             tf.nn.softmax = softmax
 
 
-def _is_self_attention(scores: Any, axis: int | None) -> bool:
-    """Whether a softmax over the last axis is one of as many keys as queries."""
+def _is_attention(scores: Any, axis: int | None) -> bool:
+    """Whether a softmax is over the keys of several queries; without heads, of as many."""
     rank = scores.shape.rank
     if rank not in (3, 4) or axis not in (None, -1, rank - 1):
         return False
     queries, keys = scores.shape[-2:]
-    return queries == keys and keys != 1 and (rank == 4 or keys is not None)
+    return 1 not in (queries, keys) and (rank == 4 or None is not keys == queries)

@@ -114,8 +114,8 @@ class AttentionRelevance(AttentionMap):
 
 def _check_attention(scores: Sequence[np.ndarray], samples: int) -> None:
     """Raises a `ValueError` unless all layers attend to the same tokens of each image."""
-    shapes = sorted({(len(each), each.shape[-1]) for each in scores})
+    shapes = sorted({(len(each), *each.shape[2:]) for each in scores})
     expected = "compute its score by self-attention between the tokens of a whole image or text"
-    received = f"a model with attention of {[f'{n} x {k} tokens' for n, k in shapes]}"
-    is_whole = len(shapes) == 1 and shapes[0][0] == samples
+    received = f"{samples} images and attention of (samples, queries, keys) = {shapes}"
+    is_whole = len(shapes) == 1 and shapes[0][0] == samples and shapes[0][1] == shapes[0][2]
     expect(is_whole, "model", f"{expected}. Use `GradCAM` or `Occlusion`", received)

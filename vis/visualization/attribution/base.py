@@ -143,10 +143,13 @@ class Attribution(Value):
     ) -> np.ndarray:
         """Attributions of losses; with `select` those of some filters of the only loss."""
         tensor = tensor_to_explain(graph, find_input(graph, input_name))
-        layers = self.feature_layers(graph, pairs, tensor)
+        given = preprocessed(graph, seed_input)
+        inputs = self.model_inputs(graph, given, input_name)
+        layers = self.feature_layers(pairs, inputs)
         modified, layers = apply_backprop_modifier(self.backprop_modifier, graph, layers)
         pairs = [(loss_in_copy(loss, graph, modified), weight) for loss, weight in pairs]
-        inputs = self.model_inputs(modified, preprocessed(graph, seed_input), input_name)
+        if modified is not graph:
+            inputs = self.model_inputs(modified, given, input_name)
         score = Score(inputs, pairs)
         if select:
             score.select_filters(filter_indices)
@@ -155,9 +158,7 @@ class Attribution(Value):
         warn_of_zeros(score, measured, self.reason_of_zeros)
         return _with_channel_axis(measured, inputs.images.shape, channel_axis_of(tensor))
 
-    def feature_layers(
-        self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
-    ) -> list[Target]:
+    def feature_layers(self, losses: LossPairs, inputs: ModelInputs) -> list[Target]:
         """Further layers that `measure` needs; passed to it after the images."""
         return []
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from vis._core.objective import Objective
-from vis.backend.graph import Axis, Geometry, Graph, Target, channel_axis, spatial_axes
+from vis.backend.graph import Axis, Geometry, ModelInputs, Target, channel_axis, spatial_axes
 from vis.visualization.attribution.base import Attribution, LossPairs
 from vis.visualization.attribution.maps import (
     MAX_BATCH_SIZE,
@@ -57,13 +57,11 @@ class CAM(Attribution):
             f"`weighted_features` must be defined by subclasses of `CAM`. Received: {type(self)}"
         )
 
-    def feature_layers(
-        self, graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
-    ) -> list[Target]:
+    def feature_layers(self, losses: LossPairs, inputs: ModelInputs) -> list[Target]:
         if self.penultimate_layer_idx is None:
-            return [default_penultimate_layer(graph, losses, tensor)]
-        explained = Objective(losses, graph).operations()
-        return find_penultimate_layers(graph, explained, self.penultimate_layer_idx)
+            return [default_penultimate_layer(inputs, losses)]
+        explained = Objective(losses, inputs.graph).operations()
+        return find_penultimate_layers(inputs.graph, explained, self.penultimate_layer_idx)
 
     def measure(self, score: Score, images: np.ndarray, *layers: Target) -> np.ndarray:
         return self.fuse_maps(score, images, layers)

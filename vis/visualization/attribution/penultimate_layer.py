@@ -66,19 +66,18 @@ def find_penultimate_layers(
     return candidates
 
 
-def default_penultimate_layer(
-    graph: Graph, losses: LossPairs, tensor: keras.KerasTensor
-) -> keras.Layer:
-    """The layer of the feature maps that explain some losses by an input, `tensor`.
+def default_penultimate_layer(inputs: ModelInputs, losses: LossPairs) -> keras.Layer:
+    """The layer of the feature maps that explain some losses by the input that varies.
 
     It is the nearest convolution or pooling layer, also inside nested models and wrappers. Layers
     with more than one position are preferred. If tokens follow it that depend on the whole image,
     as in a transformer, it is the last layer with a gradient at those that have a place in it.
     """
-    search = _Search(graph, tensor, _without_inputs(Objective(losses, graph).operations()))
+    graph, (tensor,) = inputs.graph, inputs.varying
+    search = _Search(inputs, _without_inputs(Objective(losses, graph).operations()))
     nearest = search.nearest_convolution()
     if candidates := search.tokens_after(nearest):
-        return _last_with_gradient(search.inputs, losses, candidates)
+        return _last_with_gradient(inputs, losses, candidates)
     if nearest is None:
         raise ValueError(
             "`penultimate_layer_idx` must be given: there is no convolution or pooling layer with "
@@ -90,18 +89,26 @@ def default_penultimate_layer(
     return nearest
 
 
+def _first_image(inputs: ModelInputs) -> np.ndarray:
+    """The first image that is explained, or noise."""
+    if inputs.images is not None:
+        return inputs.images[:1]
+    (tensor,) = inputs.varying
+    return np.random.default_rng(0).normal(size=(1, *layout_of(tensor).shape)).astype("float32")
+
+
 class _Search:
     """The layers before some operations, and their positions in an input."""
 
-    def __init__(self, graph: Graph, tensor: keras.KerasTensor, explained: Sequence[Any]) -> None:
-        self.graph = graph
+    def __init__(self, inputs: ModelInputs, explained: Sequence[Any]) -> None:
+        self.inputs = inputs
+        self.graph = inputs.graph
         self.explained = explained
-        self.inputs = ModelInputs.with_zeros(graph, tensor)
-        self._shape = layout_of(tensor).shape
-        self._axes = {*spatial_axes(tensor)}
+        self._shape = _first_image(inputs).shape[1:]
+        self._axes = {*spatial_axes(inputs.varying[0])}
         # Before `upstream`: it lists layers inside custom layers only after they have run once.
-        order = graph.layers()
-        self._before = list(reversed(_before_all(graph, explained, order)))
+        order = self.graph.layers()
+        self._before = list(reversed(_before_all(self.graph, explained, order)))
 
     def _placed(self, target: Any) -> list[Axis]:
         """The axes of a layer's output that run along spatial axes of the input."""
@@ -179,14 +186,15 @@ def _last_with_gradient(
     inputs: ModelInputs, losses: LossPairs, candidates: Sequence[keras.Layer]
 ) -> keras.Layer:
     """The first of some layers at whose positions in the image a score has a gradient."""
-    (tensor,) = inputs.varying
-    shape = layout_of(tensor).shape
-    images = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
-    score = Score(inputs._replace(images=images), losses)
+    images = _first_image(inputs)
+    values = tuple(None if value is None else value[:1] for value in inputs.values)
+    score = Score(inputs._replace(images=images, values=values), losses)
     if isinstance(losses[0][0], ActivationMaximization):
         score.select_filters(0)
     for layer, grads in zip(candidates, _gradients(score, images, candidates), strict=True):
-        axis = next(axis for axis in geometry_of(inputs, layer, shape).axes if axis.spans)
+        axis = next(
+            axis for axis in geometry_of(inputs, layer, images.shape[1:]).axes if axis.spans
+        )
         placed = math.prod(span.length for span in axis.spans)
         if grads[:, axis.start : axis.start + placed].any():
             return layer
