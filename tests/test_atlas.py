@@ -139,6 +139,13 @@ def copied(atlas_folder, tmp_path):
     return shutil.copytree(atlas_folder, tmp_path / "copied")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Writes the pages of an atlas, without its pictures and links."""
+    monkeypatch.setattr("vis.atlas.run.AtlasRun.render", lambda *args: None)
+    monkeypatch.setattr("vis.atlas.run.AtlasRun.compute_links", lambda *args: None)
+
+
 class PicklingPool(ThreadPoolExecutor):
     """Threads that get and return copies, as processes do, without their time to start."""
 
@@ -225,7 +232,8 @@ def test_without_images_relevance_is_measured_on_the_pictures_of_classes(model, 
     assert layers[1]["filters"] == most_relevant(features, dense.get_weights()[0], [0, 1])
 
 
-def test_without_classes_or_a_gradient_the_first_channels_are_drawn(model, tmp_path):
+@pytest.mark.usefixtures("undrawn")
+def test_without_classes_the_first_channels_are_drawn(model, tmp_path):
     settings = {**QUICK, "max_filters": 2}
     draw_atlas(model, tmp_path / "inner", layers=["edges", "parts"], **settings)
     layers = data(content(tmp_path / "inner"), "atlas")["layers"]
@@ -286,7 +294,8 @@ def test_pictures_are_those_of_visualize_filters(model, files):
 def test_top_images_of_each_channel(model, images, files):
     names = sorted(path.name for path in images.iterdir())
     infos = data(files, "images")
-    found = top_activating_images(model, images, ["edges", "parts"], progress=False)
+    with pytest.warns(UserWarning, match="of 'parts' have one and the same activation"):
+        found = top_activating_images(model, images, ["edges", "parts"], progress=False)
     for position, expected in enumerate(found.layers):
         layer = data(files, f"layers/{position:04}")
         for channel in layer["channels"]:
@@ -365,6 +374,7 @@ def test_without_images_links_are_computed_on_own_pictures(bare_files):
     assert data(bare_files, "atlas")["images"] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_filters_and_classes_by_index(model, tmp_path):
     atlas = draw_atlas(model, tmp_path, filters={"parts": [4, 1], 0: 3}, classes=[2, -3], **QUICK)
     layers = data(content(tmp_path), "atlas")["layers"]
@@ -372,6 +382,7 @@ def test_filters_and_classes_by_index(model, tmp_path):
     assert atlas.failed == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_filters_for_all_layers_and_without_a_limit(model, tmp_path):
     settings = {"layers": ["edges", "classes"], **QUICK, "filters": [2], "max_classes": None}
     draw_atlas(model, tmp_path, **settings)
@@ -391,7 +402,7 @@ def test_a_missing_picture_of_a_finished_atlas_is_drawn(model, images, copied, f
     assert content(copied) == files
 
 
-@pytest.mark.parametrize("moment", daily("images", "links"))
+@pytest.mark.parametrize("moment", daily("pictures", "links"))
 def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, moment):
     pattern, count = MOMENTS[moment]
     replace, seen = os.replace, []
@@ -399,6 +410,9 @@ def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, momen
     def replace_or_interrupt(source, target):
         seen.extend([target] * (pattern in os.fspath(target)))
         if len(seen) == count:
+            # As if the process had been killed here, and no longer ran.
+            prefix, _, rest = Path(source).name.removeprefix(".").split(".", 2)
+            shutil.copy(source, Path(source).with_name(f".{prefix}.{2**31}.{rest}"))
             raise KeyboardInterrupt
         replace(source, target)
 
@@ -407,13 +421,15 @@ def test_resumes_after_ctrl_c(model, images, tmp_path, files, monkeypatch, momen
     with pytest.raises(KeyboardInterrupt):
         draw_atlas(model, folder, images=images, **QUICK)
     monkeypatch.undo()
+    assert any(Path(name).name.startswith(".") for name in content(folder))
     has_pictures = any(name.startswith("pictures/") for name in content(folder))
     assert has_pictures == (moment != "images")
     draw_atlas(model, folder, images=images, **QUICK)
     assert content(folder) == files
 
 
-@pytest.mark.parametrize("moment", daily("pictures"))
+@pytest.mark.long
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_resumes_after_a_kill(model, model_file, images, tmp_path, files, moment):
     folder = tmp_path / "atlas"
     pattern, count = MOMENTS[moment]
@@ -537,6 +553,7 @@ def model_of_a_function(function):
     return keras.Model(inputs, conv(function(inputs)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_refuses_a_model_that_computes_something_else_with_the_same_layers(tmp_path):
     draw_atlas(model_of_a_function(lambda x: x * 2), tmp_path, **QUICK)
     # Not one that is built again.
@@ -571,13 +588,15 @@ def test_refuses_another_manifest(model, tmp_path, text, overwrite):
     assert [path.name for path in tmp_path.iterdir()] == ["atlas.json"]
 
 
-def test_overwrite_replaces_another_atlas(model, images, copied, files, tmp_path):
-    """The files are those of a new folder, but for files that are not of an atlas."""
-    settings = {**QUICK, "max_filters": 1, "images": images}
-    assert draw_atlas(model, copied, overwrite=True, **settings).failed == {}
-    draw_atlas(model, tmp_path / "new", **settings)
-    assert content(copied) == content(tmp_path / "new")
-    assert content(copied) != files
+def test_overwrite_replaces_another_atlas(model, images, copied, files):
+    manifest = (copied / "atlas.json").read_text().replace('"seed": 0', '"seed": 1')
+    (copied / "atlas.json").write_text(manifest)
+    for picture in (copied / "pictures").rglob("*.png"):
+        picture.write_text("of another atlas")
+    (copied / "pictures" / "0009").mkdir()
+    (copied / "pictures" / "0009" / "00000.png").write_text("of another atlas")
+    assert draw_atlas(model, copied, images=images, overwrite=True, **QUICK).failed == {}
+    assert content(copied) == files
 
 
 def test_overwrite_keeps_the_pictures_of_the_same_atlas(model, images, copied, files, monkeypatch):
@@ -663,7 +682,7 @@ def test_a_layer_that_is_not_finite_for_an_image_does_not_stop_the_others(tmp_pa
     assert [channel["histogram"] for channel in divided] == [None, None, None]
     assert "pictures/0001/00002.png" in files
     # An atlas with errors is not finished.
-    assert draw_atlas(model, tmp_path, **settings).failed == atlas.failed
+    assert json.loads(files["atlas.json"])["finished"] is False
 
 
 def test_a_model_with_code_requires_safe_mode_false_in_workers(tmp_path):
@@ -721,6 +740,7 @@ def test_title_and_labels_change_without_drawing(model, images, copied, activati
     assert content(copied) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_of_images_in_the_dataset(model, images, activations, tmp_path):
     *_, logits = activations
     best = logits.argmax(axis=1)
@@ -817,6 +837,7 @@ def test_default_layers_of_a_small_network(model):
     assert default_layers(model) == ["edges", "parts", "classes"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_of_a_nested_network(tmp_path):
     """As with the preprocessing of a network of `keras.applications`."""
     inputs = keras.Input((24, 20, 3))

@@ -199,9 +199,9 @@ def addresses():
         yield from (f"{address_of(position)}/{index}" for index in data["filters"])
 
 
-@pytest.mark.parametrize("where", ["a server", "the disk"])
-def test_every_page_is_linked_and_has_its_own_title(opened, folder, where):
-    reader = opened(root=f"file://{folder}/" if where == "the disk" else None)
+def test_every_page_is_linked_and_has_its_own_title(opened, folder):
+    """From the disk; other tests read pages from a server."""
+    reader = opened(root=f"file://{folder}/")
     titles, queue, seen = {}, ["#/"], {"#/"}
     while queue:
         address = queue.pop()
