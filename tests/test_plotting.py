@@ -116,8 +116,14 @@ def test_heat_maps():
             np.testing.assert_allclose(colours[..., 3], 0.3 * heat / 47, atol=0.01)
             below = np.asarray(below.get_array(), float)
             np.testing.assert_allclose(below / (255 if below.max() > 1 else 1), 0.2)
-    constant = plotting.heatmap(np.zeros((8, 6)), np.ones((8, 6))).axes[0].images[1]
-    assert (constant.to_rgba(constant.get_array())[..., 3] == 0).all()
+    for constant in (0.0, 1.0):
+        for figure in (
+            plotting.heatmap(np.zeros((8, 6)), np.full((8, 6), constant), colorbar=True),
+            plotting.heatmaps(np.zeros((8, 6)), np.full((3, 8, 6), constant)),
+        ):
+            figure.draw_without_rendering()
+            image = figure.axes[0].images[1]
+            assert (image.to_rgba(image.get_array())[..., 3] == 0).all()
 
 
 def test_signed_heat_maps_are_centred_at_zero():
@@ -194,7 +200,7 @@ def test_volumes_are_slices():
 
 def test_rows_of_a_table_are_bars_with_names():
     row, heat, names = np.array([1.5, -2.0, 0.5]), np.array([0.1, 0.3, -0.2]), list("abc")
-    ax = plotting.picture(row, names=names).axes[0]
+    ax = plotting.picture(row, names=np.array(names)).axes[0]
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], row)
     assert [label.get_text() for label in ax.get_yticklabels()] == names
     ax = plotting.heatmap(row, heat, names=names).axes[0]

@@ -195,11 +195,14 @@ def color_scale(
 
     require(0 <= check_number("alpha", alpha) <= 1, "alpha", "be in [0, 1]", alpha)
     low, high = min(heat.min() for heat in heats), max(heat.max() for heat in heats)
-    if check_flag("signed", low < 0 if signed is None else signed):
+    is_signed = check_flag("signed", low < 0 if signed is None else signed)
+    if is_signed:
         high = max(abs(low), abs(high)) or 1.0
         low = -high
-        return {"cmap": _color_map(True, alpha), "norm": Normalize(low, high)}
-    return {"cmap": _color_map(False, alpha), "norm": Normalize(low, high)}
+    elif low == high:
+        # All is transparent, as at a minimum. A colour bar would move the limits of an empty range.
+        high = low + 1
+    return {"cmap": _color_map(is_signed, alpha), "norm": Normalize(low, high)}
 
 
 def add_colorbar(axes: Sequence[Any], colours: dict[str, Any], label: str = "") -> None:

@@ -214,7 +214,8 @@ def panel_of(name: str, value: Any, kind: str | None = None, names: Any = None) 
     expect(array.size and last is not None, name, expected, f"an array of shape {array.shape}")
     if known != "row":
         return _KINDS[known](last)
-    return RowPanel(array, names and check_labels("names", names, len(array), "feature"))
+    labels = None if names is None else check_labels("names", names, len(array), "feature")
+    return RowPanel(array, labels)
 
 
 def panels_of(name: str, values: Any, kind: str | None = None, names: Any = None) -> list[Panel]:
