@@ -19,6 +19,7 @@ from vis.visualization import (
     visualize_filters,
     visualize_saliency,
 )
+from vis.visualization.attribution.maps import resize_maps
 
 pytestmark = pytest.mark.versions
 
@@ -190,20 +191,28 @@ def test_padded_steps_have_no_attribution(method):
     assert found[6:].max() < 1e-7
 
 
-def test_operations_without_a_gradient():
-    inputs = keras.Input((16, 16, 3))
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_operations_without_a_gradient(dtype):
+    inputs = keras.Input((16, 16, 3), dtype=dtype)
     small = layers.Resizing(8, 8, interpolation="area")(inputs)
-    maps = layers.Conv2D(4, 3, padding="same", activation="relu")(small)
+    scaled = layers.Rescaling(1 / 255)(small)
+    maps = layers.Conv2D(4, 3, padding="same", activation="relu")(scaled)
     model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(maps)))
-    image = RNG.uniform(size=(16, 16, 3)).astype("float32")
-    features = keras.Model(inputs, maps)(image[None]).numpy()[0]
-    assert visualize_cam(model, -1, 1, image).shape == (16, 16)
-    weights = model.layers[-1].kernel.numpy()[:, 1]
-    assert (np.maximum(features @ weights, 0).max() > 0) == (
-        visualize_cam(model, -1, 1, image).max() > 0
-    )
-    with pytest.raises(ValueError, match=r"must have gradients .*ResizeArea.*Received: "):
-        visualize_saliency(model, -1, 1, image)
+    image = RNG.integers(0, 256, (16, 16, 3)).astype(dtype)
+    # Keras rounds the means of integers.
+    means = image.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
+    pixels = np.round(means) if dtype == "uint8" else means
+    features = keras.Model(small, maps)(pixels[None].astype("float32")).numpy()[0]
+    heat = np.maximum(features @ model.layers[-1].kernel.numpy()[:, 1], 0)
+    heat = resize_maps(heat[None], (16, 16))[0]
+    expected = (heat - heat.min()) / np.ptp(heat)
+    np.testing.assert_allclose(visualize_cam(model, -1, 1, image), expected, atol=1e-4)
+    for refused in (
+        lambda: visualize_saliency(model, -1, 1, image),
+        lambda: visualize_activation(model, -1, 1, max_iter=2),
+    ):
+        with pytest.raises(ValueError, match=r"must have gradients .*ResizeArea.*Received: "):
+            refused()
 
 
 def test_maps_of_many_images_are_those_of_each():

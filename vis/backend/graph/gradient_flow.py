@@ -218,6 +218,10 @@ def _trace_gradient(
     try:
         with channels_last_convolutions(), restore_layer_losses([operation]):
             concrete = has_gradient.get_concrete_function(specs)
+    except LookupError:
+        # TensorFlow has no gradient of an operation; pixels are resized, for example. The run
+        # raises an error that names it.
+        return is_float or bool(spatial_axes(wrt))
     except Exception:
         # Layers of integers raise an error for floats because they look up their input. Any other
         # error is raised again in the run.

@@ -19,6 +19,8 @@ from vis.backend.layers import (
     inference_mode,
     layer_runner,
     restore_layer_losses,
+    returns_integers,
+    rounded,
     with_precision,
     without_softmax,
 )
@@ -122,7 +124,8 @@ class Run:
         args, kwargs = node.arguments.fill_in(values)
         if is_container(operation):
             return self._call_model(node, args, kwargs)
-        return self._call(without_softmax(operation) if is_linear else operation, args, kwargs)
+        outputs = self._call(without_softmax(operation) if is_linear else operation, args, kwargs)
+        return rounded(outputs) if returns_integers(operation, node.input_tensors) else outputs
 
     def _call(self, operation: Any, args: tuple, kwargs: dict) -> Any:
         if self.runner.precision is not None and isinstance(operation, keras.Layer):

@@ -8,6 +8,8 @@ from vis.backend.layers.layer_variants import (
     check_precision,
     has_softmax,
     restore_layer_losses,
+    returns_integers,
+    rounded,
     safe_precision,
     with_precision,
     without_softmax,

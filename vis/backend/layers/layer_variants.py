@@ -26,6 +26,17 @@ def call_in_inference(operation: Any, args: tuple, kwargs: dict) -> Any:
     return _stateless(operation)(*args, **kwargs)
 
 
+def returns_integers(operation: Any, inputs: Iterable[keras.KerasTensor]) -> bool:
+    """Whether a layer called on integer pixels rounds what it interpolates."""
+    is_resizing = isinstance(operation, keras.layers.Resizing)
+    return is_resizing and not any(keras.backend.is_float_dtype(t.dtype) for t in inputs)
+
+
+def rounded(values: Any) -> Any:
+    """Values rounded to integers, with the gradient of the values themselves."""
+    return values + keras.ops.stop_gradient(keras.ops.round(values) - values)
+
+
 @contextlib.contextmanager
 def restore_layer_losses(operations: Iterable[Any]) -> Iterator[None]:
     """A context that removes the losses that layers add to their model.
