@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -256,9 +255,13 @@ def _measured(
     for axis, size in enumerate(shape.numpy()[1:].tolist(), 1):
         strengths = [np.abs(g.numpy()).max(axis=0) for g in grads.get(axis, [])]
         axes.append(_measured_axis(size, strengths, geometry))
-    # Gradients at random weights may suggest the same axis of the image twice.
-    claims = Counter(span.axis for axis in axes for span in axis.spans)
-    axes = [Axis(a.size) if any(claims[s.axis] > 1 for s in a.spans) else a for a in axes]
+    # Gradients at random weights may suggest the same axis of the image twice: at most one of
+    # these depends on less of it than the others.
+    reaches = [(span.axis, span.reach) for axis in axes for span in axis.spans]
+    axes = [
+        Axis(axis.size) if any(_is_claimed(span, reaches) for span in axis.spans) else axis
+        for axis in axes
+    ]
     without = [i for i, axis in enumerate(axes) if not axis.spans]
     if without:
         axes[without[-1]] = axes[without[-1]]._replace(is_channels=True)
@@ -272,6 +275,11 @@ def _measured(
         )
         measured = found or measured
     return measured._replace(depends_on_all=not measured.image_axes)
+
+
+def _is_claimed(span: Span, reaches: Sequence[tuple[int, float]]) -> bool:
+    """Whether another of some spans runs along the same axis and reaches no further."""
+    return sum(axis == span.axis and reach <= span.reach for axis, reach in reaches) > 1
 
 
 def _output_shape(
