@@ -402,3 +402,14 @@ def test_examples_must_differ():
             check_distinct("like", few)
     with pytest.raises(ValueError, match=r"differ.*Received: 3 examples that are all alike"):
         check_distinct("like", np.ones((3, 2)))
+
+
+def test_all_of_a_generator_is_read_after_a_sample_of_it():
+    rows = np.arange(50.0)[:, None]
+    generator = ((row[None], [int(row[0]) % 3]) for row in rows)
+    dataset = Dataset("images", generator, keras.Input((1,)))
+    sample = np.concatenate(dataset.examples(2))
+    # Of the first ten times as many.
+    assert sample[:, 0].tolist() == [0, 16]
+    np.testing.assert_array_equal(np.concatenate([*dataset.batches(8)]), rows)
+    assert dataset.labels == [i % 3 for i in range(50)]
