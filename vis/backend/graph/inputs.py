@@ -183,6 +183,8 @@ def without_absent(
 ) -> Any:
     """Values of all inputs without those of absent ones, which are None."""
     is_absent = [any(tensor is other for other in absent) for tensor in tensors]
+    if not any(is_absent):
+        return values
     if isinstance(values, Mapping):
         pairs = zip(is_absent, input_names(structure, tensors), strict=True)
         names = {name for is_own, own in pairs if is_own for name in own}
