@@ -291,6 +291,7 @@ def test_pictures_are_those_of_visualize_filters(model, files):
             assert set(np.unique(pixels - picture)) <= {0, 1}
 
 
+@pytest.mark.filterwarnings("ignore:`images` should activate all channels")
 def test_top_images_of_each_channel(model, images, files):
     names = sorted(path.name for path in images.iterdir())
     infos = data(files, "images")

@@ -107,6 +107,7 @@ def test_modified_copies_are_freed_with_their_model():
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux only")
 @pytest.mark.parametrize("rounds", [3, pytest.param(32, marks=pytest.mark.long)])
+@pytest.mark.filterwarnings("ignore:The activation of filters")
 def test_memory_does_not_grow_over_many_calls(rounds):
     model = make_model()
     optimizer = Optimizer(model.inputs[0], Brightness(model.layers[-1], 0))

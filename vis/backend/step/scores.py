@@ -85,7 +85,7 @@ class ScoreSpec(NamedTuple):
         are_probabilities = [
             _are_probabilities(output, axis)
             for output, axis in zip(outputs, channels, strict=True)
-            if isinstance(axis, int) and output.shape[axis] != 1
+            if isinstance(axis, int) and axis < len(output.shape) and output.shape[axis] != 1
         ]
         scores = tf.zeros(tf.shape(inputs[0])[:1], dtype)
         for i, loss in enumerate(losses):
