@@ -64,6 +64,11 @@ HISTORY = callbacks.History(frames_every=1)
 HISTORY.callback(0, [("Some Loss", 1.0)], 1.0, None, IMAGE[None])
 ONE_IMAGE = (IMAGE[None], [1])
 CONTRAST = visualization.class_contrast(MODEL, IMAGE, (0, 2), visualization.Saliency())
+PATCHES = keras.layers.Reshape((4, 6))(keras.layers.Conv2D(6, 4, 4)(MODEL.inputs[0]))
+TOKENS = keras.layers.MultiHeadAttention(2, 3)(PATCHES, PATCHES)
+TRANSFORMER = keras.Model(
+    MODEL.inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(TOKENS))
+)
 MEANS = visualization.class_attributions(MODEL, ONE_IMAGE, visualization.Saliency(), progress=False)
 TOP = visualization.top_activating_images(MODEL, ONE_IMAGE, "conv", progress=False)
 
@@ -212,7 +217,8 @@ def explained(kind):
     """A function that explains an image by an attribution method."""
 
     def explain(**settings):
-        return kind(**settings)(MODEL, IMAGE, -1, 1)
+        is_for_tokens = issubclass(kind, visualization.AttentionMap)
+        return kind(**settings)(TRANSFORMER if is_for_tokens else MODEL, IMAGE, -1, 1)
 
     explain.__qualname__ = kind.__qualname__
     return explain
@@ -238,6 +244,7 @@ PLAIN = {
     "slicer",
 }
 PLAIN_CLASSES = {
+    "AttentionMap",
     "Attribution",
     "CAM",
     "ClassAttributions",

@@ -369,11 +369,13 @@ class Graph(GraphStructure):
         runner: LayerRunner,
         without_softmax: Sequence[Any] = (),
         erosion: Erosion | None = None,
+        of_one_image: Sequence[TensorRef] = (),
     ) -> list[Any]:
         """The values of some tensors, or of symbolic expressions over them, in inference mode.
 
         `feeds` are pairs of a tensor and its value, for each input or a tensor computed from it.
-        Layers in `without_softmax` run without their softmax.
+        Layers in `without_softmax` run without their softmax. Tensors in `of_one_image` may have
+        several rows for a single image.
         """
         refs = [t if isinstance(t, TensorRef) else TensorRef.of(t) for t in targets]
         hidden = [ref.operation() for ref in refs if ref.is_hidden]
@@ -387,9 +389,11 @@ class Graph(GraphStructure):
                 else next(in_graph)
                 for ref in refs
             ]
+        images = feeds[0][1]
         for target, value in zip(targets, values, strict=True):
-            if isinstance(target, TensorRef):
-                check_samples(self, target, value, feeds[0][1], run.known)
+            is_free = target in of_one_image and images.shape[0] == 1
+            if isinstance(target, TensorRef) and not is_free:
+                check_samples(self, target, value, images, run.known)
         return values
 
     def _trace_hidden_layers(self, keeps_samples: bool = False) -> None:

@@ -203,7 +203,7 @@ class Engine:
                 erosion = Erosion(spec.skip_erosion, seeds)
             feeds = list(zip(refs, (*part_views, *fixed), strict=True))
             part_losses, part_values = evaluate_losses(
-                run, feeds, spec.terms, parameters, spec.wrt_refs, dtype, erosion
+                run, feeds, spec.terms, parameters, spec.wrt_refs, dtype, erosion, spec.wrt_refs
             )
             losses.append(tf.stack(part_losses) * step_inputs.weights[:, None])
             wrt_values.append(part_values)

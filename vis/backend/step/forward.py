@@ -17,13 +17,15 @@ def evaluate_losses(
     refs: Sequence[TensorRef],
     dtype: Any,
     erosion: Erosion | None = None,
+    of_one_image: Sequence[TensorRef] = (),
 ) -> tuple[list[Any], list[Any]]:
-    """The values of losses, each `(samples,)` of type `dtype`, and of other tensors."""
+    """The values of losses, each `(samples,)` of type `dtype`, and of `refs`."""
     values = run(
         [(ref.tensor, as_input_dtype(value, ref.dtype)) for ref, value in feeds],
         [*(term.target for term in terms), *refs],
         without_softmax=[term.target.operation() for term in terms if term.before_softmax],
         erosion=erosion,
+        of_one_image=of_one_image,
     )
     losses = []
     for term, value, arguments in zip(terms, values, parameters, strict=False):
