@@ -70,6 +70,7 @@ class AttentionRollout(AttentionMap):
     https://arxiv.org/abs/2005.00928.
 
     Example:
+        >>> import keras
         >>> image = keras.Input((8, 8, 3))
         >>> tokens = keras.layers.Reshape((16, 6))(keras.layers.Conv2D(6, 2, 2)(image))
         >>> mixed = keras.layers.MultiHeadAttention(2, 3)(tokens, tokens)
@@ -95,6 +96,7 @@ class AttentionRelevance(AttentionMap):
     Encoder-Decoder Transformers", ICCV 2021, https://arxiv.org/abs/2103.15679, equations 5 and 6.
 
     Example:
+        >>> import keras
         >>> image = keras.Input((8, 8, 3))
         >>> tokens = keras.layers.Reshape((16, 6))(keras.layers.Conv2D(6, 2, 2)(image))
         >>> mixed = keras.layers.MultiHeadAttention(2, 3)(tokens, tokens)
