@@ -48,6 +48,7 @@ def relevance_by_hand(method, scores, grads):
     return relevance
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("tokens", "read"), [((1, 0), 0), ((0, 1), -1), ((0, 0), None)])
 def test_formula(method, tokens, read):

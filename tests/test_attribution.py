@@ -122,6 +122,7 @@ SHAPES = {  # A model's input, and one of these with a channel axis of size 1.
 }
 
 
+@pytest.mark.every(7)
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("kind", SHAPES)
 def test_attributions_have_the_axes_of_the_images(name, kind):
@@ -133,6 +134,7 @@ def test_attributions_have_the_axes_of_the_images(name, kind):
     assert attributions.shape == (2, *(shape if has_channels else one_channel))
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("name", METHODS)
 def test_attributions_of_vectors_and_grey_images_without_a_channel_axis(name):
     convolution = [

@@ -76,6 +76,7 @@ def test_model_that_was_built_by_its_first_call(expected):
     check_equal(model, expected)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("dtypes", [[], ["int32"], ["float32"], ["int32", "float32"]])
 def test_embedding_inside_nested_models(expected, dtypes):
     inputs = token_input()
@@ -156,6 +157,7 @@ def convnet(dtype, *first):
     return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+@pytest.mark.every(2)
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")
 @pytest.mark.parametrize(("dtype", "nested"), [("uint8", False), ("int32", True)])
 def test_integer_images(dtype, nested):
@@ -235,6 +237,7 @@ def test_layer_inside_a_nested_model_that_gets_a_mask():
     np.testing.assert_allclose(heat, grads / grads.max(), atol=1e-5)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "before",
     [lambda x: x + 1, lambda x: x[:, :4], lambda x: ops.minimum(x, 3), layers.Reshape((5,))],

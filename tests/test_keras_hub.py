@@ -60,6 +60,7 @@ def resnet():
     return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=3)
 
 
+@pytest.mark.every(3)
 @pytest.mark.filterwarnings("ignore:.*maps show nothing")
 @pytest.mark.parametrize("make", [pytest.param(deit, marks=needs_deit), vit, resnet])
 def test_image_classifiers(make):
@@ -146,6 +147,7 @@ class Explained(Saliency):
         return super().measure(score, images)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("shape", [(32, 32, 3), (48, 64, 3), (2, 40, 24, 3)])
 def test_images_are_preprocessed_as_in_predict(shape):
     model = with_image_preprocessor(1 / 255)
@@ -191,6 +193,7 @@ def test_ranges_of_a_model_with_a_preprocessor():
         visualize_activation(model, -1, 1, **{**prior, "like": images / 255})
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("texts", ["the cat sat", ["the cat sat", "the dog ran"]])
 def test_texts_are_preprocessed_as_in_predict(texts):
     model = with_text_preprocessor()

@@ -108,6 +108,7 @@ class Subclassed(keras.Model):
         return inputs
 
 
+@pytest.mark.every(2)
 @pytest.mark.filterwarnings("ignore:The score of layer")
 @pytest.mark.parametrize("wrap", [lambda plain: plain, lambda plain: Subclassed(plain.layers)])
 @pytest.mark.filterwarnings("ignore:. of . maps show nothing")

@@ -156,6 +156,7 @@ def subclassed():
     return model
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("build", [functional, wrapped, subclassed])
 def test_apply_modifications_without_a_configuration(build):
     model = build()
@@ -178,6 +179,7 @@ def test_apply_modifications_without_a_configuration(build):
         np.testing.assert_array_equal(old, now)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_models_from_files(name, tmp_path):
     model = keras.Sequential(

@@ -85,6 +85,7 @@ def layer_named(model, name):
     return next(layer for layer in model._flatten_layers() if layer.name == name)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("make", [functional, nested, subclassed])
 def test_outputs_by_name(make):
     model = make()

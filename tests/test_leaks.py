@@ -83,6 +83,7 @@ def references_after(use):
     return [weakref.ref(item) for item in (model, model.layers[0], model.layers[0].kernel)]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", USES)
 def test_compiled_steps_are_freed_with_their_model(name):
     collect()

@@ -83,6 +83,7 @@ def test_explanations_of_images_of_another_size(kind):
     np.testing.assert_array_equal(found.indices[:, 0], values.argmax(axis=0))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("kind", [Network, Detector])
 def test_pictures_of_another_size(kind):
     shape = (20, 28, 3)

@@ -66,6 +66,7 @@ def token_axis(model, layer):
     return geometry_of(inputs, graph.find(layer), IMAGE.shape).axes[0]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("patches", ["convolution", "by hand"])
 @pytest.mark.parametrize("tokens", [(1, 0), (0, 2), (0, 0), (2, 1)])
 def test_tokens_have_the_places_of_their_patches(tokens, patches):

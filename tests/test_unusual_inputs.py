@@ -94,6 +94,9 @@ def test_optional_inputs_are_none_unless_they_are_given(tmp_path):
         settings = {"fixed_inputs": fixed, "progress": False}
         found = top_activating_images(model, IMAGES, "out", **settings)["out"]
         np.testing.assert_allclose(found.activations, expected(IMAGES), rtol=1e-4)
+    if keras.__version__.startswith("3.6."):
+        # A Functional model of this version cannot be called with None, which an atlas does.
+        return
     settings = {"max_filters": 1, "max_classes": 1, "max_iter": 3, "progress": False}
     assert not draw_atlas(model, tmp_path, images=IMAGES, **settings).failed
 

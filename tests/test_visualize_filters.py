@@ -118,6 +118,7 @@ def test_coarse_stages():
     assert pictures.shape == (2, 128, 128, 3)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("shape", "layer"),
     [((32, 2), keras.layers.Conv1D(3, 3)), ((8, 9, 10, 1), keras.layers.Conv3D(3, 3))],
@@ -213,6 +214,7 @@ def test_bad_layers_and_filters(digits, layer_idx, filter_indices, message):
         visualize_filters(digits, layer_idx, filter_indices, progress=False)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("layer", ["conv", "predictions"])
 def test_defaults_given_explicitly_change_nothing(digits, layer):
     settings = {"filter_indices": 1, "seed": 0, "progress": False}

@@ -213,6 +213,7 @@ def _last(model):
     return find_layer(model, -1)
 
 
+@pytest.mark.every(5)
 @kinds
 @by_class
 def test_attribution_classes_skip_a_softmax(kind, method):
@@ -357,6 +358,7 @@ EXAMPLES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1)).astype("floa
 BRIGHT = EXAMPLES[0]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("scale", [1, 1 / 255])
 @pytest.mark.parametrize(
     ("name", "call"),
@@ -492,6 +494,7 @@ def test_other_losses_of_filters_are_refused(loss):
 # Progress of long calls.
 
 
+@pytest.mark.every(4)
 @by_class
 def test_progress_bar_of_a_call_that_takes_long(method, monkeypatch, capsys):
     from vis.visualization.attribution import cam, score

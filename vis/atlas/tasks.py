@@ -71,10 +71,10 @@ class RenderTask(NamedTuple):
         `prior` is a fitted parametrization or None.
         """
         settings = self.settings if prior is None else {**self.settings, "parametrization": prior}
-        pictures, traces = render_filters(
+        pictures, curves = render_filters(
             model, self.layer, list(self.channels), progress=False, **settings
         )
-        inactive = {trace.filters for trace in traces if trace.is_constant}
+        inactive = {curve.filters for curve in curves if curve.is_constant}
         return [
             None if channel in inactive else encode_image(picture, self.settings["input_range"])
             for channel, picture in zip(self.channels, pictures[self.layer], strict=True)

@@ -1,7 +1,7 @@
 """Plots of pictures, attribution maps, results and losses. Each returns the Matplotlib figure.
 
-Images, signals, volumes and rows of tables are told apart by their shapes; text is drawn by
-`tokens`.
+The shape decides what is drawn: an image, a signal, a volume or the row of a table. `tokens` draws
+text.
 """
 
 from vis.plotting.files import save_pictures

@@ -83,7 +83,7 @@ def check_columns(cols: Any) -> int | None:
 
 
 def wrapped(labels: Iterable[str], width: float) -> list[str]:
-    """Labels in lines that fit a width in inches."""
+    """Breaks labels into lines that fit a width in inches."""
     length = max(8, int(width / _CHARACTER))
     return [label if "\n" in label else textwrap.fill(label, length) for label in labels]
 

@@ -106,7 +106,7 @@ def _pixels(image: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 def _file_names(labels: list[str]) -> list[str]:
-    """Different file names, also where upper and lower case are the same; numbers by default."""
+    """Unique file names, also on systems that ignore case; numbers by default."""
     digits = len(str(len(labels) - 1))
     names: list[str] = []
     taken: set[str] = set()

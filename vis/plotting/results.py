@@ -28,8 +28,9 @@ ClassNames = Sequence[str] | Mapping[int, str]
 _MOST_CLASSES = 20
 _MOST_CHANNELS = 8
 _WRONG = "C3"
-# Top images are smaller than others, and as opaque as this are maps over images.
+# Scale of top images.
 _SMALL = 0.65
+# Opacity of maps over images.
 _ALPHA = 0.85
 
 
@@ -41,14 +42,14 @@ def class_contrast(
     input_range: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
 ) -> "Figure":
-    """Plots why one class and not another: each image, the maps of both, and their difference.
+    """Plots a class contrast: each image, the maps of both classes, and their difference.
 
-    Both maps have one scale. In the difference, red speaks for the first class and blue for the
+    Both maps have one scale. In the difference, red favours the first class and blue the
     second.
 
     Args:
         contrast: The result of `vis.visualization.class_contrast`.
-        class_names: The names of all classes, or a dict of those of both by index.
+        class_names: The names of all classes, or a dict from index to name with both.
         save_to: Path of a file to which the figure is saved.
         input_range: As in `picture`.
         names: As in `picture`.
@@ -108,7 +109,7 @@ def class_attributions(
     Args:
         found: The result of `vis.visualization.class_attributions`.
         class_names: The names of all classes, or a dict of names by index.
-        classes: The indices of the classes to show; by default all, or of more than 20 those with
+        classes: The indices of the classes to show; by default all; of more than 20, the 20 with
             the smallest areas.
         cols: As in `grid`.
         save_to: Path of a file to which the figure is saved.
@@ -269,7 +270,7 @@ def circle(ax: Any, x: float, y: float) -> None:
 def _padded_ranges(boxes: np.ndarray) -> list[list[tuple[float, float]]]:
     """Ranges of pixels around crops, of one size along each axis.
 
-    A crop that starts at the border is padded there, and any other at its end.
+    A crop that touches the start of the image is padded at its start, any other at its end.
     """
     starts, stops = np.split(boxes, 2, axis=1)
     sizes = stops - starts

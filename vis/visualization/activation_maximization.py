@@ -35,7 +35,7 @@ from vis.visualization.data_prior import (
     size_or_default,
 )
 from vis.visualization.defaults import defaults_of
-from vis.visualization.score_check import ActivationRecorder, FilterTrace, warn_of_traces
+from vis.visualization.score_check import ActivationCurve, LossRecorder, warn_of_activations
 
 
 def visualize_activation_with_losses(
@@ -231,19 +231,21 @@ def _minimize(
     warn_of_softmax(loss for loss, _ in descender.losses)
     callbacks = check_all("callbacks", args.get("callbacks"), OptimizerCallback)
     recorders = {
-        i: ActivationRecorder(i)
+        i: LossRecorder(i)
         for i, (loss, weight) in enumerate(descender.losses)
         if isinstance(loss, ActivationMaximization) and weight > 0
     }
     args["callbacks"] = [*callbacks, *recorders.values()]
     images = inputs.match("images", descender.minimize(**args)[0])
-    traces = []
+    curves = []
     for i, recorder in recorders.items():
         loss: Any = descender.losses[i][0]
         if recorder.is_from_start:
             values = -np.array(recorder.values) / descender.losses[i][1]
-            traces.append(FilterTrace(loss.layer, loss.filter_indices, values))
-    warn_of_traces(traces, "Other losses may outweigh it: give it a larger weight, or more steps.")
+            curves.append(ActivationCurve(loss.layer, loss.filter_indices, values))
+    warn_of_activations(
+        curves, "Other losses may outweigh it: give it a larger weight, or more steps."
+    )
     each = zip(images, inputs.varying, descender.input_ranges, strict=True)
     return inputs.like_structure([_to_picture(*one) for one in each])
 

@@ -27,7 +27,7 @@ from vis.utils.layout import Layout
 from vis.utils.validation import check_all, check_kind, require
 from vis.visualization.data_prior import fitted_priors
 from vis.visualization.defaults import defaults_of
-from vis.visualization.score_check import FilterTrace
+from vis.visualization.score_check import ActivationCurve
 from vis.visualization.stages import PictureSeed, Stage, coarse_layout, run_stages, stages_of
 
 BATCH_SIZE = 16
@@ -141,10 +141,10 @@ class FilterRenderer:
                     self._activations[seed].append(-losses / weight)
         return descent
 
-    def traces(self) -> list[FilterTrace]:
+    def activation_curves(self) -> list[ActivationCurve]:
         """The activations of the filters of all pictures, if the loss has such a term."""
         return [
-            FilterTrace(self._layer, seed.filter, np.concatenate(parts), before_softmax=True)
+            ActivationCurve(self._layer, seed.filter, np.concatenate(parts), before_softmax=True)
             for seed, parts in self._activations.items()
         ]
 

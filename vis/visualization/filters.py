@@ -21,7 +21,7 @@ from vis.parametrizations import Parametrization
 from vis.utils.validation import check_flag, check_integer
 from vis.visualization.data_prior import fit_prior, is_fitted, range_or_default, size_or_default
 from vis.visualization.filter_renderer import BATCH_SIZE, FilterRenderer, RenderSettings
-from vis.visualization.score_check import FilterTrace, warn_of_traces
+from vis.visualization.score_check import ActivationCurve, warn_of_activations
 from vis.visualization.selected_filters import are_several_layers, select_filters
 
 
@@ -106,7 +106,7 @@ def visualize_filters(
         >>> pictures.shape, str(pictures.dtype)
         ((2, 16, 16, 1), 'uint8')
     """
-    pictures, traces = render_filters(
+    pictures, curves = render_filters(
         model,
         layer_idx,
         filter_indices,
@@ -131,7 +131,7 @@ def visualize_filters(
             "If the outputs are no classes, pass `loss=vis.losses.FilterActivations`; otherwise "
             "more steps may help."
         )
-    warn_of_traces(traces, advice)
+    warn_of_activations(curves, advice)
     return pictures if are_several_layers(layer_idx) else next(iter(pictures.values()))
 
 
@@ -154,7 +154,7 @@ def render_filters(
     skip_erosion: float | None = None,
     like: Any = None,
     loss: Any = None,
-) -> tuple[dict[str, np.ndarray], list[FilterTrace]]:
+) -> tuple[dict[str, np.ndarray], list[ActivationCurve]]:
     """Pictures by the layers' paths, and the activations of their filters in each step."""
     graph = Graph.of(model, functools.partial(examples_of, like), image_size, fixed_inputs)
     selected = select_filters(graph, "layer_idx", layer_idx, "filter_indices", filter_indices)
@@ -191,7 +191,7 @@ def render_filters(
     steps = sum(renderer.max_iter * len(filters.indices) for filters, renderer in jobs)
     with tqdm(total=steps, disable=not show, unit="step") as bar:
         pictures = {x.path: renderer.render(x.indices, seed, bar) for x, renderer in jobs}
-    return pictures, [trace for renderer in renderers for trace in renderer.traces()]
+    return pictures, [curve for renderer in renderers for curve in renderer.activation_curves()]
 
 
 def _single_input(inputs: ModelInputs) -> ModelInputs:

@@ -1,4 +1,4 @@
-"""Checks that an optimisation has raised the activations that it was to raise."""
+"""Warnings of optimisations that did not raise the activation that they should."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,13 +10,13 @@ from vis.backend.graph import LayerOutput, Target
 from vis.callbacks import OptimizerCallback
 from vis.utils.validation import warn
 
-# In fewer steps, random transforms may outweigh what is gained.
+# With fewer steps, noise from random transforms may hide the gain.
 _LEAST_STEPS = 10
-# A fall of this share of the activation at the start is no fall.
+# Falls below this share of the activation at the start are ignored.
 _TOLERANCE = 0.01
 
 
-class FilterTrace(NamedTuple):
+class ActivationCurve(NamedTuple):
     """The activation of filters in each step of an optimisation."""
 
     layer: Target
@@ -39,7 +39,7 @@ class FilterTrace(NamedTuple):
 
     @property
     def end(self) -> float:
-        """The activation at the end of the optimisation, the mean of a quarter of the steps."""
+        """The activation at the end: the mean over the last quarter of the steps."""
         return float(np.mean(self._last))
 
     @property
@@ -47,7 +47,7 @@ class FilterTrace(NamedTuple):
         return self.activations[-(len(self.activations) // 4) :]
 
 
-class ActivationRecorder(OptimizerCallback):
+class LossRecorder(OptimizerCallback):
     """Records the value of one loss in each step."""
 
     losses_only = True
@@ -62,12 +62,12 @@ class ActivationRecorder(OptimizerCallback):
         self.values.append(named_losses[self._index][1])
 
 
-def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
+def warn_of_activations(curves: Sequence[ActivationCurve], advice: str) -> None:
     """Warns once of filters whose activation never changed, and once of those where it fell."""
-    constant = [trace for trace in traces if trace.is_constant]
+    constant = [curve for curve in curves if curve.is_constant]
     if constant:
         value = constant[0].activations[0] + 0.0  # Not -0.
-        values = np.array([trace.activations[0] for trace in constant])
+        values = np.array([curve.activations[0] for curve in constant])
         saturated = saturated_activation(LayerOutput.of(constant[0].layer).layer, values)
         if saturated == "softmax" and constant[0].before_softmax:
             saturated = None
@@ -78,7 +78,7 @@ def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
             f"was {value:.3g} in all steps, as {reason}: the pictures show nothing. Draw the layer "
             "before the activation, or look at photographs by `top_activating_images`."
         )
-    if fallen := [trace for trace in traces if trace.has_fallen]:
+    if fallen := [curve for curve in curves if curve.has_fallen]:
         start, end = fallen[0].activations[0], fallen[0].end
         warn(
             f"The activation of {_listed(fallen)} should rise during the optimisation. {advice} "
@@ -86,10 +86,10 @@ def warn_of_traces(traces: Sequence[FilterTrace], advice: str) -> None:
         )
 
 
-def _listed(traces: Sequence[FilterTrace]) -> str:
+def _listed(curves: Sequence[ActivationCurve]) -> str:
     by_layer: dict[str, list[int]] = {}
-    for trace in traces:
-        by_layer.setdefault(trace.layer.name, []).extend(np.atleast_1d(trace.filters).tolist())
+    for curve in curves:
+        by_layer.setdefault(curve.layer.name, []).extend(np.atleast_1d(curve.filters).tolist())
     return " and ".join(
         f"filters {sorted({*filters})} of layer '{name}'" for name, filters in by_layer.items()
     )

@@ -51,7 +51,7 @@ class Axis(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """The axes of a tensor, without that of the samples."""
+    """Where the values of a tensor lie in the image: its axes, without that of the samples."""
 
     axes: tuple[Axis, ...]
     # Whether values depend on the whole image, for example through a global pooling.

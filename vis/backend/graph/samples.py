@@ -1,7 +1,7 @@
 """Layers whose batch axis does not hold the images, such as attention in windows.
 
-They cut each image into several samples, in an order of their own. A value cannot be told to
-belong to an image, so such layers are refused.
+They cut each image into several samples, in an order of their own. It is not known which image a
+value belongs to, so such layers are refused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from vis.backend.graph.structure import GraphStructure
 from vis.backend.graph.tensor_refs import TensorRef
 from vis.backend.private import layers_inside, node_of, with_layers_inside
 
-# The beginning of the message, by which the error of a trace for any batch size is known.
+# The message begins so; errors of traces with an open batch size are recognised by it.
 SAMPLES_ERROR = "`layer` must have one sample for each image"
 
 
@@ -27,7 +27,7 @@ def has_one_sample_per_image(layer: Any) -> bool:
 
 
 def check_specs(graph: GraphStructure, ref: TensorRef) -> None:
-    """Raises a `ValueError` if a hidden layer has another number of samples than of images."""
+    """Raises a `ValueError` if a hidden layer does not have one sample per image."""
     samples = ref.shape[0] if ref.shape else None
     if samples is not None:
         raise ValueError(_message(ref, f"{samples} samples of one image", _around(graph, ref)))
@@ -36,7 +36,10 @@ def check_specs(graph: GraphStructure, ref: TensorRef) -> None:
 def check_samples(
     graph: GraphStructure, ref: TensorRef, value: Any, images: Any, values: Mapping[int, Any]
 ) -> None:
-    """Raises a `ValueError`, in the trace or in the run, unless a value has one sample per image.
+    """Raises a `ValueError` unless a value has one sample per image.
+
+    It is raised at once if the batch size is known, and otherwise when the function runs.
+
 
     `values` are those of other tensors, by `id`.
     """
@@ -65,7 +68,7 @@ def _message(ref: TensorRef, received: str, names: Iterator[str]) -> str:
 
 
 def _around(graph: GraphStructure, ref: TensorRef) -> Iterator[str]:
-    """Names of the layers around a hidden layer with one sample per image, innermost first."""
+    """Layers around a hidden layer that have one sample per image, by name, innermost first."""
     layer = ref.operation()
     around = [
         outer
@@ -80,7 +83,7 @@ def _around(graph: GraphStructure, ref: TensorRef) -> Iterator[str]:
 
 
 def _before(ref: TensorRef, images: int, values: Mapping[int, Any]) -> Iterator[str]:
-    """Names of the layers before one in a graph with one sample per image, nearest first."""
+    """Earlier layers that have one sample per image, by name, nearest first."""
     for node in reversed(topological_order([ref.tensor], (), node_of)):
         shapes = [values[id(t)].shape for t in node.outputs if values.get(id(t)) is not None]
         is_layer = isinstance(node.operation, keras.Layer) and not node.is_input

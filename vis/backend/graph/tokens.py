@@ -1,4 +1,4 @@
-"""Tokens: positions in the image that were flattened to one axis, beside class and other tokens."""
+"""Tokens: where they lie in the image, if patches were flattened to one axis."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from vis.backend.graph.geometry import UNBOUNDED, Axis, Geometry, Span
 _BANDS = 48
 # Values that change by less than this share of the largest did not change.
 _ROUNDING = 1e-5
-# At most so many patches along an axis are merged to one.
+# The most patches along an axis that are merged into one.
 _MOST_MERGED = 8
 
 
 def measured_tokens(
     run: Callable[[np.ndarray], np.ndarray], samples: int, image: Geometry
 ) -> Geometry | None:
-    """The geometry of an output with tokens, of which each depends on a part of the image.
+    """Finds where the tokens of an output lie, if each depends on a part of the image.
 
     Bands of the image are replaced by noise. Tokens that no band changes, such as class tokens,
     have no place. None is returned if tokens have no regular places.
@@ -26,7 +26,7 @@ def measured_tokens(
     Args:
         run: A function of images, `(samples, ...)`, that returns outputs, `(samples, ...)`.
         samples: The number of images that it takes.
-        image: The geometry of its input, of which axes without a span are not examined.
+        image: The geometry of its input; only axes with a span are examined.
     """
     rng = np.random.default_rng(0)
     base, noise = rng.uniform(-1, 1, (2, *image.shape)).astype("float32")
@@ -64,7 +64,7 @@ def measured_tokens(
 def _extents(changed: np.ndarray, width: int) -> np.ndarray:
     """The first and the last pixel that each token depends on, `(tokens, 2)`; -1 for none.
 
-    `changed` tells of each band and token whether the token depends on it, `(bands, tokens)`.
+    `changed[band, token]` is True if the token depends on the band.
     """
     bands = len(changed)
     first = np.argmax(changed, axis=0)
@@ -103,7 +103,7 @@ def _span(axis: int, centres: np.ndarray, extents: np.ndarray, size: int) -> Spa
     stride, offset = np.polyfit(np.arange(length), centres, 1).tolist()
     even = size / length
     if abs(abs(stride) - even) * length < max(even, 2):
-        # Patches that tile the image. Bands and borders cut their extents off.
+        # Patches that tile the image. The measured extents are too short at bands and borders.
         stride = math.copysign(even, stride)
         offset = (even - 1) / 2 if stride > 0 else size - 1 - (even - 1) / 2
     error = np.abs(offset + stride * np.arange(length) - centres).max()
@@ -112,7 +112,7 @@ def _span(axis: int, centres: np.ndarray, extents: np.ndarray, size: int) -> Spa
 
 
 def geometry_of_tokens(tokens: Axis, shape: Sequence[int]) -> Geometry:
-    """The geometry after an operation of unknown kind on tokens: their order stays.
+    """The geometry after an unknown operation on tokens, which is assumed to keep their order.
 
     Class tokens may be removed, patches merged, and the grid of the patches restored.
 
@@ -154,7 +154,7 @@ def _place_merged(axes: list[Axis], tokens: Axis) -> None:
 
 
 def _merged(spans: Sequence[Span], count: int) -> tuple[Span, ...]:
-    """The spans of patches merged to `count` larger ones; empty if these do not fit."""
+    """The spans of patches merged to `count` larger ones; empty if no ratio gives `count`."""
     for ratio in range(1, _MOST_MERGED + 1):
         lengths = [-(-span.length // ratio) for span in spans]
         if math.prod(lengths) == count > 1:

@@ -43,7 +43,7 @@ LayerIdx = int | str | Target
 PenultimateLayers = LayerIdx | Sequence[LayerIdx] | None
 
 
-# At most so many of the last layers are tried in a transformer.
+# The most layers, from the last, that are tried in a transformer.
 _MOST_CANDIDATES = 24
 
 
