@@ -159,7 +159,8 @@ class VisualizationCallback(keras.callbacks.Callback):
 
     def _check_labels(self, labels: Any) -> dict[str, list[str]]:
         labels = {} if labels is None else labels
-        require(isinstance(labels, Mapping), "labels", "be a dict", labels, TypeError)
+        expected = "be a dict from the names of `pictures` and `maps` to lists of labels"
+        require(isinstance(labels, Mapping), "labels", expected, labels, TypeError)
         names = [*self.pictures, *self.maps]
         expected = f"have names of `pictures` and `maps` as keys, among {names}"
         require(labels.keys() <= {*names}, "labels", expected, labels)
