@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from vis.utils.image import to_bytes
+
 # Maximum height and width of a PNG.
 _MAX_PNG_SIZE = 64
 # High enough that the blocks of larger images are invisible.
@@ -18,9 +20,7 @@ def suffix_of(height: int, width: int) -> str:
 
 def encode_image(image: np.ndarray, input_range: tuple[float, float]) -> bytes:
     """An image `(height, width, 1 or 3)` with values in `input_range` as a file."""
-    low, high = input_range
-    fractions = (np.asarray(image, "float64") - low) / (high - low)
-    pixels = np.round(np.clip(fractions, 0, 1) * 255).astype("uint8")
+    pixels = to_bytes(image, input_range)
     converted = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     file = io.BytesIO()
     if suffix_of(*pixels.shape[:2]) == ".png":

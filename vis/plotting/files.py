@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from vis.plotting.figures import check_labels, save
 from vis.plotting.panels import ImagePanel, VolumePanel, common_limits, panels_of
 from vis.plotting.pictures import picture
 from vis.utils.files import atomic_write
+from vis.utils.image import to_bytes
 from vis.utils.validation import expect, is_iterable, require
 from vis.visualization import TopImages
 
@@ -52,6 +52,7 @@ def save_pictures(
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     paths = save_pictures(folder, np.zeros((2, 8, 8, 3)), ["day", "night"])
         ...     [path.name for path in paths]
@@ -69,7 +70,7 @@ def save_pictures(
         for name, panel, own in zip(names, panels, limits, strict=True):
             path = Path(folder, *map(_file_name, parts), f"{name}.png")
             is_image = isinstance(panel, ImagePanel) and not isinstance(panel, VolumePanel)
-            files[path] = _pixels(panel.array, own) if is_image else (panel.array, own)
+            files[path] = to_bytes(panel.array, own) if is_image else (panel.array, own)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, tuple):
@@ -94,15 +95,6 @@ def _groups(pictures: Any) -> dict[tuple[str, ...], Any]:
         expect(pictures, "pictures", "hold at least one image", "an empty dict")
         return {(str(name),): group for name, group in pictures.items()}
     return {(): pictures}
-
-
-def _pixels(image: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """An image as bytes."""
-    low, high = limits
-    if np.issubdtype(image.dtype, np.integer) and (low, high) == (0, 255):
-        return np.clip(image, 0, 255).astype("uint8")
-    share = np.clip((image.astype("float64") - low) / (high - low), 0, 1)
-    return np.round(255 * share).astype("uint8")
 
 
 def _file_names(labels: list[str]) -> list[str]:

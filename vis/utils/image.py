@@ -52,6 +52,13 @@ def deprocess_input(
     return low + (high - low) * np.clip(0.5 + 0.1 * image, 0, 1)
 
 
+def to_bytes(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
+    """An image with values in `input_range` as `uint8`, from 0 to 255."""
+    low, high = input_range
+    fractions = (np.asarray(image, "float64") - low) / (high - low)
+    return np.round(np.clip(fractions, 0, 1) * 255).astype("uint8")
+
+
 def match_range_dtype(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:
     """The image, as `uint8` if the range is (0, 255) in integers."""
     are_integers = all(isinstance(end, numbers.Integral) for end in input_range)
